@@ -1,0 +1,2 @@
+//! A durable local mirror of message statuses.
+pub mod message;

@@ -1,0 +1,202 @@
+//! Names: of a message, of a recipient, of a notification. Each can only be had by parsing.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// The UUID that names one sent message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(Uuid);
+
+/// The text is no hyphenated UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a UUID in its hyphenated form, like b31b6607-9c55-48ba-b145-3f40b809d2d2")]
+pub struct NotAMessageId;
+
+impl MessageId {
+    /// The id of a message that its provider names differently: the `UUIDv5` of the provider's id
+    /// in the namespace of the source, so that it can be computed in every language. Where several
+    /// recipients share the provider's id, the destination is part of the name.
+    pub fn of_foreign(source: &str, id: &str, recipient: Option<Destination>) -> Self {
+        let namespace =
+            Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("statusmirror:{source}").as_bytes());
+        let name = match recipient {
+            Some(destination) => format!("{id}/{destination}"),
+            None => id.to_owned(),
+        };
+        Self(Uuid::new_v5(&namespace, name.as_bytes()))
+    }
+
+    /// The id whose sixteen bytes these are.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The id's sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = NotAMessageId;
+
+    fn from_str(text: &str) -> Result<Self, NotAMessageId> {
+        // `Uuid` also takes the braced, the URN and the bare form, which the gateway does not.
+        if text.len() != 36 {
+            return Err(NotAMessageId);
+        }
+        Uuid::try_parse(text).map(Self).map_err(|_not_a_uuid| NotAMessageId)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A recipient's phone number in E.164: `+`, then 7 to 15 digits of which the first is no zero.
+///
+/// Kept as a number, which loses nothing because the first digit is never zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(u64);
+
+/// The text is no phone number in E.164.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a phone number in E.164, like +393331234567")]
+pub struct NotADestination;
+
+impl Destination {
+    /// Reads a number as providers write it: bare digits get their `+`, a prefix like `rcs:` is
+    /// taken off. What then is no E.164 (a short code) is nothing.
+    pub fn as_provided(text: &str) -> Option<Self> {
+        let number = match text.split_once(':') {
+            Some((prefix, rest)) if prefix.bytes().all(|b| b.is_ascii_alphabetic()) => rest,
+            Some(_) | None => text,
+        };
+        Self::from_digits(number.strip_prefix('+').unwrap_or(number)).ok()
+    }
+
+    /// Reads the digits after the `+`.
+    pub fn from_digits(digits: &str) -> Result<Self, NotADestination> {
+        let shaped = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        if !shaped {
+            return Err(NotADestination);
+        }
+        digits.parse().map(Self).map_err(|_not_digits| NotADestination)
+    }
+
+    /// The digits as a number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Destination {
+    type Err = NotADestination;
+
+    fn from_str(text: &str) -> Result<Self, NotADestination> {
+        Self::from_digits(text.strip_prefix('+').ok_or(NotADestination)?)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{}", self.0)
+    }
+}
+
+/// A person's number has no place in a log, so its `Debug` form does not show it.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Destination(+…)")
+    }
+}
+
+/// What makes two notifications the same one: a hash of everything stated that the record reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity([u8; 16]);
+
+impl Identity {
+    /// The identity whose sixteen bytes these are.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The identity's sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Hashes what was stated, member by member; `None` is a member that was not stated.
+    ///
+    /// Each member goes in with its length, so that no two lists of members hash alike. Half of
+    /// SHA-256 is enough: identities are only compared within one message.
+    pub(super) fn of(members: &[Option<&[u8]>]) -> Self {
+        let mut hash = Sha256::new();
+        for member in members {
+            match member {
+                None => hash.update([0]),
+                Some(bytes) => {
+                    hash.update([1]);
+                    hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+                    hash.update(bytes);
+                }
+            }
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self(half)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_id_gives_the_documented_uuid() {
+        let bare = MessageId::of_foreign("twilio", "SM1342fe1b2c904d1ab04f0fc7a58abca9", None);
+        assert_eq!(bare.to_string(), "620d8626-4243-5a65-915a-f198f7c03350");
+        let shared = MessageId::of_foreign(
+            "telnyx",
+            "40385f64-5717-4562-b3fc-2c963f66afa6",
+            "+18665550001".parse().ok(),
+        );
+        assert_eq!(shared.to_string(), "c87958e8-3e08-5050-b8c9-b1616c3fa9a3");
+    }
+
+    #[test]
+    fn only_the_hyphenated_form_names_a_message() {
+        assert!("B31B6607-9c55-48ba-b145-3f40b809d2d2".parse::<MessageId>().is_ok());
+        for text in
+            ["b31b66079c5548bab1453f40b809d2d2", "{b31b6607-9c55-48ba-b145-3f40b809d2d2}", "", "x"]
+        {
+            assert_eq!(text.parse::<MessageId>(), Err(NotAMessageId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_destination_has_the_shape_of_e164() {
+        for good in ["+1234567", "+393331234567", "+123456789012345"] {
+            assert_eq!(good.parse::<Destination>().unwrap().to_string(), good);
+        }
+        for bad in ["", "+", "+123456", "+0123456", "+1234567890123456", "393331234567", "+39 333"]
+        {
+            assert_eq!(bad.parse::<Destination>(), Err(NotADestination), "{bad}");
+        }
+        for provided in ["+15558675310", "15558675310", "rcs:+15558675310", "rcs:15558675310"] {
+            assert_eq!(Destination::as_provided(provided), "+15558675310".parse().ok());
+        }
+        assert_eq!(Destination::as_provided("12345"), None);
+    }
+}

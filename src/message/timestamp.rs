@@ -1,0 +1,108 @@
+//! A moment, in microseconds since 1970 UTC, and its text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
+use thiserror::Error;
+
+/// A moment in UTC, to the microsecond; what is finer is cut off. Its year has four digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(DateTime<Utc>);
+
+/// Why a text is no moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotATime {
+    /// A date and a time of day, but of which zone is not said.
+    #[error("a time without a zone; write it like 2026-02-12T14:51:00Z")]
+    NoZone,
+    /// No time at all.
+    #[error("not a time in ISO 8601, like 2026-02-12T14:51:00Z")]
+    NotATime,
+}
+
+impl Timestamp {
+    /// The moment so many microseconds after the start of 1970; none beyond the years 0 to 9999,
+    /// which RFC 3339 cannot write.
+    pub fn from_micros(micros: i64) -> Option<Self> {
+        let moment = DateTime::from_timestamp_micros(micros)?;
+        (0..=9999).contains(&moment.year()).then_some(Self(moment))
+    }
+
+    /// Microseconds since the start of 1970.
+    pub fn micros(self) -> i64 {
+        self.0.timestamp_micros()
+    }
+
+    /// Whole seconds since the start of 1970, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.timestamp()
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    /// Reads ISO 8601 with an offset: `Z`, `+01:00` or `+0100`.
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let with_colon = with_colon_in_offset(text);
+        match DateTime::parse_from_rfc3339(with_colon.as_deref().unwrap_or(text)) {
+            Ok(moment) => Self::from_micros(moment.timestamp_micros()).ok_or(NotATime::NotATime),
+            Err(_) if NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok() => {
+                Err(NotATime::NoZone)
+            }
+            Err(_) => Err(NotATime::NotATime),
+        }
+    }
+}
+
+/// RFC 3339 knows `+01:00` only; ISO 8601 also has `+0100`.
+fn with_colon_in_offset(text: &str) -> Option<String> {
+    let (head, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let (time, hours) = head.split_at_checked(head.len().checked_sub(2)?)?;
+    let digits = hours.bytes().chain(minutes.bytes()).all(|b| b.is_ascii_digit());
+    // A date ends in `-12` too, so a time of day must stand before the sign.
+    (digits && time.ends_with(['+', '-']) && time.contains('T'))
+        .then(|| format!("{time}{hours}:{minutes}"))
+}
+
+/// RFC 3339 in UTC with `Z` and no, three or six digits after the second.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, printed: &str) {
+        assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), printed);
+    }
+
+    #[test]
+    fn a_time_is_printed_in_utc_with_as_many_digits_as_it_needs() {
+        check("2026-02-12T14:51:00Z", "2026-02-12T14:51:00Z");
+        check("2026-02-12T15:51:00+01:00", "2026-02-12T14:51:00Z");
+        check("2026-02-12T15:51:00+0100", "2026-02-12T14:51:00Z");
+        check("2026-02-12T14:51:00.120Z", "2026-02-12T14:51:00.120Z");
+        check("2026-02-12T14:51:00.1234567Z", "2026-02-12T14:51:00.123456Z");
+        check("2026-02-12T14:51:00.123456999+00:00", "2026-02-12T14:51:00.123456Z");
+    }
+
+    #[test]
+    fn a_time_without_zone_is_told_from_what_is_no_time() {
+        assert_eq!("2026-02-12T14:51:00".parse::<Timestamp>(), Err(NotATime::NoZone));
+        for text in ["", "now", "2026-02-12", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00+01:00"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NotATime::NotATime), "{text}");
+        }
+    }
+}

@@ -22,6 +22,9 @@ pub enum NotATime {
 }
 
 impl Timestamp {
+    /// The start of 1970.
+    pub const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
+
     /// The moment so many microseconds after the start of 1970; none beyond the years 0 to 9999,
     /// which RFC 3339 cannot write.
     pub fn from_micros(micros: i64) -> Option<Self> {

@@ -1,0 +1,99 @@
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 1.
+--
+-- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
+-- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
+-- Channels: 0 SMS, 1 RCS. Outcomes: 0 duplicate, 1 invalid, 2 conflict, 3 applied, 4 superseded.
+
+-- What is known of a message now: the join of its notifications, and what the join needs to go on.
+-- Keyed by a small integer, so that recent rows share hot pages although message ids are random.
+CREATE TABLE message (
+    n                 INTEGER PRIMARY KEY,
+    id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
+    notifications     INTEGER NOT NULL,  -- how many are stored
+    status            INTEGER,           -- NULL: nothing valid was said, so there is no record
+    status_arrived_at INTEGER,           -- earliest arrival among those of this status
+    began_accepted    INTEGER,           -- earliest acceptance time stated
+    began_stated      INTEGER,           -- earliest status time stated
+    began_arrived     INTEGER,           -- earliest arrival
+    accepted_at       INTEGER GENERATED ALWAYS AS
+                      (coalesce(began_accepted, began_stated, began_arrived)) VIRTUAL,
+    channel           INTEGER,
+    destination       INTEGER,           -- the digits of the E.164 number, without the plus
+    reference_service TEXT,
+    reference_action  TEXT,
+    reference_key     TEXT,
+    provider_name     TEXT,
+    provider_id       TEXT,
+    provider_status   TEXT,
+    provider_code     TEXT,
+    provider_message  TEXT,
+    segments          INTEGER,
+    ranks             BLOB               -- the worth of the claims to status, destination,
+                                         -- reference and segments; see src/store/sqlite/row.rs
+) STRICT;
+
+-- The two lists, newest acceptance first. Ties are few and sorted by id when read.
+CREATE INDEX message_by_destination ON message (destination, accepted_at DESC)
+    WHERE destination IS NOT NULL;
+CREATE INDEX message_by_reference ON message (reference_key, accepted_at DESC)
+    WHERE reference_key IS NOT NULL;
+
+-- Everything that was ever said of a message, beside the message it is about: one tree gives
+-- duplicates, history and order.
+CREATE TABLE notification (
+    n                 INTEGER NOT NULL REFERENCES message (n),
+    identity          BLOB    NOT NULL CHECK (length(identity) = 16),
+    arrival           INTEGER NOT NULL,  -- its place in the order of arrival, from 0
+    received_at       INTEGER NOT NULL,
+    renewed_at        INTEGER,           -- a registration's latest repetition
+    source            TEXT    NOT NULL,  -- the source's name, or `api:` and the key's name
+    registration      INTEGER NOT NULL,  -- 1: the sender's own word
+    outcome           INTEGER NOT NULL,  -- what it did when it arrived
+    status            INTEGER NOT NULL,
+    stated_at         INTEGER,
+    accepted_at       INTEGER,
+    channel           INTEGER NOT NULL,
+    destination       INTEGER,
+    reference_service TEXT,
+    reference_action  TEXT,
+    reference_key     TEXT,
+    provider_name     TEXT    NOT NULL,
+    provider_id       TEXT    NOT NULL,
+    provider_status   TEXT    NOT NULL,
+    provider_code     TEXT    NOT NULL,
+    provider_message  TEXT,
+    segments          INTEGER,
+    PRIMARY KEY (n, identity)
+) STRICT, WITHOUT ROWID;
+
+-- Every change of a record, in the order of commit. A number is never used twice, so whoever has
+-- read up to one can go on from there.
+CREATE TABLE change (
+    seq               INTEGER PRIMARY KEY AUTOINCREMENT,
+    n                 INTEGER NOT NULL,
+    arrival           INTEGER NOT NULL,  -- the notification that made the change
+    previous          INTEGER            -- the status before; NULL: there was no record
+) STRICT;
+
+-- Which messages a provider's own id speaks of; filled only by dialects with ids of their own.
+CREATE TABLE foreign_id (
+    source            TEXT    NOT NULL,
+    id                TEXT    NOT NULL,
+    n                 INTEGER NOT NULL,
+    PRIMARY KEY (source, id, n)
+) STRICT, WITHOUT ROWID;
+
+-- Authentic webhooks that could not be understood, kept whole for replay.
+CREATE TABLE quarantine (
+    q                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16), -- a hash of what is kept
+    source            TEXT    NOT NULL,
+    entry             INTEGER NOT NULL,  -- which entry of the delivery, from 0
+    method            TEXT    NOT NULL,
+    query             TEXT    NOT NULL,  -- without token and signature
+    content_type      TEXT,
+    body              BLOB    NOT NULL,
+    reason            TEXT    NOT NULL,
+    received_at       INTEGER NOT NULL,  -- of the first
+    times             INTEGER NOT NULL   -- how often it came
+) STRICT;

@@ -1,0 +1,81 @@
+//! The gateway's three queries, the history, and the search by a provider's own id.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::cursor;
+use super::problem::Problem;
+use super::query;
+use super::state::Service;
+use super::view::{Envelope, HistoryView, List};
+use crate::store::{Key, Place};
+
+/// `GET /api/messagestatus/{messageid}`
+pub(crate) async fn show(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = query::message_id(&request)?;
+    let message = service.store.message(id).await?.ok_or(Problem::UnknownMessage)?;
+    Ok(HttpResponse::Ok().json(Envelope::from(&message)))
+}
+
+/// `GET /api/messagestatus/{messageid}/history`
+pub(crate) async fn history(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = query::message_id(&request)?;
+    let history = service.store.history(id).await?.ok_or(Problem::UnknownMessage)?;
+    Ok(HttpResponse::Ok().json(HistoryView::new(id, &history)))
+}
+
+/// `GET /api/messagestatus/phonenumber/{phonenumber}`
+pub(crate) async fn by_destination(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let number = query::destination(&request)?;
+    list(&service, &request, Key::Destination(number)).await
+}
+
+/// `GET /api/messagestatus/reference/{referencekey}`
+pub(crate) async fn by_reference(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let key = query::reference_key(&request)?;
+    list(&service, &request, Key::Reference(key)).await
+}
+
+/// `GET /api/messagestatus/provider/{source}/{providerid}`
+pub(crate) async fn by_foreign_id(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (source, id) = query::foreign_id(&request)?;
+    if service.ingest.source(&source).is_none() {
+        return Err(Problem::UnknownSource);
+    }
+    list(&service, &request, Key::Foreign { source, id }).await
+}
+
+async fn list(
+    service: &Service,
+    request: &HttpRequest,
+    key: Key,
+) -> Result<HttpResponse, Problem> {
+    let page = query::page(request, &key)?;
+    let listing = service.store.list(key.clone(), page).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(last) = listing.messages.last().filter(|_| listing.more) {
+        let place = Place { accepted_at: last.record.accepted_at(), id: last.id };
+        let (path, count, cursor) =
+            (request.uri().path(), page.count, cursor::write(&key, place));
+        // The cursor lies behind every bound that the first page had.
+        let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
+        response.insert_header((header::LINK, next));
+    }
+    Ok(response.json(List::from(&listing)))
+}

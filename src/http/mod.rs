@@ -1,0 +1,118 @@
+//! The service as its clients see it: routes, limits, and the server that has them.
+//!
+//! The only floor that knows the web framework, status codes and JSON.
+
+mod auth;
+mod cursor;
+mod health;
+pub mod key;
+mod messages;
+mod problem;
+mod query;
+mod register;
+pub mod state;
+mod view;
+mod webhook;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::header;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Route, guard};
+
+use self::problem::Problem;
+use self::state::Service;
+
+/// How long a request's headers may take.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+/// How long an idle connection stays open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long requests under way may take when the service stops, in seconds.
+const SHUTDOWN_SECONDS: u64 = 7;
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4_096;
+
+/// The server on these listeners; it runs when awaited.
+pub fn server(service: Data<Service>, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::clone(&service))
+            .configure(routes)
+            .default_service(web::to(not_found))
+            .wrap(from_fn(state::count_requests))
+    })
+    .backlog(BACKLOG)
+    .tcp_nodelay(true)
+    .client_request_timeout(HEADER_TIME)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .disable_signals();
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    Ok(server.run())
+}
+
+/// Every route of the service.
+fn routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/webhooks/{source}").to(webhook::receive))
+        .service(answering("/livez", get().to(health::live), "GET, HEAD"))
+        .service(answering("/readyz", get().to(health::ready), "GET, HEAD"))
+        .service(
+            web::scope("/api")
+                .wrap(from_fn(auth::require_key))
+                .service(answering(
+                    "/messagestatus/phonenumber/{number:.*}",
+                    get().to(messages::by_destination),
+                    "GET, HEAD",
+                ))
+                .service(answering(
+                    "/messagestatus/reference/{key:.*}",
+                    get().to(messages::by_reference),
+                    "GET, HEAD",
+                ))
+                .service(answering(
+                    "/messagestatus/provider/{source}/{id:.*}",
+                    get().to(messages::by_foreign_id),
+                    "GET, HEAD",
+                ))
+                .service(answering(
+                    "/messagestatus/{id}/history",
+                    get().to(messages::history),
+                    "GET, HEAD",
+                ))
+                .service(answering(
+                    "/messagestatus/{id}",
+                    get().to(messages::show),
+                    "GET, HEAD",
+                ))
+                .service(answering(
+                    "/messages/{id}",
+                    web::put().to(register::register),
+                    "PUT",
+                ))
+                .default_service(web::to(not_found)),
+        );
+}
+
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A resource that answers other methods with what it allows.
+fn answering(path: &str, route: Route, allowed: &'static str) -> Resource {
+    web::resource(path).route(route).default_service(web::to(move |request: HttpRequest| async move {
+        let mut response = Problem::Method { method: request.method().to_string(), allowed }
+            .response();
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+        response
+    }))
+}
+
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    Problem::NoRoute { method: request.method().to_string() }.response()
+}

@@ -1,0 +1,209 @@
+//! Every error a client can meet: its status, and words that say what to do.
+//!
+//! The only place that turns a refusal into a status code, and the only one that logs it.
+
+use std::fmt;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::ingest::Refusal;
+use crate::message::MAX_NOTIFICATIONS;
+use crate::store::StoreError;
+
+/// How long a sender is asked to wait before it comes again, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// What went wrong, from the client's point of view.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// No such route.
+    NoRoute { method: String },
+    /// The route does not know the method.
+    Method { method: String, allowed: &'static str },
+    /// No webhook source of that name.
+    UnknownSource,
+    /// No API key, or none of ours.
+    NoKey,
+    /// The key may not do this.
+    Scope { needed: &'static str },
+    /// Nothing is known of the message.
+    UnknownMessage,
+    /// Something in the request is not as it must be.
+    BadRequest(String),
+    /// The webhook is not proven to be authentic. The same for every cause.
+    Unproven,
+    /// The webhook is authentic, but not in its dialect's encoding.
+    NotEncoded(String),
+    /// The proof cannot read such a body.
+    ContentType(&'static str),
+    /// The body is too large.
+    TooLarge { most: usize },
+    /// The message has as many notifications as it may have.
+    TooMany,
+    /// Come again.
+    Unavailable(&'static str),
+    /// The stored data makes no sense.
+    Corrupt,
+}
+
+/// The body of RFC 9457.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute { .. } | Self::UnknownSource | Self::UnknownMessage => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoKey | Self::Scope { .. } => StatusCode::FORBIDDEN,
+            Self::BadRequest(_) | Self::NotEncoded(_) => StatusCode::BAD_REQUEST,
+            Self::Unproven => StatusCode::UNAUTHORIZED,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany => StatusCode::CONFLICT,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NoRoute { method } => format!(
+                "There is nothing to {method} here. Queries are under /api/messagestatus, webhooks \
+                 go to /webhooks/{{source}}."
+            ),
+            Self::Method { method, allowed } => {
+                format!("{method} is not possible here; use {allowed}.")
+            }
+            Self::UnknownSource => "No source of this name is configured. Look at the [sources] of \
+                 the configuration, or at the URL that was given to the sender."
+                .to_owned(),
+            Self::NoKey => {
+                "Send a valid API key in the header X-Api-Key.".to_owned()
+            }
+            Self::Scope { needed } => format!(
+                "This API key may not do this: it needs the scope `{needed}`. Scopes do not imply \
+                 one another; add it to the key's `scopes`."
+            ),
+            Self::UnknownMessage => "Nothing is known of this message. A message is known from its \
+                 first webhook or its registration on."
+                .to_owned(),
+            Self::BadRequest(detail) => detail.clone(),
+            Self::Unproven => "The request does not prove that it comes from this source. See \
+                 `verify` of the source in the configuration."
+                .to_owned(),
+            Self::NotEncoded(reason) => format!(
+                "The request is authentic, but could not be read: {reason}. It is kept in \
+                 quarantine."
+            ),
+            Self::ContentType(detail) => (*detail).to_owned(),
+            Self::TooLarge { most } => format!("The body may have at most {most} bytes."),
+            Self::TooMany => format!(
+                "The message has {MAX_NOTIFICATIONS} notifications, the most it may have."
+            ),
+            Self::Unavailable(detail) => (*detail).to_owned(),
+            Self::Corrupt => "The stored data makes no sense; see the log.".to_owned(),
+        }
+    }
+
+    /// The answer that says so.
+    pub(crate) fn response(&self) -> HttpResponse {
+        let status = self.status();
+        let detail = self.detail();
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+        }
+        let body = Body {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &detail,
+        };
+        response.body(serde_json::to_string(&body).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail())
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded => {
+                Self::Unavailable("Too much is waiting to be done. Try again.")
+            }
+            StoreError::Locked(_) => Self::Unavailable(
+                "The database is locked by another process. Nothing was stored; try again.",
+            ),
+            StoreError::DiskFull(_) => {
+                Self::Unavailable("The disk is full. Nothing was stored; try again.")
+            }
+            StoreError::QuarantineFull => Self::Unavailable(
+                "The request could not be understood and the quarantine is full. Nothing was \
+                 stored; try again.",
+            ),
+            StoreError::Stopped => {
+                Self::Unavailable("The store has stopped. Nothing was stored; try again.")
+            }
+            StoreError::Refused(cause) => {
+                tracing::error!(%cause, "the store refused");
+                Self::Unavailable("The store refused. Nothing was stored; try again.")
+            }
+            StoreError::Corrupt { table, what } => {
+                tracing::error!(table, what, "a stored row makes no sense");
+                Self::Corrupt
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Overloaded => {
+                Self::Unavailable("Too many requests are under way. Try again.")
+            }
+            Refusal::Closing => Self::Unavailable("The service is shutting down. Try again."),
+            Refusal::Unproven(cause) => {
+                tracing::info!(%cause, "refused a webhook");
+                Self::Unproven
+            }
+            Refusal::TooOld => {
+                tracing::info!(cause = "too old", "refused a webhook");
+                Self::Unproven
+            }
+            Refusal::NotEncoded(reason) => Self::NotEncoded(reason),
+            Refusal::Slow => {
+                tracing::warn!("a commit takes too long");
+                Self::Unavailable(
+                    "Storing takes too long. It may still happen; try again to be sure.",
+                )
+            }
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a query asks for: the last part of its path, and its parameters.
+
+use std::borrow::Cow;
+
+use actix_web::HttpRequest;
+use percent_encoding::percent_decode_str;
+
+use super::cursor;
+use super::problem::Problem;
+use crate::message::{Destination, MAX_KEY_BYTES, MessageId, Timestamp};
+use crate::store::{Key, Page};
+
+const DEFAULT_COUNT: u32 = 50;
+const LARGEST_COUNT: u32 = 100;
+
+/// The message named in the path.
+pub(crate) fn message_id(request: &HttpRequest) -> Result<MessageId, Problem> {
+    request.match_info().query("id").parse().map_err(|error| {
+        Problem::BadRequest(format!("The message id in the path is {error}."))
+    })
+}
+
+/// The phone number at the end of the path: with its `+` plain, encoded, as a space, or left out.
+pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem> {
+    let text = tail(request, "/api/messagestatus/phonenumber/")?;
+    let digits = text.strip_prefix(['+', ' ']).unwrap_or(&text);
+    Destination::from_digits(digits).map_err(|error| {
+        Problem::BadRequest(format!("The phone number in the path is {error}."))
+    })
+}
+
+/// The reference key at the end of the path. It may hold anything, slashes too.
+pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
+    let key = tail(request, "/api/messagestatus/reference/")?;
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Problem::BadRequest(format!(
+            "A reference key has 1 to {MAX_KEY_BYTES} bytes; this one has {}.",
+            key.len()
+        )));
+    }
+    Ok(key)
+}
+
+/// The source and the provider's id at the end of the path.
+pub(crate) fn foreign_id(request: &HttpRequest) -> Result<(String, String), Problem> {
+    let path = request.uri().path();
+    let rest = path.strip_prefix("/api/messagestatus/provider/").unwrap_or_default();
+    let (source, id) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((decoded(source)?.into_owned(), decoded(id)?.into_owned()))
+}
+
+/// The part of a list that the parameters ask for.
+///
+/// `count` and `sendDate` are the gateway's; `cursor` is the one a `Link` header gave.
+pub(crate) fn page(request: &HttpRequest, list: &Key) -> Result<Page, Problem> {
+    let mut page = Page { count: DEFAULT_COUNT, before: None, after: None };
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        match &*name {
+            "count" => page.count = count(&value)?,
+            "sendDate" => page.before = Some(send_date(&value)?),
+            "cursor" => {
+                page.after = Some(cursor::read(list, &value).ok_or_else(|| {
+                    Problem::BadRequest(
+                        "The cursor is not one that a Link header of this list gave. Start \
+                         without one."
+                            .to_owned(),
+                    )
+                })?);
+            }
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+fn count(text: &str) -> Result<u32, Problem> {
+    let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = text.trim_start_matches('0');
+    if !whole || digits.is_empty() {
+        return Err(Problem::BadRequest(format!(
+            "`count` must be a whole number from 1 on; above {LARGEST_COUNT} it is taken for \
+             {LARGEST_COUNT}."
+        )));
+    }
+    // What does not fit into a number is above the largest count too.
+    Ok(digits.parse().unwrap_or(LARGEST_COUNT).min(LARGEST_COUNT))
+}
+
+fn send_date(text: &str) -> Result<Timestamp, Problem> {
+    // A `+` that was not escaped has become a space, and no time has one.
+    text.replace(' ', "+").parse().map_err(|error| {
+        Problem::BadRequest(format!("`sendDate` is {error}."))
+    })
+}
+
+fn tail(request: &HttpRequest, prefix: &str) -> Result<String, Problem> {
+    // The framework's own decoding would lose the difference between `/` and `%2F`.
+    let rest = request.uri().path().strip_prefix(prefix).unwrap_or_default();
+    decoded(rest).map(Cow::into_owned)
+}
+
+fn decoded(text: &str) -> Result<Cow<'_, str>, Problem> {
+    percent_decode_str(text).decode_utf8().map_err(|_not_utf8| {
+        Problem::BadRequest("The path is not UTF-8 after percent-decoding.".to_owned())
+    })
+}

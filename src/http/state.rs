@@ -1,0 +1,64 @@
+//! What every handler needs, and the count of requests under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use chrono::Utc;
+
+use super::key::ApiKey;
+use crate::ingest::Ingest;
+use crate::message::Timestamp;
+use crate::store::Store;
+
+/// Where handlers read the time.
+#[derive(Debug, Clone, Copy)]
+pub enum Clock {
+    /// The machine's clock.
+    System,
+    /// It is always this time.
+    Fixed(Timestamp),
+}
+
+/// The service behind the routes.
+pub struct Service {
+    /// The way in.
+    pub ingest: Ingest,
+    /// The way out.
+    pub store: Arc<dyn Store>,
+    /// Who may ask.
+    pub keys: Vec<ApiKey>,
+    /// What time it is.
+    pub clock: Clock,
+    /// How many requests are under way.
+    pub under_way: AtomicUsize,
+}
+
+impl Clock {
+    /// The time now.
+    pub fn now(self) -> Timestamp {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+            Self::System => {
+                Timestamp::from_micros(Utc::now().timestamp_micros()).unwrap_or(Timestamp::EPOCH)
+            }
+            Self::Fixed(time) => time,
+        }
+    }
+}
+
+/// Counts a request for as long as it is under way.
+pub(crate) async fn count_requests(
+    service: Data<Service>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    service.under_way.fetch_add(1, Ordering::SeqCst);
+    let response = next.call(request).await;
+    service.under_way.fetch_sub(1, Ordering::SeqCst);
+    response
+}

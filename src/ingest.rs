@@ -1,0 +1,326 @@
+//! The way of what comes in: verify, read, store, in this order and for every source alike.
+//!
+//! Knows neither HTTP nor SQL. What can be refused without work is refused first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::content::Content;
+use crate::dialect::{self, NotEncoded, Source, kept_query};
+use crate::message::{MessageId, Notification, Outcome, Status, Timestamp};
+use crate::proof::{Request, Unproven};
+use crate::store::{Delivery, Entry, QuarantineId, Quarantined, Store, StoreError, Stored};
+
+/// How long a commit may take before the sender is asked to come again.
+pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
+/// How many bytes of bodies may be in memory at a time, being read or waiting for the commit.
+pub const BODY_BUDGET: usize = 64 << 20;
+
+/// Takes deliveries and registrations to the store.
+pub struct Ingest {
+    sources: HashMap<String, Source>,
+    store: Arc<dyn Store>,
+    slots: Semaphore,
+    bytes: Arc<AtomicUsize>,
+    closing: AtomicBool,
+}
+
+/// Why a delivery was not taken.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// As many deliveries or bytes are under way as may be.
+    #[error("too many deliveries are under way")]
+    Overloaded,
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    Closing,
+    /// No or a wrong proof, or one from another time.
+    #[error("not proven to be authentic")]
+    Unproven(#[source] Unproven),
+    /// The proof is right, but too old, and not all of what is said is stored already.
+    #[error("the proof is too old")]
+    TooOld,
+    /// Authentic, but not what the source's dialect is written in; it is in quarantine.
+    #[error("not understood: {0}")]
+    NotEncoded(String),
+    /// The commit takes longer than [`COMMIT_DEADLINE`]. It may still happen.
+    #[error("the commit takes too long")]
+    Slow,
+    /// The store did not take it.
+    #[error("the store did not take it")]
+    Store(#[from] StoreError),
+}
+
+/// What became of one entry of a delivery.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// It was judged.
+    Judged {
+        /// The message it is about.
+        message: MessageId,
+        /// What it did.
+        outcome: Outcome,
+        /// The record's status after it, if there is a record.
+        status: Option<Status>,
+    },
+    /// It is kept, but could not be understood.
+    Quarantined {
+        /// Its name in the quarantine.
+        id: QuarantineId,
+        /// What could not be understood.
+        reason: String,
+    },
+    /// It says nothing about a status.
+    Ignored {
+        /// What it is instead.
+        reason: String,
+    },
+}
+
+/// Bytes taken from the budget, given back when dropped.
+#[derive(Debug)]
+pub struct Bytes {
+    budget: Arc<AtomicUsize>,
+    taken: usize,
+}
+
+impl Bytes {
+    /// Takes so many more.
+    pub fn take(&mut self, more: usize) -> Result<(), Refusal> {
+        let before = self.budget.fetch_add(more, Ordering::Relaxed);
+        self.taken += more;
+        if before + more > BODY_BUDGET { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
+impl Ingest {
+    /// Takes deliveries of these sources, at most `queue` at a time.
+    pub fn new(sources: Vec<Source>, store: Arc<dyn Store>, queue: usize) -> Self {
+        Self {
+            sources: sources.into_iter().map(|source| (source.name.clone(), source)).collect(),
+            store,
+            slots: Semaphore::new(queue),
+            bytes: Arc::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there is room for another delivery; asked before any work is done for one.
+    pub fn has_room(&self) -> Result<(), Refusal> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Refusal::Closing);
+        }
+        if self.slots.available_permits() == 0 {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// From now on nothing is taken.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.get(name)
+    }
+
+    /// The budget for a body that is going to be read.
+    pub fn bytes(&self) -> Bytes {
+        Bytes { budget: Arc::clone(&self.bytes), taken: 0 }
+    }
+
+    /// Takes a webhook: verifies it over its raw bytes, reads it, stores what it says, and returns
+    /// once that is durable.
+    pub async fn accept(
+        &self,
+        source: &Source,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<Done>, Refusal> {
+        self.has_room()?;
+        let _slot = self.slots.try_acquire().map_err(|_none| Refusal::Overloaded)?;
+        let verified = source.verify(request, now).map_err(Refusal::Unproven)?;
+        let content = Content {
+            method: request.method.to_owned(),
+            query: kept_query(request.query),
+            content_type: request.content_type.map(str::to_owned),
+            body: request.body.to_vec(),
+        };
+        let read = source.read(&content);
+        if verified.too_old {
+            return self.repeat(read).await;
+        }
+        let delivery = |entries| Delivery {
+            source: source.name.clone(),
+            received_at: now,
+            content: Some(content),
+            entries,
+            replay_of: None,
+        };
+        match read {
+            Ok(read) => {
+                let (entries, ignored) = split(read);
+                let stored = self.store(delivery(entries)).await?;
+                Ok(joined(stored, ignored))
+            }
+            Err(NotEncoded(reason)) => {
+                let entry = Entry::Unreadable { index: 0, reason: reason.clone() };
+                self.store(delivery(vec![entry])).await?;
+                Err(Refusal::NotEncoded(reason))
+            }
+        }
+    }
+
+    /// Some providers resend hours later with the first timestamp. An old delivery that says
+    /// nothing new may be acknowledged.
+    async fn repeat(
+        &self,
+        read: Result<Vec<dialect::Entry>, NotEncoded>,
+    ) -> Result<Vec<Done>, Refusal> {
+        let Ok(entries) = read else { return Err(Refusal::TooOld) };
+        let mut said = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let dialect::Entry::Notification { notification, .. } = entry else {
+                return Err(Refusal::TooOld);
+            };
+            said.push((notification.statement().message, notification.identity()));
+        }
+        if said.is_empty() || !self.store.holds(said.clone()).await? {
+            return Err(Refusal::TooOld);
+        }
+        let mut done = Vec::with_capacity(said.len());
+        for (message, _identity) in said {
+            let status = self.store.message(message).await?.map(|message| message.record.status);
+            done.push(Done::Judged { message, outcome: Outcome::Duplicate, status });
+        }
+        Ok(done)
+    }
+
+    /// Takes a registration by the holder of this key.
+    pub async fn register(
+        &self,
+        key: &str,
+        notification: Notification,
+        now: Timestamp,
+    ) -> Result<Stored, Refusal> {
+        self.has_room()?;
+        let _slot = self.slots.try_acquire().map_err(|_none| Refusal::Overloaded)?;
+        let entry = Entry::Notification {
+            index: 0,
+            notification: Box::new(notification),
+            foreign_id: None,
+        };
+        let delivery = Delivery {
+            source: format!("api:{key}"),
+            received_at: now,
+            content: None,
+            entries: vec![entry],
+            replay_of: None,
+        };
+        self.store(delivery).await?.pop().ok_or(Refusal::Store(StoreError::Stopped))
+    }
+
+    /// Reads a quarantined entry again with the present code and configuration, as if it arrived
+    /// when it first did. It leaves the quarantine if it is understood now.
+    pub async fn replay(&self, quarantined: Quarantined) -> Result<Done, Refusal> {
+        let Quarantined { id, source: name, entry, content, received_at, .. } = quarantined;
+        let stays = |reason: String| Ok(Done::Quarantined { id, reason });
+        let Some(source) = self.source(&name) else {
+            return stays(format!("source `{name}` is not configured"));
+        };
+        let read = match source.read(&content) {
+            Ok(read) => read,
+            Err(NotEncoded(reason)) => return stays(reason),
+        };
+        let wanted = usize::try_from(entry).ok().and_then(|entry| read.into_iter().nth(entry));
+        let Some(wanted) = wanted else {
+            return stays(format!("it has no entry {entry} any more"));
+        };
+        if let dialect::Entry::Unreadable { reason } = wanted {
+            return stays(reason);
+        }
+        let (entries, ignored) = split(vec![wanted]);
+        let delivery = Delivery {
+            source: name,
+            received_at,
+            content: Some(content),
+            entries,
+            replay_of: Some(id),
+        };
+        let stored = self.store(delivery).await?;
+        joined(stored, ignored).pop().ok_or(Refusal::Store(StoreError::Stopped))
+    }
+
+    /// Whether the store can be written now.
+    pub async fn is_ready(&self) -> Result<(), Refusal> {
+        self.has_room()?;
+        let nothing = Delivery {
+            source: String::new(),
+            received_at: Timestamp::EPOCH,
+            content: None,
+            entries: Vec::new(),
+            replay_of: None,
+        };
+        self.store(nothing).await.map(drop)
+    }
+
+    async fn store(&self, delivery: Delivery) -> Result<Vec<Stored>, Refusal> {
+        match timeout(COMMIT_DEADLINE, self.store.ingest(delivery)).await {
+            Ok(stored) => Ok(stored?),
+            Err(_elapsed) => Err(Refusal::Slow),
+        }
+    }
+}
+
+/// Takes out what is ignored, which the store does not see, and remembers where it was.
+fn split(read: Vec<dialect::Entry>) -> (Vec<Entry>, Vec<(usize, String)>) {
+    let mut entries = Vec::with_capacity(read.len());
+    let mut ignored = Vec::new();
+    for (place, entry) in read.into_iter().enumerate() {
+        let index = u32::try_from(place).unwrap_or(u32::MAX);
+        match entry {
+            dialect::Entry::Notification { notification, foreign_id } => {
+                entries.push(Entry::Notification { index, notification, foreign_id });
+            }
+            dialect::Entry::Unreadable { reason } => {
+                entries.push(Entry::Unreadable { index, reason });
+            }
+            dialect::Entry::Ignored { reason } => ignored.push((place, reason)),
+        }
+    }
+    (entries, ignored)
+}
+
+/// Puts what was ignored back in its place among what was stored.
+fn joined(stored: Vec<Stored>, ignored: Vec<(usize, String)>) -> Vec<Done> {
+    let mut done: Vec<Done> = stored
+        .into_iter()
+        .filter_map(|stored| match stored {
+            Stored::Judged { message, outcome, record, .. } => {
+                let status = record.map(|record| record.status);
+                Some(Done::Judged { message, outcome, status })
+            }
+            Stored::Quarantined { id, reason } => Some(Done::Quarantined { id, reason }),
+            // Only registrations are refused this way, and they do not come here.
+            Stored::TooMany => None,
+        })
+        .collect();
+    for (place, reason) in ignored {
+        done.insert(place.min(done.len()), Done::Ignored { reason });
+    }
+    done
+}

@@ -1,0 +1,298 @@
+//! The seam between the service and its storage, in the domain's words.
+//!
+//! A store keeps notifications and answers from them. It knows nothing of webhooks, signatures or
+//! HTTP. Each method is one transaction; what a method has answered is durable and is seen by every
+//! later call.
+
+pub mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::content::Content;
+use crate::message::{
+    Channel, Destination, Identity, MessageId, Notification, Outcome, Provider, Record, Reference,
+    Status, Timestamp,
+};
+
+/// Keeps what was said of messages, and answers from it.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores one delivery whole or not at all, and returns once it is durable: one result for
+    /// each entry, in their order. A delivery without entries shows that the store can be written.
+    async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError>;
+
+    /// Whether all of these notifications are stored.
+    async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError>;
+
+    /// What is known of a message.
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
+
+    /// A page of the messages under this key: newest acceptance first, ties by id, ascending.
+    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError>;
+
+    /// Everything said of a message, in the order of arrival; none if nothing was ever said.
+    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError>;
+
+    /// What is in quarantine, oldest first, after this place: at most `count` entries, bodies left
+    /// empty.
+    async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError>;
+
+    /// One quarantined entry, whole.
+    async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError>;
+}
+
+/// What one request brings to the store.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Who says it: a source's name, or `api:` and the name of a key.
+    pub source: String,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// What was posted, should it have to go to quarantine. A registration brings nothing: what
+    /// cannot be stored of it is refused.
+    pub content: Option<Content>,
+    /// What it says, entry by entry.
+    pub entries: Vec<Entry>,
+    /// The quarantined entry that this delivery reads again. It is released if it is understood
+    /// now, and left as it is if not.
+    pub replay_of: Option<QuarantineId>,
+}
+
+/// One entry of a delivery.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Understood.
+    Notification {
+        /// Which entry of the posted content it is, should it have to go to quarantine.
+        index: u32,
+        /// What is said.
+        notification: Box<Notification>,
+        /// The provider's id, where the source's messages are named by it.
+        foreign_id: Option<String>,
+    },
+    /// Not understood.
+    Unreadable {
+        /// Which entry of the posted content it is.
+        index: u32,
+        /// What could not be understood.
+        reason: String,
+    },
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone)]
+pub enum Stored {
+    /// It was judged.
+    Judged {
+        /// The message it is about.
+        message: MessageId,
+        /// What it did.
+        outcome: Outcome,
+        /// The record after it.
+        record: Option<Box<Record>>,
+        /// Whether there was no record before.
+        new: bool,
+    },
+    /// It was put aside.
+    Quarantined {
+        /// Under this name.
+        id: QuarantineId,
+        /// For this reason.
+        reason: String,
+    },
+    /// A registration of a message that has as many notifications as it may have.
+    TooMany,
+}
+
+/// A message of which something valid is known.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its name.
+    pub id: MessageId,
+    /// What is known of it.
+    pub record: Record,
+}
+
+/// What messages are listed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// The recipient.
+    Destination(Destination),
+    /// The client's reference key.
+    Reference(String),
+    /// The provider's own id, at one source.
+    Foreign {
+        /// The source's name.
+        source: String,
+        /// The provider's id.
+        id: String,
+    },
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// At most so many.
+    pub count: u32,
+    /// Only messages accepted strictly before this.
+    pub before: Option<Timestamp>,
+    /// Only messages after this place.
+    pub after: Option<Place>,
+}
+
+/// A message's place in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Its name.
+    pub id: MessageId,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The messages, in order.
+    pub messages: Vec<Message>,
+    /// Whether the list goes on after them.
+    pub more: bool,
+}
+
+/// Everything said of a message.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// What follows from it; none if nothing of it was valid.
+    pub record: Option<Record>,
+    /// Every notification, in the order of arrival.
+    pub said: Vec<Said>,
+}
+
+/// A stored notification, as it is shown.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Who said it.
+    pub source: String,
+    /// When it first arrived.
+    pub received_at: Timestamp,
+    /// What it did when it arrived.
+    pub outcome: Outcome,
+    /// The status stated.
+    pub status: Status,
+    /// The time stated.
+    pub stated_at: Option<Timestamp>,
+    /// The channel stated.
+    pub channel: Channel,
+    /// The recipient stated.
+    pub destination: Option<Destination>,
+    /// The reference stated.
+    pub reference: Reference,
+    /// The provider, as it is shown.
+    pub provider: Provider,
+}
+
+/// The name of a quarantined entry: a hash of source, content and the entry's place in it, so that
+/// the same content is kept once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QuarantineId([u8; 16]);
+
+impl QuarantineId {
+    /// The name of an entry of this content from this source.
+    pub fn of(source: &str, content: &Content, entry: u32) -> Self {
+        let mut hash = Sha256::new();
+        let content_type = content.content_type.as_deref().unwrap_or_default();
+        let texts = [source, &content.method, &content.query, content_type].map(str::as_bytes);
+        for member in texts.into_iter().chain([content.body.as_slice()]) {
+            hash.update(u64::try_from(member.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(member);
+        }
+        hash.update(entry.to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self(half)
+    }
+
+    /// The name whose sixteen bytes these are.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The name's sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads the hyphenated form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(|uuid| Self(uuid.into_bytes()))
+    }
+}
+
+impl fmt::Display for QuarantineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+/// A quarantined entry.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// Its place in the order in which entries came to quarantine.
+    pub place: i64,
+    /// Its name.
+    pub id: QuarantineId,
+    /// Which source posted it.
+    pub source: String,
+    /// Which entry of the content it is.
+    pub entry: u32,
+    /// What was posted.
+    pub content: Content,
+    /// What could not be understood.
+    pub reason: String,
+    /// When it first arrived.
+    pub received_at: Timestamp,
+    /// How often it came.
+    pub times: u32,
+}
+
+/// What lies beneath a [`StoreError`].
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a store did not do what it was asked. Nothing was acknowledged; all but the last can be
+/// mended by trying again.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// More is waiting to be done than may wait.
+    #[error("the store has too much to do")]
+    Overloaded,
+    /// Another process holds the database, or a read took too long.
+    #[error("the database is locked")]
+    Locked(#[source] Cause),
+    /// No space is left.
+    #[error("the disk is full")]
+    DiskFull(#[source] Cause),
+    /// The quarantine has as many rows as it may have.
+    #[error("the quarantine is full")]
+    QuarantineFull,
+    /// The disk failed, or the store is closed; nothing is written any more.
+    #[error("the store has stopped")]
+    Stopped,
+    /// The database did not do it.
+    #[error("the database refused")]
+    Refused(#[source] Cause),
+    /// A stored row makes no sense.
+    #[error("table {table} holds a row that makes no sense: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+}

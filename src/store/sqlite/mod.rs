@@ -1,0 +1,388 @@
+//! The store in one SQLite file.
+//!
+//! One thread writes ([`writer`]), two threads read ([`reader`]), one takes the WAL over into the
+//! database ([`checkpoint`]); the service's own threads never touch the file. What a delivery does
+//! to the tables is in [`apply`], the tables are in `schema.sql`.
+//!
+//! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits
+//! whatever is queued at once. A message is found by its UUID; its notifications lie beside each
+//! other in one tree under the message's small number, where a duplicate is a look at a page that
+//! the insert needs anyway. Random keys are kept out of every other tree, because a page that is
+//! dirtied at random costs more than a statement.
+
+mod apply;
+mod checkpoint;
+mod lock;
+mod reader;
+mod row;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::apply::Room;
+use self::reader::Readers;
+use self::row::{RECORD_COLUMNS, record_columns, said_columns};
+use self::writer::{Job, Writer};
+use crate::message::{Identity, MessageId};
+use crate::store::{
+    Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Store, StoreError,
+    Stored,
+};
+
+/// What the store is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database's path; its directory is made if there is none.
+    pub path: PathBuf,
+    /// How many deliveries may wait for the writer.
+    pub queue: usize,
+    /// How many rows the quarantine may have.
+    pub quarantine_max_rows: u64,
+    /// How long to wait for another process to let go of the database.
+    pub lock_wait: Duration,
+}
+
+/// Why the database could not be opened. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A file or directory could not be made or opened.
+    #[error("cannot open {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has the database.
+    #[error(
+        "another process holds {path}; stop it, or wait for it with `statusmirror serve --lock-wait 60s`"
+    )]
+    InUse {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// The file is no database of ours.
+    #[error("{path} is the database of another program; set store.url to another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was made by another version.
+    #[error("{path} has schema version {found}, this program knows {ours}; use the newer program")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        ours: i64,
+    },
+    /// A setting on which durability rests does not hold.
+    #[error("{path} cannot be kept durably: journal mode {mode}, synchronous {synchronous}")]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode found.
+        mode: String,
+        /// The synchronous setting found.
+        synchronous: i64,
+    },
+    /// SQLite refused.
+    #[error("cannot use the database {path}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The connections for reading could not be opened.
+    #[error("cannot open the connections for reading")]
+    Readers {
+        /// Why.
+        source: r2d2::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Whether the disk has failed, which is told once and never taken back.
+#[derive(Debug, Clone)]
+struct Failure(Arc<watch::Sender<bool>>);
+
+impl Failure {
+    fn report(&self, during: &str, error: &rusqlite::Error) {
+        tracing::error!(%error, during, "the store failed; nothing is acknowledged any more");
+        self.0.send_replace(true);
+    }
+
+    fn happened(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    jobs: mpsc::Sender<Job>,
+    readers: Readers,
+    failed: watch::Receiver<bool>,
+}
+
+/// What must be waited for and closed when the store is dropped.
+pub struct Closing {
+    writer: JoinHandle<()>,
+    checkpoints: JoinHandle<()>,
+    path: PathBuf,
+    lock: lock::Lock,
+    failed: watch::Receiver<bool>,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if there is none, and starts the threads.
+    pub fn open(settings: &Settings) -> Result<(Self, Closing), OpenError> {
+        let path = &settings.path;
+        if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| OpenError::File { path: directory.to_owned(), source })?;
+        }
+        let lock = lock::take(path, settings.lock_wait)?;
+        let db = schema::open(path)?;
+        let failed = |source| OpenError::Database { path: path.clone(), source };
+        checkpoint::checkpoint(&db, "TRUNCATE").map_err(failed)?;
+        let taken: i64 = db
+            .query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))
+            .map_err(failed)?;
+        let taken = u64::try_from(taken).unwrap_or(0);
+        let second = schema::open_again(path)?;
+        let (failure, failed) = watch::channel(false);
+        let failure = Failure(Arc::new(failure));
+        let (wake, wakes) = sync_channel(1);
+        let (jobs, queue) = mpsc::channel(settings.queue.max(1));
+        let writer = Writer {
+            db,
+            jobs: queue,
+            room: Room { taken, max: settings.quarantine_max_rows },
+            wal: wal(path),
+            checkpoints: wake,
+            failure: failure.clone(),
+        };
+        let readers = Readers::start(path)?;
+        let writer = spawn("writer", move || writer.run())?;
+        let checkpoints =
+            spawn("checkpoints", move || checkpoint::run(&second, &wakes, &failure))?;
+        let closing =
+            Closing { writer, checkpoints, path: path.clone(), lock, failed: failed.clone() };
+        Ok((Self { jobs, readers, failed }, closing))
+    }
+
+    /// Waits until the disk fails; for ever, if it does not.
+    pub async fn failure(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Closing {
+    /// Waits for the threads of a store that has been dropped, empties the WAL and gives the
+    /// database up. Says whether all was well to the end.
+    pub fn close(self) -> bool {
+        let ended = self.writer.join().is_ok() && self.checkpoints.join().is_ok();
+        if *self.failed.borrow() {
+            return false;
+        }
+        let emptied = schema::open_again(&self.path)
+            .is_ok_and(|db| checkpoint::checkpoint(&db, "TRUNCATE").is_ok());
+        drop(self.lock);
+        ended && emptied
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| OpenError::Thread { source })
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    wal.into()
+}
+
+/// What an error of SQLite means to whoever asked.
+fn store_error(error: rusqlite::Error) -> StoreError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OperationInterrupted,
+        ) => StoreError::Locked(error.into()),
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull(error.into()),
+        _ if matches!(
+            error,
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+        ) =>
+        {
+            StoreError::Corrupt { table: "message", what: error.to_string() }
+        }
+        _ => StoreError::Refused(error.into()),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError> {
+        let (reply, result) = oneshot::channel();
+        self.jobs.try_send(Job { delivery, reply }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
+        })?;
+        result.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
+        const SELECT: &str = "SELECT 1 FROM message JOIN notification USING (n) \
+             WHERE message.id = ? AND identity = ?";
+        self.readers
+            .query(move |db| {
+                let mut select = db.prepare_cached(SELECT)?;
+                for (message, identity) in &notifications {
+                    if !select.exists(params![message.as_bytes(), identity.as_bytes()])? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })
+            .await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        const SELECT: &str =
+            concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
+        self.readers
+            .query(move |db| {
+                let record = db
+                    .prepare_cached(SELECT)?
+                    .query_row([id.as_bytes()], row::record)
+                    .optional()?;
+                Ok(record.flatten().map(|record| Message { id, record }))
+            })
+            .await
+    }
+
+    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
+        self.readers.query(move |db| list(db, &key, page)).await
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
+        const MESSAGE: &str =
+            concat!("SELECT ", record_columns!(), ", n FROM message WHERE id = ?");
+        const SAID: &str = concat!(
+            "SELECT ",
+            said_columns!(),
+            " FROM notification WHERE n = ? ORDER BY arrival"
+        );
+        self.readers
+            .query(move |db| {
+                // One transaction, so that record and history belong together.
+                let both = db.unchecked_transaction()?;
+                let found = both
+                    .prepare_cached(MESSAGE)?
+                    .query_row([id.as_bytes()], |row| {
+                        Ok((row::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
+                    })
+                    .optional()?;
+                let Some((record, n)) = found else { return Ok(None) };
+                let said =
+                    both.prepare_cached(SAID)?.query_map([n], row::said)?.collect::<Result<_, _>>()?;
+                Ok(Some(History { record, said }))
+            })
+            .await
+    }
+
+    async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {
+        const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, x'', \
+             reason, received_at, times FROM quarantine WHERE q > ? ORDER BY q LIMIT ?";
+        self.readers
+            .query(move |db| {
+                db.prepare_cached(SELECT)?
+                    .query_map(params![after, count], row::quarantined)?
+                    .collect()
+            })
+            .await
+    }
+
+    async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
+        const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, body, \
+             reason, received_at, times FROM quarantine WHERE id = ?";
+        self.readers
+            .query(move |db| {
+                db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
+            })
+            .await
+    }
+}
+
+/// Reads a page of a list, and one message more to see whether it goes on.
+fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
+    macro_rules! select {
+        ($from:literal) => {
+            concat!(
+                "SELECT ",
+                record_columns!(),
+                ", message.id FROM ",
+                $from,
+                " AND status IS NOT NULL AND accepted_at < ?3 AND accepted_at <= ?4 \
+                 AND (accepted_at < ?4 OR message.id > ?5) \
+                 ORDER BY accepted_at DESC, message.id LIMIT ?6"
+            )
+        };
+    }
+    const BY_DESTINATION: &str = select!("message WHERE destination = ?1 AND ?2 IS NULL");
+    const BY_REFERENCE: &str = select!("message WHERE reference_key = ?1 AND ?2 IS NULL");
+    const BY_FOREIGN: &str = select!(
+        "foreign_id AS f JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2"
+    );
+    let (sql, first, second): (_, rusqlite::types::Value, _) = match key {
+        Key::Destination(number) => {
+            (BY_DESTINATION, i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
+        }
+        Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
+        Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
+    };
+    let before = page.before.map_or(i64::MAX, |time| time.micros());
+    let (at, id) = match &page.after {
+        Some(place) => (place.accepted_at.micros(), place.id.as_bytes().as_slice()),
+        None => (i64::MAX, [0; 16].as_slice()),
+    };
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select
+        .query_map(params![first, second, before, at, id, page.count + 1], |row| {
+            Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
+        })?;
+    let mut messages = Vec::new();
+    for row in rows {
+        if let (id, Some(record)) = row? {
+            messages.push(Message { id, record });
+        }
+    }
+    let wanted = usize::try_from(page.count).unwrap_or(usize::MAX);
+    let more = messages.len() > wanted;
+    messages.truncate(wanted);
+    Ok(Listing { messages, more })
+}

@@ -1,0 +1,94 @@
+//! Reading: threads of their own, each with one connection of the pool for as long as it lives, so
+//! that no query ever runs on a worker that serves requests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use r2d2::{Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{OpenError, store_error};
+use crate::store::StoreError;
+
+/// How many threads read.
+const THREADS: u32 = 2;
+/// How many queries may wait for one thread.
+const WAITING: usize = 1_024;
+/// How long a query may take; a longer one would keep the WAL from being taken over.
+const LONGEST_QUERY: Duration = Duration::from_secs(2);
+/// How many of SQLite's steps go by between two looks at the clock.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+type Query = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Hands queries to the read threads, in turn.
+pub(super) struct Readers {
+    queues: Vec<mpsc::Sender<Query>>,
+    next: AtomicUsize,
+}
+
+impl Readers {
+    /// Starts the threads.
+    pub(super) fn start(path: &std::path::Path) -> Result<Self, OpenError> {
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|db| {
+                db.execute_batch(
+                    "PRAGMA query_only = ON; PRAGMA busy_timeout = 500; PRAGMA temp_store = MEMORY;
+                     PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+                )
+            });
+        let pool = Pool::builder()
+            .max_size(THREADS)
+            .build(manager)
+            .map_err(|source| OpenError::Readers { source })?;
+        let mut queues = Vec::new();
+        for number in 0..THREADS {
+            let db = pool.get().map_err(|source| OpenError::Readers { source })?;
+            let (queue, queries) = mpsc::channel(WAITING);
+            thread::Builder::new()
+                .name(format!("reader-{number}"))
+                .spawn(move || read(&db, queries))
+                .map_err(|source| OpenError::Thread { source })?;
+            queues.push(queue);
+        }
+        Ok(Self { queues, next: AtomicUsize::new(0) })
+    }
+
+    /// Runs a query on one of the threads.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, result) = oneshot::channel();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
+        let queue = self.queues.get(turn).ok_or(StoreError::Stopped)?;
+        let query: Query = Box::new(move |db| drop(reply.send(query(db))));
+        queue.try_send(query).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
+        })?;
+        result.await.map_err(|_gone| StoreError::Stopped)?.map_err(store_error)
+    }
+}
+
+/// The life of a read thread: until nobody can ask any more.
+fn read(db: &PooledConnection<SqliteConnectionManager>, mut queries: mpsc::Receiver<Query>) {
+    let started = Arc::new(Mutex::new(Instant::now()));
+    let seen = Arc::clone(&started);
+    let watched = db.progress_handler(
+        STEPS_BETWEEN_LOOKS,
+        Some(move || seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > LONGEST_QUERY),
+    );
+    if let Err(error) = watched {
+        tracing::warn!(%error, "long queries cannot be interrupted");
+    }
+    while let Some(query) = queries.blocking_recv() {
+        *started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        query(db);
+    }
+}

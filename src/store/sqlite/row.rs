@@ -1,0 +1,341 @@
+//! Between rows and the domain's types. A row that makes no sense is an error, never a default.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Row, Statement};
+
+use crate::content::Content;
+use crate::message::{
+    Arrival, Channel, Claim, Destination, Identity, MessageId, Outcome, Provider, Rank, Record,
+    Reference, Status, Tier, Timestamp,
+};
+use crate::store::{QuarantineId, Quarantined, Said};
+
+/// The columns of `message` that [`record`] reads, in its order.
+macro_rules! record_columns {
+    () => {
+        "status, status_arrived_at, began_accepted, began_stated, began_arrived, channel, \
+         destination, reference_service, reference_action, reference_key, provider_name, \
+         provider_id, provider_status, provider_code, provider_message, segments, ranks"
+    };
+}
+pub(super) use record_columns;
+
+/// How many columns [`record_columns`] names.
+pub(super) const RECORD_COLUMNS: usize = 17;
+
+/// The columns of `notification` that [`said`] reads, in its order.
+macro_rules! said_columns {
+    () => {
+        "source, received_at, outcome, status, stated_at, channel, destination, \
+         reference_service, reference_action, reference_key, provider_name, provider_id, \
+         provider_status, provider_code, provider_message"
+    };
+}
+pub(super) use said_columns;
+
+/// A value and its place in a closed set, as the schema numbers it.
+pub(super) struct Coded<T>(pub(super) T);
+
+/// The sixteen bytes of a name.
+pub(super) struct Bytes16(pub(super) [u8; 16]);
+
+trait Code: Copy + PartialEq + Sized + 'static {
+    const VALUES: &'static [Self];
+}
+
+impl Code for Status {
+    const VALUES: &'static [Self] = &Self::ALL;
+}
+
+impl Code for Channel {
+    const VALUES: &'static [Self] = &Self::ALL;
+}
+
+impl Code for Outcome {
+    const VALUES: &'static [Self] = &Self::ALL;
+}
+
+impl<T: Code> ToSql for Coded<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let place = T::VALUES.iter().position(|value| *value == self.0);
+        Ok(ToSqlOutput::from(place.and_then(|place| i64::try_from(place).ok()).unwrap_or(-1)))
+    }
+}
+
+impl<T: Code> FromSql for Coded<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        usize::try_from(number)
+            .ok()
+            .and_then(|place| T::VALUES.get(place).copied())
+            .map(Self)
+            .ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl FromSql for Bytes16 {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        bytes.try_into().map(Self).map_err(|_not_sixteen| FromSqlError::InvalidBlobSize {
+            expected_size: 16,
+            blob_size: bytes.len(),
+        })
+    }
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.micros()))
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let micros = value.as_i64()?;
+        Self::from_micros(micros).ok_or(FromSqlError::OutOfRange(micros))
+    }
+}
+
+impl ToSql for Destination {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        // At most fifteen digits, so it always fits.
+        Ok(ToSqlOutput::from(i64::try_from(self.number()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl FromSql for Destination {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        Self::from_digits(&number.to_string())
+            .map_err(|_no_number| FromSqlError::OutOfRange(number))
+    }
+}
+
+/// Reads the record from the columns of [`record_columns`], which come first; none if the status is NULL.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let Some(Coded(status)) = row.get::<_, Option<Coded<Status>>>(0)? else {
+        return Ok(None);
+    };
+    let blob: Vec<u8> = row.get(16)?;
+    let mut ranks = Ranks { rest: &blob, first: None };
+    let mut rank = || {
+        ranks.next().map_err(|source| {
+            rusqlite::Error::FromSqlConversionFailure(
+                16,
+                rusqlite::types::Type::Blob,
+                Box::new(source),
+            )
+        })
+    };
+    let (at_status, of_destination, of_reference, of_segments) =
+        (rank()?, rank()?, rank()?, rank()?);
+    let Some(at_status) = at_status else {
+        return Err(rusqlite::Error::InvalidColumnType(
+            16,
+            "ranks".to_owned(),
+            rusqlite::types::Type::Null,
+        ));
+    };
+    let Coded(channel) = row.get(5)?;
+    let reference = reference(row, 7)?;
+    Ok(Some(Record {
+        status,
+        at_status: Claim { rank: at_status, value: (channel, provider(row, 10)?) },
+        status_arrived_at: row.get(1)?,
+        began: Arrival {
+            accepted: row.get(2)?,
+            stated: row.get(3)?,
+            arrived: row.get(4)?,
+        },
+        destination: claim(of_destination, row.get(6)?),
+        reference: claim(of_reference, (!reference.is_empty()).then_some(reference)),
+        segments: claim(of_segments, row.get(15)?),
+    }))
+}
+
+fn claim<T>(rank: Option<Rank>, value: Option<T>) -> Option<Claim<T>> {
+    Some(Claim { rank: rank?, value: value? })
+}
+
+fn reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
+    Reference::new(row.get(first)?, row.get(first + 1)?, row.get(first + 2)?).map_err(|source| {
+        rusqlite::Error::FromSqlConversionFailure(
+            first + 2,
+            rusqlite::types::Type::Text,
+            Box::new(source),
+        )
+    })
+}
+
+fn provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
+    Ok(Provider {
+        name: row.get(first)?,
+        id: row.get(first + 1)?,
+        status: row.get(first + 2)?,
+        code: row.get(first + 3)?,
+        message: row.get(first + 4)?,
+    })
+}
+
+/// Reads a notification as it is shown, from the columns of [`said_columns`].
+pub(super) fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
+    let Coded(outcome) = row.get(2)?;
+    let Coded(status) = row.get(3)?;
+    let Coded(channel) = row.get(5)?;
+    Ok(Said {
+        source: row.get(0)?,
+        received_at: row.get(1)?,
+        outcome,
+        status,
+        stated_at: row.get(4)?,
+        channel,
+        destination: row.get(6)?,
+        reference: reference(row, 7)?,
+        provider: provider(row, 10)?,
+    })
+}
+
+/// Reads a quarantined entry: `q, id, source, entry, method, query, content_type, body, reason,
+/// received_at, times`.
+pub(super) fn quarantined(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
+    let Bytes16(id) = row.get(1)?;
+    Ok(Quarantined {
+        place: row.get(0)?,
+        id: QuarantineId::from_bytes(id),
+        source: row.get(2)?,
+        entry: row.get(3)?,
+        content: Content {
+            method: row.get(4)?,
+            query: row.get(5)?,
+            content_type: row.get(6)?,
+            body: row.get(7)?,
+        },
+        reason: row.get(8)?,
+        received_at: row.get(9)?,
+        times: row.get(10)?,
+    })
+}
+
+/// The id of a message from a column.
+pub(super) fn message_id(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageId> {
+    let Bytes16(bytes) = row.get(column)?;
+    Ok(MessageId::from_bytes(bytes))
+}
+
+/// Binds the columns of [`record_columns`] that no index reads, from parameter `first` on: all but the
+/// three that say when the message began, the destination and the reference key.
+pub(super) fn bind_status(
+    statement: &mut Statement<'_>,
+    first: usize,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    let provider = record.provider();
+    let reference = record.reference.as_ref().map(|claim| &claim.value);
+    statement.raw_bind_parameter(first, Coded(record.status))?;
+    statement.raw_bind_parameter(first + 1, record.status_arrived_at)?;
+    statement.raw_bind_parameter(first + 2, Coded(record.channel()))?;
+    statement.raw_bind_parameter(first + 3, reference.and_then(Reference::service))?;
+    statement.raw_bind_parameter(first + 4, reference.and_then(Reference::action))?;
+    statement.raw_bind_parameter(first + 5, &provider.name)?;
+    statement.raw_bind_parameter(first + 6, &provider.id)?;
+    statement.raw_bind_parameter(first + 7, &provider.status)?;
+    statement.raw_bind_parameter(first + 8, &provider.code)?;
+    statement.raw_bind_parameter(first + 9, provider.message.as_deref())?;
+    statement.raw_bind_parameter(first + 10, record.segments.as_ref().map(|claim| claim.value))?;
+    statement.raw_bind_parameter(first + 11, ranks(record))
+}
+
+/// Binds the columns that indexes read, from parameter `first` on.
+pub(super) fn bind_indexed(
+    statement: &mut Statement<'_>,
+    first: usize,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    let reference = record.reference.as_ref().map(|claim| &claim.value);
+    statement.raw_bind_parameter(first, record.began.accepted)?;
+    statement.raw_bind_parameter(first + 1, record.began.stated)?;
+    statement.raw_bind_parameter(first + 2, record.began.arrived)?;
+    statement
+        .raw_bind_parameter(first + 3, record.destination.as_ref().map(|claim| claim.value))?;
+    statement.raw_bind_parameter(first + 4, reference.and_then(Reference::key))
+}
+
+/// Whether both records have the same values in the columns that indexes read.
+pub(super) fn indexed_alike(one: &Record, other: &Record) -> bool {
+    let key = |record: &Record| {
+        record.reference.as_ref().and_then(|claim| claim.value.key().map(str::to_owned))
+    };
+    let destination = |record: &Record| record.destination.as_ref().map(|claim| claim.value);
+    one.began == other.began && destination(one) == destination(other) && key(one) == key(other)
+}
+
+/// One byte that says that there is no claim, and one for a claim of the same worth as the first.
+const NONE: u8 = 0xff;
+const SAME: u8 = 0xfe;
+
+/// The worth of the claims to status, destination, reference and segments: each a byte for the
+/// tier, eight for the time and sixteen for the identity, or one of the two marks above. Mostly one
+/// notification makes all four claims.
+fn ranks(record: &Record) -> Vec<u8> {
+    let first = record.at_status.rank;
+    let others = [
+        record.destination.as_ref().map(|claim| claim.rank),
+        record.reference.as_ref().map(|claim| claim.rank),
+        record.segments.as_ref().map(|claim| claim.rank),
+    ];
+    let mut blob = Vec::with_capacity(100);
+    write_rank(&mut blob, first);
+    for rank in others {
+        match rank {
+            None => blob.push(NONE),
+            Some(rank) if rank == first => blob.push(SAME),
+            Some(rank) => write_rank(&mut blob, rank),
+        }
+    }
+    blob
+}
+
+fn write_rank(blob: &mut Vec<u8>, rank: Rank) {
+    blob.push(match rank.tier {
+        Tier::Registered => 0,
+        Tier::Stated => 1,
+        Tier::Unstated => 2,
+    });
+    blob.extend(rank.at.to_be_bytes());
+    blob.extend(rank.identity.as_bytes());
+}
+
+/// Reads back what [`ranks`] wrote.
+struct Ranks<'a> {
+    rest: &'a [u8],
+    first: Option<Rank>,
+}
+
+impl Ranks<'_> {
+    fn next(&mut self) -> Result<Option<Rank>, FromSqlError> {
+        let tier = match self.take::<1>()? {
+            [NONE] => return Ok(None),
+            [SAME] => return Ok(self.first),
+            [0] => Tier::Registered,
+            [1] => Tier::Stated,
+            [2] => Tier::Unstated,
+            [other] => return Err(FromSqlError::OutOfRange(i64::from(other))),
+        };
+        let rank = Rank {
+            tier,
+            at: i64::from_be_bytes(self.take()?),
+            identity: Identity::from_bytes(self.take()?),
+        };
+        self.first = self.first.or(Some(rank));
+        Ok(Some(rank))
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], FromSqlError> {
+        let short = FromSqlError::InvalidBlobSize { expected_size: N, blob_size: self.rest.len() };
+        let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(short);
+        };
+        self.rest = rest;
+        Ok(*taken)
+    }
+}

@@ -1,4 +1,17 @@
-//! A durable local mirror of message statuses.
+//! A durable local mirror of the delivery statuses of SMS and RCS messages.
+//!
+//! Modules in the order in which they are best read, each knowing only those above it; see
+//! `ARCHITECTURE.md` for the map.
+
 pub mod content;
 pub mod message;
+
+pub mod proof;
 pub mod store;
+
+pub mod dialect;
+
+pub mod ingest;
+
+pub mod admin;
+pub mod http;

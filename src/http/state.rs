@@ -27,7 +27,7 @@ pub enum Clock {
 /// The service behind the routes.
 pub struct Service {
     /// The way in.
-    pub ingest: Ingest,
+    pub ingest: Arc<Ingest>,
     /// The way out.
     pub store: Arc<dyn Store>,
     /// Who may ask.

@@ -1,0 +1,239 @@
+//! Commands that change or look into a live mirror, over a Unix socket beside the database.
+//!
+//! A command is one line of JSON, its answer one or more; the connection then ends. Only the owner
+//! of the files may connect. With no server running the same commands run on the opened file.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::ingest::{Done, Ingest};
+use crate::store::{QuarantineId, Quarantined, Store, StoreError};
+
+/// How many entries of the quarantine are read at a time.
+const AT_A_TIME: u32 = 100;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Everything in quarantine, oldest first, without bodies.
+    List,
+    /// One entry, whole.
+    Show {
+        /// Its name.
+        id: String,
+    },
+    /// Reads entries again with the present code and configuration.
+    Replay {
+        /// Their names; none means all.
+        ids: Vec<String>,
+    },
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// An entry in quarantine.
+    Entry(Entry),
+    /// What a replay did.
+    Replayed {
+        /// The entry's name.
+        id: String,
+        /// `quarantined` if it stays, `ignored`, or what it did to its message.
+        outcome: String,
+        /// Why it stays or is ignored.
+        reason: Option<String>,
+    },
+    /// The command could not be carried out.
+    Error(String),
+    /// Nothing more comes.
+    End,
+}
+
+/// A quarantined entry as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub id: String,
+    /// Which source posted it.
+    pub source: String,
+    /// When it first arrived.
+    pub received_at: String,
+    /// How often it came.
+    pub times: u32,
+    /// What could not be understood.
+    pub reason: String,
+    /// Which entry of the delivery it is, from 0.
+    pub entry: u32,
+    /// The request's method.
+    pub method: String,
+    /// The request's query, without what proved it authentic.
+    pub query: String,
+    /// The request's content type.
+    pub content_type: Option<String>,
+    /// The request's body; empty in a list.
+    pub body: Vec<u8>,
+}
+
+impl From<Quarantined> for Entry {
+    fn from(row: Quarantined) -> Self {
+        Self {
+            id: row.id.to_string(),
+            source: row.source,
+            received_at: row.received_at.to_string(),
+            times: row.times,
+            reason: row.reason,
+            entry: row.entry,
+            method: row.content.method,
+            query: row.content.query,
+            content_type: row.content.content_type,
+            body: row.content.body,
+        }
+    }
+}
+
+/// Carries commands out.
+#[derive(Clone)]
+pub struct Admin {
+    /// The way in.
+    pub ingest: Arc<Ingest>,
+    /// The way out.
+    pub store: Arc<dyn Store>,
+}
+
+impl Admin {
+    /// Carries a command out and returns all lines of its answer.
+    pub async fn execute(&self, command: Command) -> Vec<Answer> {
+        let mut answers = match self.answers(command).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Answer::Error(error)],
+        };
+        answers.push(Answer::End);
+        answers
+    }
+
+    async fn answers(&self, command: Command) -> Result<Vec<Answer>, String> {
+        match command {
+            Command::List => {
+                let rows = self.all().await.map_err(|error| words(&error))?;
+                Ok(rows.into_iter().map(|row| Answer::Entry(row.into())).collect())
+            }
+            Command::Show { id } => Ok(vec![Answer::Entry(self.one(&id).await?.into())]),
+            Command::Replay { ids } if ids.is_empty() => {
+                let rows = self.all().await.map_err(|error| words(&error))?;
+                let mut answers = Vec::with_capacity(rows.len());
+                for row in rows {
+                    answers.push(self.replay(self.one(&row.id.to_string()).await?).await?);
+                }
+                Ok(answers)
+            }
+            Command::Replay { ids } => {
+                let mut answers = Vec::with_capacity(ids.len());
+                for id in ids {
+                    answers.push(self.replay(self.one(&id).await?).await?);
+                }
+                Ok(answers)
+            }
+        }
+    }
+
+    async fn all(&self) -> Result<Vec<Quarantined>, StoreError> {
+        let mut all: Vec<Quarantined> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |row| row.place);
+            let rows = self.store.quarantine(after, AT_A_TIME).await?;
+            if rows.is_empty() {
+                return Ok(all);
+            }
+            all.extend(rows);
+        }
+    }
+
+    async fn one(&self, id: &str) -> Result<Quarantined, String> {
+        let unknown = || {
+            format!("nothing with the id {id} is in quarantine; see `statusmirror quarantine list`")
+        };
+        let name = QuarantineId::parse(id).ok_or_else(unknown)?;
+        let row = self.store.quarantined(name).await.map_err(|error| words(&error))?;
+        row.ok_or_else(unknown)
+    }
+
+    async fn replay(&self, row: Quarantined) -> Result<Answer, String> {
+        let id = row.id.to_string();
+        let done = self.ingest.replay(row).await.map_err(|error| words(&error))?;
+        let (outcome, reason) = match done {
+            Done::Judged { outcome, .. } => (outcome.name(), None),
+            Done::Quarantined { reason, .. } => ("quarantined", Some(reason)),
+            Done::Ignored { reason } => ("ignored", Some(reason)),
+        };
+        Ok(Answer::Replayed { id, outcome: outcome.to_owned(), reason })
+    }
+
+    /// Listens on the socket of this database until the future is dropped.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _peer)) => {
+                    if let Err(error) = self.converse(stream).await {
+                        tracing::warn!(%error, "an admin command broke off");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the admin socket cannot be used"),
+            }
+        }
+    }
+
+    async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut line = String::new();
+        BufReader::new(read).read_line(&mut line).await?;
+        let answers = match serde_json::from_str(&line) {
+            Ok(command) => self.execute(command).await,
+            Err(error) => vec![Answer::Error(format!("no admin command: {error}")), Answer::End],
+        };
+        for answer in answers {
+            let mut line = serde_json::to_vec(&answer)?;
+            line.push(b'\n');
+            write.write_all(&line).await?;
+        }
+        write.shutdown().await
+    }
+}
+
+/// The path of the admin socket of this database.
+pub fn socket(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".sock");
+    path.into()
+}
+
+/// Binds the admin socket of this database, for its owner alone. Only the holder of the database's
+/// lock may do so: whatever socket is there is a dead process's.
+pub fn bind(database: &Path) -> std::io::Result<UnixListener> {
+    let path = socket(database);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// An error and what lies beneath it.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,178 @@
+//! `gateway`: the gateway's own webhook, a status in the shape of its query answers.
+//!
+//! Needed are `type`, and of the message `id`, `status`, `channel` and `statusChangedAt` with a
+//! zone. `message.destination` is our extension of the shape.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
+use serde_json::error::Category;
+
+use super::words::{channel, missing, optional_time, unknown};
+use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
+use crate::content::Content;
+use crate::message::{Destination, Reference, StatedProvider, Status};
+
+/// The only kind of webhook that is about a status.
+const STATUS_UPDATE: &str = "STATUS_UPDATE";
+
+/// The gateway's dialect.
+pub(super) struct Gateway;
+
+impl Dialect for Gateway {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn foreign_ids(&self) -> bool {
+        false
+    }
+
+    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+        let text = str::from_utf8(&content.body)
+            .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
+        match serde_json::from_str::<Payload>(text) {
+            Ok(payload) => Ok(vec![said(payload)]),
+            Err(error) => {
+                let is_json = error.classify() == Category::Data
+                    && serde_json::from_str::<IgnoredAny>(text).is_ok();
+                if is_json {
+                    Ok(vec![Err(Aside::Unreadable(error.to_string()))])
+                } else {
+                    Err(NotEncoded(format!("the body is no JSON: {error}")))
+                }
+            }
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Payload {
+    r#type: Option<Text>,
+    message: Option<Message>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    id: Option<Text>,
+    provider_acceptance_at: Option<Text>,
+    status_changed_at: Option<Text>,
+    reference: Option<ReferencePayload>,
+    channel: Option<Text>,
+    status: Option<Text>,
+    provider: Option<ProviderPayload>,
+    sms: Option<Sms>,
+    destination: Option<Text>,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct ReferencePayload {
+    service: Option<Text>,
+    action: Option<Text>,
+    key: Option<Text>,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct ProviderPayload {
+    name: Option<Text>,
+    id: Option<Text>,
+    status: Option<Text>,
+    code: Option<Text>,
+    message: Option<Text>,
+}
+
+#[derive(serde::Deserialize)]
+struct Sms {
+    segments: Option<Text>,
+}
+
+/// A text, or a number taken for its text.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// The text of a member that says something.
+fn text(member: Option<Text>) -> Option<String> {
+    member.map(|Text(text)| text).filter(|text| !text.is_empty())
+}
+
+fn required(member: Option<Text>, name: &str) -> Result<String, Aside> {
+    text(member).ok_or_else(|| missing(name))
+}
+
+fn said(payload: Payload) -> Reading {
+    let kind = required(payload.r#type, "type")?;
+    if kind != STATUS_UPDATE {
+        return Err(unknown("type", &kind));
+    }
+    let message = payload.message.ok_or_else(|| missing("message"))?;
+    let id = required(message.id, "message.id")?
+        .parse()
+        .map_err(|error| Aside::Unreadable(format!("message.id is {error}")))?;
+    let word = required(message.status, "message.status")?;
+    let status: Status = word.parse().map_err(|_error| unknown("message.status", &word))?;
+    let channel = channel(&required(message.channel, "message.channel")?)?;
+    let stated_at = required(message.status_changed_at, "message.statusChangedAt")?
+        .parse()
+        .map_err(|error| Aside::Unreadable(format!("message.statusChangedAt is {error}")))?;
+    let accepted_at = match text(message.provider_acceptance_at) {
+        Some(text) => optional_time("message.providerAcceptanceAt", &text)?,
+        None => None,
+    };
+    let ReferencePayload { service, action, key } = message.reference.unwrap_or_default();
+    let reference = Reference::new(text(service), text(action), text(key))
+        .map_err(|error| Aside::Unreadable(format!("message.reference.key: {error}")))?;
+    let provider = message.provider.unwrap_or_default();
+    let segments = text(message.sms.and_then(|sms| sms.segments))
+        .map(|text| text.parse::<u32>())
+        .transpose()
+        .map_err(|_error| {
+            Aside::Unreadable("message.sms.segments is no whole number".to_owned())
+        })?;
+    Ok(Box::new(Said {
+        message: Name::Ours(id),
+        status,
+        stated_at: Some(stated_at),
+        accepted_at,
+        channel,
+        destination: text(message.destination).and_then(|text| Destination::as_provided(&text)),
+        reference,
+        provider: StatedProvider {
+            name: text(provider.name).unwrap_or_default(),
+            id: text(provider.id).unwrap_or_default(),
+            status: text(provider.status).unwrap_or_default(),
+            code: text(provider.code).unwrap_or_default(),
+            message: text(provider.message).unwrap_or_default(),
+        },
+        segments,
+    }))
+}

@@ -1,0 +1,223 @@
+//! A configured sender: its dialect, its proof, and what all dialects have in common.
+
+use thiserror::Error;
+
+use super::{Aside, Dialect, Entry, Name, NotEncoded, Said};
+use crate::content::Content;
+use crate::message::{
+    Added, Destination, KeyTooLong, Kind, MessageId, Notification, Reference, Statement, Timestamp,
+};
+use crate::proof::{self, Request, Scheme, Unproven, Verified, Window};
+
+/// A sender of webhooks.
+pub struct Source {
+    /// Its name, which is part of its address.
+    pub name: String,
+    /// How it speaks.
+    pub dialect: &'static dyn Dialect,
+    /// How it proves that it is the one.
+    pub scheme: Scheme,
+    /// How large its bodies may be.
+    pub max_body_bytes: usize,
+    window: Window,
+    public_url: String,
+    provider: Option<String>,
+}
+
+/// What a source is made of.
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// How it speaks.
+    pub dialect: &'static dyn Dialect,
+    /// How it proves that it is the one.
+    pub scheme: Scheme,
+    /// How old or new its signed times may be.
+    pub window: Window,
+    /// The address that it calls, without the query; empty if that is not known.
+    pub public_url: String,
+    /// The name of the aggregator, where webhooks do not say it.
+    pub provider: Option<String>,
+    /// How large its bodies may be.
+    pub max_body_bytes: usize,
+}
+
+/// Why there can be no such source.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadSource {
+    /// Its name cannot be part of an address.
+    #[error("a name has 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit")]
+    Name,
+    /// Its dialect has no signature of its own.
+    #[error("verify.scheme: the dialect {0} has no signature of its own; use another scheme")]
+    NoNative(&'static str),
+    /// Its proof covers the address, which is not known.
+    #[error(
+        "public_url: the proof covers the address that the sender calls; set it here, or set \
+         server.public_url"
+    )]
+    NoPublicUrl,
+}
+
+/// Whether this can be the name of a source or a key.
+pub fn is_name(text: &str) -> bool {
+    let inside = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+    };
+    (1..=64).contains(&text.len())
+        && text.bytes().all(inside)
+        && !text.starts_with(['_', '-'])
+}
+
+impl Source {
+    /// The source, or why there can be none.
+    pub fn new(settings: Settings) -> Result<Self, BadSource> {
+        let Settings { name, dialect, scheme, window, public_url, provider, max_body_bytes } =
+            settings;
+        if !is_name(&name) {
+            return Err(BadSource::Name);
+        }
+        let signs_url = match &scheme {
+            Scheme::Native(_) => {
+                let native = dialect.native().ok_or(BadSource::NoNative(dialect.name()))?;
+                native.covers_url()
+            }
+            Scheme::Hmac(hmac) => hmac.covers_url(),
+            Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::StandardWebhooks(_)
+            | Scheme::None => false,
+        };
+        if signs_url && public_url.is_empty() {
+            return Err(BadSource::NoPublicUrl);
+        }
+        Ok(Self { name, dialect, scheme, max_body_bytes, window, public_url, provider })
+    }
+
+    /// The address that the sender calls, without the query; empty if that is not known.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Whether the proof can read a body of this content type.
+    pub fn accepts_content_type(&self, content_type: Option<&str>) -> bool {
+        match (&self.scheme, self.dialect.native()) {
+            (Scheme::Native(_), Some(native)) => native.reads(content_type),
+            _ => true,
+        }
+    }
+
+    /// Whether a request is authentic.
+    pub fn verify(&self, request: &Request<'_>, now: Timestamp) -> Result<Verified, Unproven> {
+        match &self.scheme {
+            Scheme::UrlToken(secrets) => proof::verify_token(secrets, request.query),
+            Scheme::SignedUrl(secrets) => {
+                proof::signed_url::verify(secrets, &self.name, request.query, now)
+            }
+            Scheme::Hmac(hmac) => {
+                hmac.verify(request, &called(&self.public_url, request.query), self.window, now)
+            }
+            Scheme::StandardWebhooks(keys) => keys.verify(request, self.window, now),
+            Scheme::Native(secrets) => match self.dialect.native() {
+                Some(native) => native.verify(secrets, request, &self.public_url, now),
+                None => Err(Unproven::Wrong),
+            },
+            Scheme::None => Ok(Verified::NOW),
+        }
+    }
+
+    /// Reads what was posted: one entry for each of the delivery's.
+    pub fn read(&self, content: &Content) -> Result<Vec<Entry>, NotEncoded> {
+        let readings = self.dialect.read(content)?;
+        let url = if self.covers_url() { Url::read(&content.query) } else { Url::default() };
+        let alone = readings.len() == 1;
+        Ok(readings
+            .into_iter()
+            .map(|reading| match reading.and_then(|said| self.entry(*said, &url, alone)) {
+                Ok(entry) => entry,
+                Err(Aside::Ignored(reason)) => Entry::Ignored { reason },
+                Err(Aside::Unreadable(reason)) => Entry::Unreadable { reason },
+            })
+            .collect())
+    }
+
+    /// Whether the proof covers the callback URL's own parameters.
+    fn covers_url(&self) -> bool {
+        match &self.scheme {
+            Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::None => true,
+            Scheme::Hmac(hmac) => hmac.covers_url(),
+            Scheme::StandardWebhooks(_) => false,
+            Scheme::Native(_) => self.dialect.native().is_some_and(super::Native::covers_url),
+        }
+    }
+
+    fn entry(&self, said: Said, url: &Url, alone: bool) -> Result<Entry, Aside> {
+        let too_long = |error: KeyTooLong| Aside::Unreadable(error.to_string());
+        let destination = url.destination.or(said.destination);
+        let from_url = url.reference().map_err(too_long)?;
+        let (message, foreign_id) = match said.message {
+            Name::Ours(id) => (id, None),
+            Name::Foreign(id) => {
+                let given = url.message.filter(|_| alone);
+                let own = MessageId::of_foreign(&self.name, &id, None);
+                (given.unwrap_or(own), Some(id))
+            }
+        };
+        let is_echo = !from_url.is_empty() || self.dialect.foreign_ids();
+        let words = self.dialect.plain_words(&said.provider.code);
+        let added = Added {
+            provider_name: self.provider.clone().unwrap_or_else(|| self.dialect.name().to_owned()),
+            provider_message: words.map(str::to_owned),
+            service: is_echo.then(|| self.name.clone()),
+        };
+        let statement = Statement {
+            message,
+            kind: Kind::Report,
+            status: said.status,
+            stated_at: said.stated_at,
+            accepted_at: said.accepted_at,
+            channel: said.channel,
+            destination,
+            reference: if from_url.is_empty() { said.reference } else { from_url },
+            provider: said.provider,
+            segments: said.segments,
+        };
+        let notification = Box::new(Notification::new(statement, added));
+        Ok(Entry::Notification { notification, foreign_id })
+    }
+}
+
+/// The whole address that was called.
+pub(super) fn called(url: &str, query: &str) -> String {
+    if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
+}
+
+/// What a callback URL says by itself.
+#[derive(Debug, Default)]
+struct Url {
+    message: Option<MessageId>,
+    destination: Option<Destination>,
+    service: Option<String>,
+    action: Option<String>,
+    key: Option<String>,
+}
+
+impl Url {
+    fn read(query: &str) -> Self {
+        let mut url = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "messageid" => url.message = value.parse().ok(),
+                // A `+` that was not escaped has become a space.
+                "destination" => url.destination = Destination::as_provided(value.trim_start()),
+                "service" => url.service = Some(value.into_owned()),
+                "action" => url.action = Some(value.into_owned()),
+                "key" => url.key = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        url
+    }
+
+    fn reference(&self) -> Result<Reference, KeyTooLong> {
+        Reference::new(self.service.clone(), self.action.clone(), self.key.clone())
+    }
+}

@@ -1,0 +1,240 @@
+//! `twilio`: the status callback of Twilio's Programmable Messaging, for SMS, MMS and RCS.
+//!
+//! Twilio signs the address it called and every parameter of the form, known or not, with the
+//! account's token. It states no time with a zone. Its messages are named by their SIDs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::hmac::{Hmac, Mac};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::source::called;
+use super::words::{channel, missing, unknown};
+use super::{Aside, Dialect, Name, Native, NotEncoded, Reading, Said};
+use crate::content::Content;
+use crate::message::{Channel, Destination, Reference, StatedProvider, Status, Timestamp};
+use crate::proof::hmac::{mac, unhex};
+use crate::proof::{Header, Request, Secret, Unproven, Verified, any};
+
+/// Twilio's dialect.
+pub(super) struct Twilio;
+
+impl Dialect for Twilio {
+    fn name(&self) -> &'static str {
+        "twilio"
+    }
+
+    fn foreign_ids(&self) -> bool {
+        true
+    }
+
+    fn native(&self) -> Option<&dyn Native> {
+        Some(self)
+    }
+
+    fn plain_words(&self, code: &str) -> Option<&'static str> {
+        Some(match code {
+            "21211" | "21614" => "not a valid mobile number",
+            "21408" => "sending to that country is not enabled on the account",
+            "21610" => "the recipient has opted out",
+            "30001" => "Twilio's queue overflowed",
+            "30002" => "the account is suspended",
+            "30003" => "the handset is unreachable: off, or without coverage",
+            "30004" => "blocked by the recipient or the carrier",
+            "30005" => "unknown or inactive destination number",
+            "30006" => "a landline, or a carrier that cannot receive SMS",
+            "30007" => "filtered as spam by Twilio or the carrier",
+            "30008" => "unknown error at the carrier",
+            "30010" => "the price exceeds the maximum that was set",
+            "30022" => "the rate limit for US A2P 10DLC was exceeded",
+            "30023" => "the daily cap for US A2P 10DLC was reached",
+            "30032" => "the toll-free number is not verified",
+            "30410" => "the provider timed out",
+            "63003" => "the channel could not find the recipient",
+            "63016" => "outside the window in which WhatsApp allows it",
+            "63036" => "the number cannot be reached by RCS at this time",
+            _ => return None,
+        })
+    }
+
+    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+        if is(content.content_type.as_deref(), JSON) {
+            return Err(NotEncoded("the body is JSON, not a form".to_owned()));
+        }
+        let form = str::from_utf8(&content.body)
+            .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
+        // The first of several values counts, as for the provider's own libraries.
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(form.as_bytes()) {
+            fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+        }
+        Ok(vec![said(&fields)])
+    }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+fn is(content_type: Option<&str>, wanted: &str) -> bool {
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case(wanted)
+}
+
+fn said(fields: &BTreeMap<String, String>) -> Reading {
+    let field = |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.is_empty());
+    let own = |name: &str| field(name).unwrap_or_default().to_owned();
+    let sid = field("MessageSid").ok_or_else(|| missing("MessageSid"))?;
+    let word = field("MessageStatus").ok_or_else(|| missing("MessageStatus"))?;
+    let prefixed = |name: &str| field(name)?.split_once(':').map(|(prefix, _)| prefix);
+    let channel = match field("ChannelPrefix").or_else(|| prefixed("To")) {
+        Some(prefix) => channel(prefix)?,
+        None => Channel::Sms,
+    };
+    let status = match word.to_ascii_lowercase().as_str() {
+        _ if field("EventType").is_some_and(|event| event.eq_ignore_ascii_case("READ")) => {
+            Status::Read
+        }
+        "accepted" | "scheduled" | "queued" => Status::ProviderAcceptance,
+        "sent" => Status::Sent,
+        "delivered" => Status::Delivered,
+        "read" => Status::Read,
+        "undelivered" => Status::Undelivered,
+        "failed" | "canceled" => Status::Rejected,
+        "sending" | "partially_delivered" | "receiving" | "received" => {
+            return Err(Aside::Ignored(format!("`{word}` is no status of a sent message")));
+        }
+        _ => return Err(unknown("MessageStatus", word)),
+    };
+    let words = field("ChannelStatusMessage").or_else(|| field("ErrorMessage"));
+    Ok(Box::new(Said {
+        message: Name::Foreign(sid.to_owned()),
+        status,
+        stated_at: None,
+        accepted_at: None,
+        channel,
+        destination: field("To").and_then(Destination::as_provided),
+        reference: Reference::default(),
+        provider: StatedProvider {
+            name: String::new(),
+            id: sid.to_owned(),
+            status: word.to_owned(),
+            code: own("ErrorCode"),
+            message: words.unwrap_or_default().to_owned(),
+        },
+        segments: None,
+    }))
+}
+
+impl Native for Twilio {
+    fn reads(&self, content_type: Option<&str>) -> bool {
+        is(content_type, FORM) || is(content_type, JSON)
+    }
+
+    fn covers_url(&self) -> bool {
+        true
+    }
+
+    fn verify(
+        &self,
+        secrets: &[Secret],
+        request: &Request<'_>,
+        url: &str,
+        _now: Timestamp,
+    ) -> Result<Verified, Unproven> {
+        let signature = request.headers.one("X-Twilio-Signature").required()?;
+        let signature = STANDARD.decode(signature).map_err(|_error| Unproven::Wrong)?;
+        let algorithm = algorithm(request)?;
+        let parameters = if is(request.content_type, FORM) {
+            parameters(request.body)
+        } else {
+            check_body_hash(request)?;
+            String::new()
+        };
+        let signed = addresses(url).map(|url| called(&url, request.query) + &parameters);
+        any(secrets, |secret| {
+            signed.iter().fold(false, |found, text| {
+                algorithm.fits(secret, text.as_bytes(), &signature) | found
+            })
+        })
+    }
+}
+
+enum Algorithm {
+    Sha1,
+    Sha256,
+}
+
+impl Algorithm {
+    fn fits(&self, secret: &Secret, text: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Sha1 => mac::<Hmac<Sha1>>(secret.bytes(), text).verify_slice(signature),
+            Self::Sha256 => mac::<Hmac<Sha256>>(secret.bytes(), text).verify_slice(signature),
+        }
+        .is_ok()
+    }
+}
+
+/// Shared keys (a public beta of Twilio's) name their algorithm in a header that is not signed;
+/// whatever it says, only the holder of the secret can make the signature.
+fn algorithm(request: &Request<'_>) -> Result<Algorithm, Unproven> {
+    let settings = match request.headers.one("X-Twilio-Webhooks-Signature-Settings") {
+        Header::Absent => return Ok(Algorithm::Sha1),
+        Header::One(settings) => str::from_utf8(settings).map_err(|_error| Unproven::Wrong)?,
+        Header::Several => return Err(Unproven::Wrong),
+    };
+    let named = settings.split(',').find_map(|item| item.trim().strip_prefix("algorithm="));
+    match named {
+        None | Some("HMAC_SHA1") => Ok(Algorithm::Sha1),
+        Some("HMAC_SHA256") => Ok(Algorithm::Sha256),
+        Some(_) => Err(Unproven::Wrong),
+    }
+}
+
+/// Every name and each of its distinct values, decoded, in order, without anything between.
+fn parameters(body: &[u8]) -> String {
+    let mut fields: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(body) {
+        fields.entry(name).or_default().insert(value);
+    }
+    let mut text = String::new();
+    for (name, values) in fields {
+        for value in values {
+            text.push_str(&name);
+            text.push_str(&value);
+        }
+    }
+    text
+}
+
+/// A body that is no form is covered by its hash in the query, or not at all.
+fn check_body_hash(request: &Request<'_>) -> Result<(), Unproven> {
+    let stated = form_urlencoded::parse(request.query.as_bytes())
+        .find(|(name, _)| name == "bodySHA256")
+        .and_then(|(_, hash)| unhex(hash.as_bytes()))
+        .ok_or(Unproven::Wrong)?;
+    if Sha256::digest(request.body).as_slice() == stated { Ok(()) } else { Err(Unproven::Wrong) }
+}
+
+/// The address without a port, as it is configured, and with the port of its scheme: Twilio drops
+/// the port over HTTPS and keeps it over HTTP, and its libraries accept any of the three.
+fn addresses(url: &str) -> [String; 3] {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => authority,
+    };
+    let port = if scheme == "http" { 80 } else { 443 };
+    [
+        format!("{scheme}://{host}{path}"),
+        url.to_owned(),
+        format!("{scheme}://{host}:{port}{path}"),
+    ]
+}

@@ -1,0 +1,398 @@
+//! `hmac`: a header of a configured name holds an HMAC of the raw body, or of a template.
+//!
+//! One rule covers the senders: take the header's value, split it where a separator is configured,
+//! keep the items that begin with the prefix; any that verifies with any secret counts.
+
+use ::hmac::{Hmac as Keyed, KeyInit, Mac};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+
+use super::{Request, Secret, Unproven, Unusable, Verified, Window, any};
+use crate::message::Timestamp;
+
+/// The scheme's settings, as they stand in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The header that holds the signature, or `query:NAME`.
+    pub header: String,
+    /// `sha256`, `sha1` or `sha512`.
+    pub algorithm: String,
+    /// `hex` or `base64`.
+    pub encoding: String,
+    /// What stands before a signature.
+    pub prefix: String,
+    /// What stands between several signatures.
+    pub separator: String,
+    /// The template of what is signed.
+    pub signed: String,
+    /// Where the signed time is: `header:NAME` or `item:NAME`.
+    pub timestamp: String,
+    /// `s`, `ms` or `iso8601`.
+    pub timestamp_unit: String,
+    /// The header that holds what `{id}` stands for.
+    pub id_header: String,
+    /// `utf8` or `base64`.
+    pub secret_encoding: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let text = str::to_owned;
+        Self {
+            header: String::new(),
+            algorithm: text("sha256"),
+            encoding: text("hex"),
+            prefix: String::new(),
+            separator: String::new(),
+            signed: text("{body}"),
+            timestamp: String::new(),
+            timestamp_unit: text("s"),
+            id_header: String::new(),
+            secret_encoding: text("utf8"),
+        }
+    }
+}
+
+/// The scheme, ready to verify.
+#[derive(Debug, Clone)]
+pub struct Hmac {
+    secrets: Vec<Secret>,
+    at: Place,
+    algorithm: Algorithm,
+    encoding: Encoding,
+    prefix: Vec<u8>,
+    separator: Option<Vec<u8>>,
+    signed: Vec<Part>,
+    timestamp: Option<(TimeAt, Unit)>,
+    id_header: String,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Header(String),
+    Query(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Algorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Hex,
+    Base64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Body,
+    Timestamp,
+    Id,
+    Method,
+    Url,
+    Header(String),
+}
+
+#[derive(Debug, Clone)]
+enum TimeAt {
+    Header(String),
+    Item(Vec<u8>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Seconds,
+    Milliseconds,
+    Iso8601,
+}
+
+impl Hmac {
+    /// The scheme with these secrets, or what is wrong with its settings.
+    pub fn new(secrets: &[Secret], settings: &Settings) -> Result<Self, Unusable> {
+        let secrets = match settings.secret_encoding.as_str() {
+            "utf8" => secrets.to_vec(),
+            "base64" => secrets.iter().map(from_base64).collect::<Result<_, _>>()?,
+            _ => return Err(Unusable::new("secret_encoding", "use utf8 or base64")),
+        };
+        let at = match settings.header.strip_prefix("query:") {
+            Some(name) => Place::Query(name.to_owned()),
+            None if settings.header.is_empty() => {
+                return Err(Unusable::new("header", "name the header that holds the signature"));
+            }
+            None => Place::Header(settings.header.clone()),
+        };
+        let algorithm = match settings.algorithm.as_str() {
+            "sha1" => Algorithm::Sha1,
+            "sha256" => Algorithm::Sha256,
+            "sha512" => Algorithm::Sha512,
+            _ => return Err(Unusable::new("algorithm", "use sha256, sha1 or sha512")),
+        };
+        let encoding = match settings.encoding.as_str() {
+            "hex" => Encoding::Hex,
+            "base64" => Encoding::Base64,
+            _ => return Err(Unusable::new("encoding", "use hex or base64")),
+        };
+        let separator =
+            (!settings.separator.is_empty()).then(|| settings.separator.as_bytes().to_vec());
+        let timestamp = timestamp(settings)?;
+        let signed = template(&settings.signed)?;
+        if timestamp.is_some() != signed.contains(&Part::Timestamp) {
+            return Err(Unusable::new(
+                "signed",
+                "a `timestamp` and the placeholder {timestamp} go together: a time that is not \
+                 signed proves nothing",
+            ));
+        }
+        if signed.contains(&Part::Id) && settings.id_header.is_empty() {
+            return Err(Unusable::new("id_header", "name the header that {id} stands for"));
+        }
+        if !signed.contains(&Part::Body) {
+            return Err(Unusable::new("signed", "the template must contain {body}"));
+        }
+        Ok(Self {
+            secrets,
+            at,
+            algorithm,
+            encoding,
+            prefix: settings.prefix.as_bytes().to_vec(),
+            separator,
+            signed,
+            timestamp,
+            id_header: settings.id_header.clone(),
+        })
+    }
+
+    /// Whether the URL is part of what is signed.
+    pub fn covers_url(&self) -> bool {
+        self.signed.contains(&Part::Url)
+    }
+
+    /// Verifies a request; `url` is the public address that the sender called.
+    pub fn verify(
+        &self,
+        request: &Request<'_>,
+        url: &str,
+        window: Window,
+        now: Timestamp,
+    ) -> Result<Verified, Unproven> {
+        let value = self.value(request)?;
+        let items = items(&value, self.separator.as_deref());
+        let time = self.time(request, &items)?;
+        let message = self.render(request, url, time.unwrap_or_default())?;
+        let signatures: Vec<Vec<u8>> = items
+            .iter()
+            .filter_map(|item| self.decode(item.strip_prefix(self.prefix.as_slice())?))
+            .collect();
+        any(&self.secrets, |secret| {
+            signatures.iter().fold(false, |found, signature| {
+                self.fits(secret, &message, signature) | found
+            })
+        })?;
+        match (time, &self.timestamp) {
+            (Some(time), Some((_, unit))) => window.judge(seconds(time, *unit)?, now),
+            _ => Ok(Verified::NOW),
+        }
+    }
+
+    fn value(&self, request: &Request<'_>) -> Result<Vec<u8>, Unproven> {
+        match &self.at {
+            Place::Header(name) => request.headers.one(name).required().map(<[u8]>::to_vec),
+            Place::Query(wanted) => {
+                let mut found = form_urlencoded::parse(request.query.as_bytes())
+                    .filter(|(name, _)| name == wanted.as_str());
+                match (found.next(), found.next()) {
+                    (None, _) => Err(Unproven::Missing),
+                    (Some((_, value)), None) => Ok(value.into_owned().into_bytes()),
+                    (Some(_), Some(_)) => Err(Unproven::Wrong),
+                }
+            }
+        }
+    }
+
+    fn time<'a>(
+        &self,
+        request: &Request<'a>,
+        items: &[&'a [u8]],
+    ) -> Result<Option<&'a [u8]>, Unproven> {
+        match &self.timestamp {
+            None => Ok(None),
+            Some((TimeAt::Header(name), _)) => request.headers.one(name).required().map(Some),
+            Some((TimeAt::Item(name), _)) => {
+                let mut times = items.iter().filter_map(|item| item.strip_prefix(name.as_slice()));
+                match (times.next(), times.next()) {
+                    (None, _) => Err(Unproven::Missing),
+                    (Some(time), None) => Ok(Some(time)),
+                    (Some(_), Some(_)) => Err(Unproven::Wrong),
+                }
+            }
+        }
+    }
+
+    /// The bytes that are signed. Rendered from bytes, because a body need not be text.
+    fn render(&self, request: &Request<'_>, url: &str, time: &[u8]) -> Result<Vec<u8>, Unproven> {
+        let mut message = Vec::with_capacity(request.body.len() + 64);
+        for part in &self.signed {
+            match part {
+                Part::Text(text) => message.extend_from_slice(text.as_bytes()),
+                Part::Body => message.extend_from_slice(request.body),
+                Part::Timestamp => message.extend_from_slice(time),
+                Part::Id => {
+                    message.extend_from_slice(request.headers.one(&self.id_header).required()?);
+                }
+                Part::Method => message.extend_from_slice(request.method.as_bytes()),
+                Part::Url => message.extend_from_slice(url.as_bytes()),
+                Part::Header(name) => {
+                    message.extend_from_slice(request.headers.one(name).required()?);
+                }
+            }
+        }
+        Ok(message)
+    }
+
+    fn decode(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        match self.encoding {
+            Encoding::Hex => unhex(signature),
+            Encoding::Base64 => STANDARD.decode(signature).ok(),
+        }
+    }
+
+    fn fits(&self, secret: &Secret, message: &[u8], signature: &[u8]) -> bool {
+        let key = secret.bytes();
+        match self.algorithm {
+            Algorithm::Sha1 => mac::<Keyed<Sha1>>(key, message).verify_slice(signature),
+            Algorithm::Sha256 => mac::<Keyed<Sha256>>(key, message).verify_slice(signature),
+            Algorithm::Sha512 => mac::<Keyed<Sha512>>(key, message).verify_slice(signature),
+        }
+        .is_ok()
+    }
+}
+
+/// A MAC that has been fed the message.
+pub(crate) fn mac<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> M {
+    // An HMAC takes a key of any length.
+    let mut mac = <M as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_never| <M as KeyInit>::new(&::hmac::digest::Key::<M>::default()));
+    mac.update(message);
+    mac
+}
+
+/// The bytes of a text in hex, of any case.
+pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// A secret that is written in base64, padded or not, behind `whsec_` or not.
+pub(crate) fn from_base64(secret: &Secret) -> Result<Secret, Unusable> {
+    let text = secret.bytes().strip_prefix(b"whsec_").unwrap_or(secret.bytes());
+    let decoded = unpadded(text).filter(|bytes| !bytes.is_empty());
+    decoded
+        .map(|bytes| Secret(bytes.into()))
+        .ok_or_else(|| Unusable::new("secrets", "a secret is no base64, or empty"))
+}
+
+/// Decodes standard base64 with or without its padding.
+pub(crate) fn unpadded(text: &[u8]) -> Option<Vec<u8>> {
+    let bare = text.trim_ascii_end();
+    let bare = bare.strip_suffix(b"==").or_else(|| bare.strip_suffix(b"=")).unwrap_or(bare);
+    base64::engine::general_purpose::STANDARD_NO_PAD.decode(bare).ok()
+}
+
+fn items<'a>(value: &'a [u8], separator: Option<&[u8]>) -> Vec<&'a [u8]> {
+    let Some(separator) = separator else { return vec![value] };
+    let mut items = Vec::new();
+    let mut rest = value;
+    while let Some(found) = rest.windows(separator.len()).position(|at| at == separator) {
+        let (item, behind) = rest.split_at(found);
+        items.push(item.trim_ascii());
+        rest = behind.strip_prefix(separator).unwrap_or_default();
+    }
+    items.push(rest.trim_ascii());
+    items
+}
+
+fn timestamp(settings: &Settings) -> Result<Option<(TimeAt, Unit)>, Unusable> {
+    let unit = match settings.timestamp_unit.as_str() {
+        "s" => Unit::Seconds,
+        "ms" => Unit::Milliseconds,
+        "iso8601" => Unit::Iso8601,
+        _ => return Err(Unusable::new("timestamp_unit", "use s, ms or iso8601")),
+    };
+    let at = match settings.timestamp.split_once(':') {
+        None if settings.timestamp.is_empty() => return Ok(None),
+        Some(("header", name)) if !name.is_empty() => TimeAt::Header(name.to_owned()),
+        Some(("item", name)) if !name.is_empty() => {
+            if settings.separator.is_empty() {
+                return Err(Unusable::new(
+                    "separator",
+                    "a timestamp that is an item needs what stands between the items",
+                ));
+            }
+            TimeAt::Item(format!("{name}=").into_bytes())
+        }
+        _ => return Err(Unusable::new("timestamp", "use header:NAME or item:NAME")),
+    };
+    Ok(Some((at, unit)))
+}
+
+fn template(text: &str) -> Result<Vec<Part>, Unusable> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('{') {
+        if !before.is_empty() {
+            parts.push(Part::Text(before.to_owned()));
+        }
+        let (name, after) = behind
+            .split_once('}')
+            .ok_or_else(|| Unusable::new("signed", "a `{` has no `}`"))?;
+        parts.push(match name.split_once(':') {
+            Some(("header", name)) if !name.is_empty() => Part::Header(name.to_owned()),
+            None if name == "body" => Part::Body,
+            None if name == "timestamp" => Part::Timestamp,
+            None if name == "id" => Part::Id,
+            None if name == "method" => Part::Method,
+            None if name == "url" => Part::Url,
+            _ => {
+                return Err(Unusable::new(
+                    "signed",
+                    format!(
+                        "unknown placeholder {{{name}}}; there are {{body}}, {{timestamp}}, \
+                         {{id}}, {{method}}, {{url}} and {{header:NAME}}"
+                    ),
+                ));
+            }
+        });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
+fn seconds(time: &[u8], unit: Unit) -> Result<i64, Unproven> {
+    let text = str::from_utf8(time).map_err(|_not_text| Unproven::Wrong)?;
+    let number = || digits(text).ok_or(Unproven::Wrong);
+    match unit {
+        Unit::Seconds => number(),
+        Unit::Milliseconds => number().map(|milliseconds| milliseconds.div_euclid(1_000)),
+        Unit::Iso8601 => {
+            text.parse::<Timestamp>().map(Timestamp::seconds).map_err(|_no_time| Unproven::Wrong)
+        }
+    }
+}
+
+/// A number of digits alone: no sign, no fraction.
+pub(crate) fn digits(text: &str) -> Option<i64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}

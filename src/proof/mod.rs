@@ -1,0 +1,193 @@
+//! Is it authentic? One scheme a source, several secrets each, everything in constant time.
+//!
+//! A proof is checked over the raw bytes of a request, before anything is parsed. What is wrong
+//! with it is for the log; whoever sent it learns nothing.
+
+pub mod hmac;
+pub mod signed_url;
+pub mod standard_webhooks;
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use self::hmac::Hmac;
+use self::standard_webhooks::StandardWebhooks;
+use crate::message::Timestamp;
+
+/// A request as it was received.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The raw query, without the question mark.
+    pub query: &'a str,
+    /// The content type, if one was given.
+    pub content_type: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a dyn Headers,
+    /// The body's bytes.
+    pub body: &'a [u8],
+}
+
+/// The headers of a request.
+pub trait Headers {
+    /// The header of this name, in any case.
+    fn one(&self, name: &str) -> Header<'_>;
+}
+
+/// What a request has under a header's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header<'a> {
+    /// Nothing.
+    Absent,
+    /// One line.
+    One(&'a [u8]),
+    /// Several lines, of which nobody can say which one counts.
+    Several,
+}
+
+impl<'a> Header<'a> {
+    /// The header's only line.
+    pub fn required(self) -> Result<&'a [u8], Unproven> {
+        match self {
+            Self::Absent => Err(Unproven::Missing),
+            Self::One(value) => Ok(value),
+            Self::Several => Err(Unproven::Wrong),
+        }
+    }
+}
+
+/// What proves that a request is authentic. Shown nowhere.
+#[derive(Clone)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// The secret with this text.
+    pub fn new(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+
+    /// The secret's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether this is the secret; takes as long for any text.
+    pub fn equals(&self, presented: &[u8]) -> bool {
+        Sha256::digest(&self.0).ct_eq(&Sha256::digest(presented)).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How requests of a source prove that they are authentic.
+#[derive(Debug, Clone)]
+pub enum Scheme {
+    /// `?token=` equals a secret.
+    UrlToken(Vec<Secret>),
+    /// `?signature=` is an HMAC over the callback URL's own parameters.
+    SignedUrl(Vec<Secret>),
+    /// A header is an HMAC of the body, or of a template.
+    Hmac(Hmac),
+    /// The headers of Standard Webhooks.
+    StandardWebhooks(StandardWebhooks),
+    /// The dialect's own signature.
+    Native(Vec<Secret>),
+    /// Whatever comes is taken at its word.
+    None,
+}
+
+/// How old and how far ahead a signed time may be; both ends are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The greatest age, in seconds.
+    pub max_age_seconds: i64,
+    /// The greatest lead, in seconds.
+    pub max_skew_seconds: i64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { max_age_seconds: 14 * 24 * 60 * 60, max_skew_seconds: 300 }
+    }
+}
+
+impl Window {
+    /// Judges the time of a proof that is right otherwise.
+    pub fn judge(self, signed_at: i64, now: Timestamp) -> Result<Verified, Unproven> {
+        let age = now.seconds().saturating_sub(signed_at);
+        if age < -self.max_skew_seconds {
+            return Err(Unproven::TooNew);
+        }
+        Ok(Verified { too_old: age > self.max_age_seconds })
+    }
+}
+
+/// A request that is authentic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Its signed time is further back than is allowed: it may only repeat what is stored.
+    pub too_old: bool,
+}
+
+impl Verified {
+    /// Authentic, and of no or a recent time.
+    pub const NOW: Self = Self { too_old: false };
+}
+
+/// Why a request is not proven to be authentic. For the log alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Unproven {
+    /// There is no proof.
+    #[error("no proof")]
+    Missing,
+    /// There is one, and it is wrong.
+    #[error("a wrong proof")]
+    Wrong,
+    /// It is right, but no longer valid.
+    #[error("an expired proof")]
+    Expired,
+    /// It is right, but of a time that is too far ahead.
+    #[error("a proof from the future")]
+    TooNew,
+}
+
+/// Why a scheme cannot be used as it is configured: the key, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{key}: {mend}")]
+pub struct Unusable {
+    /// The key of `verify` that is wrong.
+    pub key: &'static str,
+    /// What is wrong with it and how to mend it.
+    pub mend: String,
+}
+
+impl Unusable {
+    pub(crate) fn new(key: &'static str, mend: impl Into<String>) -> Self {
+        Self { key, mend: mend.into() }
+    }
+}
+
+/// Verifies `?token=`.
+pub fn verify_token(secrets: &[Secret], query: &str) -> Result<Verified, Unproven> {
+    let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "token");
+    let token = match (tokens.next(), tokens.next()) {
+        (None, _) => return Err(Unproven::Missing),
+        (Some((_, token)), None) => token,
+        (Some(_), Some(_)) => return Err(Unproven::Wrong),
+    };
+    any(secrets, |secret| secret.equals(token.as_bytes()))
+}
+
+/// Whether any secret fits; all are tried, so that the time does not tell which one did.
+pub fn any(secrets: &[Secret], fits: impl Fn(&Secret) -> bool) -> Result<Verified, Unproven> {
+    let found = secrets.iter().fold(false, |found, secret| fits(secret) | found);
+    if found { Ok(Verified::NOW) } else { Err(Unproven::Wrong) }
+}

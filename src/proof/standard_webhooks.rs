@@ -1,0 +1,91 @@
+//! `standard-webhooks`: the headers of the Standard Webhooks specification, version 1.0.0.
+//!
+//! Where the official libraries differ, the stricter reading is taken: digits-only times, all three
+//! headers of one prefix, nothing behind a signature, and a key only verifies its own kind.
+
+use ::hmac::{Hmac, Mac};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey};
+use sha2::Sha256;
+
+use super::hmac::{digits, from_base64, mac, unpadded};
+use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window};
+use crate::message::Timestamp;
+
+/// The names of id, timestamp and signature, by prefix.
+const HEADERS: [[&str; 3]; 2] = [
+    ["webhook-id", "webhook-timestamp", "webhook-signature"],
+    ["svix-id", "svix-timestamp", "svix-signature"],
+];
+
+/// The scheme, ready to verify.
+#[derive(Debug, Clone)]
+pub struct StandardWebhooks(Vec<Key>);
+
+#[derive(Debug, Clone)]
+enum Key {
+    Shared(Secret),
+    Public(VerifyingKey),
+}
+
+impl StandardWebhooks {
+    /// The scheme with these keys: `whsec_` and base64, bare base64, or `whpk_` and base64.
+    pub fn new(secrets: &[Secret]) -> Result<Self, Unusable> {
+        let key = |secret: &Secret| match secret.bytes().strip_prefix(b"whpk_") {
+            None => from_base64(secret).map(Key::Shared),
+            Some(text) => unpadded(text)
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+                .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+                .map(Key::Public)
+                .ok_or_else(|| Unusable::new("secrets", "a whpk_ key is no ed25519 public key")),
+        };
+        secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Verifies a request.
+    pub fn verify(
+        &self,
+        request: &Request<'_>,
+        window: Window,
+        now: Timestamp,
+    ) -> Result<Verified, Unproven> {
+        let [id, time, signatures] = headers(request)?;
+        let signed_at = str::from_utf8(time).ok().and_then(digits).ok_or(Unproven::Wrong)?;
+        let message = [id, b".", time, b".", request.body].concat();
+        let found = signatures.split(|byte| *byte == b' ').fold(false, |found, item| {
+            self.0.iter().fold(found, |found, key| key.fits(&message, item) | found)
+        });
+        if found { window.judge(signed_at, now) } else { Err(Unproven::Wrong) }
+    }
+}
+
+/// Id, timestamp and signatures, all three of the first prefix of which there is any.
+fn headers<'a>(request: &Request<'a>) -> Result<[&'a [u8]; 3], Unproven> {
+    for names in HEADERS {
+        let found = names.map(|name| request.headers.one(name));
+        if found != [Header::Absent; 3] {
+            let [id, time, signatures] = found;
+            return Ok([id.required()?, time.required()?, signatures.required()?]);
+        }
+    }
+    Err(Unproven::Missing)
+}
+
+impl Key {
+    fn fits(&self, message: &[u8], item: &[u8]) -> bool {
+        match self {
+            Self::Shared(secret) => item
+                .strip_prefix(b"v1,")
+                .and_then(|text| STANDARD.decode(text).ok())
+                .is_some_and(|signature| {
+                    mac::<Hmac<Sha256>>(secret.bytes(), message).verify_slice(&signature).is_ok()
+                }),
+            Self::Public(key) => item
+                .strip_prefix(b"v1a,")
+                .and_then(|text| STANDARD.decode(text).ok())
+                .and_then(|bytes| Signature::from_slice(&bytes).ok())
+                .is_some_and(|signature| key.verify_strict(message, &signature).is_ok()),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The record is a function of the set of notifications: any order, any repetition, one record.
+
+use std::collections::BTreeSet;
+use std::hash::Hash;
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::test_runner::{Config, TestRunner};
+use statusmirror::message::{
+    Added, Channel, Destination, Kind, MessageId, Notification, Outcome, Record, Reference,
+    Statement, StatedProvider, Status, Timestamp,
+};
+
+/// A notification and when it arrived.
+type Arrived = (Notification, Timestamp);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(1_770_000_000_000_000 + seconds * 1_000_000).unwrap()
+}
+
+fn message() -> MessageId {
+    "b31b6607-9c55-48ba-b145-3f40b809d2d2".parse().unwrap()
+}
+
+fn statement(status: Status, stated_at: Option<Timestamp>) -> Statement {
+    Statement {
+        message: message(),
+        kind: Kind::Report,
+        status,
+        stated_at,
+        accepted_at: None,
+        channel: Channel::Rcs,
+        destination: None,
+        reference: Reference::default(),
+        provider: StatedProvider::default(),
+        segments: None,
+    }
+}
+
+fn notification(statement: Statement) -> Notification {
+    Notification::new(statement, Added::default())
+}
+
+/// What a store makes of notifications that arrive in this order, when those with the same key are
+/// taken for the same one. Checks on the way that a status never goes down.
+fn fold<K: Ord>(arriving: &[Arrived], key: impl Fn(&Notification) -> K) -> Option<Record> {
+    let mut stored = BTreeSet::new();
+    let mut record: Option<Record> = None;
+    for (notification, arrived_at) in arriving {
+        let before = record.as_ref().map(|record| record.status);
+        let known = !stored.insert(key(notification));
+        record = Record::judge(record, notification, *arrived_at, known).record;
+        assert!(record.as_ref().map(|record| record.status) >= before, "a status went down");
+    }
+    record
+}
+
+fn any_notification() -> impl Strategy<Value = Arrived> {
+    let time = || prop::option::of((0_i64..3).prop_map(at));
+    let destination = prop::option::of(select(vec!["+393331234567", "+393337654321"]));
+    let reference = select(vec![None, Some("a"), Some("b")]);
+    let provider = (select(vec!["", "p1", "p2"]), select(vec!["", "ok", "no"]));
+    (
+        (select(Status::ALL.to_vec()), time(), time(), select(Channel::ALL.to_vec())),
+        (destination, reference, provider, prop::option::of(1_u32..3)),
+        (prop::bool::weighted(0.2), 10_i64..14),
+    )
+        .prop_map(|((status, stated, accepted, channel), said, (registered, arrived))| {
+            let (destination, reference, (id, word), segments) = said;
+            let destination: Option<Destination> =
+                destination.map(|text: &str| text.parse().unwrap());
+            let reference =
+                Reference::new(None, None, reference.map(str::to_owned)).unwrap();
+            let provider = StatedProvider {
+                id: id.to_owned(),
+                status: word.to_owned(),
+                ..StatedProvider::default()
+            };
+            let mut statement = Statement {
+                message: message(),
+                kind: Kind::Report,
+                status,
+                stated_at: stated,
+                accepted_at: accepted,
+                channel,
+                destination,
+                reference,
+                provider,
+                segments,
+            };
+            if registered {
+                statement.kind = Kind::Registration;
+                statement.status = Status::ProviderAcceptance;
+                statement.stated_at = statement.accepted_at;
+            }
+            (notification(statement), at(arrived))
+        })
+}
+
+/// A set of notifications and two orders of it, with repetitions.
+fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
+    prop::collection::vec(any_notification(), 1..8).prop_flat_map(|set| {
+        // The arrival is the notification's, so a repetition brings the arrival it had.
+        let mut set = set;
+        set.sort_by_key(|(notification, arrived)| (notification.identity(), *arrived));
+        set.dedup_by_key(|(notification, _)| notification.identity());
+        let again = subsequence(set.clone(), 0..=set.len());
+        let order = |extra: Vec<Arrived>, set: &[Arrived]| {
+            Just([set, &extra].concat()).prop_shuffle()
+        };
+        again.prop_flat_map(move |extra| (order(extra.clone(), &set), order(extra, &set)))
+    })
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+#[test]
+fn any_order_and_repetition_gives_the_same_record() {
+    runner(20_000)
+        .run(&set_in_two_orders(), |(one, other)| {
+            let identity = Notification::identity;
+            prop_assert_eq!(fold(&one, identity), fold(&other, identity));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_identity_narrower_than_the_contracts_would_not_converge() {
+    fn narrow(notification: &Notification) -> impl Ord + Hash + use<> {
+        let said = notification.statement();
+        (said.status, said.stated_at, said.channel)
+    }
+    let mut differing = 0;
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..1_500 {
+        let (one, other) = set_in_two_orders().new_tree(&mut runner).unwrap().current();
+        differing += u32::from(fold(&one, narrow) != fold(&other, narrow));
+    }
+    assert!(differing > 0, "the narrow identity went unnoticed");
+}
+
+#[test]
+fn all_orders_of_all_sets_of_statuses_converge() {
+    for subset in 1_u32..64 {
+        for times in [[Some(0); 6], [None; 6], [Some(0), None, Some(1), Some(0), None, Some(2)]] {
+            let set: Vec<Arrived> = (0_i64..)
+                .zip(Status::ALL)
+                .filter(|(bit, _)| subset & (1 << bit) != 0)
+                .map(|(bit, status)| {
+                    let stated = times[usize::try_from(bit).unwrap()].map(at);
+                    (notification(statement(status, stated)), at(10 + bit))
+                })
+                .collect();
+            let expected = fold(&set, Notification::identity);
+            let mut doubled = set.clone();
+            doubled.extend_from_slice(&set);
+            permute(&mut doubled, set.len(), 0, &mut |order| {
+                assert_eq!(fold(order, Notification::identity), expected);
+            });
+        }
+    }
+}
+
+/// Calls `see` with every order of the first `length` of `items`; what follows stays behind them.
+fn permute(items: &mut [Arrived], length: usize, from: usize, see: &mut impl FnMut(&[Arrived])) {
+    if from == length {
+        return see(items);
+    }
+    for chosen in from..length {
+        items.swap(from, chosen);
+        permute(items, length, from + 1, see);
+        items.swap(from, chosen);
+    }
+}
+
+#[test]
+fn merging_is_commutative_associative_and_idempotent() {
+    let three = prop::collection::vec(any_notification(), 3);
+    runner(20_000)
+        .run(&three, |three| {
+            let records: Option<Vec<Record>> =
+                three.iter().map(|(said, arrived)| Record::of(said, *arrived)).collect();
+            if let Some([a, b, c]) = records.as_deref() {
+                let merge = |one: &Record, other: &Record| one.clone().merge(other.clone());
+                prop_assert_eq!(merge(a, b), merge(b, a));
+                prop_assert_eq!(merge(&merge(a, b), c), merge(a, &merge(b, c)));
+                prop_assert_eq!(&merge(a, a), a);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[track_caller]
+fn check(record: &[Arrived], arriving: &Arrived, outcome: Outcome) -> Option<Record> {
+    let before = fold(record, Notification::identity);
+    let stored = record.iter().any(|(said, _)| said.identity() == arriving.0.identity());
+    let judged = Record::judge(before, &arriving.0, arriving.1, stored);
+    assert_eq!(judged.outcome, outcome);
+    judged.record
+}
+
+#[test]
+fn a_read_sms_is_invalid_and_makes_no_record() {
+    let mut read = statement(Status::Read, Some(at(1)));
+    read.channel = Channel::Sms;
+    assert_eq!(check(&[], &(notification(read), at(2)), Outcome::Invalid), None);
+}
+
+#[test]
+fn the_last_registration_wins_also_when_it_is_a_repetition() {
+    let registered = |number: &str, arrived| {
+        let mut said = statement(Status::ProviderAcceptance, None);
+        said.kind = Kind::Registration;
+        said.destination = Some(number.parse().unwrap());
+        (notification(said), at(arrived))
+    };
+    let (first, second) = (registered("+393331234567", 1), registered("+393337654321", 2));
+    let again = registered("+393331234567", 3);
+    let record = check(&[first.clone(), second], &again, Outcome::Applied).unwrap();
+    assert_eq!(record.destination.unwrap().value.to_string(), "+393331234567");
+    assert_eq!(record.began.arrived, at(1), "a repetition is no new beginning");
+    check(&[first], &again, Outcome::Duplicate);
+}
+
+#[test]
+fn a_registration_is_the_senders_own_word() {
+    let mut reported = statement(Status::Delivered, Some(at(1)));
+    reported.destination = Some("+393331234567".parse().unwrap());
+    let mut registered = statement(Status::ProviderAcceptance, Some(at(5)));
+    registered.kind = Kind::Registration;
+    registered.destination = Some("+393337654321".parse().unwrap());
+    let record = check(
+        &[(notification(reported), at(6))],
+        &(notification(registered), at(7)),
+        Outcome::Applied,
+    );
+    assert_eq!(record.unwrap().destination.unwrap().value.to_string(), "+393337654321");
+}
+
+#[test]
+fn what_configuration_adds_makes_no_other_notification() {
+    let said = statement(Status::Sent, Some(at(1)));
+    let added = Added { provider_name: "twilio".to_owned(), ..Added::default() };
+    let (plain, named) = (notification(said.clone()), Notification::new(said, added));
+    assert_eq!(plain.identity(), named.identity());
+    assert_eq!(named.provider().name, "twilio");
+}

@@ -227,7 +227,7 @@ pub fn bind(database: &Path) -> std::io::Result<UnixListener> {
 }
 
 /// An error and what lies beneath it.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

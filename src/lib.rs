@@ -15,3 +15,7 @@ pub mod ingest;
 
 pub mod admin;
 pub mod http;
+
+pub mod config;
+pub mod simulate;
+pub mod cli;

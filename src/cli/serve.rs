@@ -1,6 +1,8 @@
 //! `statusmirror serve`: from start to an orderly end.
 
+use std::io::{IsTerminal, Write, stderr};
 use std::net::{TcpListener, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Failure;
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{Config, DEMO};
 use crate::http;
 use crate::http::state::{Clock, Service};
 use crate::ingest::Ingest;
@@ -24,13 +26,18 @@ const DRAIN: Duration = Duration::from_secs(7);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub fn run(config: Config, lock_wait: Duration) -> Result<(), Failure> {
+pub(super) fn run(
+    config: Config,
+    file: Option<&Path>,
+    lock_wait: Duration,
+) -> Result<(), Failure> {
     let (store, closing) = SqliteStore::open(&Settings {
         path: config.store.path.clone(),
         queue: config.store.queue,
         quarantine_max_rows: config.quarantine_max_rows,
         lock_wait,
     })?;
+    banner(&config, file)?;
     let ended = actix_web::rt::System::new().block_on(serve(config, Arc::new(store)))?;
     match ended {
         Ended::Stopped if closing.close() => Ok(()),
@@ -115,4 +122,40 @@ fn listen(address: &str) -> Result<Vec<TcpListener>, Failure> {
     };
     let addresses = address.to_socket_addrs().map_err(cannot)?;
     addresses.map(|address| TcpListener::bind(address).map_err(cannot)).collect()
+}
+
+/// Says what was started, and what a newcomer may try next. The one place that shows the key that
+/// was made.
+fn banner(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut out = stderr().lock();
+    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
+        writeln!(out, "A key was made, because no API key is configured: {}", key.text)?;
+        writeln!(out, "It is shown only now, and kept in {}.", key.path.display())?;
+    }
+    if !stderr().is_terminal() {
+        return Ok(());
+    }
+    let (listen, store) = (&config.server.listen, config.store.path.display());
+    writeln!(out, "statusmirror {} on http://{listen}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  database       {store}")?;
+    match file {
+        Some(file) => writeln!(out, "  configuration  {}", file.display())?,
+        None => writeln!(out, "  configuration  none; safe defaults hold")?,
+    }
+    if let (Some(secret), Some(key)) = (&config.demo_secret, &config.demo_key) {
+        let (secret, key) = (secret.path.display(), key.path.display());
+        writeln!(out, "  source         {DEMO}; its secret is kept in {secret}")?;
+        writeln!(out, "Try next, in another terminal:")?;
+        writeln!(out, "  statusmirror simulate --messages 1000")?;
+        writeln!(out, "  statusmirror callback-url {DEMO} --destination +393331234567")?;
+        writeln!(
+            out,
+            "  curl -H \"X-Api-Key: $(cat {key})\" \
+             http://{listen}/api/messagestatus/phonenumber/+393331234567"
+        )?;
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
 //! API keys: named, scoped, and known only by their hash.
+
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -23,6 +24,11 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// The key with this text.
+    pub fn new(name: &str, key: &str, scopes: Vec<Scope>) -> Self {
+        Self { name: name.to_owned(), sha256: Sha256::digest(key).into(), scopes }
+    }
+
     /// Whether this is the key.
     pub fn matches(&self, presented: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(presented).into();

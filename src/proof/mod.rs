@@ -104,6 +104,20 @@ pub enum Scheme {
     None,
 }
 
+impl Scheme {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UrlToken(_) => "url-token",
+            Self::SignedUrl(_) => "signed-url",
+            Self::Hmac(_) => "hmac",
+            Self::StandardWebhooks(_) => "standard-webhooks",
+            Self::Native(_) => "native",
+            Self::None => "none",
+        }
+    }
+}
+
 /// How old and how far ahead a signed time may be; both ends are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {

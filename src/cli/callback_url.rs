@@ -1,0 +1,113 @@
+//! `statusmirror callback-url`: an address to give to a sender, with its proof.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{EX_CONFIG, EX_USAGE, Failure, duration};
+use crate::config::Config;
+use crate::dialect::Source;
+use crate::http::state::Clock;
+use crate::message::{Destination, MessageId};
+use crate::proof::Scheme;
+use crate::proof::signed_url::Callback;
+
+/// What the address says beside its proof.
+#[derive(Args, Default)]
+pub(super) struct Arguments {
+    /// The source that will post there.
+    source: String,
+    /// The recipient.
+    #[arg(long, value_name = "NUMBER")]
+    destination: Option<Destination>,
+    /// The service of the reference.
+    #[arg(long)]
+    service: Option<String>,
+    /// The action of the reference.
+    #[arg(long)]
+    action: Option<String>,
+    /// The key of the reference.
+    #[arg(long)]
+    key: Option<String>,
+    /// The message's id, for sources that name messages differently.
+    #[arg(long, value_name = "UUID")]
+    messageid: Option<MessageId>,
+    /// How long a signed address is valid, like 12h; `never` for ever.
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    expires_in: String,
+}
+
+/// Prints the address.
+pub(super) fn run(
+    config: &Config,
+    arguments: &Arguments,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let source = source(config, &arguments.source)?;
+    let expires = match arguments.expires_in.as_str() {
+        "never" => None,
+        text => {
+            let valid = duration(text).map_err(|wrong| Failure::new(EX_USAGE, wrong))?;
+            Some(expiry(valid))
+        }
+    };
+    let callback = Callback {
+        destination: arguments.destination.map(|number| number.to_string()),
+        expires: expires.filter(|_| matches!(source.scheme, Scheme::SignedUrl(_))),
+        action: arguments.action.clone(),
+        key: arguments.key.clone(),
+        messageid: arguments.messageid.map(|id| id.to_string()),
+        service: arguments.service.clone(),
+    };
+    writeln!(out, "{}", url(config, source, &callback)?)?;
+    Ok(())
+}
+
+/// The source of this name.
+pub(super) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
+    config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
+        let known: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        let words = format!("no source `{name}` is configured; there are {}", known.join(", "));
+        Failure::new(EX_CONFIG, words)
+    })
+}
+
+/// The address of a source with these parameters and their proof.
+pub(super) fn url(
+    config: &Config,
+    source: &Source,
+    callback: &Callback,
+) -> Result<String, Failure> {
+    let address = match source.public_url() {
+        "" => format!("http://{}/webhooks/{}", config.server.listen, source.name),
+        url => url.to_owned(),
+    };
+    let mut query = form_urlencoded::Serializer::new(callback.query());
+    match &source.scheme {
+        Scheme::UrlToken(secrets) => {
+            let secret = secrets.first().map(|secret| String::from_utf8_lossy(secret.bytes()));
+            query.append_pair("token", &secret.unwrap_or_default());
+        }
+        Scheme::SignedUrl(secrets) => {
+            let signature = secrets.first().map(|s| callback.signature(&source.name, s));
+            query.append_pair("signature", &signature.unwrap_or_default());
+        }
+        scheme @ (Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_)
+        | Scheme::None) => {
+            let words = format!(
+                "source `{}` uses the scheme {}, whose proof is not in the address; give the \
+                 sender {address}",
+                source.name,
+                scheme.name()
+            );
+            return Err(Failure::new(EX_USAGE, words));
+        }
+    }
+    Ok(format!("{address}?{}", query.finish()))
+}
+
+fn expiry(valid: Duration) -> String {
+    let valid = i64::try_from(valid.as_secs()).unwrap_or(i64::MAX);
+    Clock::System.now().seconds().saturating_add(valid).to_string()
+}

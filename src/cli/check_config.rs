@@ -1,0 +1,24 @@
+//! `statusmirror check-config`: is it right, and what should be known of it?
+
+use std::io::Write;
+
+use super::Failure;
+use crate::config::Config;
+
+/// Says what is configured. That it can be read at all means that it is right.
+pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    writeln!(out, "The configuration is right.")?;
+    writeln!(out, "listen:   {}", config.server.listen)?;
+    writeln!(out, "database: {}", config.store.path.display())?;
+    for source in &config.sources {
+        let (name, dialect) = (&source.name, source.dialect.name());
+        writeln!(out, "source:   {name} ({dialect}, {})", source.scheme.name())?;
+    }
+    for key in &config.api_keys {
+        writeln!(out, "API key:  {}", key.name)?;
+    }
+    for warning in &config.warnings {
+        writeln!(out, "warning:  {warning}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The commands, and what each ends with.
+
+mod callback_url;
+mod check_config;
+mod quarantine;
+mod serve;
+mod simulate;
+mod telemetry;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError, Secrets};
+use crate::message::{Destination, MessageId};
+use crate::store::sqlite::OpenError;
+
+/// Exit codes of sysexits.h.
+const EX_USAGE: i32 = 64;
+const EX_DATAERR: i32 = 65;
+const EX_UNAVAILABLE: i32 = 69;
+const EX_CANTCREAT: i32 = 73;
+const EX_IOERR: i32 = 74;
+const EX_TEMPFAIL: i32 = 75;
+const EX_NOPERM: i32 = 77;
+const EX_CONFIG: i32 = 78;
+
+/// A durable local mirror of the delivery statuses of SMS and RCS messages: takes the gateway's
+/// webhooks, and answers the gateway's own status queries.
+#[derive(Parser)]
+#[command(version, after_help = "Example: statusmirror serve --config statusmirror.toml")]
+struct Arguments {
+    /// The configuration file; without one, safe defaults hold.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until told to stop (the default).
+    #[command(after_help = "Example: statusmirror serve --config statusmirror.toml")]
+    Serve {
+        /// How long to wait for another process to give the database up, like 60s.
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+        lock_wait: Duration,
+    },
+    /// Says whether the configuration is right, and what should be known of it.
+    #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
+    CheckConfig,
+    /// Prints a callback URL to give to a sender, with its proof.
+    #[command(after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7")]
+    CallbackUrl(callback_url::Arguments),
+    /// Prints the id under which a provider's message is found here.
+    #[command(after_help = "Example: statusmirror message-id twilio SM1342fe1b2c904d1ab04f0fc7a58abca9")]
+    MessageId {
+        /// The source that posts about it.
+        source: String,
+        /// The provider's id.
+        id: String,
+        /// The recipient, where several share the provider's id.
+        destination: Option<Destination>,
+    },
+    /// Looks at webhooks that could not be understood, and reads them again.
+    #[command(after_help = "Example: statusmirror quarantine list")]
+    Quarantine {
+        #[command(subcommand)]
+        command: quarantine::Command,
+    },
+    /// Posts the lives of many messages to a running server, and checks what it makes of them.
+    #[command(after_help = "Example: statusmirror simulate --messages 10000")]
+    Simulate(simulate::Arguments),
+    /// Prints the completions of a shell.
+    #[command(after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command failed: the exit code, and what to say.
+#[derive(Debug)]
+struct Failure {
+    code: i32,
+    words: String,
+}
+
+impl Failure {
+    fn new(code: i32, words: impl Into<String>) -> Self {
+        Self { code, words: words.into() }
+    }
+
+    fn io(words: impl Into<String>) -> Self {
+        Self::new(EX_IOERR, words)
+    }
+
+    fn unavailable(words: impl Into<String>) -> Self {
+        Self::new(EX_UNAVAILABLE, words)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(EX_CONFIG, error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::io(error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                EX_NOPERM
+            }
+            OpenError::File { .. } => EX_CANTCREAT,
+            OpenError::InUse { .. } => EX_TEMPFAIL,
+            OpenError::Foreign { .. } | OpenError::Version { .. } => EX_DATAERR,
+            OpenError::NotDurable { .. }
+            | OpenError::Database { .. }
+            | OpenError::Readers { .. }
+            | OpenError::Thread { .. } => EX_IOERR,
+        };
+        Self::new(code, crate::admin::words(&error))
+    }
+}
+
+/// Runs the command that the process was started with, and says what to exit with.
+pub fn run() -> i32 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            return error.print().map_or(EX_IOERR, |()| code);
+        }
+    };
+    match execute(arguments) {
+        Ok(()) => 0,
+        Err(failure) => {
+            // Nowhere is left to say that this could not be said.
+            drop(writeln!(io::stderr(), "statusmirror: {}", failure.words));
+            failure.code
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<(), Failure> {
+    let file = arguments.config.as_deref();
+    let configured = |secrets| -> Result<Config, Failure> { Ok(config::read(file, secrets)?) };
+    let mut out = io::stdout().lock();
+    match arguments.command.unwrap_or(Command::Serve { lock_wait: Duration::ZERO }) {
+        Command::Serve { lock_wait } => {
+            drop(out);
+            let config = configured(Secrets::Make)?;
+            telemetry::start(&config.log)?;
+            serve::run(config, file, lock_wait)
+        }
+        Command::CheckConfig => check_config::run(&config::read(file, Secrets::Make)?, &mut out),
+        Command::CallbackUrl(arguments) => {
+            callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
+        }
+        Command::MessageId { source, id, destination } => {
+            let id = MessageId::of_foreign(&source, &id, destination);
+            Ok(writeln!(out, "{id}")?)
+        }
+        Command::Quarantine { command } => {
+            quarantine::run(configured(Secrets::Find)?, command, &mut out)
+        }
+        Command::Simulate(arguments) => simulate::run(&arguments, &configured(Secrets::Find)?, &mut out),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
+            Ok(())
+        }
+    }
+}
+
+/// Reads a duration like `60s`, `5m`, `12h` or `30d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration; write it like 60s, 5m, 12h or 30d");
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: u64 = digits.parse().map_err(|_no_number| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}

@@ -1,0 +1,94 @@
+//! `statusmirror simulate`: the five-minute demonstration, and a check of a running server.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::callback_url::{source, url};
+use super::{EX_CONFIG, EX_USAGE, Failure};
+use crate::config::Config;
+use crate::http::state::Clock;
+use crate::proof::signed_url::Callback;
+use crate::simulate::{self, Options};
+
+/// Ends so if the server did not do what it must.
+const DIFFERENT: i32 = 1;
+
+/// How much to simulate, and against whom.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// How many messages live.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    messages: u32,
+    /// The server's address; the configured one if not given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The source to post as; the first of dialect gateway if not given.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// The API key to register and ask with, if it is not the one kept beside the database: the
+    /// name of the environment variable that holds it.
+    #[arg(long, value_name = "VARIABLE")]
+    api_key_env: Option<String>,
+    /// How many connections to use.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    connections: usize,
+    /// What the lives are drawn from; the time if not given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// Simulates, prints the report, and fails if anything is not as it must be.
+pub(super) fn run(
+    arguments: &Arguments,
+    config: &Config,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut candidates = config.sources.iter().filter(|source| source.dialect.name() == "gateway");
+    let source = match &arguments.source {
+        Some(name) => source(config, name)?,
+        None => candidates.next().ok_or_else(|| {
+            Failure::new(EX_CONFIG, "no source of dialect gateway is configured to post as")
+        })?,
+    };
+    let server = match &arguments.url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", config.server.listen),
+    };
+    if !server.starts_with("http://") {
+        let words = format!("{server} is no http:// address; simulate speaks plain HTTP");
+        return Err(Failure::new(EX_USAGE, words));
+    }
+    let now = Clock::System.now();
+    let public = url(config, source, &Callback::default())?;
+    let query = public.split_once('?').map_or("", |(_, query)| query);
+    let options = Options {
+        callback: format!("{server}/webhooks/{}?{query}", source.name),
+        url: server,
+        api_key: api_key(arguments, config)?,
+        messages: arguments.messages,
+        connections: arguments.connections,
+        seed: arguments.seed.unwrap_or_else(|| now.micros().unsigned_abs()),
+        now: now.seconds(),
+    };
+    writeln!(out, "seed {}", options.seed)?;
+    let report = simulate::run(&options);
+    write!(out, "{report}")?;
+    if report.differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(DIFFERENT, "the server did not do what it must"))
+    }
+}
+
+fn api_key(arguments: &Arguments, config: &Config) -> Result<String, Failure> {
+    match (&arguments.api_key_env, &config.demo_key) {
+        (Some(variable), _) => Ok(crate::config::secret_from_env(variable)?),
+        (None, Some(key)) => Ok(key.text.clone()),
+        (None, None) => Err(Failure::new(
+            EX_USAGE,
+            "give the name of the environment variable that holds an API key with the scopes \
+             read and register: --api-key-env NAME",
+        )),
+    }
+}

@@ -1,0 +1,26 @@
+//! Where the log goes: standard error, readable on a terminal, JSON elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{EX_CONFIG, Failure};
+use crate::config::Log;
+
+/// Starts logging as configured.
+pub(super) fn start(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|error| Failure::new(EX_CONFIG, format!("log.level: {error}")))?;
+    let pretty = match log.format.as_str() {
+        "pretty" => true,
+        "json" => false,
+        _ => stderr().is_terminal(),
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let started = if pretty {
+        subscriber.with_ansi(stderr().is_terminal()).with_target(false).try_init()
+    } else {
+        subscriber.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| Failure::io(format!("cannot log: {error}")))
+}

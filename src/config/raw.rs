@@ -1,0 +1,232 @@
+//! The configuration as it is written: layers, keys, and what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::{Environment, File, FileFormat};
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// Every key with its default, as the first layer.
+const DEFAULTS: &str = include_str!("../../config/statusmirror.toml");
+const PREFIX: &str = "STATUSMIRROR";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) server: Server,
+    pub(super) store: Store,
+    pub(super) quarantine: Quarantine,
+    pub(super) log: Log,
+    #[serde(default)]
+    pub(super) api_keys: BTreeMap<String, ApiKey>,
+    #[serde(default)]
+    pub(super) sources: BTreeMap<String, Source>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub(super) listen: String,
+    pub(super) public_url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: String,
+    pub(super) queue: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quarantine {
+    pub(super) max_rows: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApiKey {
+    pub(super) key: Option<Secret>,
+    pub(super) sha256: Option<String>,
+    pub(super) scopes: Option<OneOrMany<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    #[serde(default = "gateway")]
+    pub(super) dialect: String,
+    #[serde(default)]
+    pub(super) provider: String,
+    #[serde(default)]
+    pub(super) public_url: String,
+    #[serde(default = "max_body_bytes")]
+    pub(super) max_body_bytes: usize,
+    pub(super) verify: Verify,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    pub(super) scheme: String,
+    pub(super) secrets: Option<OneOrMany<Secret>>,
+    pub(super) max_age_seconds: Option<i64>,
+    pub(super) max_skew_seconds: Option<i64>,
+    pub(super) header: Option<String>,
+    pub(super) algorithm: Option<String>,
+    pub(super) encoding: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) separator: Option<String>,
+    pub(super) signed: Option<String>,
+    pub(super) timestamp: Option<String>,
+    pub(super) timestamp_unit: Option<String>,
+    pub(super) id_header: Option<String>,
+    pub(super) secret_encoding: Option<String>,
+}
+
+/// A list, or one value taken for a list of one: the environment has no lists.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany<T> {
+    Many(Vec<T>),
+    One(T),
+}
+
+impl<T> OneOrMany<T> {
+    pub(super) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::Many(values) => values,
+            Self::One(value) => vec![value],
+        }
+    }
+}
+
+/// Where a secret is.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Secret {
+    Text(String),
+    Env { env: String },
+    File { file: PathBuf },
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Secret(…)"),
+            Self::Env { env } => write!(f, "Secret(env {env})"),
+            Self::File { file } => write!(f, "Secret(file {})", file.display()),
+        }
+    }
+}
+
+impl Secret {
+    /// The secret's text. `key` is the key it is configured under.
+    pub(super) fn resolve(self, key: &str) -> Result<String, ConfigError> {
+        let text = match &self {
+            Self::Text(text) => text.clone(),
+            #[expect(clippy::disallowed_methods, reason = "config is what reads the environment")]
+            Self::Env { env } => std::env::var(env).map_err(|error| {
+                ConfigError::at(key, format!("the environment variable {env} is needed: {error}"))
+            })?,
+            Self::File { file } => std::fs::read_to_string(file).map_err(|error| {
+                ConfigError::at(key, format!("cannot read {}: {error}", file.display()))
+            })?,
+        };
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(ConfigError::at(key, "the secret is empty; give one".to_owned()));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+fn gateway() -> String {
+    "gateway".to_owned()
+}
+
+fn max_body_bytes() -> usize {
+    256 << 10
+}
+
+/// Reads all layers: the defaults, the file if one is given, the environment.
+pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
+    let mut layers =
+        config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::File { path: path.to_owned(), error: error.to_string() })?;
+        // Read once by itself, because the layers' error would not say which of them it is about.
+        config::Config::builder()
+            .add_source(File::from_str(&text, FileFormat::Toml))
+            .build()
+            .map_err(|error| ConfigError::File { path: path.to_owned(), error: error.to_string() })?;
+        layers = layers.add_source(File::from(path).format(FileFormat::Toml));
+    }
+    let environment =
+        Environment::with_prefix(PREFIX).prefix_separator("__").separator("__");
+    let layers = layers
+        .add_source(environment)
+        .build()
+        .map_err(|error| ConfigError::at("", error.to_string()))?;
+    let values = layers.cache.clone();
+    serde_path_to_error::deserialize(layers).map_err(|error| {
+        let path = error.path().to_string();
+        let said = error.into_inner().to_string();
+        let (key, mend) = words(&path, &said);
+        ConfigError::Key { origin: origin(&values, &key), key, mend }
+    })
+}
+
+/// The key that an error is about, and what to do about it.
+fn words(path: &str, said: &str) -> (String, String) {
+    let path = if path == "." { "" } else { path };
+    let mut quoted = said.split('`').skip(1).step_by(2);
+    if said.starts_with("unknown field")
+        && let Some(unknown) = quoted.next()
+    {
+        let nearest = quoted.max_by(|one, other| {
+            let near = |name: &str| strsim::jaro_winkler(name, unknown);
+            near(one).total_cmp(&near(other))
+        });
+        let parent = path.strip_suffix(unknown).unwrap_or(path).trim_end_matches('.');
+        let key = if parent.is_empty() { unknown.to_owned() } else { format!("{parent}.{unknown}") };
+        let mend = match nearest {
+            Some(known) => format!("unknown key; did you mean `{known}`?"),
+            None => "unknown key; remove it".to_owned(),
+        };
+        return (key, mend);
+    }
+    (path.to_owned(), said.to_owned())
+}
+
+/// Where the value of a key comes from: the file, or the variable.
+fn origin(values: &config::Value, key: &str) -> String {
+    let mut value = values;
+    for part in key.split('.') {
+        match &value.kind {
+            config::ValueKind::Table(table) => match table.get(part) {
+                Some(inner) => value = inner,
+                None => break,
+            },
+            _ => break,
+        }
+    }
+    match value.origin() {
+        Some("the environment" | "environment") => {
+            format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))
+        }
+        Some(origin) => origin.to_owned(),
+        None => "the configuration".to_owned(),
+    }
+}

@@ -1,0 +1,303 @@
+//! A gateway and an application in one: posts the lives of many messages to a running server,
+//! shuffled, repeated, and with some that are forged or broken, then reads every message back
+//! through the three queries and compares it with what must hold.
+
+mod plan;
+mod random;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use ureq::Agent;
+
+use self::plan::{Kind, Life, Post, plan};
+use self::random::Random;
+
+/// How often a post is tried again when the server asks for it.
+const TRIES: u32 = 100;
+/// How many differences are shown.
+const SHOWN: usize = 10;
+
+/// What to simulate, and against whom.
+pub struct Options {
+    /// The server's address, without a path.
+    pub url: String,
+    /// The address to post webhooks to, with its proof.
+    pub callback: String,
+    /// The key to register and to ask with.
+    pub api_key: String,
+    /// How many messages live.
+    pub messages: u32,
+    /// How many connections post at a time.
+    pub connections: usize,
+    /// What the lives are drawn from.
+    pub seed: u64,
+    /// The time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How often each outcome was answered.
+    pub outcomes: BTreeMap<String, u64>,
+    /// How many posts, and how long they took.
+    pub posts: Times,
+    /// How many queries, and how long they took.
+    pub queries: Times,
+    /// What is not as it must be.
+    pub differences: Vec<String>,
+}
+
+/// How long many requests took.
+#[derive(Debug, Default)]
+pub struct Times {
+    all: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Times {
+    fn at(&self, percent: usize) -> Duration {
+        let place = (self.all.len() * percent / 100).min(self.all.len().saturating_sub(1));
+        self.all.get(place).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let each = self.elapsed.checked_div(count).unwrap_or_default();
+        write!(
+            f,
+            "{count} in {:.1?}, one every {each:.0?}; p50 {:.1?}, p99 {:.1?}",
+            self.elapsed,
+            self.at(50),
+            self.at(99)
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "outcome               count")?;
+        for (outcome, count) in &self.outcomes {
+            writeln!(f, "{outcome:<20} {count:>6}")?;
+        }
+        writeln!(f, "posts:   {}", self.posts)?;
+        writeln!(f, "queries: {}", self.queries)?;
+        for difference in self.differences.iter().take(SHOWN) {
+            writeln!(f, "DIFFERENCE {difference}")?;
+        }
+        writeln!(f, "{} differences", self.differences.len())
+    }
+}
+
+/// Simulates, and reports what came of it.
+pub fn run(options: &Options) -> Report {
+    let client = Client {
+        agent: Agent::config_builder()
+            .http_status_as_error(false)
+            .max_idle_connections_per_host(options.connections)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into(),
+        options,
+    };
+    let (lives, posts) = plan(options.messages, &mut Random(options.seed), options.now);
+    let outcomes = Mutex::new(BTreeMap::new());
+    let (posting, mut differences) = each("posting", options.connections, &posts, |post| {
+        let (outcome, expected) = client.post(post)?;
+        let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        *outcomes.entry(outcome.clone()).or_insert(0) += 1;
+        if expected { Ok(()) } else { Err(format!("{}: answered {outcome}", post.id)) }
+    });
+    let (mut queries, found) =
+        each("reading", options.connections, &lives, |life| client.check_one(life));
+    differences.extend(found);
+    let lists = lists(&lives);
+    let (listing, found) =
+        each("listing", options.connections, &lists, |list| client.check_list(list));
+    differences.extend(found);
+    queries.all.extend(listing.all);
+    queries.all.sort_unstable();
+    queries.elapsed += listing.elapsed;
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Report { outcomes, posts: posting, queries, differences }
+}
+
+/// A list that the server must answer: its path, and the messages in it, in order.
+struct List<'a> {
+    path: String,
+    lives: Vec<&'a Life>,
+}
+
+fn lists(lives: &[Life]) -> Vec<List<'_>> {
+    let mut lists: BTreeMap<String, Vec<&Life>> = BTreeMap::new();
+    for life in lives {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        for path in [
+            format!("phonenumber/{}", encoded(&life.destination)),
+            format!("reference/{}", encoded(&life.key)),
+        ] {
+            lists.entry(path).or_default().push(life);
+        }
+    }
+    let in_order = |(path, mut lives): (String, Vec<_>)| {
+        lives.sort_by_key(|life: &&Life| (-life.accepted_at, life.id.clone()));
+        List { path, lives }
+    };
+    lists.into_iter().map(in_order).collect()
+}
+
+/// Does something with each of these, several at a time; returns the times and what went wrong.
+fn each<T: Sync>(
+    doing: &str,
+    threads: usize,
+    all: &[T],
+    act: impl Fn(&T) -> Result<(), String> + Sync,
+) -> (Times, Vec<String>) {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new((Vec::new(), Vec::new()));
+    let started = Instant::now();
+    let shown = std::io::stderr().is_terminal();
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = all.get(place) else { break };
+                    if shown && place % 1_000 == 0 {
+                        // Progress is a courtesy; it may get lost.
+                        drop(write!(std::io::stderr(), "\r{doing} {place} of {} ", all.len()));
+                    }
+                    let began = Instant::now();
+                    let done = act(item);
+                    let took = began.elapsed();
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.0.push(took);
+                    results.1.extend(done.err());
+                }
+            });
+        }
+    });
+    if shown {
+        drop(write!(std::io::stderr(), "\r{:40}\r", ""));
+    }
+    let (mut all, wrong) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    all.sort_unstable();
+    (Times { all, elapsed: started.elapsed() }, wrong)
+}
+
+/// A page of a list, and the path of the next.
+type Page = (Value, Option<String>);
+
+struct Client<'a> {
+    agent: Agent,
+    options: &'a Options,
+}
+
+impl Client<'_> {
+    /// Posts until the server takes it or refuses it; says what it answered, and whether it must.
+    fn post(&self, post: &Post) -> Result<(String, bool), String> {
+        for _ in 0..TRIES {
+            let (status, body) = self.send(post).map_err(|error| error.to_string())?;
+            if status == 503 {
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
+            let outcome = outcome.and_then(Value::as_str).map_or_else(
+                || format!("refused with {status}"),
+                str::to_owned,
+            );
+            let expected = match post.kind {
+                Kind::Webhook => {
+                    status == 200
+                        && ["applied", "duplicate", "superseded", "conflict"].contains(&&*outcome)
+                }
+                Kind::Forged => status == 401,
+                Kind::Broken => status == 400,
+                Kind::Unknown => status == 200 && outcome == "quarantined",
+                Kind::Registration => [200, 201].contains(&status),
+            };
+            return Ok((outcome, expected));
+        }
+        Err(format!("{}: 503 after {TRIES} tries", post.id))
+    }
+
+    fn send(&self, post: &Post) -> Result<(u16, Value), ureq::Error> {
+        let Options { url, callback, api_key, .. } = self.options;
+        let mut response = if post.kind == Kind::Registration {
+            self.agent
+                .put(format!("{url}/api/messages/{}", post.id))
+                .header("X-Api-Key", api_key)
+                .content_type("application/json")
+                .send(&post.body)?
+        } else {
+            let forged = post.kind == Kind::Forged;
+            let address = if forged { format!("{callback}0") } else { callback.clone() };
+            self.agent.post(address).content_type("application/json").send(&post.body)?
+        };
+        let text = response.body_mut().read_to_string()?;
+        Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    fn get(&self, path: &str) -> Result<Page, String> {
+        let mut response = self
+            .agent
+            .get(format!("{}{path}", self.options.url))
+            .header("X-Api-Key", &self.options.api_key)
+            .call()
+            .map_err(|error| format!("{path}: {error}"))?;
+        let link = response.headers().get("Link").and_then(|link| link.to_str().ok());
+        let next = link
+            .and_then(|link| link.strip_prefix('<')?.split_once('>'))
+            .map(|(path, _)| path.to_owned());
+        let text =
+            response.body_mut().read_to_string().map_err(|error| format!("{path}: {error}"))?;
+        let body = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
+        Ok((body, next))
+    }
+
+    fn check_one(&self, life: &Life) -> Result<(), String> {
+        let (body, _) = self.get(&format!("/api/messagestatus/{}", life.id))?;
+        compare(&life.id, &body, life)
+    }
+
+    fn check_list(&self, list: &List<'_>) -> Result<(), String> {
+        // Three a page, so that most lists have several.
+        let mut next = Some(format!("/api/messagestatus/{}?count=3", list.path));
+        let mut expected = list.lives.iter();
+        while let Some(path) = next {
+            let (body, link) = self.get(&path)?;
+            let messages = body.get("messages").and_then(Value::as_array);
+            for message in messages.ok_or_else(|| format!("{path}: no messages in {body}"))? {
+                let life = expected.next();
+                let life = life.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
+                compare(&path, message, life)?;
+            }
+            next = link;
+        }
+        match expected.next() {
+            None => Ok(()),
+            Some(life) => Err(format!("{}: {} is missing", list.path, life.id)),
+        }
+    }
+}
+
+/// Compares to the letter: members, their order and their values.
+fn compare(place: &str, found: &Value, life: &Life) -> Result<(), String> {
+    let found = found.get("message").map(Value::to_string).unwrap_or_default();
+    if found == life.expected {
+        return Ok(());
+    }
+    Err(format!("{place}: found {found}, must be {}", life.expected))
+}

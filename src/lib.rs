@@ -16,6 +16,6 @@ pub mod ingest;
 pub mod admin;
 pub mod http;
 
+pub mod cli;
 pub mod config;
 pub mod simulate;
-pub mod cli;

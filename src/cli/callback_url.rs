@@ -93,7 +93,9 @@ pub(super) fn url(
             let signature = secrets.first().map(|s| callback.signature(&source.name, s));
             query.append_pair("signature", &signature.unwrap_or_default());
         }
-        scheme @ (Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_)
+        scheme @ (Scheme::Hmac(_)
+        | Scheme::StandardWebhooks(_)
+        | Scheme::Native(_)
         | Scheme::None) => {
             let words = format!(
                 "source `{}` uses the scheme {}, whose proof is not in the address; give the \

@@ -52,10 +52,14 @@ enum Command {
     #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
     CheckConfig,
     /// Prints a callback URL to give to a sender, with its proof.
-    #[command(after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7")]
+    #[command(
+        after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7"
+    )]
     CallbackUrl(callback_url::Arguments),
     /// Prints the id under which a provider's message is found here.
-    #[command(after_help = "Example: statusmirror message-id twilio SM1342fe1b2c904d1ab04f0fc7a58abca9")]
+    #[command(
+        after_help = "Example: statusmirror message-id twilio SM1342fe1b2c904d1ab04f0fc7a58abca9"
+    )]
     MessageId {
         /// The source that posts about it.
         source: String,
@@ -74,7 +78,9 @@ enum Command {
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
     Simulate(simulate::Arguments),
     /// Prints the completions of a shell.
-    #[command(after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror")]
+    #[command(
+        after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -173,7 +179,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Quarantine { command } => {
             quarantine::run(configured(Secrets::Find)?, command, &mut out)
         }
-        Command::Simulate(arguments) => simulate::run(&arguments, &configured(Secrets::Find)?, &mut out),
+        Command::Simulate(arguments) => {
+            simulate::run(&arguments, &configured(Secrets::Find)?, &mut out)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
             Ok(())

@@ -39,11 +39,7 @@ pub(super) enum Command {
 }
 
 /// Carries the command out and prints what comes of it.
-pub(super) fn run(
-    config: Config,
-    command: Command,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
+pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     let command = match command {
         Command::List => admin::Command::List,
         Command::Show { id } => admin::Command::Show { id },
@@ -53,7 +49,8 @@ pub(super) fn run(
         Some(answers) => answers,
         None => alone(config, command)?,
     };
-    let whole = matches!(answers.as_slice(), [Answer::Entry(Entry { body, .. }), _] if !body.is_empty());
+    let whole =
+        matches!(answers.as_slice(), [Answer::Entry(Entry { body, .. }), _] if !body.is_empty());
     for answer in answers {
         match answer {
             Answer::Entry(entry) if whole => show(&entry, out)?,
@@ -123,8 +120,7 @@ fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure
         lock_wait: Duration::ZERO,
     })?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let ingest =
-        Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue));
+    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue));
     let admin = Admin { ingest, store };
     let answers = actix_web::rt::System::new().block_on(admin.execute(command));
     drop(admin);

@@ -26,11 +26,7 @@ const DRAIN: Duration = Duration::from_secs(7);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub(super) fn run(
-    config: Config,
-    file: Option<&Path>,
-    lock_wait: Duration,
-) -> Result<(), Failure> {
+pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> Result<(), Failure> {
     let (store, closing) = SqliteStore::open(&Settings {
         path: config.store.path.clone(),
         queue: config.store.queue,
@@ -56,8 +52,7 @@ enum Ended {
 async fn serve(config: Config, store: Arc<SqliteStore>) -> Result<Ended, Failure> {
     let listeners = listen(&config.server.listen)?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-    let ingest =
-        Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue));
+    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue));
     let service = Data::new(Service {
         ingest: Arc::clone(&ingest),
         store: Arc::clone(&seam),

@@ -9,7 +9,8 @@ use crate::config::Log;
 
 /// Starts logging as configured.
 pub(super) fn start(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.level)
+    // What the framework says of its own start and end is nothing to an operator.
+    let filter = EnvFilter::try_new(format!("{},actix_server=warn", log.level))
         .map_err(|error| Failure::new(EX_CONFIG, format!("log.level: {error}")))?;
     let pretty = match log.format.as_str() {
         "pretty" => true,

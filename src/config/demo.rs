@@ -53,15 +53,18 @@ pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Ma
     }
     // Two random UUIDs have 244 random bits.
     let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    let failed = |error: std::io::Error| ConfigError::Make {
-        path: path.clone(),
-        error: error.to_string(),
-    };
+    let failed =
+        |error: std::io::Error| ConfigError::Make { path: path.clone(), error: error.to_string() };
     if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(directory).map_err(failed)?;
     }
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     writeln!(file, "{text}").map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(Made { path, text, new: true })
@@ -70,7 +73,10 @@ pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Ma
 /// Refuses to be reached from elsewhere with secrets that nobody chose.
 pub(super) fn require_loopback(listen: &str, missing: &str) -> Result<(), ConfigError> {
     let mut addresses = listen.to_socket_addrs().map_err(|error| {
-        ConfigError::at("server.listen", format!("`{listen}` is no address: {error}; write host:port"))
+        ConfigError::at(
+            "server.listen",
+            format!("`{listen}` is no address: {error}; write host:port"),
+        )
     })?;
     if addresses.all(|address| address.ip().is_loopback()) {
         return Ok(());

@@ -124,9 +124,10 @@ pub fn secret_from_env(variable: &str) -> Result<String, ConfigError> {
 }
 
 fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
-    let path = raw.store.url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(
-        || ConfigError::at("store.url", "write sqlite: and the path of a file".to_owned()),
-    )?;
+    let path =
+        raw.store.url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
+            ConfigError::at("store.url", "write sqlite: and the path of a file".to_owned())
+        })?;
     let path = PathBuf::from(path);
     if raw.store.queue == 0 {
         return Err(ConfigError::at("store.queue", "at least 1 must be possible".to_owned()));
@@ -224,11 +225,7 @@ fn source(
     Source::new(settings).map_err(|bad| ConfigError::at(&key(""), bad.to_string()))
 }
 
-fn scheme(
-    name: &str,
-    raw: raw::Verify,
-    warnings: &mut Vec<String>,
-) -> Result<Scheme, ConfigError> {
+fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
     let key = |rest: &str| format!("sources.{name}.verify.{rest}");
     let unusable = |bad: Unusable| ConfigError::at(&key(bad.key), bad.mend);
     let mut secrets = Vec::new();

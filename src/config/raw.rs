@@ -164,17 +164,21 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
     let mut layers =
         config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::File { path: path.to_owned(), error: error.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+            path: path.to_owned(),
+            error: error.to_string(),
+        })?;
         // Read once by itself, because the layers' error would not say which of them it is about.
         config::Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
             .build()
-            .map_err(|error| ConfigError::File { path: path.to_owned(), error: error.to_string() })?;
+            .map_err(|error| ConfigError::File {
+                path: path.to_owned(),
+                error: error.to_string(),
+            })?;
         layers = layers.add_source(File::from(path).format(FileFormat::Toml));
     }
-    let environment =
-        Environment::with_prefix(PREFIX).prefix_separator("__").separator("__");
+    let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__");
     let layers = layers
         .add_source(environment)
         .build()
@@ -200,7 +204,8 @@ fn words(path: &str, said: &str) -> (String, String) {
             near(one).total_cmp(&near(other))
         });
         let parent = path.strip_suffix(unknown).unwrap_or(path).trim_end_matches('.');
-        let key = if parent.is_empty() { unknown.to_owned() } else { format!("{parent}.{unknown}") };
+        let key =
+            if parent.is_empty() { unknown.to_owned() } else { format!("{parent}.{unknown}") };
         let mend = match nearest {
             Some(known) => format!("unknown key; did you mean `{known}`?"),
             None => "unknown key; remove it".to_owned(),
@@ -214,13 +219,9 @@ fn words(path: &str, said: &str) -> (String, String) {
 fn origin(values: &config::Value, key: &str) -> String {
     let mut value = values;
     for part in key.split('.') {
-        match &value.kind {
-            config::ValueKind::Table(table) => match table.get(part) {
-                Some(inner) => value = inner,
-                None => break,
-            },
-            _ => break,
-        }
+        let config::ValueKind::Table(table) = &value.kind else { break };
+        let Some(inner) = table.get(part) else { break };
+        value = inner;
     }
     match value.origin() {
         Some("the environment" | "environment") => {

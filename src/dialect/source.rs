@@ -46,7 +46,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadSource {
     /// Its name cannot be part of an address.
-    #[error("a name has 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit")]
+    #[error(
+        "a name has 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit"
+    )]
     Name,
     /// Its dialect has no signature of its own.
     #[error("verify.scheme: the dialect {0} has no signature of its own; use another scheme")]
@@ -64,9 +66,7 @@ pub fn is_name(text: &str) -> bool {
     let inside = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
     };
-    (1..=64).contains(&text.len())
-        && text.bytes().all(inside)
-        && !text.starts_with(['_', '-'])
+    (1..=64).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with(['_', '-'])
 }
 
 impl Source {
@@ -83,7 +83,9 @@ impl Source {
                 native.covers_url()
             }
             Scheme::Hmac(hmac) => hmac.covers_url(),
-            Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::StandardWebhooks(_)
+            Scheme::UrlToken(_)
+            | Scheme::SignedUrl(_)
+            | Scheme::StandardWebhooks(_)
             | Scheme::None => false,
         };
         if signs_url && public_url.is_empty() {

@@ -232,9 +232,5 @@ fn addresses(url: &str) -> [String; 3] {
         _ => authority,
     };
     let port = if scheme == "http" { 80 } else { 443 };
-    [
-        format!("{scheme}://{host}{path}"),
-        url.to_owned(),
-        format!("{scheme}://{host}:{port}{path}"),
-    ]
+    [format!("{scheme}://{host}{path}"), url.to_owned(), format!("{scheme}://{host}:{port}{path}")]
 }

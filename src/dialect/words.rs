@@ -5,8 +5,18 @@ use crate::message::{Channel, NotATime, Timestamp};
 
 /// Channels that messages travel on which this mirror is not about.
 const OTHER_CHANNELS: [&str; 12] = [
-    "WHATSAPP", "VIBER", "MESSENGER", "INSTAGRAM", "TELEGRAM", "LINE", "KAKAO", "WECHAT", "ZALO",
-    "EMAIL", "VOICE", "PUSH",
+    "WHATSAPP",
+    "VIBER",
+    "MESSENGER",
+    "INSTAGRAM",
+    "TELEGRAM",
+    "LINE",
+    "KAKAO",
+    "WECHAT",
+    "ZALO",
+    "EMAIL",
+    "VOICE",
+    "PUSH",
 ];
 
 /// The longest part of an unknown word that is repeated in a reason.
@@ -27,8 +37,7 @@ pub(super) fn channel(word: &str) -> Result<Channel, Aside> {
 
 /// An entry with a word that is not known.
 pub(super) fn unknown(member: &str, word: &str) -> Aside {
-    let shown: String =
-        word.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
+    let shown: String = word.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
     Aside::Unreadable(format!("{member}: unknown word `{shown}`"))
 }
 

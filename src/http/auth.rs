@@ -33,9 +33,10 @@ pub(crate) async fn require_key(
 fn caller(service: &Service, request: &ServiceRequest) -> Result<Caller, Problem> {
     let presented = request.headers().get("X-Api-Key").ok_or(Problem::NoKey)?;
     // Every key is looked at, so that the time does not tell which one it was.
-    let found = service.keys.iter().fold(None, |found, key| {
-        if key.matches(presented.as_bytes()) { Some(key) } else { found }
-    });
+    let found = service
+        .keys
+        .iter()
+        .fold(None, |found, key| if key.matches(presented.as_bytes()) { Some(key) } else { found });
     let key = found.ok_or(Problem::NoKey)?;
     let (scope, needed) = if request.method() == Method::PUT {
         (Scope::Register, "register")

@@ -61,18 +61,13 @@ pub(crate) async fn by_foreign_id(
     list(&service, &request, Key::Foreign { source, id }).await
 }
 
-async fn list(
-    service: &Service,
-    request: &HttpRequest,
-    key: Key,
-) -> Result<HttpResponse, Problem> {
+async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<HttpResponse, Problem> {
     let page = query::page(request, &key)?;
     let listing = service.store.list(key.clone(), page).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = listing.messages.last().filter(|_| listing.more) {
         let place = Place { accepted_at: last.record.accepted_at(), id: last.id };
-        let (path, count, cursor) =
-            (request.uri().path(), page.count, cursor::write(&key, place));
+        let (path, count, cursor) = (request.uri().path(), page.count, cursor::write(&key, place));
         // The cursor lies behind every bound that the first page had.
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));

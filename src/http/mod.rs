@@ -85,16 +85,8 @@ fn routes(config: &mut ServiceConfig) {
                     get().to(messages::history),
                     "GET, HEAD",
                 ))
-                .service(answering(
-                    "/messagestatus/{id}",
-                    get().to(messages::show),
-                    "GET, HEAD",
-                ))
-                .service(answering(
-                    "/messages/{id}",
-                    web::put().to(register::register),
-                    "PUT",
-                ))
+                .service(answering("/messagestatus/{id}", get().to(messages::show), "GET, HEAD"))
+                .service(answering("/messages/{id}", web::put().to(register::register), "PUT"))
                 .default_service(web::to(not_found)),
         );
 }
@@ -105,12 +97,14 @@ fn get() -> Route {
 
 /// A resource that answers other methods with what it allows.
 fn answering(path: &str, route: Route, allowed: &'static str) -> Resource {
-    web::resource(path).route(route).default_service(web::to(move |request: HttpRequest| async move {
-        let mut response = Problem::Method { method: request.method().to_string(), allowed }
-            .response();
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-        response
-    }))
+    web::resource(path).route(route).default_service(web::to(
+        move |request: HttpRequest| async move {
+            let mut response =
+                Problem::Method { method: request.method().to_string(), allowed }.response();
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+            response
+        },
+    ))
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {

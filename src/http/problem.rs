@@ -84,19 +84,21 @@ impl Problem {
             Self::Method { method, allowed } => {
                 format!("{method} is not possible here; use {allowed}.")
             }
-            Self::UnknownSource => "No source of this name is configured. Look at the [sources] of \
+            Self::UnknownSource => {
+                "No source of this name is configured. Look at the [sources] of \
                  the configuration, or at the URL that was given to the sender."
-                .to_owned(),
-            Self::NoKey => {
-                "Send a valid API key in the header X-Api-Key.".to_owned()
+                    .to_owned()
             }
+            Self::NoKey => "Send a valid API key in the header X-Api-Key.".to_owned(),
             Self::Scope { needed } => format!(
                 "This API key may not do this: it needs the scope `{needed}`. Scopes do not imply \
                  one another; add it to the key's `scopes`."
             ),
-            Self::UnknownMessage => "Nothing is known of this message. A message is known from its \
+            Self::UnknownMessage => {
+                "Nothing is known of this message. A message is known from its \
                  first webhook or its registration on."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::BadRequest(detail) => detail.clone(),
             Self::Unproven => "The request does not prove that it comes from this source. See \
                  `verify` of the source in the configuration."
@@ -105,12 +107,11 @@ impl Problem {
                 "The request is authentic, but could not be read: {reason}. It is kept in \
                  quarantine."
             ),
-            Self::ContentType(detail) => (*detail).to_owned(),
             Self::TooLarge { most } => format!("The body may have at most {most} bytes."),
-            Self::TooMany => format!(
-                "The message has {MAX_NOTIFICATIONS} notifications, the most it may have."
-            ),
-            Self::Unavailable(detail) => (*detail).to_owned(),
+            Self::TooMany => {
+                format!("The message has {MAX_NOTIFICATIONS} notifications, the most it may have.")
+            }
+            Self::ContentType(detail) | Self::Unavailable(detail) => (*detail).to_owned(),
             Self::Corrupt => "The stored data makes no sense; see the log.".to_owned(),
         }
     }
@@ -184,9 +185,7 @@ impl From<StoreError> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Overloaded => {
-                Self::Unavailable("Too many requests are under way. Try again.")
-            }
+            Refusal::Overloaded => Self::Unavailable("Too many requests are under way. Try again."),
             Refusal::Closing => Self::Unavailable("The service is shutting down. Try again."),
             Refusal::Unproven(cause) => {
                 tracing::info!(%cause, "refused a webhook");

@@ -15,18 +15,19 @@ const LARGEST_COUNT: u32 = 100;
 
 /// The message named in the path.
 pub(crate) fn message_id(request: &HttpRequest) -> Result<MessageId, Problem> {
-    request.match_info().query("id").parse().map_err(|error| {
-        Problem::BadRequest(format!("The message id in the path is {error}."))
-    })
+    request
+        .match_info()
+        .query("id")
+        .parse()
+        .map_err(|error| Problem::BadRequest(format!("The message id in the path is {error}.")))
 }
 
 /// The phone number at the end of the path: with its `+` plain, encoded, as a space, or left out.
 pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem> {
     let text = tail(request, "/api/messagestatus/phonenumber/")?;
     let digits = text.strip_prefix(['+', ' ']).unwrap_or(&text);
-    Destination::from_digits(digits).map_err(|error| {
-        Problem::BadRequest(format!("The phone number in the path is {error}."))
-    })
+    Destination::from_digits(digits)
+        .map_err(|error| Problem::BadRequest(format!("The phone number in the path is {error}.")))
 }
 
 /// The reference key at the end of the path. It may hold anything, slashes too.
@@ -88,9 +89,9 @@ fn count(text: &str) -> Result<u32, Problem> {
 
 fn send_date(text: &str) -> Result<Timestamp, Problem> {
     // A `+` that was not escaped has become a space, and no time has one.
-    text.replace(' ', "+").parse().map_err(|error| {
-        Problem::BadRequest(format!("`sendDate` is {error}."))
-    })
+    text.replace(' ', "+")
+        .parse()
+        .map_err(|error| Problem::BadRequest(format!("`sendDate` is {error}.")))
 }
 
 fn tail(request: &HttpRequest, prefix: &str) -> Result<String, Problem> {

@@ -11,8 +11,8 @@ use super::state::Service;
 use super::view::{MessageView, Registered};
 use super::webhook::read_body;
 use crate::message::{
-    Added, Channel, Destination, Kind, MessageId, Notification, Reference, Statement,
-    StatedProvider, Status, Timestamp,
+    Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
+    Statement, Status, Timestamp,
 };
 use crate::store::Stored;
 

@@ -43,8 +43,10 @@ pub(crate) async fn receive(
 /// What can be refused before the body is read.
 fn admit<'a>(service: &'a Service, request: &HttpRequest) -> Result<&'a Source, Problem> {
     service.ingest.has_room()?;
-    let source =
-        service.ingest.source(request.match_info().query("source")).ok_or(Problem::UnknownSource)?;
+    let source = service
+        .ingest
+        .source(request.match_info().query("source"))
+        .ok_or(Problem::UnknownSource)?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
         let allowed = source.dialect.allow();

@@ -190,9 +190,9 @@ impl Hmac {
             .filter_map(|item| self.decode(item.strip_prefix(self.prefix.as_slice())?))
             .collect();
         any(&self.secrets, |secret| {
-            signatures.iter().fold(false, |found, signature| {
-                self.fits(secret, &message, signature) | found
-            })
+            signatures
+                .iter()
+                .fold(false, |found, signature| self.fits(secret, &message, signature) | found)
         })?;
         match (time, &self.timestamp) {
             (Some(time), Some((_, unit))) => window.judge(seconds(time, *unit)?, now),
@@ -352,9 +352,8 @@ fn template(text: &str) -> Result<Vec<Part>, Unusable> {
         if !before.is_empty() {
             parts.push(Part::Text(before.to_owned()));
         }
-        let (name, after) = behind
-            .split_once('}')
-            .ok_or_else(|| Unusable::new("signed", "a `{` has no `}`"))?;
+        let (name, after) =
+            behind.split_once('}').ok_or_else(|| Unusable::new("signed", "a `{` has no `}`"))?;
         parts.push(match name.split_once(':') {
             Some(("header", name)) if !name.is_empty() => Part::Header(name.to_owned()),
             None if name == "body" => Part::Body,

@@ -174,7 +174,7 @@ fn each<T: Sync>(
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = all.get(place) else { break };
-                    if shown && place % 1_000 == 0 {
+                    if shown && place.is_multiple_of(1_000) {
                         // Progress is a courtesy; it may get lost.
                         drop(write!(std::io::stderr(), "\r{doing} {place} of {} ", all.len()));
                     }
@@ -214,10 +214,9 @@ impl Client<'_> {
                 continue;
             }
             let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
-            let outcome = outcome.and_then(Value::as_str).map_or_else(
-                || format!("refused with {status}"),
-                str::to_owned,
-            );
+            let outcome = outcome
+                .and_then(Value::as_str)
+                .map_or_else(|| format!("refused with {status}"), str::to_owned);
             let expected = match post.kind {
                 Kind::Webhook => {
                     status == 200

@@ -98,13 +98,17 @@ fn live(
     let mut last = Value::Null;
     for (step, status) in (1_i64..).zip(statuses.iter()) {
         let message = message(
-            &id, channel, status, accepted_at, accepted_at + 3 * step, &reference, segments,
+            &id,
+            channel,
+            status,
+            accepted_at,
+            accepted_at + 3 * step,
+            &reference,
+            segments,
         );
         last = message.clone();
         let mut said = message;
-        if !registered
-            && let Some(said) = said.as_object_mut()
-        {
+        if !registered && let Some(said) = said.as_object_mut() {
             said.insert("destination".to_owned(), json!(destination));
         }
         let body = webhook(&said, random);
@@ -116,7 +120,11 @@ fn live(
             posts.push(Post { kind: Kind::Forged, ..post.clone() });
         }
         if random.below(100) == 0 {
-            posts.push(Post { kind: Kind::Broken, body: post.body.replace("\"type\"", "type"), ..post.clone() });
+            posts.push(Post {
+                kind: Kind::Broken,
+                body: post.body.replace("\"type\"", "type"),
+                ..post.clone()
+            });
         }
         if random.below(100) == 0 {
             let body = post.body.replace(&format!("\"{status}\""), "\"LOST_AT_SEA\"");
@@ -172,7 +180,8 @@ fn provider(id: &str, status: &str) -> Value {
         "DELIVERED" => ("delivered", "0", None),
         _ => ("sent", "0", None),
     };
-    let mut provider = json!({"name": "SIMULATOR", "id": format!("p-{id}"), "status": word, "code": code});
+    let mut provider =
+        json!({"name": "SIMULATOR", "id": format!("p-{id}"), "status": word, "code": code});
     if let (Some(words), Some(members)) = (words, provider.as_object_mut()) {
         members.insert("message".to_owned(), json!(words));
     }

@@ -8,7 +8,7 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 use statusmirror::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Outcome, Record, Reference,
-    Statement, StatedProvider, Status, Timestamp,
+    StatedProvider, Statement, Status, Timestamp,
 };
 
 /// A notification and when it arrived.
@@ -69,8 +69,7 @@ fn any_notification() -> impl Strategy<Value = Arrived> {
             let (destination, reference, (id, word), segments) = said;
             let destination: Option<Destination> =
                 destination.map(|text: &str| text.parse().unwrap());
-            let reference =
-                Reference::new(None, None, reference.map(str::to_owned)).unwrap();
+            let reference = Reference::new(None, None, reference.map(str::to_owned)).unwrap();
             let provider = StatedProvider {
                 id: id.to_owned(),
                 status: word.to_owned(),
@@ -105,9 +104,8 @@ fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
         set.sort_by_key(|(notification, arrived)| (notification.identity(), *arrived));
         set.dedup_by_key(|(notification, _)| notification.identity());
         let again = subsequence(set.clone(), 0..=set.len());
-        let order = |extra: Vec<Arrived>, set: &[Arrived]| {
-            Just([set, &extra].concat()).prop_shuffle()
-        };
+        let order =
+            |extra: Vec<Arrived>, set: &[Arrived]| Just([set, &extra].concat()).prop_shuffle();
         again.prop_flat_map(move |extra| (order(extra.clone(), &set), order(extra, &set)))
     })
 }

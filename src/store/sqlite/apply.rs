@@ -3,9 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row::{self, Coded, RECORD_COLUMNS, bind_indexed, bind_status, record_columns};
-use crate::message::{
-    Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp,
-};
+use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
 
 /// Why a delivery was not applied.
@@ -78,8 +76,7 @@ impl Applying<'_> {
                 Entry::Unreadable { index, reason } => self.quarantine(*index, reason.clone())?,
             });
         }
-        let understood =
-            !results.iter().any(|result| matches!(result, Stored::Quarantined { .. }));
+        let understood = !results.iter().any(|result| matches!(result, Stored::Quarantined { .. }));
         if let Some(id) = self.delivery.replay_of.filter(|_| understood) {
             const RELEASE: &str = "DELETE FROM quarantine WHERE id = ?";
             let gone = self.db.prepare_cached(RELEASE)?.execute([id.as_bytes()])?;
@@ -126,11 +123,8 @@ impl Applying<'_> {
     }
 
     fn known(&self, notification: &Notification) -> rusqlite::Result<Option<Known>> {
-        const SELECT: &str = concat!(
-            "SELECT ",
-            record_columns!(),
-            ", n, notifications FROM message WHERE id = ?"
-        );
+        const SELECT: &str =
+            concat!("SELECT ", record_columns!(), ", n, notifications FROM message WHERE id = ?");
         self.db
             .prepare_cached(SELECT)?
             .query_row([notification.statement().message.as_bytes()], |row| {
@@ -169,7 +163,9 @@ impl Applying<'_> {
         self.insert_notification(n, arrival, notification, arrived_at, judged)?;
         if let Some(id) = foreign_id {
             self.db
-                .prepare_cached("INSERT OR IGNORE INTO foreign_id (source, id, n) VALUES (?, ?, ?)")?
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO foreign_id (source, id, n) VALUES (?, ?, ?)",
+                )?
                 .execute(params![self.delivery.source, id, n])?;
         }
         self.log_change(known, n, arrival, judged)
@@ -183,21 +179,26 @@ impl Applying<'_> {
         arrived_at: Timestamp,
         judged: &Judged,
     ) -> rusqlite::Result<()> {
+        const RENEW: &str = "UPDATE notification SET renewed_at = ? WHERE n = ? AND identity = ? \
+             RETURNING arrival";
         let Some(known) = known.filter(|_| notification.statement().kind == Kind::Registration)
         else {
             return Ok(());
         };
-        const RENEW: &str = "UPDATE notification SET renewed_at = ? WHERE n = ? AND identity = ? \
-             RETURNING arrival";
-        let arrival: u32 = self.db.prepare_cached(RENEW)?.query_row(
-            params![arrived_at, known.n, notification.identity().as_bytes()],
-            |row| row.get(0),
-        )?;
+        let arrival: u32 =
+            self.db.prepare_cached(RENEW)?.query_row(
+                params![arrived_at, known.n, notification.identity().as_bytes()],
+                |row| row.get(0),
+            )?;
         self.update_message(known, known.notifications, judged)?;
         self.log_change(Some(known), known.n, arrival, judged)
     }
 
-    fn insert_message(&self, notification: &Notification, judged: &Judged) -> rusqlite::Result<i64> {
+    fn insert_message(
+        &self,
+        notification: &Notification,
+        judged: &Judged,
+    ) -> rusqlite::Result<i64> {
         const INSERT: &str = "INSERT INTO message (id, notifications, status, status_arrived_at, \
              channel, reference_service, reference_action, provider_name, provider_id, \
              provider_status, provider_code, provider_message, segments, ranks, began_accepted, \

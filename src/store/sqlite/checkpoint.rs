@@ -51,15 +51,15 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
         }
         if let Err(error) = checkpoint(db, mode) {
             written = true;
-            match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
-                    tracing::warn!(%error, mode, "the checkpoint has to wait");
-                }
-                _ => {
-                    failure.report("a checkpoint", &error);
-                    return;
-                }
+            let passes = matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+            );
+            if !passes {
+                failure.report("a checkpoint", &error);
+                return;
             }
+            tracing::warn!(%error, mode, "the checkpoint has to wait");
         }
     }
 }

@@ -33,7 +33,7 @@ use self::apply::Room;
 use self::reader::Readers;
 use self::row::{RECORD_COLUMNS, record_columns, said_columns};
 use self::writer::{Job, Writer};
-use crate::message::{Identity, MessageId};
+use crate::message::{Identity, MessageId, Timestamp};
 use crate::store::{
     Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Store, StoreError,
     Stored,
@@ -181,8 +181,7 @@ impl SqliteStore {
         };
         let readers = Readers::start(path)?;
         let writer = spawn("writer", move || writer.run())?;
-        let checkpoints =
-            spawn("checkpoints", move || checkpoint::run(&second, &wakes, &failure))?;
+        let checkpoints = spawn("checkpoints", move || checkpoint::run(&second, &wakes, &failure))?;
         let closing =
             Closing { writer, checkpoints, path: path.clone(), lock, failed: failed.clone() };
         Ok((Self { jobs, readers, failed }, closing))
@@ -272,8 +271,7 @@ impl Store for SqliteStore {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        const SELECT: &str =
-            concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
+        const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
         self.readers
             .query(move |db| {
                 let record = db
@@ -292,11 +290,8 @@ impl Store for SqliteStore {
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
         const MESSAGE: &str =
             concat!("SELECT ", record_columns!(), ", n FROM message WHERE id = ?");
-        const SAID: &str = concat!(
-            "SELECT ",
-            said_columns!(),
-            " FROM notification WHERE n = ? ORDER BY arrival"
-        );
+        const SAID: &str =
+            concat!("SELECT ", said_columns!(), " FROM notification WHERE n = ? ORDER BY arrival");
         self.readers
             .query(move |db| {
                 // One transaction, so that record and history belong together.
@@ -308,8 +303,10 @@ impl Store for SqliteStore {
                     })
                     .optional()?;
                 let Some((record, n)) = found else { return Ok(None) };
-                let said =
-                    both.prepare_cached(SAID)?.query_map([n], row::said)?.collect::<Result<_, _>>()?;
+                let said = both
+                    .prepare_cached(SAID)?
+                    .query_map([n], row::said)?
+                    .collect::<Result<_, _>>()?;
                 Ok(Some(History { record, said }))
             })
             .await
@@ -355,9 +352,8 @@ fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
     }
     const BY_DESTINATION: &str = select!("message WHERE destination = ?1 AND ?2 IS NULL");
     const BY_REFERENCE: &str = select!("message WHERE reference_key = ?1 AND ?2 IS NULL");
-    const BY_FOREIGN: &str = select!(
-        "foreign_id AS f JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2"
-    );
+    const BY_FOREIGN: &str =
+        select!("foreign_id AS f JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2");
     let (sql, first, second): (_, rusqlite::types::Value, _) = match key {
         Key::Destination(number) => {
             (BY_DESTINATION, i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
@@ -365,16 +361,15 @@ fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
         Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
-    let before = page.before.map_or(i64::MAX, |time| time.micros());
+    let before = page.before.map_or(i64::MAX, Timestamp::micros);
     let (at, id) = match &page.after {
         Some(place) => (place.accepted_at.micros(), place.id.as_bytes().as_slice()),
         None => (i64::MAX, [0; 16].as_slice()),
     };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select
-        .query_map(params![first, second, before, at, id, page.count + 1], |row| {
-            Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
-        })?;
+    let rows = select.query_map(params![first, second, before, at, id, page.count + 1], |row| {
+        Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
+    })?;
     let mut messages = Vec::new();
     for row in rows {
         if let (id, Some(record)) = row? {

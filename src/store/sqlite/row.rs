@@ -142,11 +142,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
         status,
         at_status: Claim { rank: at_status, value: (channel, provider(row, 10)?) },
         status_arrived_at: row.get(1)?,
-        began: Arrival {
-            accepted: row.get(2)?,
-            stated: row.get(3)?,
-            arrived: row.get(4)?,
-        },
+        began: Arrival { accepted: row.get(2)?, stated: row.get(3)?, arrived: row.get(4)? },
         destination: claim(of_destination, row.get(6)?),
         reference: claim(of_reference, (!reference.is_empty()).then_some(reference)),
         segments: claim(of_segments, row.get(15)?),

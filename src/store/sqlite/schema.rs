@@ -1,5 +1,8 @@
 //! The file: made, recognised, and opened with the settings that durability needs.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -17,13 +20,18 @@ const SCHEMA: &str = include_str!("../../../schema.sql");
 /// or of a later version is left as it is.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    make_private(path)?;
     let mut db = Connection::open(path).map_err(failed)?;
     // Recognised first: the settings below would already write to a file that is not ours.
     let found = recognise(&db).map_err(failed)?;
     match found {
         Found::Nothing | Found::Ours { version: VERSION } => {}
         Found::Ours { version } => {
-            return Err(OpenError::Version { path: path.to_owned(), found: version, ours: VERSION });
+            return Err(OpenError::Version {
+                path: path.to_owned(),
+                found: version,
+                ours: VERSION,
+            });
         }
         Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
     }
@@ -32,6 +40,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         make(&mut db).map_err(failed)?;
     }
     Ok(db)
+}
+
+/// Makes the file for its owner alone: it will hold phone numbers. SQLite gives the files beside it
+/// the same mode.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+            Err(OpenError::File { path: path.to_owned(), source })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Opens a second connection, for checkpoints.

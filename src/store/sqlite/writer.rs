@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::apply::{self, NotApplied, Room};
 use super::checkpoint::Wake;
 use super::{Failure, store_error};
-use crate::store::{Delivery, Stored, StoreError};
+use crate::store::{Delivery, StoreError, Stored};
 
 /// The most deliveries that share one transaction.
 const LARGEST_BATCH: usize = 512;
@@ -72,13 +72,9 @@ impl Writer {
     }
 
     /// Applies a batch in one transaction. What one delivery may not do does not touch the others.
-    fn commit(
-        &mut self,
-        batch: &[Job],
-    ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
+    fn commit(&mut self, batch: &[Job]) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
         let mut room = self.room;
-        let transaction =
-            self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(match apply::apply(&transaction, &mut room, &job.delivery) {
@@ -96,7 +92,9 @@ impl Writer {
     /// locked or full, all may come again. Else one of them is to blame, and each gets its turn.
     fn refuse(&mut self, batch: &mut Vec<Job>, error: rusqlite::Error) {
         match error.sqlite_error_code() {
-            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Some(
+                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
+            ) => {
                 self.failure.report("a commit", &error);
                 answer_all(batch.drain(..), || StoreError::Stopped);
             }

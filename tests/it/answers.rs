@@ -1,0 +1,325 @@
+//! Every row of the table of answers to webhooks.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::*;
+
+#[test]
+fn the_example_is_applied_and_answered_byte_for_byte_also_after_a_restart() {
+    let mut server = Server::start(GATEWAY);
+    let path = webhook_path("&destination=%2B393331234567");
+    let answer = server.send("POST", &path, JSON, EXAMPLE.as_bytes());
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.body,
+        format!(
+            r#"{{"results":[{{"messageId":"{EXAMPLE_ID}","outcome":"applied","status":"DELIVERED"}}]}}"#
+        )
+    );
+    let message = concat!(
+        r#"{"message":{"id":"b31b6607-9c55-48ba-b145-3f40b809d2d2","#,
+        r#""providerAcceptanceAt":"2026-02-12T14:49:00Z","statusChangedAt":"2026-02-12T14:50:35Z","#,
+        r#""reference":{"service":"DIGITALSIGN","action":"AUTH","key":"webhook_3"},"channel":"SMS","#,
+        r#""status":"DELIVERED","provider":{"name":"MITTO","id":"ee055245-afa5-4dd0-8d8f-10fec8bf64a3","#,
+        r#""status":"Delivered","code":"0"},"sms":{"segments":1}}}"#
+    );
+    let list = format!(r#"{{"messages":[{message}]}}"#);
+    let check = |server: &Server| {
+        assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).body, message);
+        assert_eq!(server.get("/api/messagestatus/phonenumber/+393331234567").body, list);
+        assert_eq!(server.get("/api/messagestatus/reference/webhook_3").body, list);
+    };
+    check(&server);
+    assert_eq!(server.terminate(), Some(0));
+    server.start_again();
+    check(&server);
+    assert_eq!(
+        server.post(EXAMPLE).outcome(),
+        "applied",
+        "it states no destination, so it differs"
+    );
+    assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
+}
+
+#[test]
+fn an_unknown_source_is_404() {
+    let server = Server::start(GATEWAY);
+    server.send("POST", "/webhooks/nobody", JSON, b"{}").assert_problem(404);
+}
+
+#[test]
+fn another_method_is_405_with_allow() {
+    let server = Server::start(GATEWAY);
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = server.send(method, &webhook_path(""), &[], b"");
+        answer.assert_problem(405);
+        assert_eq!(answer.header("allow"), Some("POST"));
+    }
+}
+
+#[test]
+fn any_content_encoding_is_415() {
+    let server = Server::start(GATEWAY);
+    for encoding in ["gzip", "br", "identity"] {
+        let headers = [("Content-Encoding", encoding)];
+        server.send("POST", &webhook_path(""), &headers, EXAMPLE.as_bytes()).assert_problem(415);
+    }
+}
+
+#[test]
+fn a_content_type_that_the_proof_cannot_read_is_415() {
+    let server = Server::start(TWILIO);
+    let text = [("Content-Type", "text/plain")];
+    server.send("POST", "/webhooks/twilio", &text, b"x").assert_problem(415);
+    server.send("POST", "/webhooks/twilio", &[], b"x").assert_problem(415);
+}
+
+const TWILIO: &str = r#"
+[sources.twilio]
+dialect = "twilio"
+public_url = "https://hooks.example.com/webhooks/twilio"
+verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
+"#;
+
+#[test]
+fn a_body_that_is_too_large_is_413_and_the_connection_lives_if_it_was_drained() {
+    let config = GATEWAY.replace("[sources.gateway]", "[sources.gateway]\nmax_body_bytes = 1000");
+    let server = Server::start(&config);
+    let mut connection = server.connect();
+    connection.send("POST", &webhook_path(""), JSON, &[b' '; 1001]).assert_problem(413);
+    let after = connection.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+    assert_eq!(after.outcome(), "applied");
+    let huge = vec![b' '; 1 << 20];
+    let answer = server.connect().try_send("POST", &webhook_path(""), JSON, &huge);
+    assert!(answer.is_none_or(|answer| answer.status == 413));
+    let chunked = format!(
+        "POST {} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
+        webhook_path(""),
+        " ".repeat(2000)
+    );
+    let mut connection = server.connect();
+    connection.write(chunked.as_bytes());
+    connection.read().unwrap().assert_problem(413);
+}
+
+#[test]
+fn a_slow_body_is_503_and_the_connection_is_closed() {
+    let server = Server::start(GATEWAY);
+    let mut connection = server.connect();
+    connection.write(
+        format!("POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nx", webhook_path(""))
+            .as_bytes(),
+    );
+    connection.read().unwrap().assert_problem(503);
+    assert!(connection.read().is_none());
+}
+
+#[test]
+fn slow_headers_are_408_or_closed() {
+    let server = Server::start(GATEWAY);
+    let mut connection = server.connect();
+    connection.write(b"POST /webhooks/gateway HTTP/1.1\r\nHost");
+    assert!(connection.read().is_none_or(|answer| answer.status == 408));
+    assert!(connection.read().is_none());
+}
+
+#[test]
+fn no_proof_and_a_wrong_one_are_401_with_the_same_body_and_store_nothing() {
+    let server = Server::start(GATEWAY);
+    let missing = server.send("POST", "/webhooks/gateway", JSON, EXAMPLE.as_bytes());
+    missing.assert_problem(401);
+    for query in ["token=wrong", "token=", "token=a&token=b", "Token=a-token-for-these-tests"] {
+        let path = format!("/webhooks/gateway?{query}");
+        let wrong = server.send("POST", &path, JSON, EXAMPLE.as_bytes());
+        assert_eq!((wrong.status, &wrong.body), (401, &missing.body), "{query}");
+    }
+    server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).assert_problem(404);
+    let listed = server.run(&["quarantine", "list"]);
+    assert!(listed.status.success() && listed.stdout.is_empty(), "{listed:?}");
+}
+
+const STANDARD: &str = r#"
+[sources.standard]
+verify = { scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], max_age_seconds = AGE }
+"#;
+
+/// The headers of Standard Webhooks for this body at this second.
+fn signed(body: &str, second: i64) -> [(&'static str, String); 3] {
+    const SIGN: &str = "import base64,hmac,sys\n\
+        key=base64.b64decode('MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')\n\
+        text=b'm1.'+sys.argv[1].encode()+b'.'+sys.stdin.buffer.read()\n\
+        print(base64.b64encode(hmac.new(key,text,'sha256').digest()).decode())";
+    let mut python = Command::new("python3")
+        .args(["-c", SIGN, &second.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let signature = String::from_utf8(output.stdout).unwrap();
+    [
+        ("webhook-id", "m1".to_owned()),
+        ("webhook-timestamp", second.to_string()),
+        ("webhook-signature", format!("v1,{}", signature.trim())),
+    ]
+}
+
+#[test]
+fn an_old_proof_is_401_unless_all_of_it_is_stored_already() {
+    let mut server = Server::start(&STANDARD.replace("AGE", "4000000000"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_secs()).unwrap();
+    let post = |server: &Server, body: &str, second| {
+        let headers = signed(body, second);
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        server.send("POST", "/webhooks/standard", &headers, body.as_bytes())
+    };
+    assert_eq!(post(&server, EXAMPLE, now - 1000).outcome(), "applied");
+    post(&server, EXAMPLE, now + 1000).assert_problem(401);
+    assert_eq!(server.terminate(), Some(0));
+    let config = fs::read_to_string(server.config()).unwrap().replace("4000000000", "300");
+    fs::write(server.config(), config).unwrap();
+    server.start_again();
+    let again = post(&server, EXAMPLE, now - 1000);
+    assert_eq!(again.outcome(), "duplicate");
+    assert_eq!(again.json()["results"][0]["status"], "DELIVERED");
+    let other = EXAMPLE.replace("DELIVERED", "UNDELIVERED");
+    post(&server, &other, now - 1000).assert_problem(401);
+    assert_eq!(server.history(EXAMPLE_ID).len(), 1);
+}
+
+#[test]
+fn what_is_authentic_but_no_json_is_400_and_quarantined_once() {
+    let server = Server::start(GATEWAY);
+    for _ in 0..3 {
+        server.post("{\"type\":").assert_problem(400);
+    }
+    server.send("POST", &webhook_path(""), JSON, b"\xff").assert_problem(400);
+    let listed = String::from_utf8(server.run(&["quarantine", "list"]).stdout).unwrap();
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains("3×"), "{listed}");
+}
+
+#[test]
+fn a_full_quarantine_asks_to_come_again_but_counts_what_it_has() {
+    let server = Server::start(&format!("[quarantine]\nmax_rows = 1\n{GATEWAY}"));
+    let unknown = |word: &str| webhook(&id(1), word, 1).to_string();
+    assert_eq!(server.post(&unknown("LOST")).outcome(), "quarantined");
+    let full = server.post(&unknown("FOUND"));
+    full.assert_problem(503);
+    assert!(full.header("retry-after").is_some());
+    assert_eq!(server.post(&unknown("LOST")).outcome(), "quarantined");
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+}
+
+#[test]
+fn a_locked_database_is_503_and_recovers_by_itself() {
+    let server = Server::start(GATEWAY);
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = server.post(EXAMPLE);
+    locked.assert_problem(503);
+    assert!(locked.header("retry-after").is_some());
+    server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).assert_problem(404);
+    server.send("GET", "/readyz", &[], b"").assert_problem(503);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+}
+
+#[test]
+fn a_full_queue_is_503_before_the_proof_is_looked_at() {
+    let server = Server::start(&format!("[store]\nqueue = 1\n{GATEWAY}").replace("[store]\n", ""));
+    drop(server);
+    let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", "1")]);
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut first = server.connect();
+    first.write(
+        format!(
+            "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{EXAMPLE}",
+            webhook_path(""),
+            EXAMPLE.len()
+        )
+        .as_bytes(),
+    );
+    // The first holds the only slot for the second in which the writer waits for the lock.
+    let mut refused = server.send("POST", "/webhooks/gateway", JSON, b"");
+    for _ in 0..1000 {
+        if refused.status == 503 {
+            break;
+        }
+        refused = server.send("POST", "/webhooks/gateway", JSON, b"");
+    }
+    refused.assert_problem(503);
+    first.read().unwrap().assert_problem(503);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+}
+
+#[test]
+fn a_service_that_shuts_down_asks_to_come_again_and_ends_well() {
+    let mut server = Server::start(GATEWAY);
+    let mut held = server.connect();
+    let mut open = server.connect();
+    assert_eq!(open.send("GET", "/livez", &[], b"").status, 200);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n",
+        webhook_path(""),
+        EXAMPLE.len()
+    );
+    held.write(head.as_bytes());
+    assert_eq!(open.send("GET", "/livez", &[], b"").status, 200);
+    server.signal("-TERM");
+    let mut last = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+    while last.status == 200 {
+        last = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+    }
+    last.assert_problem(503);
+    assert!(last.header("retry-after").is_some());
+    held.write(EXAMPLE.as_bytes());
+    assert!(held.read().is_some(), "an accepted request is answered");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("slow.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/slow_sync.c"))
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let slow = folder.path().join("slow");
+    let server = Server::start_with(
+        GATEWAY,
+        &[("LD_PRELOAD", library.to_str().unwrap()), ("SLOW_SYNC", slow.to_str().unwrap())],
+    );
+    fs::write(&slow, "").unwrap();
+    let late = server.post(EXAMPLE);
+    late.assert_problem(503);
+    assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
+    fs::remove_file(&slow).unwrap();
+    assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
+}
+
+#[test]
+fn nothing_private_is_logged() {
+    let server = Server::start(&format!("[log]\nlevel = \"trace\"\n{GATEWAY}"));
+    server.send("POST", &webhook_path("&destination=%2B393331234567"), JSON, EXAMPLE.as_bytes());
+    server.post("no json 393337654321");
+    server.send("POST", "/webhooks/gateway?token=wrong-token", JSON, EXAMPLE.as_bytes());
+    server.get("/api/messagestatus/phonenumber/+393331234567");
+    server.put(&id(1), &json!({"destination": "+393331234567", "reference": {"key": "webhook_3"}}));
+    let log = server.log();
+    for private in ["39333", TOKEN, "wrong-token", KEY, "webhook_3", "ee055245"] {
+        assert!(!log.contains(private), "{private} is in {log}");
+    }
+}

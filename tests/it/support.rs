@@ -1,0 +1,332 @@
+//! A server of its own for each test, and a client that sends exactly the bytes it is given.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_statusmirror");
+/// A key with both scopes, in every configuration of these tests.
+pub const KEY: &str = "an-api-key-for-these-tests";
+/// The token of the source `gateway` in [`GATEWAY`].
+pub const TOKEN: &str = "a-token-for-these-tests";
+/// A source `gateway`.
+pub const GATEWAY: &str = r#"
+[sources.gateway]
+verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
+"#;
+/// The example webhook of the contract.
+pub const EXAMPLE: &str = include_str!("../fixtures/example.json");
+/// The message that the example is about.
+pub const EXAMPLE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
+
+/// How long a server may take to start or stop before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server, killed when dropped.
+pub struct Server {
+    pub folder: TempDir,
+    pub port: u16,
+    child: Child,
+    envs: Vec<(String, String)>,
+}
+
+/// What a server answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The outcome of the only entry.
+    pub fn outcome(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["results"][0]["outcome"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts the status, and that an error says what to do.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.json()["status"], status);
+        assert!(!self.json()["detail"].as_str().unwrap().is_empty());
+    }
+}
+
+impl Server {
+    /// Starts a server with these sections besides the address, the store and a key.
+    pub fn start(sections: &str) -> Self {
+        Self::start_with(sections, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_with(sections: &str, envs: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut config = format!(
+            "[server]\nlisten = \"127.0.0.1:{port}\"\n\
+             [store]\nurl = \"sqlite:{}\"\n",
+            folder.path().join("mirror.db").display()
+        );
+        write!(
+            config,
+            "[api_keys.tests]\nkey = \"{KEY}\"\nscopes = [\"read\", \"register\"]\n{sections}"
+        )
+        .unwrap();
+        fs::write(folder.path().join("statusmirror.toml"), config).unwrap();
+        let envs: Vec<_> =
+            envs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let child = spawn(folder.path(), &envs);
+        let mut server = Self { folder, port, child, envs };
+        server.wait_until_ready();
+        server
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("statusmirror.toml")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("mirror.db")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Kills it without any warning, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop and waits; returns the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Asks it to stop, and does not wait.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits until it has stopped; returns the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Starts it again on the same file.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), &self.envs);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let since = Instant::now();
+        loop {
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+                stream
+                    .write_all(b"GET /readyz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+                if read_answer(&mut BufReader::new(stream)).is_some_and(|a| a.status == 200) {
+                    return;
+                }
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended with {status}: {}", self.log());
+            }
+            assert!(since.elapsed() < PATIENCE, "not ready: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Opens a connection.
+    pub fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Connection { reader: BufReader::new(stream) }
+    }
+
+    /// Sends one request on a connection of its own.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.connect().send(method, path, headers, body)
+    }
+
+    /// Posts a webhook to the source `gateway`.
+    pub fn post(&self, body: &str) -> Answer {
+        self.send("POST", &webhook_path(""), JSON, body.as_bytes())
+    }
+
+    /// Asks with the key.
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("X-Api-Key", KEY)], b"")
+    }
+
+    /// Registers a message.
+    pub fn put(&self, id: &str, body: &Value) -> Answer {
+        let path = format!("/api/messages/{id}");
+        self.send("PUT", &path, &[("X-Api-Key", KEY)], body.to_string().as_bytes())
+    }
+
+    /// The history of a message.
+    pub fn history(&self, id: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/api/messagestatus/{id}/history"));
+        if answer.status == 404 {
+            return Vec::new();
+        }
+        answer.json()["history"].as_array().unwrap().clone()
+    }
+
+    /// Runs another command of the program with this server's configuration.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config").arg(self.config()).args(arguments);
+        command.output().unwrap()
+    }
+}
+
+/// The content type of webhooks.
+pub const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
+
+/// Where webhooks of the source `gateway` go, with more parameters.
+pub fn webhook_path(parameters: &str) -> String {
+    format!("/webhooks/gateway?token={TOKEN}{parameters}")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn(folder: &Path, envs: &[(String, String)]) -> Child {
+    let log = fs::OpenOptions::new().append(true).create(true).open(folder.join("log")).unwrap();
+    Command::new(PROGRAM)
+        .arg("--config")
+        .arg(folder.join("statusmirror.toml"))
+        .arg("serve")
+        .envs(envs.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// A connection that is kept open.
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.reader.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Reads an answer; none if the connection was closed instead.
+    pub fn read(&mut self) -> Option<Answer> {
+        read_answer(&mut self.reader)
+    }
+
+    /// Sends a request and reads its answer.
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.try_send(method, path, headers, body).expect("the server closed the connection")
+    }
+
+    /// The same; none if the connection broke.
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: tests\r\n");
+        for (name, value) in headers {
+            write!(request, "{name}: {value}\r\n").unwrap();
+        }
+        write!(request, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        let request = [request.as_bytes(), body].concat();
+        self.reader.get_mut().write_all(&request).ok()?;
+        read_answer_to(&mut self.reader, method == "HEAD")
+    }
+}
+
+fn read_answer(reader: &mut impl BufRead) -> Option<Answer> {
+    read_answer_to(reader, false)
+}
+
+fn read_answer_to(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let status = line.split(' ').nth(1)?.parse().ok()?;
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    let answer = Answer { status, headers, body: String::new() };
+    let length = answer.header("content-length").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.filter(|_| !head).unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Answer { body: String::from_utf8(body).unwrap(), ..answer })
+}
+
+/// A message's id made of a number.
+pub fn id(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+/// A webhook of the gateway about this message: an SMS of this status at this second.
+pub fn webhook(id: &str, status: &str, second: u32) -> Value {
+    webhook_on("SMS", id, status, second)
+}
+
+/// The same on this channel.
+pub fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> Value {
+    json!({
+        "type": "STATUS_UPDATE",
+        "message": {
+            "id": id,
+            "statusChangedAt": format!("2026-02-12T14:{:02}:{:02}Z", second / 60, second % 60),
+            "channel": channel,
+            "status": status,
+        },
+    })
+}

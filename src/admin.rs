@@ -6,16 +6,20 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use crate::ingest::{Done, Ingest};
 use crate::store::{QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
+/// How long to leave a socket alone that cannot be used.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What can be asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -180,11 +184,17 @@ impl Admin {
         loop {
             match listener.accept().await {
                 Ok((stream, _peer)) => {
-                    if let Err(error) = self.converse(stream).await {
-                        tracing::warn!(%error, "an admin command broke off");
-                    }
+                    let admin = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = admin.converse(stream).await {
+                            tracing::warn!(%error, "an admin command broke off");
+                        }
+                    });
                 }
-                Err(error) => tracing::warn!(%error, "the admin socket cannot be used"),
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot be used");
+                    sleep(PAUSE).await;
+                }
             }
         }
     }

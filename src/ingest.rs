@@ -174,7 +174,11 @@ impl Ingest {
         match read {
             Ok(read) => {
                 let (entries, ignored) = split(read);
-                let stored = self.store(delivery(entries)).await?;
+                let stored = if entries.is_empty() {
+                    Vec::new()
+                } else {
+                    self.store(delivery(entries)).await?
+                };
                 Ok(joined(stored, ignored))
             }
             Err(NotEncoded(reason)) => {

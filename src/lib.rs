@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` for the map.
 
 pub mod content;
+mod json;
 pub mod message;
 
 pub mod proof;

@@ -9,7 +9,7 @@ use super::{EX_CONFIG, EX_USAGE, Failure, duration};
 use crate::config::Config;
 use crate::dialect::Source;
 use crate::http::state::Clock;
-use crate::message::{Destination, MessageId};
+use crate::message::{Destination, KeyTooLong, MAX_KEY_BYTES, MessageId};
 use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;
 
@@ -45,6 +45,14 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let source = source(config, &arguments.source)?;
+    let texts = [&arguments.service, &arguments.action, &arguments.key];
+    if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
+        let words = "a callback URL with a control character is refused when it is called";
+        return Err(Failure::new(EX_USAGE, words));
+    }
+    if let Some(key) = arguments.key.as_ref().filter(|key| key.len() > MAX_KEY_BYTES) {
+        return Err(Failure::new(EX_USAGE, format!("--key: {}", KeyTooLong(key.len()))));
+    }
     let expires = match arguments.expires_in.as_str() {
         "never" => None,
         text => {

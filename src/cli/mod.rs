@@ -168,7 +168,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             telemetry::start(&config.log)?;
             serve::run(config, file, lock_wait)
         }
-        Command::CheckConfig => check_config::run(&config::read(file, Secrets::Make)?, &mut out),
+        Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::CallbackUrl(arguments) => {
             callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }

@@ -1,6 +1,6 @@
 //! `statusmirror serve`: from start to an orderly end.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,8 +33,14 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
         quarantine_max_rows: config.quarantine_max_rows,
         lock_wait,
     })?;
-    banner(&config, file)?;
-    let ended = actix_web::rt::System::new().block_on(serve(config, Arc::new(store)))?;
+    let listeners = listen(&config.server.listen)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // What it says is a courtesy; nobody need be there to read it.
+    drop(banner(&config, file, &addresses(&listeners)?));
+    let serving = serve(config, listeners, Arc::new(store));
+    let ended = actix_web::rt::System::new().block_on(serving)?;
     match ended {
         Ended::Stopped if closing.close() => Ok(()),
         Ended::Stopped | Ended::DiskFailed => Err(Failure::io(
@@ -49,8 +55,13 @@ enum Ended {
     DiskFailed,
 }
 
-async fn serve(config: Config, store: Arc<SqliteStore>) -> Result<Ended, Failure> {
-    let listeners = listen(&config.server.listen)?;
+async fn serve(
+    config: Config,
+    listeners: Vec<TcpListener>,
+    store: Arc<SqliteStore>,
+) -> Result<Ended, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue));
     let service = Data::new(Service {
@@ -67,12 +78,11 @@ async fn serve(config: Config, store: Arc<SqliteStore>) -> Result<Ended, Failure
         ))
     })?;
     let admin = actix_web::rt::spawn(Admin { ingest, store: seam }.serve(admin));
+    let listen = addresses(&listeners)?;
     let server = http::server(Data::clone(&service), listeners)?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
-    tracing::info!(listen = config.server.listen, "serving");
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracing::info!(listen, "serving");
     let ended = tokio::select! {
         _ = terminate.recv() => Ended::Stopped,
         _ = interrupt.recv() => Ended::Stopped,
@@ -107,45 +117,69 @@ async fn serve(config: Config, store: Arc<SqliteStore>) -> Result<Ended, Failure
     Ok(ended)
 }
 
-/// Listens on every address that the name stands for.
+/// Listens on every address that the name stands for. A machine need not have all of them: mostly
+/// `localhost` stands for one of IPv6 too.
 fn listen(address: &str) -> Result<Vec<TcpListener>, Failure> {
-    let cannot = |error: std::io::Error| {
+    let cannot = |error: Error| {
         Failure::unavailable(format!(
             "cannot listen on {address} (server.listen): {error}; choose another address, or stop \
              who has it"
         ))
     };
-    let addresses = address.to_socket_addrs().map_err(cannot)?;
-    addresses.map(|address| TcpListener::bind(address).map_err(cannot)).collect()
+    let mut listeners = Vec::new();
+    let mut absent = None;
+    for address in address.to_socket_addrs().map_err(cannot)? {
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => absent = Some(error),
+            Err(error) => return Err(cannot(error)),
+        }
+    }
+    match absent {
+        Some(error) if listeners.is_empty() => Err(cannot(error)),
+        _ => Ok(listeners),
+    }
+}
+
+/// Where these listen, which is more than what is configured if that leaves the port open.
+fn addresses(listeners: &[TcpListener]) -> Result<String, Error> {
+    let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
+    Ok(addresses.collect::<Result<Vec<_>, Error>>()?.join(", "))
 }
 
 /// Says what was started, and what a newcomer may try next. The one place that shows the key that
-/// was made.
-fn banner(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
+/// was made. Goes to standard output, because the log keeps no secrets.
+fn banner(config: &Config, file: Option<&Path>, listen: &str) -> Result<(), Error> {
+    let mut out = stdout().lock();
+    let new_key = config.demo_key.as_ref().filter(|key| key.new);
+    if !out.is_terminal() {
+        return match new_key {
+            Some(key) => writeln!(out, "API key, shown only this once: {}", key.text),
+            None => Ok(()),
+        };
     }
-    let mut out = stderr().lock();
-    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
-        writeln!(out, "A key was made, because no API key is configured: {}", key.text)?;
-        writeln!(out, "It is shown only now, and kept in {}.", key.path.display())?;
-    }
-    if !stderr().is_terminal() {
-        return Ok(());
-    }
-    let (listen, store) = (&config.server.listen, config.store.path.display());
+    let store = config.store.path.display();
     writeln!(out, "statusmirror {} on http://{listen}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  database       {store}")?;
     match file {
         Some(file) => writeln!(out, "  configuration  {}", file.display())?,
         None => writeln!(out, "  configuration  none; safe defaults hold")?,
     }
-    if let (Some(secret), Some(key)) = (&config.demo_secret, &config.demo_key) {
-        let (secret, key) = (secret.path.display(), key.path.display());
-        writeln!(out, "  source         {DEMO}; its secret is kept in {secret}")?;
+    if let Some(secret) = &config.demo_secret {
+        writeln!(out, "  source         {DEMO}; its secret is kept in {}", secret.path.display())?;
+    }
+    if let Some(key) = &config.demo_key {
+        writeln!(out, "  API key        kept in {}", key.path.display())?;
+    }
+    if let Some(key) = new_key {
+        writeln!(out, "                 {} (shown only this once)", key.text)?;
+    }
+    if let (Some(_), Some(key)) = (&config.demo_secret, &config.demo_key) {
+        let program = std::env::args().next().unwrap_or_else(|| "statusmirror".to_owned());
+        let key = key.path.display();
         writeln!(out, "Try next, in another terminal:")?;
-        writeln!(out, "  statusmirror simulate --messages 1000")?;
-        writeln!(out, "  statusmirror callback-url {DEMO} --destination +393331234567")?;
+        writeln!(out, "  {program} simulate --messages 1000")?;
+        writeln!(out, "  {program} callback-url {DEMO} --destination +393331234567")?;
         writeln!(
             out,
             "  curl -H \"X-Api-Key: $(cat {key})\" \

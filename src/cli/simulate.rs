@@ -72,7 +72,7 @@ pub(super) fn run(
         now: now.seconds(),
     };
     writeln!(out, "seed {}", options.seed)?;
-    let report = simulate::run(&options);
+    let report = simulate::run(&options).map_err(Failure::unavailable)?;
     write!(out, "{report}")?;
     if report.differences.is_empty() {
         Ok(())

@@ -21,6 +21,8 @@ pub enum Secrets {
     Make,
     /// They must be there.
     Find,
+    /// They are made if need be, but not kept: nothing is written.
+    Imagine,
 }
 
 /// A secret that was made by this program, and whether just now.
@@ -53,6 +55,9 @@ pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Ma
     }
     // Two random UUIDs have 244 random bits.
     let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    if secrets == Secrets::Imagine {
+        return Ok(Made { path, text, new: true });
+    }
     let failed =
         |error: std::io::Error| ConfigError::Make { path: path.clone(), error: error.to_string() };
     if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {

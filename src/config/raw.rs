@@ -26,34 +26,34 @@ pub(super) struct Raw {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Server {
     pub(super) listen: String,
     pub(super) public_url: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Store {
     pub(super) url: String,
     pub(super) queue: usize,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Quarantine {
     pub(super) max_rows: u64,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Log {
     pub(super) level: String,
     pub(super) format: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct ApiKey {
     pub(super) key: Option<Secret>,
     pub(super) sha256: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct ApiKey {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Source {
     #[serde(default = "gateway")]
     pub(super) dialect: String,
@@ -75,7 +75,10 @@ pub(super) struct Source {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a section like { scheme = \"url-token\", secrets = [{ env = \"NAME\" }] }"
+)]
 pub(super) struct Verify {
     pub(super) scheme: String,
     pub(super) secrets: Option<OneOrMany<Secret>>,
@@ -95,7 +98,11 @@ pub(super) struct Verify {
 
 /// A list, or one value taken for a list of one: the environment has no lists.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "write a text or a list of texts; a secret may also be { env = \"NAME\" } or \
+                 { file = \"PATH\" }"
+)]
 pub(super) enum OneOrMany<T> {
     Many(Vec<T>),
     One(T),
@@ -112,7 +119,7 @@ impl<T> OneOrMany<T> {
 
 /// Where a secret is.
 #[derive(Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a text, { env = \"NAME\" } or { file = \"PATH\" }")]
 pub(super) enum Secret {
     Text(String),
     Env { env: String },
@@ -188,13 +195,20 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
         let path = error.path().to_string();
         let said = error.into_inner().to_string();
         let (key, mend) = words(&path, &said);
-        ConfigError::Key { origin: origin(&values, &key), key, mend }
+        let origin = origin(&values, &key)
+            .or_else(|| file.map(|file| file.display().to_string()))
+            .unwrap_or_else(|| "the environment".to_owned());
+        ConfigError::Key { origin, key, mend }
     })
 }
 
 /// The key that an error is about, and what to do about it.
 fn words(path: &str, said: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
+    let inside = |name: &str| match path.strip_suffix(name).unwrap_or(path).trim_end_matches('.') {
+        "" => name.to_owned(),
+        parent => format!("{parent}.{name}"),
+    };
     let mut quoted = said.split('`').skip(1).step_by(2);
     if said.starts_with("unknown field")
         && let Some(unknown) = quoted.next()
@@ -203,31 +217,35 @@ fn words(path: &str, said: &str) -> (String, String) {
             let near = |name: &str| strsim::jaro_winkler(name, unknown);
             near(one).total_cmp(&near(other))
         });
-        let parent = path.strip_suffix(unknown).unwrap_or(path).trim_end_matches('.');
-        let key =
-            if parent.is_empty() { unknown.to_owned() } else { format!("{parent}.{unknown}") };
         let mend = match nearest {
             Some(known) => format!("unknown key; did you mean `{known}`?"),
             None => "unknown key; remove it".to_owned(),
         };
-        return (key, mend);
+        return (inside(unknown), mend);
     }
-    (path.to_owned(), said.to_owned())
+    if let Some(missing) = said.strip_prefix("missing configuration field ") {
+        let name = missing.trim_matches('"').rsplit('.').next().unwrap_or_default();
+        return (inside(name), "this key is needed; add it".to_owned());
+    }
+    // The library repeats the key and its origin, which stand before these words.
+    let words = said.split_once(" for key `").map_or(said, |(words, _)| words);
+    (path.to_owned(), words.to_owned())
 }
 
-/// Where the value of a key comes from: the file, or the variable.
-fn origin(values: &config::Value, key: &str) -> String {
+/// Where the value of a key comes from: the file, or the variable. A section comes from where the
+/// first of its keys does; a key that is missing, from where its section does.
+fn origin(values: &config::Value, key: &str) -> Option<String> {
     let mut value = values;
     for part in key.split('.') {
         let config::ValueKind::Table(table) = &value.kind else { break };
         let Some(inner) = table.get(part) else { break };
         value = inner;
     }
-    match value.origin() {
-        Some("the environment" | "environment") => {
-            format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))
-        }
-        Some(origin) => origin.to_owned(),
-        None => "the configuration".to_owned(),
+    while let config::ValueKind::Table(table) = &value.kind {
+        value = table.values().next()?;
+    }
+    match value.origin()? {
+        "the environment" => Some(format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))),
+        file => Some(file.to_owned()),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::error::Category;
 use super::words::{channel, missing, optional_time, unknown};
 use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
 use crate::content::Content;
+use crate::json::Object;
 use crate::message::{Destination, Reference, StatedProvider, Status};
 
 /// The only kind of webhook that is about a status.
@@ -31,8 +32,8 @@ impl Dialect for Gateway {
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
         let text = str::from_utf8(&content.body)
             .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
-        match serde_json::from_str::<Payload>(text) {
-            Ok(payload) => Ok(vec![said(payload)]),
+        match serde_json::from_str::<Object<Payload>>(text) {
+            Ok(Object(payload)) => Ok(vec![said(payload)]),
             Err(error) => {
                 let is_json = error.classify() == Category::Data
                     && serde_json::from_str::<IgnoredAny>(text).is_ok();
@@ -49,7 +50,7 @@ impl Dialect for Gateway {
 #[derive(serde::Deserialize)]
 struct Payload {
     r#type: Option<Text>,
-    message: Option<Message>,
+    message: Option<Object<Message>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -58,11 +59,11 @@ struct Message {
     id: Option<Text>,
     provider_acceptance_at: Option<Text>,
     status_changed_at: Option<Text>,
-    reference: Option<ReferencePayload>,
+    reference: Option<Object<ReferencePayload>>,
     channel: Option<Text>,
     status: Option<Text>,
-    provider: Option<ProviderPayload>,
-    sms: Option<Sms>,
+    provider: Option<Object<ProviderPayload>>,
+    sms: Option<Object<Sms>>,
     destination: Option<Text>,
 }
 
@@ -134,7 +135,7 @@ fn said(payload: Payload) -> Reading {
     if kind != STATUS_UPDATE {
         return Err(unknown("type", &kind));
     }
-    let message = payload.message.ok_or_else(|| missing("message"))?;
+    let Object(message) = payload.message.ok_or_else(|| missing("message"))?;
     let id = required(message.id, "message.id")?
         .parse()
         .map_err(|error| Aside::Unreadable(format!("message.id is {error}")))?;
@@ -148,11 +149,11 @@ fn said(payload: Payload) -> Reading {
         Some(text) => optional_time("message.providerAcceptanceAt", &text)?,
         None => None,
     };
-    let ReferencePayload { service, action, key } = message.reference.unwrap_or_default();
+    let Object(ReferencePayload { service, action, key }) = message.reference.unwrap_or_default();
     let reference = Reference::new(text(service), text(action), text(key))
         .map_err(|error| Aside::Unreadable(format!("message.reference.key: {error}")))?;
-    let provider = message.provider.unwrap_or_default();
-    let segments = text(message.sms.and_then(|sms| sms.segments))
+    let Object(provider) = message.provider.unwrap_or_default();
+    let segments = text(message.sms.and_then(|Object(sms)| sms.segments))
         .map(|text| text.parse::<u32>())
         .transpose()
         .map_err(|_error| {

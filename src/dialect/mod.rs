@@ -37,11 +37,6 @@ pub trait Dialect: Sync {
         &["POST"]
     }
 
-    /// The same, for the header `Allow`.
-    fn allow(&self) -> &'static str {
-        "POST"
-    }
-
     /// Whether its messages are named by ids of the provider's own.
     fn foreign_ids(&self) -> bool;
 

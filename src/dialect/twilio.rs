@@ -88,19 +88,20 @@ fn said(fields: &BTreeMap<String, String>) -> Reading {
     let own = |name: &str| field(name).unwrap_or_default().to_owned();
     let sid = field("MessageSid").ok_or_else(|| missing("MessageSid"))?;
     let word = field("MessageStatus").ok_or_else(|| missing("MessageStatus"))?;
-    let prefixed = |name: &str| field(name)?.split_once(':').map(|(prefix, _)| prefix);
-    let channel = match field("ChannelPrefix").or_else(|| prefixed("To")) {
+    // An RCS message that fell back to SMS is told by its sender, which then has no prefix.
+    let party = field("From").or_else(|| field("To"));
+    let prefix = party.and_then(|party| party.split_once(':')).map(|(prefix, _)| prefix);
+    let channel = match field("ChannelPrefix").or(prefix) {
         Some(prefix) => channel(prefix)?,
         None => Channel::Sms,
     };
+    let is_read = field("EventType").is_some_and(|event| event.eq_ignore_ascii_case("READ"));
     let status = match word.to_ascii_lowercase().as_str() {
-        _ if field("EventType").is_some_and(|event| event.eq_ignore_ascii_case("READ")) => {
-            Status::Read
-        }
         "accepted" | "scheduled" | "queued" => Status::ProviderAcceptance,
         "sent" => Status::Sent,
-        "delivered" => Status::Delivered,
-        "read" => Status::Read,
+        // Older senders say in another field that it was read.
+        "delivered" if !is_read => Status::Delivered,
+        "delivered" | "read" => Status::Read,
         "undelivered" => Status::Undelivered,
         "failed" | "canceled" => Status::Rejected,
         "sending" | "partially_delivered" | "receiving" | "received" => {

@@ -18,7 +18,6 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::http::header;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Route, guard};
@@ -97,14 +96,11 @@ fn get() -> Route {
 
 /// A resource that answers other methods with what it allows.
 fn answering(path: &str, route: Route, allowed: &'static str) -> Resource {
-    web::resource(path).route(route).default_service(web::to(
-        move |request: HttpRequest| async move {
-            let mut response =
-                Problem::Method { method: request.method().to_string(), allowed }.response();
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-            response
-        },
-    ))
+    let refuse = move |request: HttpRequest| async move {
+        let method = request.method().to_string();
+        Problem::Method { method, allowed: allowed.to_owned() }.response()
+    };
+    web::resource(path).route(route).default_service(web::to(refuse))
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {

@@ -1,6 +1,7 @@
 //! Every error a client can meet: its status, and words that say what to do.
 //!
-//! The only place that turns a refusal into a status code, and the only one that logs it.
+//! The only place that turns a refusal into a status code. What of the store's errors an operator
+//! must see is logged here, once.
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub(crate) enum Problem {
     /// No such route.
     NoRoute { method: String },
     /// The route does not know the method.
-    Method { method: String, allowed: &'static str },
+    Method { method: String, allowed: String },
     /// No webhook source of that name.
     UnknownSource,
     /// No API key, or none of ours.
@@ -125,6 +126,9 @@ impl Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
+        if let Self::Method { allowed, .. } = self {
+            response.insert_header((header::ALLOW, allowed.as_str()));
+        }
         let body = Body {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -187,21 +191,11 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Overloaded => Self::Unavailable("Too many requests are under way. Try again."),
             Refusal::Closing => Self::Unavailable("The service is shutting down. Try again."),
-            Refusal::Unproven(cause) => {
-                tracing::info!(%cause, "refused a webhook");
-                Self::Unproven
-            }
-            Refusal::TooOld => {
-                tracing::info!(cause = "too old", "refused a webhook");
-                Self::Unproven
-            }
+            Refusal::Unproven(_) | Refusal::TooOld => Self::Unproven,
             Refusal::NotEncoded(reason) => Self::NotEncoded(reason),
-            Refusal::Slow => {
-                tracing::warn!("a commit takes too long");
-                Self::Unavailable(
-                    "Storing takes too long. It may still happen; try again to be sure.",
-                )
-            }
+            Refusal::Slow => Self::Unavailable(
+                "Storing takes too long. It may still happen; try again to be sure.",
+            ),
             Refusal::Store(error) => error.into(),
         }
     }

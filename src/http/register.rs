@@ -10,6 +10,7 @@ use super::query;
 use super::state::Service;
 use super::view::{MessageView, Registered};
 use super::webhook::read_body;
+use crate::json::Object;
 use crate::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
     Statement, Status, Timestamp,
@@ -23,11 +24,11 @@ const MAX_BYTES: usize = 64 << 10;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Body {
     destination: String,
-    reference: Option<ReferenceBody>,
+    reference: Option<Object<ReferenceBody>>,
     channel: Option<String>,
     provider_acceptance_at: Option<String>,
-    provider: Option<ProviderBody>,
-    sms: Option<Sms>,
+    provider: Option<Object<ProviderBody>>,
+    sms: Option<Object<Sms>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -62,7 +63,10 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(&request)?;
     let mut bytes = service.ingest.bytes();
-    let body = read_body(payload, MAX_BYTES, &mut bytes).await?;
+    let body = match read_body(payload, MAX_BYTES, &mut bytes).await {
+        Ok(body) => body,
+        Err(unread) => return Ok(unread.response()),
+    };
     let notification = notification(id, &body).map_err(Problem::BadRequest)?;
     let caller = request.extensions().get::<Caller>().cloned().ok_or(Problem::NoKey)?;
     let now = service.clock.now();
@@ -78,7 +82,7 @@ pub(crate) async fn register(
 
 /// The notification that the body of a registration states, or what is wrong with it.
 fn notification(message: MessageId, body: &[u8]) -> Result<Notification, String> {
-    let body: Body = serde_json::from_slice(body)
+    let Object(body): Object<Body> = serde_json::from_slice(body)
         .map_err(|error| format!("The body is no registration: {error}."))?;
     let destination: Destination =
         body.destination.parse().map_err(|error| format!("`destination` is {error}."))?;
@@ -87,10 +91,10 @@ fn notification(message: MessageId, body: &[u8]) -> Result<Notification, String>
     let accepted_at = body.provider_acceptance_at.as_deref().map(str::parse::<Timestamp>);
     let accepted_at =
         accepted_at.transpose().map_err(|error| format!("`providerAcceptanceAt` is {error}."))?;
-    let ReferenceBody { service, action, key } = body.reference.unwrap_or_default();
+    let Object(ReferenceBody { service, action, key }) = body.reference.unwrap_or_default();
     let reference = Reference::new(service, action, key)
         .map_err(|error| format!("`reference.key`: {error}."))?;
-    let provider = body.provider.unwrap_or_default();
+    let Object(provider) = body.provider.unwrap_or_default();
     let statement = Statement {
         message,
         kind: Kind::Registration,
@@ -108,7 +112,7 @@ fn notification(message: MessageId, body: &[u8]) -> Result<Notification, String>
             code: provider.code.unwrap_or_default(),
             message: provider.message.unwrap_or_default(),
         },
-        segments: body.sms.and_then(|sms| sms.segments),
+        segments: body.sms.and_then(|Object(sms)| sms.segments),
     };
     Ok(Notification::new(statement, Added::default()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::state::Service;
 use super::view::Receipt;
 use crate::dialect::Source;
-use crate::ingest::Bytes;
+use crate::ingest::{Bytes, Done, Refusal};
 use crate::proof::{Header, Headers, Request};
 
 /// How long a body may take.
@@ -31,9 +31,6 @@ pub(crate) async fn receive(
         Err(refused) => refused,
     };
     let mut response = refused.response();
-    if let Problem::Method { allowed, .. } = refused {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    }
     if !drained(&mut payload).await {
         close(&mut response);
     }
@@ -49,7 +46,7 @@ fn admit<'a>(service: &'a Service, request: &HttpRequest) -> Result<&'a Source, 
         .ok_or(Problem::UnknownSource)?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
-        let allowed = source.dialect.allow();
+        let allowed = source.dialect.methods().join(", ");
         return Err(Problem::Method { method: method.to_owned(), allowed });
     }
     if request.headers().contains_key(header::CONTENT_ENCODING) {
@@ -81,11 +78,7 @@ async fn take(
     let mut bytes = service.ingest.bytes();
     let body = match read_body(payload, source.max_body_bytes, &mut bytes).await {
         Ok(body) => body,
-        Err(problem) => {
-            let mut response = problem.response();
-            close(&mut response);
-            return response;
-        }
+        Err(unread) => return unread.response(),
     };
     let request = Request {
         method: request.method().as_str(),
@@ -94,9 +87,51 @@ async fn take(
         headers: &Received(request.headers()),
         body: &body,
     };
-    match service.ingest.accept(source, &request, service.clock.now()).await {
+    let taken = service.ingest.accept(source, &request, service.clock.now()).await;
+    log(&source.name, &taken);
+    match taken {
         Ok(done) => HttpResponse::Ok().json(Receipt::from(done)),
         Err(refusal) => Problem::from(refusal).response(),
+    }
+}
+
+/// Says what an operator should look at: who it came from, and nothing of what it says.
+fn log(source: &str, taken: &Result<Vec<Done>, Refusal>) {
+    match taken {
+        Ok(done) => {
+            for entry in done {
+                if let Done::Quarantined { id, .. } = entry {
+                    tracing::warn!(source, quarantine_id = %id, "a webhook was not understood");
+                }
+            }
+        }
+        Err(Refusal::Unproven(cause)) => tracing::info!(source, %cause, "refused a webhook"),
+        Err(Refusal::TooOld) => tracing::info!(source, cause = "too old", "refused a webhook"),
+        Err(Refusal::NotEncoded(_)) => tracing::warn!(source, "a webhook was not understood"),
+        Err(Refusal::Slow) => tracing::warn!(source, "a commit takes too long"),
+        // The store has said what it met with; that it had too much to do is no news.
+        Err(Refusal::Overloaded | Refusal::Closing | Refusal::Store(_)) => {}
+    }
+}
+
+/// Why a body was not read, and whether the connection is in a state to be used again.
+pub(crate) struct Unread {
+    problem: Problem,
+    reusable: bool,
+}
+
+impl Unread {
+    fn closing(problem: Problem) -> Self {
+        Self { problem, reusable: false }
+    }
+
+    /// The answer that says so.
+    pub(crate) fn response(&self) -> HttpResponse {
+        let mut response = self.problem.response();
+        if !self.reusable {
+            close(&mut response);
+        }
+        response
     }
 }
 
@@ -105,25 +140,27 @@ pub(crate) async fn read_body(
     mut payload: Payload,
     most: usize,
     bytes: &mut Bytes,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Vec<u8>, Unread> {
     let read = async {
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_broken| {
-                Problem::BadRequest("The body ended before it was complete.".to_owned())
+                let detail = "The body ended before it was complete.";
+                Unread::closing(Problem::BadRequest(detail.to_owned()))
             })?;
             if body.len() + chunk.len() > most {
-                drained(&mut payload).await;
-                return Err(Problem::TooLarge { most });
+                let reusable = drained(&mut payload).await;
+                return Err(Unread { problem: Problem::TooLarge { most }, reusable });
             }
-            bytes.take(chunk.len())?;
+            bytes.take(chunk.len()).map_err(|refusal| Unread::closing(refusal.into()))?;
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     };
-    timeout(BODY_TIME, read).await.unwrap_or(Err(Problem::Unavailable(
-        "The body came too slowly. Nothing was stored; try again.",
-    )))
+    timeout(BODY_TIME, read).await.unwrap_or_else(|_elapsed| {
+        let detail = "The body came too slowly. Nothing was stored; try again.";
+        Err(Unread::closing(Problem::Unavailable(detail)))
+    })
 }
 
 /// Reads a body that is not wanted; says whether it came to its end.

@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 use self::plan::{Kind, Life, Post, plan};
 use self::random::Random;
 
-/// How often a post is tried again when the server asks for it.
-const TRIES: u32 = 100;
+/// How long a post is tried again, when the server asks for it or cannot be reached.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long to wait between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How many differences are shown.
 const SHOWN: usize = 10;
 
@@ -100,8 +103,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Simulates, and reports what came of it.
-pub fn run(options: &Options) -> Report {
+/// Simulates, and reports what came of it; fails if there is no server to simulate against.
+pub fn run(options: &Options) -> Result<Report, String> {
     let client = Client {
         agent: Agent::config_builder()
             .http_status_as_error(false)
@@ -111,6 +114,9 @@ pub fn run(options: &Options) -> Report {
             .into(),
         options,
     };
+    client.agent.get(format!("{}/livez", options.url)).call().map_err(|error| {
+        format!("no server answers at {}: {error}; start one with `serve`", options.url)
+    })?;
     let (lives, posts) = plan(options.messages, &mut Random(options.seed), options.now);
     let outcomes = Mutex::new(BTreeMap::new());
     let (posting, mut differences) = each("posting", options.connections, &posts, |post| {
@@ -130,7 +136,7 @@ pub fn run(options: &Options) -> Report {
     queries.all.sort_unstable();
     queries.elapsed += listing.elapsed;
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Report { outcomes, posts: posting, queries, differences }
+    Ok(Report { outcomes, posts: posting, queries, differences })
 }
 
 /// A list that the server must answer: its path, and the messages in it, in order.
@@ -196,8 +202,13 @@ fn each<T: Sync>(
     (Times { all, elapsed: started.elapsed() }, wrong)
 }
 
-/// A page of a list, and the path of the next.
-type Page = (Value, Option<String>);
+/// What the server answered.
+struct Answer {
+    status: u16,
+    /// The path of the next page.
+    next: Option<String>,
+    body: Value,
+}
 
 struct Client<'a> {
     agent: Agent,
@@ -205,70 +216,50 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Posts until the server takes it or refuses it; says what it answered, and whether it must.
+    /// Posts, as a gateway does, until the server takes it or refuses it; says what it answered,
+    /// and whether it must.
     fn post(&self, post: &Post) -> Result<(String, bool), String> {
-        for _ in 0..TRIES {
-            let (status, body) = self.send(post).map_err(|error| error.to_string())?;
-            if status == 503 {
-                thread::sleep(Duration::from_millis(50));
-                continue;
-            }
-            let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
-            let outcome = outcome
-                .and_then(Value::as_str)
-                .map_or_else(|| format!("refused with {status}"), str::to_owned);
-            let expected = match post.kind {
-                Kind::Webhook => {
-                    status == 200
-                        && ["applied", "duplicate", "superseded", "conflict"].contains(&&*outcome)
-                }
-                Kind::Forged => status == 401,
-                Kind::Broken => status == 400,
-                Kind::Unknown => status == 200 && outcome == "quarantined",
-                Kind::Registration => [200, 201].contains(&status),
-            };
-            return Ok((outcome, expected));
-        }
-        Err(format!("{}: 503 after {TRIES} tries", post.id))
-    }
-
-    fn send(&self, post: &Post) -> Result<(u16, Value), ureq::Error> {
         let Options { url, callback, api_key, .. } = self.options;
-        let mut response = if post.kind == Kind::Registration {
-            self.agent
+        let Answer { status, body, .. } = patiently(&post.id, || match post.kind {
+            Kind::Registration => self
+                .agent
                 .put(format!("{url}/api/messages/{}", post.id))
                 .header("X-Api-Key", api_key)
                 .content_type("application/json")
-                .send(&post.body)?
-        } else {
-            let forged = post.kind == Kind::Forged;
-            let address = if forged { format!("{callback}0") } else { callback.clone() };
-            self.agent.post(address).content_type("application/json").send(&post.body)?
+                .send(&post.body),
+            Kind::Forged => self.webhook(&format!("{callback}0"), post),
+            Kind::Webhook | Kind::Broken | Kind::Unknown => self.webhook(callback, post),
+        })?;
+        let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
+        let outcome = outcome
+            .and_then(Value::as_str)
+            .map_or_else(|| format!("refused with {status}"), str::to_owned);
+        let expected = match post.kind {
+            Kind::Webhook => {
+                status == 200
+                    && ["applied", "duplicate", "superseded", "conflict"].contains(&&*outcome)
+            }
+            Kind::Forged => status == 401,
+            Kind::Broken => status == 400,
+            Kind::Unknown => status == 200 && outcome == "quarantined",
+            Kind::Registration => [200, 201].contains(&status),
         };
-        let text = response.body_mut().read_to_string()?;
-        Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or_default()))
+        Ok((outcome, expected))
     }
 
-    fn get(&self, path: &str) -> Result<Page, String> {
-        let mut response = self
-            .agent
-            .get(format!("{}{path}", self.options.url))
-            .header("X-Api-Key", &self.options.api_key)
-            .call()
-            .map_err(|error| format!("{path}: {error}"))?;
-        let link = response.headers().get("Link").and_then(|link| link.to_str().ok());
-        let next = link
-            .and_then(|link| link.strip_prefix('<')?.split_once('>'))
-            .map(|(path, _)| path.to_owned());
-        let text =
-            response.body_mut().read_to_string().map_err(|error| format!("{path}: {error}"))?;
-        let body = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
-        Ok((body, next))
+    fn webhook(&self, address: &str, post: &Post) -> Result<Response<Body>, ureq::Error> {
+        self.agent.post(address).content_type("application/json").send(&post.body)
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, String> {
+        let address = format!("{}{path}", self.options.url);
+        let key = &self.options.api_key;
+        patiently(path, || self.agent.get(&address).header("X-Api-Key", key).call())
     }
 
     fn check_one(&self, life: &Life) -> Result<(), String> {
-        let (body, _) = self.get(&format!("/api/messagestatus/{}", life.id))?;
-        compare(&life.id, &body, life)
+        let answer = self.get(&format!("/api/messagestatus/{}", life.id))?;
+        compare(&life.id, &answer.body, life)
     }
 
     fn check_list(&self, list: &List<'_>) -> Result<(), String> {
@@ -276,20 +267,47 @@ impl Client<'_> {
         let mut next = Some(format!("/api/messagestatus/{}?count=3", list.path));
         let mut expected = list.lives.iter();
         while let Some(path) = next {
-            let (body, link) = self.get(&path)?;
+            let Answer { body, next: following, .. } = self.get(&path)?;
             let messages = body.get("messages").and_then(Value::as_array);
             for message in messages.ok_or_else(|| format!("{path}: no messages in {body}"))? {
                 let life = expected.next();
                 let life = life.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
                 compare(&path, message, life)?;
             }
-            next = link;
+            next = following;
         }
         match expected.next() {
             None => Ok(()),
             Some(life) => Err(format!("{}: {} is missing", list.path, life.id)),
         }
     }
+}
+
+/// Sends until the server has answered anything but 503. A server that is started again meanwhile
+/// is no difference.
+fn patiently(
+    what: &str,
+    send: impl Fn() -> Result<Response<Body>, ureq::Error>,
+) -> Result<Answer, String> {
+    let started = Instant::now();
+    loop {
+        match send().and_then(read) {
+            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            answered => return answered.map_err(|error| format!("{what}: {error}")),
+        }
+    }
+}
+
+fn read(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
+    let link = response.headers().get("Link").and_then(|link| link.to_str().ok());
+    let next = link
+        .and_then(|link| link.strip_prefix('<')?.split_once('>'))
+        .map(|(path, _)| path.to_owned());
+    let text = response.body_mut().read_to_string()?;
+    let body = serde_json::from_str(&text).unwrap_or_default();
+    Ok(Answer { status: response.status().as_u16(), next, body })
 }
 
 /// Compares to the letter: members, their order and their values.

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::random::Random;
 
 /// How a life ends, and how the gateway tells it: statuses in the order in which they happened.
-const LIVES: [(&str, &[&str]); 9] = [
+/// A message of which nothing is told is known by its registration alone.
+const LIVES: [(&str, &[&str]); 11] = [
     ("SMS", &["SENT", "DELIVERED"]),
     ("SMS", &["SENT", "DELIVERED"]),
     ("SMS", &["SENT", "UNDELIVERED"]),
@@ -19,6 +20,8 @@ const LIVES: [(&str, &[&str]); 9] = [
     ("RCS", &["SENT", "DELIVERED", "READ"]),
     ("RCS", &["SENT", "DELIVERED"]),
     ("RCS", &["REJECTED"]),
+    ("RCS", &["SENT", "UNDELIVERED"]),
+    ("SMS", &[]),
 ];
 
 /// One life.
@@ -91,11 +94,19 @@ fn live(
     let (channel, statuses) = random.one_of(&LIVES);
     // Several messages a second, so that lists have ties.
     let accepted_at = now - 86_400 + i64::from(number / 4);
-    let registered = random.below(10) == 0;
+    let registered = statuses.is_empty() || random.below(10) == 0;
     let segments = 1 + random.below(3);
     let reference = json!({"service": "SIMULATE", "action": "DEMO", "key": key});
     let mut posts = Vec::new();
-    let mut last = Value::Null;
+    let mut last = json!({
+        "id": id,
+        "providerAcceptanceAt": time(accepted_at),
+        "statusChangedAt": time(accepted_at),
+        "reference": reference,
+        "channel": channel,
+        "status": "PROVIDER_ACCEPTANCE",
+        "provider": {"name": "", "id": "", "status": "", "code": ""},
+    });
     for (step, status) in (1_i64..).zip(statuses.iter()) {
         let message = message(
             &id,

@@ -2,6 +2,7 @@
 //! of the database itself would drop SQLite's own locks.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub(super) fn take(database: &Path, patience: Duration) -> Result<Lock, OpenErro
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let since = Instant::now();

@@ -119,7 +119,7 @@ impl Ingest {
 
     /// Whether there is room for another delivery; asked before any work is done for one.
     pub fn has_room(&self) -> Result<(), Refusal> {
-        if self.closing.load(Ordering::Relaxed) {
+        if self.is_closing() {
             return Err(Refusal::Closing);
         }
         if self.slots.available_permits() == 0 {
@@ -130,7 +130,12 @@ impl Ingest {
 
     /// From now on nothing is taken.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is taken any more.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// The source of this name.

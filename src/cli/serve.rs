@@ -24,6 +24,8 @@ use crate::store::sqlite::{Settings, SqliteStore};
 const DRAIN: Duration = Duration::from_secs(7);
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long the last answers may take to reach the network.
+const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
 pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> Result<(), Failure> {
@@ -95,7 +97,7 @@ async fn serve(
     tracing::info!("stopping");
     service.ingest.close();
     let orderly = async {
-        let stopped = handle.stop(true);
+        // New requests are still answered, with 503, until those that were accepted are done.
         let drained = async {
             while service.under_way.load(Ordering::SeqCst) > 0 {
                 sleep(LOOK).await;
@@ -103,7 +105,7 @@ async fn serve(
         };
         drop(timeout(DRAIN, drained).await);
         // Idle connections would otherwise hold the end up until they time out.
-        drop(timeout(LOOK * 20, stopped).await);
+        drop(timeout(FLUSH, handle.stop(true)).await);
         handle.stop(false).await;
     };
     tokio::select! {

@@ -34,7 +34,7 @@ pub struct Service {
     pub keys: Vec<ApiKey>,
     /// What time it is.
     pub clock: Clock,
-    /// How many requests are under way.
+    /// How many requests are under way that the service must answer before it may stop.
     pub under_way: AtomicUsize,
 }
 
@@ -51,12 +51,15 @@ impl Clock {
     }
 }
 
-/// Counts a request for as long as it is under way.
+/// Counts a request for as long as it is under way, unless it came when the service was closing.
 pub(crate) async fn count_requests(
     service: Data<Service>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if service.ingest.is_closing() {
+        return next.call(request).await;
+    }
     service.under_way.fetch_add(1, Ordering::SeqCst);
     let response = next.call(request).await;
     service.under_way.fetch_sub(1, Ordering::SeqCst);

@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use statusmirror::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Outcome, Record, Reference,

@@ -4,4 +4,5 @@
 
 mod answers;
 mod convergence;
+mod outcomes;
 mod support;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,59 +12,59 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_statusmirror");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_statusmirror");
 /// A key with both scopes, in every configuration of these tests.
-pub const KEY: &str = "an-api-key-for-these-tests";
+pub(crate) const KEY: &str = "an-api-key-for-these-tests";
 /// The token of the source `gateway` in [`GATEWAY`].
-pub const TOKEN: &str = "a-token-for-these-tests";
+pub(crate) const TOKEN: &str = "a-token-for-these-tests";
 /// A source `gateway`.
-pub const GATEWAY: &str = r#"
+pub(crate) const GATEWAY: &str = r#"
 [sources.gateway]
 verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
 "#;
 /// The example webhook of the contract.
-pub const EXAMPLE: &str = include_str!("../fixtures/example.json");
+pub(crate) const EXAMPLE: &str = include_str!("../fixtures/example.json");
 /// The message that the example is about.
-pub const EXAMPLE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
+pub(crate) const EXAMPLE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
 
 /// How long a server may take to start or stop before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server, killed when dropped.
-pub struct Server {
-    pub folder: TempDir,
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) folder: TempDir,
+    pub(crate) port: u16,
     child: Child,
     envs: Vec<(String, String)>,
 }
 
 /// What a server answered.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The outcome of the only entry.
-    pub fn outcome(&self) -> String {
+    pub(crate) fn outcome(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
         self.json()["results"][0]["outcome"].as_str().unwrap().to_owned()
     }
 
     /// Asserts the status, and that an error says what to do.
     #[track_caller]
-    pub fn assert_problem(&self, status: u16) {
+    pub(crate) fn assert_problem(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         assert_eq!(self.json()["status"], status);
@@ -74,16 +74,15 @@ impl Answer {
 
 impl Server {
     /// Starts a server with these sections besides the address, the store and a key.
-    pub fn start(sections: &str) -> Self {
+    pub(crate) fn start(sections: &str) -> Self {
         Self::start_with(sections, &[])
     }
 
     /// The same, with these variables in its environment.
-    pub fn start_with(sections: &str, envs: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(sections: &str, envs: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut config = format!(
-            "[server]\nlisten = \"127.0.0.1:{port}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\n\
              [store]\nurl = \"sqlite:{}\"\n",
             folder.path().join("mirror.db").display()
         );
@@ -95,78 +94,61 @@ impl Server {
         fs::write(folder.path().join("statusmirror.toml"), config).unwrap();
         let envs: Vec<_> =
             envs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let child = spawn(folder.path(), &envs);
-        let mut server = Self { folder, port, child, envs };
-        server.wait_until_ready();
-        server
+        let (child, port) = spawn(folder.path(), &envs);
+        Self { folder, port, child, envs }
     }
 
     /// The configuration file.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("statusmirror.toml")
     }
 
     /// The database.
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("mirror.db")
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// Kills it without any warning, as `kill -9` does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Asks it to stop and waits; returns the exit code.
-    pub fn terminate(&mut self) -> Option<i32> {
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().code()
     }
 
     /// Asks it to stop, and does not wait.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Waits until it has stopped; returns the exit code.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
     /// Starts it again on the same file.
-    pub fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), &self.envs);
-        self.wait_until_ready();
+    pub(crate) fn start_again(&mut self) {
+        (self.child, self.port) = spawn(self.folder.path(), &self.envs);
     }
 
-    fn wait_until_ready(&mut self) {
-        let since = Instant::now();
-        loop {
-            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-                stream
-                    .write_all(b"GET /readyz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
-                    .unwrap();
-                if read_answer(&mut BufReader::new(stream)).is_some_and(|a| a.status == 200) {
-                    return;
-                }
-            }
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("the server ended with {status}: {}", self.log());
-            }
-            assert!(since.elapsed() < PATIENCE, "not ready: {}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Opens a connection.
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -174,28 +156,34 @@ impl Server {
     }
 
     /// Sends one request on a connection of its own.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         self.connect().send(method, path, headers, body)
     }
 
     /// Posts a webhook to the source `gateway`.
-    pub fn post(&self, body: &str) -> Answer {
+    pub(crate) fn post(&self, body: &str) -> Answer {
         self.send("POST", &webhook_path(""), JSON, body.as_bytes())
     }
 
     /// Asks with the key.
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[("X-Api-Key", KEY)], b"")
     }
 
     /// Registers a message.
-    pub fn put(&self, id: &str, body: &Value) -> Answer {
+    pub(crate) fn put(&self, id: &str, body: &Value) -> Answer {
         let path = format!("/api/messages/{id}");
         self.send("PUT", &path, &[("X-Api-Key", KEY)], body.to_string().as_bytes())
     }
 
     /// The history of a message.
-    pub fn history(&self, id: &str) -> Vec<Value> {
+    pub(crate) fn history(&self, id: &str) -> Vec<Value> {
         let answer = self.get(&format!("/api/messagestatus/{id}/history"));
         if answer.status == 404 {
             return Vec::new();
@@ -204,7 +192,7 @@ impl Server {
     }
 
     /// Runs another command of the program with this server's configuration.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.config()).args(arguments);
         command.output().unwrap()
@@ -212,10 +200,10 @@ impl Server {
 }
 
 /// The content type of webhooks.
-pub const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
+pub(crate) const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
 
 /// Where webhooks of the source `gateway` go, with more parameters.
-pub fn webhook_path(parameters: &str) -> String {
+pub(crate) fn webhook_path(parameters: &str) -> String {
     format!("/webhooks/gateway?token={TOKEN}{parameters}")
 }
 
@@ -226,9 +214,12 @@ impl Drop for Server {
     }
 }
 
-fn spawn(folder: &Path, envs: &[(String, String)]) -> Child {
-    let log = fs::OpenOptions::new().append(true).create(true).open(folder.join("log")).unwrap();
-    Command::new(PROGRAM)
+/// Starts a server in this folder and waits until it says where it listens.
+fn spawn(folder: &Path, envs: &[(String, String)]) -> (Child, u16) {
+    let path = folder.join("log");
+    let log = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+    let before = usize::try_from(log.metadata().unwrap().len()).unwrap();
+    let mut child = Command::new(PROGRAM)
         .arg("--config")
         .arg(folder.join("statusmirror.toml"))
         .arg("serve")
@@ -237,27 +228,45 @@ fn spawn(folder: &Path, envs: &[(String, String)]) -> Child {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .unwrap()
+        .unwrap();
+    let since = Instant::now();
+    loop {
+        let log = fs::read_to_string(&path).unwrap().split_off(before);
+        if let Some(port) = listening(&log) {
+            return (child, port);
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("the server ended with {status}: {log}");
+        }
+        assert!(since.elapsed() < PATIENCE, "not ready: {log}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The port that the log says the server listens on.
+pub(crate) fn listening(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("\"listen\":\"127.0.0.1:")?;
+    rest.split_once('"')?.0.parse().ok()
 }
 
 /// A connection that is kept open.
-pub struct Connection {
+pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
 }
 
 impl Connection {
     /// Sends bytes as they are.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
     /// Reads an answer; none if the connection was closed instead.
-    pub fn read(&mut self) -> Option<Answer> {
+    pub(crate) fn read(&mut self) -> Option<Answer> {
         read_answer(&mut self.reader)
     }
 
     /// Sends a request and reads its answer.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         method: &str,
         path: &str,
@@ -268,7 +277,7 @@ impl Connection {
     }
 
     /// The same; none if the connection broke.
-    pub fn try_send(
+    pub(crate) fn try_send(
         &mut self,
         method: &str,
         path: &str,
@@ -309,17 +318,17 @@ fn read_answer_to(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
 }
 
 /// A message's id made of a number.
-pub fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
 /// A webhook of the gateway about this message: an SMS of this status at this second.
-pub fn webhook(id: &str, status: &str, second: u32) -> Value {
+pub(crate) fn webhook(id: &str, status: &str, second: u32) -> Value {
     webhook_on("SMS", id, status, second)
 }
 
 /// The same on this channel.
-pub fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> Value {
+pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> Value {
     json!({
         "type": "STATUS_UPDATE",
         "message": {

@@ -3,7 +3,6 @@
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::cursor;
 use super::problem::Problem;
@@ -68,9 +67,7 @@ async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<Http
     let mut response = HttpResponse::Ok();
     if let Some(last) = listing.messages.last().filter(|_| listing.more) {
         let place = Place { accepted_at: last.record.accepted_at(), id: last.id };
-        // Some clients send letters unescaped, which a header cannot hold.
-        let path = utf8_percent_encode(request.uri().path(), CONTROLS);
-        let (count, cursor) = (page.count, cursor::write(&key, place));
+        let (path, count, cursor) = (request.uri().path(), page.count, cursor::write(&key, place));
         // The cursor lies behind every bound that the first page had.
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));

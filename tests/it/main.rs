@@ -3,6 +3,9 @@
 #![cfg(test)]
 
 mod answers;
+mod architecture;
 mod convergence;
 mod outcomes;
+mod queries;
+mod registration;
 mod support;

@@ -22,6 +22,12 @@ pub(crate) const GATEWAY: &str = r#"
 [sources.gateway]
 verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
 "#;
+/// A source `twilio` that is proven by the same token instead of a signature.
+pub(crate) const TWILIO_BY_TOKEN: &str = r#"
+[sources.twilio]
+dialect = "twilio"
+verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
+"#;
 /// The example webhook of the contract.
 pub(crate) const EXAMPLE: &str = include_str!("../fixtures/example.json");
 /// The message that the example is about.
@@ -201,6 +207,9 @@ impl Server {
 
 /// The content type of webhooks.
 pub(crate) const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
+
+/// The content type of forms.
+pub(crate) const FORM: &[(&str, &str)] = &[("Content-Type", "application/x-www-form-urlencoded")];
 
 /// Where webhooks of the source `gateway` go, with more parameters.
 pub(crate) fn webhook_path(parameters: &str) -> String {

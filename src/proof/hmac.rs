@@ -5,7 +5,8 @@
 
 use ::hmac::{Hmac as Keyed, KeyInit, Mac};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
@@ -295,17 +296,22 @@ pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 /// A secret that is written in base64, padded or not, behind `whsec_` or not.
 pub(crate) fn from_base64(secret: &Secret) -> Result<Secret, Unusable> {
     let text = secret.bytes().strip_prefix(b"whsec_").unwrap_or(secret.bytes());
-    let decoded = unpadded(text).filter(|bytes| !bytes.is_empty());
+    let decoded = lenient(text).filter(|bytes| !bytes.is_empty());
     decoded
         .map(|bytes| Secret(bytes.into()))
         .ok_or_else(|| Unusable::new("secrets", "a secret is no base64, or empty"))
 }
 
-/// Decodes standard base64 with or without its padding.
-pub(crate) fn unpadded(text: &[u8]) -> Option<Vec<u8>> {
-    let bare = text.trim_ascii_end();
-    let bare = bare.strip_suffix(b"==").or_else(|| bare.strip_suffix(b"=")).unwrap_or(bare);
-    base64::engine::general_purpose::STANDARD_NO_PAD.decode(bare).ok()
+/// Decodes the base64 of a secret as leniently as senders' libraries do: with or without padding,
+/// and whatever the bits say that no byte needs.
+pub(crate) fn lenient(text: &[u8]) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    LENIENT.decode(text.trim_ascii_end()).ok()
 }
 
 fn items<'a>(value: &'a [u8], separator: Option<&[u8]>) -> Vec<&'a [u8]> {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::Sha256;
 
-use super::hmac::{digits, from_base64, mac, unpadded};
+use super::hmac::{digits, from_base64, lenient, mac};
 use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window};
 use crate::message::Timestamp;
 
@@ -34,7 +34,7 @@ impl StandardWebhooks {
     pub fn new(secrets: &[Secret]) -> Result<Self, Unusable> {
         let key = |secret: &Secret| match secret.bytes().strip_prefix(b"whpk_") {
             None => from_base64(secret).map(Key::Shared),
-            Some(text) => unpadded(text)
+            Some(text) => lenient(text)
                 .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
                 .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
                 .map(Key::Public)

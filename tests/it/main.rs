@@ -9,3 +9,4 @@ mod outcomes;
 mod queries;
 mod registration;
 mod support;
+mod vectors;

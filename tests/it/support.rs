@@ -155,10 +155,7 @@ impl Server {
 
     /// Opens a connection.
     pub(crate) fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Connection { reader: BufReader::new(stream) }
+        Connection::to(self.port)
     }
 
     /// Sends one request on a connection of its own.
@@ -264,6 +261,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Opens a connection to this port of this machine.
+    pub(crate) fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
     /// Sends bytes as they are.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).unwrap();

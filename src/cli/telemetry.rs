@@ -17,7 +17,12 @@ pub(super) fn start(log: &Log) -> Result<(), Failure> {
         "json" => false,
         _ => stderr().is_terminal(),
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // A log that cannot be written must not stop the service. Complaining about it would: that
+    // goes to standard error too, and panics where it fails.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .log_internal_errors(false);
     let started = if pretty {
         subscriber.with_ansi(stderr().is_terminal()).with_target(false).try_init()
     } else {

@@ -1,7 +1,6 @@
 //! Every row of the table of answers to webhooks.
 
 use std::fs;
-use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -223,7 +222,7 @@ fn a_locked_database_is_503_and_recovers_by_itself() {
 
 #[test]
 fn a_full_queue_is_503_before_the_proof_is_looked_at() {
-    let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", "1")]);
+    let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", "1".to_owned())]);
     let other = rusqlite::Connection::open(server.database()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut first = server.connect();
@@ -276,26 +275,44 @@ fn a_service_that_shuts_down_asks_to_come_again_and_ends_well() {
 
 #[test]
 fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() {
-    let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("slow.so");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/slow_sync.c"))
-        .status()
-        .unwrap();
-    assert!(built.success());
-    let slow = folder.path().join("slow");
-    let server = Server::start_with(
-        GATEWAY,
-        &[("LD_PRELOAD", library.to_str().unwrap()), ("SLOW_SYNC", slow.to_str().unwrap())],
-    );
-    fs::write(&slow, "").unwrap();
+    let disk = FaultyDisk::new();
+    let server = Server::start_with(GATEWAY, &disk.envs());
+    disk.is("slow");
     let late = server.post(EXAMPLE);
     late.assert_problem(503);
+    assert!(late.header("retry-after").is_some());
     assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
-    fs::remove_file(&slow).unwrap();
+    disk.is_well();
     assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
+}
+
+#[test]
+fn a_full_disk_is_503_while_queries_go_on_and_recovers_by_itself() {
+    let disk = FaultyDisk::new();
+    let server = Server::start_with(GATEWAY, &disk.envs());
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    disk.is("full");
+    let full = server.post(&webhook(&id(1), "SENT", 1).to_string());
+    full.assert_problem(503);
+    assert!(full.header("retry-after").is_some());
+    assert!(full.json()["detail"].as_str().unwrap().contains("disk is full"), "{full:?}");
+    assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
+    disk.is_well();
+    assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).outcome(), "applied");
+}
+
+#[test]
+fn a_disk_that_fails_is_503_and_ends_the_process_with_what_it_had_acknowledged() {
+    let disk = FaultyDisk::new();
+    let mut server = Server::start_with(GATEWAY, &disk.envs());
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    disk.is("failing");
+    let refused = server.connect().try_send("POST", &webhook_path(""), JSON, b"{}");
+    assert!(refused.is_none_or(|answer| answer.status == 503));
+    assert_eq!(server.wait(), Some(74));
+    disk.is_well();
+    server.start_again();
+    assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
 }
 
 #[test]

@@ -4,9 +4,13 @@
 
 mod answers;
 mod architecture;
+mod cli;
 mod convergence;
+mod durability;
 mod outcomes;
+mod proofs;
 mod queries;
 mod registration;
 mod support;
+mod twilio;
 mod vectors;

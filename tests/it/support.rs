@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -85,7 +87,7 @@ impl Server {
     }
 
     /// The same, with these variables in its environment.
-    pub(crate) fn start_with(sections: &str, envs: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(sections: &str, envs: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n\
@@ -99,7 +101,7 @@ impl Server {
         .unwrap();
         fs::write(folder.path().join("statusmirror.toml"), config).unwrap();
         let envs: Vec<_> =
-            envs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            envs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let (child, port) = spawn(folder.path(), &envs);
         Self { folder, port, child, envs }
     }
@@ -146,11 +148,6 @@ impl Server {
     /// Starts it again on the same file.
     pub(crate) fn start_again(&mut self) {
         (self.child, self.port) = spawn(self.folder.path(), &self.envs);
-    }
-
-    /// Its address.
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Opens a connection.
@@ -352,4 +349,50 @@ pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> 
             "status": status,
         },
     })
+}
+
+/// The HMAC-SHA256 of these bytes, in hex.
+pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(bytes);
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A disk that has faults when it is told to; see `tests/faults/disk.c`.
+pub(crate) struct FaultyDisk {
+    folder: TempDir,
+}
+
+impl FaultyDisk {
+    /// A disk that is well.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(folder.path().join("disk.so"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/disk.c"))
+            .status()
+            .unwrap();
+        assert!(built.success());
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// What puts a server on this disk.
+    pub(crate) fn envs(&self) -> [(&'static str, String); 2] {
+        [("LD_PRELOAD", self.path("disk.so")), ("DISK_FAULT", self.path("fault"))]
+    }
+
+    /// From now on it has this fault.
+    pub(crate) fn is(&self, fault: &str) {
+        fs::write(self.path("fault"), fault).unwrap();
+    }
+
+    /// From now on it has none.
+    pub(crate) fn is_well(&self) {
+        fs::remove_file(self.path("fault")).unwrap();
+    }
 }

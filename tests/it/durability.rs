@@ -1,0 +1,156 @@
+//! What was acknowledged is there after a kill, and one process at a time has the file.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::support::*;
+
+/// How often the server is killed.
+const KILLS: u64 = 20;
+/// How many connections post at a time.
+const POSTING: u64 = 4;
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
+    let mut server = Server::start(GATEWAY);
+    let next = AtomicU64::new(1);
+    for round in 1..=KILLS {
+        let acknowledged = Mutex::new(Vec::new());
+        let enough = usize::try_from(round * 7).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..POSTING {
+                scope.spawn(|| {
+                    let mut connection = server.connect();
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let body = webhook(&id(number), "SENT", 1).to_string();
+                        let answer =
+                            connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes());
+                        let Some(answer) = answer else { return };
+                        assert_eq!(answer.outcome(), "applied");
+                        acknowledged.lock().unwrap().push(number);
+                    }
+                });
+            }
+            while acknowledged.lock().unwrap().len() < enough {
+                thread::yield_now();
+            }
+            server.signal("-KILL");
+        });
+        assert_eq!(server.wait(), None, "it was killed");
+        server.start_again();
+        for number in acknowledged.into_inner().unwrap() {
+            let history = server.history(&id(number));
+            assert_eq!(history.len(), 1, "round {round}: message {number}");
+            let shown = server.get(&format!("/api/messagestatus/{}", id(number)));
+            assert_eq!(shown.status, 200, "round {round}: message {number}");
+        }
+    }
+    server.kill();
+    let file = Connection::open(server.database()).unwrap();
+    let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[test]
+fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
+    let mut server = Server::start(GATEWAY);
+    // The simulation must find it again: a port that no outgoing connection is given.
+    let port = (20_000..30_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("no port is free");
+    server.terminate();
+    let config = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), config.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")))
+        .unwrap();
+    server.start_again();
+    let mut kills = 0;
+    while kills < KILLS {
+        let mut simulation = Command::new(PROGRAM)
+            .arg("--config")
+            .arg(server.config())
+            .args(["simulate", "--messages", "2000", "--api-key-env", "SIMULATION_KEY"])
+            .env("SIMULATION_KEY", KEY)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        while simulation.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(100));
+            server.kill();
+            server.start_again();
+            kills += 1;
+        }
+        let output = simulation.wait_with_output().unwrap();
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && report.contains("\n0 differences"), "{report}");
+    }
+}
+
+#[test]
+fn a_second_process_is_refused_at_once_or_waits_for_the_first() {
+    let mut server = Server::start(GATEWAY);
+    let started = Instant::now();
+    let second = server.run(&["serve"]);
+    assert_eq!(second.status.code(), Some(75), "{second:?}");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let words = String::from_utf8(second.stderr).unwrap();
+    assert!(words.contains("another process holds") && words.contains("--lock-wait"), "{words}");
+    let log = server.folder.path().join("successor");
+    let mut waiting = Command::new(PROGRAM)
+        .arg("--config")
+        .arg(server.config())
+        .args(["serve", "--lock-wait", "60s"])
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    assert_eq!(server.terminate(), Some(0));
+    let patience = Instant::now();
+    while listening(&fs::read_to_string(&log).unwrap()).is_none() {
+        assert!(patience.elapsed() < Duration::from_secs(30), "the successor does not serve");
+        thread::sleep(Duration::from_millis(10));
+    }
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+}
+
+#[test]
+fn a_file_of_another_program_or_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    let refused = |words: &str| {
+        let before = fs::read(server.database()).unwrap();
+        let started = server.run(&["serve"]);
+        let told = String::from_utf8(started.stderr).unwrap();
+        assert!(!started.status.success() && told.contains(words), "{told}");
+        assert_eq!(fs::read(server.database()).unwrap(), before, "{words}");
+    };
+    let file = Connection::open(server.database()).unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
+    file.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    drop(file);
+    refused("schema version 2");
+    fs::remove_file(server.database()).unwrap();
+    let file = Connection::open(server.database()).unwrap();
+    file.execute_batch("CREATE TABLE other (x)").unwrap();
+    drop(file);
+    refused("the database of another program");
+    fs::write(server.database(), "a letter to my grandmother, which is no database").unwrap();
+    refused("not a database");
+}
+
+#[test]
+fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start(GATEWAY);
+    for name in ["mirror.db", "mirror.db-wal", "mirror.db.lock", "mirror.db.sock"] {
+        let mode = fs::metadata(server.folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Proofs in the address, several secrets, and what an address says that a proof covers.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// The contract's example: its source, secret, address and signature.
+const SIGNED: &str = r#"
+[sources.gateway]
+verify = { scheme = "signed-url", secrets = ["a-newer-secret-of-ours", "s3cret"] }
+"#;
+const QUERY: &str = "destination=%2B393331234567&key=order+7";
+const SIGNATURE: &str = "1b2251a94d5b8ef076af9062e2f3fb24518d80b8b7143bbb5eb9325b276580a6";
+
+fn to_gateway(server: &Server, query: &str) -> Answer {
+    let path = format!("/webhooks/gateway?{query}");
+    server.send("POST", &path, JSON, webhook(&id(1), "SENT", 1).to_string().as_bytes())
+}
+
+fn shown(server: &Server) -> Value {
+    server.history(&id(1))[0].clone()
+}
+
+#[test]
+fn the_signed_url_of_the_contract_is_taken_and_says_number_and_reference() {
+    let server = Server::start(SIGNED);
+    let answer = to_gateway(&server, &format!("{QUERY}&signature={SIGNATURE}"));
+    assert_eq!(answer.outcome(), "applied");
+    assert_eq!(shown(&server)["destination"], "+393331234567");
+    assert_eq!(shown(&server)["reference"], json!({"service": "gateway", "key": "order 7"}));
+}
+
+#[test]
+fn a_signed_url_with_anything_changed_is_refused() {
+    let server = Server::start(SIGNED);
+    for query in [
+        QUERY.to_owned(),
+        format!("{QUERY}&signature="),
+        format!("{QUERY}&signature={}", SIGNATURE.replace('1', "2")),
+        format!("{}&signature={SIGNATURE}", QUERY.replace('7', "8")),
+        format!("{}&signature={SIGNATURE}", QUERY.replace("%2B", "+")),
+        format!("{QUERY}&service=x&signature={SIGNATURE}"),
+        format!("{QUERY}&key=order+7&signature={SIGNATURE}"),
+        format!("{QUERY}&expires=1&signature={SIGNATURE}"),
+        format!("{QUERY}&signature={SIGNATURE}&signature={SIGNATURE}"),
+    ] {
+        to_gateway(&server, &query).assert_problem(401);
+    }
+    assert!(server.history(&id(1)).is_empty());
+    // Other parameters mean nothing.
+    let answer = to_gateway(&server, &format!("{QUERY}&signature={SIGNATURE}&x=1"));
+    assert_eq!(answer.outcome(), "applied");
+}
+
+#[test]
+fn an_address_is_printed_that_works_until_it_expires() {
+    let server = Server::start(SIGNED);
+    let address = |more: &[&str]| {
+        let printed = server.run(&[&["callback-url", "gateway"], more].concat());
+        assert!(printed.status.success(), "{printed:?}");
+        let address = String::from_utf8(printed.stdout).unwrap();
+        address.trim().split_once('?').unwrap().1.to_owned()
+    };
+    let all = [
+        "--destination",
+        "+393331234567",
+        "--service",
+        "S",
+        "--action",
+        "A&B",
+        "--key",
+        "ü/7",
+        "--messageid",
+        EXAMPLE_ID,
+    ];
+    assert_eq!(to_gateway(&server, &address(&all)).outcome(), "applied");
+    let reference = json!({"service": "S", "action": "A&B", "key": "ü/7"});
+    assert_eq!(shown(&server)["reference"], reference);
+    assert_eq!(to_gateway(&server, &address(&["--expires-in", "never"])).status, 200);
+    let expired = hmac_hex(b"s3cret", b"gateway\n\n1");
+    to_gateway(&server, &format!("expires=1&signature={expired}")).assert_problem(401);
+}
+
+#[test]
+fn any_of_several_secrets_counts() {
+    let server = Server::start(
+        "[sources.gateway]\n\
+         verify = { scheme = \"url-token\", secrets = [\"the-old-token-0123456\", \"the-new-token-0123456\"] }",
+    );
+    assert_eq!(to_gateway(&server, "token=the-old-token-0123456").status, 200);
+    assert_eq!(to_gateway(&server, "token=the-new-token-0123456").status, 200);
+    to_gateway(&server, "token=the-new-token-0123457").assert_problem(401);
+    to_gateway(&server, "token=").assert_problem(401);
+}
+
+#[test]
+fn none_takes_whatever_comes_and_warns() {
+    let server = Server::start("[sources.gateway]\nverify = { scheme = \"none\" }");
+    let query = "destination=393331234567&action=A";
+    assert_eq!(to_gateway(&server, query).outcome(), "applied");
+    assert_eq!(shown(&server)["destination"], "+393331234567");
+    assert_eq!(shown(&server)["reference"], json!({"service": "gateway", "action": "A"}));
+    assert!(server.log().contains("at its word"), "{}", server.log());
+}
+
+#[test]
+fn an_address_that_no_proof_covers_says_nothing() {
+    let server = Server::start(
+        "[sources.gateway]\n\
+         verify = { scheme = \"hmac\", secrets = [\"throw-away-hmac-secret\"], header = \"X-Signature\" }",
+    );
+    let body = webhook(&id(1), "SENT", 1).to_string();
+    let signature = hmac_hex(b"throw-away-hmac-secret", body.as_bytes());
+    let headers = [("X-Signature", signature.as_str())];
+    let path = "/webhooks/gateway?destination=%2B393331234567&key=k";
+    assert_eq!(server.send("POST", path, &headers, body.as_bytes()).outcome(), "applied");
+    assert_eq!(shown(&server)["destination"], Value::Null);
+    assert_eq!(shown(&server)["reference"], json!({}));
+    for flipped in 0..body.len() {
+        let mut changed = body.clone().into_bytes();
+        changed[flipped] ^= 1;
+        server.send("POST", path, &headers, &changed).assert_problem(401);
+    }
+}

@@ -1,0 +1,127 @@
+//! What is special about Twilio beside its signature, which the vectors are about.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const SID: &str = "SM1342fe1b2c904d1ab04f0fc7a58abca9";
+const OWN_ID: &str = "620d8626-4243-5a65-915a-f198f7c03350";
+
+/// Posts a form with these fields besides the SID; returns the entry of the answer.
+fn post(server: &Server, query: &str, fields: &str) -> Value {
+    let path = format!("/webhooks/twilio?token={TOKEN}{query}");
+    let body = format!("MessageSid={SID}&{fields}");
+    let answer = server.send("POST", &path, FORM, body.as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["results"][0].clone()
+}
+
+fn last(server: &Server, id: &str) -> Value {
+    server.history(id).last().unwrap().clone()
+}
+
+#[test]
+fn each_word_has_its_status() {
+    for (word, status) in [
+        ("accepted", "PROVIDER_ACCEPTANCE"),
+        ("scheduled", "PROVIDER_ACCEPTANCE"),
+        ("queued", "PROVIDER_ACCEPTANCE"),
+        ("sent", "SENT"),
+        ("Delivered", "DELIVERED"),
+        ("undelivered", "UNDELIVERED"),
+        ("failed", "REJECTED"),
+        ("canceled", "REJECTED"),
+    ] {
+        let server = Server::start(TWILIO_BY_TOKEN);
+        let entry = post(&server, "", &format!("MessageStatus={word}"));
+        assert_eq!((&entry["outcome"], &entry["status"]), (&json!("applied"), &json!(status)));
+        assert_eq!(entry["messageId"], OWN_ID);
+        assert_eq!(last(&server, OWN_ID)["provider"]["status"], word);
+        assert_eq!(last(&server, OWN_ID)["statusChangedAt"], Value::Null);
+    }
+    let server = Server::start(TWILIO_BY_TOKEN);
+    for word in ["sending", "receiving", "received", "partially_delivered"] {
+        assert_eq!(post(&server, "", &format!("MessageStatus={word}"))["outcome"], "ignored");
+    }
+    assert_eq!(post(&server, "", "MessageStatus=lost")["outcome"], "quarantined");
+    assert_eq!(post(&server, "", "SmsStatus=sent")["outcome"], "quarantined");
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    let nameless = server.send("POST", &path, FORM, b"MessageStatus=sent");
+    assert_eq!(nameless.outcome(), "quarantined");
+    assert!(server.history(OWN_ID).is_empty());
+}
+
+#[test]
+fn the_channel_is_what_carried_the_message_in_the_end() {
+    let rcs = "MessageStatus=delivered&To=rcs%3A%2B15558675310";
+    for (fields, outcome, channel) in [
+        ("MessageStatus=delivered&To=%2B15558675310", "applied", "SMS"),
+        ("MessageStatus=delivered&To=rcs%3A%2B15558675310&From=rcs%3Abrand", "applied", "RCS"),
+        (rcs, "applied", "RCS"),
+        // It fell back to SMS: the sender is a number then.
+        ("MessageStatus=delivered&To=rcs%3A%2B15558675310&From=%2B15017250604", "applied", "SMS"),
+        ("MessageStatus=delivered&ChannelPrefix=rcs&EventType=READ", "applied", "RCS"),
+        ("MessageStatus=sent&ChannelPrefix=whatsapp", "ignored", ""),
+        ("MessageStatus=sent&From=whatsapp%3A%2B15017250604", "ignored", ""),
+        ("MessageStatus=sent&ChannelPrefix=pigeon", "quarantined", ""),
+    ] {
+        let server = Server::start(TWILIO_BY_TOKEN);
+        assert_eq!(post(&server, "", fields)["outcome"], outcome, "{fields}");
+        if outcome == "applied" {
+            assert_eq!(last(&server, OWN_ID)["channel"], channel, "{fields}");
+        }
+        if fields.contains("To=") {
+            assert_eq!(last(&server, OWN_ID)["destination"], "+15558675310", "{fields}");
+        }
+        if fields.contains("EventType=READ") {
+            assert_eq!(last(&server, OWN_ID)["status"], "READ");
+        }
+    }
+}
+
+#[test]
+fn the_address_names_message_number_and_reference() {
+    let server = Server::start(TWILIO_BY_TOKEN);
+    let query = format!("&messageid={}&destination=%2B393331234567&action=A", id(7));
+    let entry = post(&server, &query, "MessageStatus=sent&To=%2B15558675310");
+    assert_eq!(entry["messageId"], id(7));
+    let shown = last(&server, &id(7));
+    assert_eq!(shown["destination"], "+393331234567");
+    assert_eq!(shown["reference"], json!({"service": "twilio", "action": "A"}));
+    let entry = post(&server, "&messageid=no-uuid", "MessageStatus=sent");
+    assert_eq!(entry["messageId"], OWN_ID, "what is no UUID is ignored");
+}
+
+#[test]
+fn a_code_has_plain_words_unless_the_provider_gives_its_own() {
+    let server = Server::start(TWILIO_BY_TOKEN);
+    post(&server, "", "MessageStatus=undelivered&ErrorCode=30003");
+    let provider = &last(&server, OWN_ID)["provider"];
+    assert_eq!(provider["code"], "30003");
+    assert!(provider["message"].as_str().unwrap().contains("unreachable"));
+    assert_eq!(provider["name"], "twilio");
+    post(&server, "", "MessageStatus=failed&ErrorCode=30003&ChannelStatusMessage=own+words");
+    assert_eq!(last(&server, OWN_ID)["provider"]["message"], "own words");
+    post(&server, "", "MessageStatus=sent&ErrorCode=99999");
+    assert_eq!(last(&server, OWN_ID)["provider"].get("message"), None);
+}
+
+#[test]
+fn statuses_without_a_time_take_the_arrival_and_repeat_as_duplicates() {
+    let server = Server::start(TWILIO_BY_TOKEN);
+    assert_eq!(post(&server, "", "MessageStatus=delivered")["outcome"], "applied");
+    let before = server.get(&format!("/api/messagestatus/{OWN_ID}")).body;
+    assert_eq!(post(&server, "", "MessageStatus=delivered&SmsSid=x")["outcome"], "duplicate");
+    assert_eq!(server.get(&format!("/api/messagestatus/{OWN_ID}")).body, before);
+    assert_eq!(post(&server, "", "MessageStatus=sent")["outcome"], "superseded");
+}
+
+#[test]
+fn a_body_that_is_json_or_no_text_is_400_and_kept() {
+    let server = Server::start(TWILIO_BY_TOKEN);
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    server.send("POST", &path, JSON, b"{}").assert_problem(400);
+    server.send("POST", &path, FORM, b"\xff").assert_problem(400);
+    let listed = server.run(&["quarantine", "list"]);
+    assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().count(), 2);
+}

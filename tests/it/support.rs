@@ -355,7 +355,11 @@ pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> 
 pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(bytes);
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in mac.finalize().into_bytes() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }
 
 /// A disk that has faults when it is told to; see `tests/faults/disk.c`.

@@ -2,6 +2,7 @@
 //!
 //! The files in `tests/vectors` hold requests as the providers' libraries made and judged them.
 
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
@@ -112,10 +113,10 @@ fn toml(value: &Value, section: &str) -> String {
     for (name, value) in value.as_object().unwrap() {
         if value.is_object() {
             let inner = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
-            sections += &format!("[{inner}]\n{}", toml(value, &inner));
+            write!(sections, "[{inner}]\n{}", toml(value, &inner)).unwrap();
         } else {
             // Texts, numbers and lists of them are written alike in JSON and in TOML.
-            keys += &format!("{name} = {value}\n");
+            writeln!(keys, "{name} = {value}").unwrap();
         }
     }
     keys + &sections

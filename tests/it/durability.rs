@@ -1,7 +1,6 @@
 //! What was acknowledged is there after a kill, and one process at a time has the file.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,10 +61,8 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
 #[test]
 fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
     let mut server = Server::start(GATEWAY);
-    // The simulation must find it again: a port that no outgoing connection is given.
-    let port = (20_000..30_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("no port is free");
+    // The simulation must find it again.
+    let port = free_port(20_000);
     server.terminate();
     let config = fs::read_to_string(server.config()).unwrap();
     fs::write(server.config(), config.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")))

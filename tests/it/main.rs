@@ -10,6 +10,7 @@ mod durability;
 mod outcomes;
 mod proofs;
 mod queries;
+mod readme;
 mod registration;
 mod support;
 mod twilio;

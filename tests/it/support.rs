@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -399,4 +399,20 @@ impl FaultyDisk {
     pub(crate) fn is_well(&self) {
         fs::remove_file(self.path("fault")).unwrap();
     }
+}
+
+/// A port that nothing listens on, from this one up to where outgoing connections are given theirs.
+pub(crate) fn free_port(from: u16) -> u16 {
+    let mut ports = from..32_768;
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("no port is free")
+}
+
+/// Whether this machine has a program that a few tests need; says so if not, because less is tested
+/// then.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("NOT TESTED: {program} is not installed");
+    }
+    found
 }

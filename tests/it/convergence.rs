@@ -102,8 +102,8 @@ fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
     prop::collection::vec(any_notification(), 1..8).prop_flat_map(|set| {
         // The arrival is the notification's, so a repetition brings the arrival it had.
         let mut set = set;
-        set.sort_by_key(|(notification, arrived)| (notification.identity(), *arrived));
-        set.dedup_by_key(|(notification, _)| notification.identity());
+        set.sort_by_key(|(notification, arrived)| (notification.statement().clone(), *arrived));
+        set.dedup_by_key(|(notification, _)| notification.statement().clone());
         let again = subsequence(set.clone(), 0..=set.len());
         let order =
             |extra: Vec<Arrived>, set: &[Arrived]| Just([set, &extra].concat()).prop_shuffle();
@@ -145,22 +145,45 @@ fn an_identity_narrower_than_the_contracts_would_not_converge() {
 fn all_orders_of_all_sets_of_statuses_converge() {
     for subset in 1_u32..64 {
         for times in [[Some(0); 6], [None; 6], [Some(0), None, Some(1), Some(0), None, Some(2)]] {
-            let set: Vec<Arrived> = (0_i64..)
-                .zip(Status::ALL)
-                .filter(|(bit, _)| subset & (1 << bit) != 0)
-                .map(|(bit, status)| {
-                    let stated = times[usize::try_from(bit).unwrap()].map(at);
-                    (notification(statement(status, stated)), at(10 + bit))
-                })
-                .collect();
-            let expected = fold(&set, Notification::identity);
-            let mut doubled = set.clone();
-            doubled.extend_from_slice(&set);
-            permute(&mut doubled, set.len(), 0, &mut |order| {
-                assert_eq!(fold(order, Notification::identity), expected);
-            });
+            for describe in [plain, differing] {
+                let set: Vec<Arrived> = (0_i64..)
+                    .zip(Status::ALL)
+                    .filter(|(bit, _)| subset & (1 << bit) != 0)
+                    .map(|(bit, status)| {
+                        let stated = times[usize::try_from(bit).unwrap()].map(at);
+                        (notification(describe(statement(status, stated))), at(10 + bit))
+                    })
+                    .collect();
+                let expected = fold(&set, Notification::identity);
+                let mut doubled = set.clone();
+                doubled.extend_from_slice(&set);
+                permute(&mut doubled, set.len(), 0, &mut |order| {
+                    assert_eq!(fold(order, Notification::identity), expected);
+                });
+            }
         }
     }
+}
+
+fn plain(statement: Statement) -> Statement {
+    statement
+}
+
+/// Says with each status something else of everything; the acceptance is a registration.
+fn differing(mut statement: Statement) -> Statement {
+    let place = Status::ALL.iter().position(|status| *status == statement.status).unwrap();
+    if statement.status == Status::ProviderAcceptance {
+        statement.kind = Kind::Registration;
+    }
+    if place.is_multiple_of(2) {
+        statement.channel = Channel::Sms;
+    }
+    statement.accepted_at = (place > 2).then(|| at(i64::try_from(place).unwrap()));
+    statement.destination = format!("+39333123456{place}").parse().ok();
+    statement.reference = Reference::new(None, None, Some(format!("key-{place}"))).unwrap();
+    statement.provider.code = place.to_string();
+    statement.segments = u32::try_from(place).ok();
+    statement
 }
 
 /// Calls `see` with every order of the first `length` of `items`; what follows stays behind them.

@@ -1,5 +1,6 @@
 //! The README tells the truth: its commands run, and their answers are the ones it shows.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -52,7 +53,7 @@ fn every_command_runs_and_is_answered_as_shown() {
             }
             "sh" => {
                 script += text;
-                script += &format!("echo; echo '{MARK}'\n");
+                writeln!(script, "echo; echo '{MARK}'").unwrap();
                 let answer = blocks.next_if(|(language, _)| ["json", "text"].contains(language));
                 shown.push((text, answer.map(|(_, text)| text)));
             }

@@ -103,7 +103,10 @@ async fn serve(
                 sleep(LOOK).await;
             }
         };
-        drop(timeout(DRAIN, drained).await);
+        if timeout(DRAIN, drained).await.is_err() {
+            let requests = service.under_way.load(Ordering::SeqCst);
+            tracing::warn!(requests, "stopping although requests are under way");
+        }
         // Idle connections would otherwise hold the end up until they time out.
         drop(timeout(FLUSH, handle.stop(true)).await);
         handle.stop(false).await;

@@ -13,6 +13,7 @@ use thiserror::Error;
 pub use self::demo::{Made, NAME as DEMO, Secrets};
 use crate::dialect::{self, Source, is_name};
 use crate::http::key::{ApiKey, Scope};
+use crate::proof::encoding;
 use crate::proof::hmac::{self, Hmac};
 use crate::proof::standard_webhooks::StandardWebhooks;
 use crate::proof::{Scheme, Secret, Unusable, Window};
@@ -316,7 +317,7 @@ fn api_key(
             Ok(ApiKey::new(&name, &text, scopes))
         }
         (None, Some(hash)) => {
-            let bytes = hmac::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+            let bytes = encoding::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
             let sha256 = bytes.ok_or_else(|| {
                 ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
             })?;

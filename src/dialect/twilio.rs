@@ -16,7 +16,8 @@ use super::words::{channel, missing, unknown};
 use super::{Aside, Dialect, Name, Native, NotEncoded, Reading, Said};
 use crate::content::Content;
 use crate::message::{Channel, Destination, Reference, StatedProvider, Status, Timestamp};
-use crate::proof::hmac::{mac, unhex};
+use crate::proof::encoding::unhex;
+use crate::proof::hmac::mac;
 use crate::proof::{Header, Request, Secret, Unproven, Verified, any};
 
 /// Twilio's dialect.

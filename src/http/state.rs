@@ -57,11 +57,22 @@ pub(crate) async fn count_requests(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if service.ingest.is_closing() {
-        return next.call(request).await;
+    let _under_way = (!service.ingest.is_closing()).then(|| UnderWay::new(&service.under_way));
+    next.call(request).await
+}
+
+/// One request under way; a client that hangs up ends it too.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
     }
-    service.under_way.fetch_add(1, Ordering::SeqCst);
-    let response = next.call(request).await;
-    service.under_way.fetch_sub(1, Ordering::SeqCst);
-    response
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }

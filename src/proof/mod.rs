@@ -3,6 +3,7 @@
 //! A proof is checked over the raw bytes of a request, before anything is parsed. What is wrong
 //! with it is for the log; whoever sent it learns nothing.
 
+pub(crate) mod encoding;
 pub mod hmac;
 pub mod signed_url;
 pub mod standard_webhooks;

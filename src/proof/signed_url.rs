@@ -9,7 +9,8 @@ use ::hmac::{Hmac, Mac};
 use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
-use super::{Secret, Unproven, Verified, any, hmac::unhex};
+use super::encoding::unhex;
+use super::{Secret, Unproven, Verified, any};
 use crate::message::Timestamp;
 
 /// The parameters that are signed beside the destination and the end of validity, in their order.

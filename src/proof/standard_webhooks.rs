@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::Sha256;
 
-use super::hmac::{digits, from_base64, lenient, mac};
+use super::encoding::{from_base64, lenient};
+use super::hmac::{digits, mac};
 use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window};
 use crate::message::Timestamp;
 

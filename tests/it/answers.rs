@@ -274,6 +274,19 @@ fn a_service_that_shuts_down_asks_to_come_again_and_ends_well() {
 }
 
 #[test]
+fn a_client_that_hung_up_does_not_hold_the_end_up() {
+    let mut server = Server::start(GATEWAY);
+    let mut gone = server.connect();
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n", webhook_path(""));
+    gone.write(head.as_bytes());
+    assert_eq!(server.send("GET", "/livez", &[], b"").status, 200);
+    drop(gone);
+    assert_eq!(server.terminate(), Some(0));
+    assert!(!server.log().contains("requests are under way"), "{}", server.log());
+}
+
+#[test]
 fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() {
     let disk = FaultyDisk::new();
     let server = Server::start_with(GATEWAY, &disk.envs());

@@ -13,9 +13,9 @@ use statusmirror::message::{
 };
 
 /// A notification and when it arrived.
-type Arrived = (Notification, Timestamp);
+pub(crate) type Arrived = (Notification, Timestamp);
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(1_770_000_000_000_000 + seconds * 1_000_000).unwrap()
 }
 
@@ -23,7 +23,7 @@ fn message() -> MessageId {
     "b31b6607-9c55-48ba-b145-3f40b809d2d2".parse().unwrap()
 }
 
-fn statement(status: Status, stated_at: Option<Timestamp>) -> Statement {
+pub(crate) fn statement(status: Status, stated_at: Option<Timestamp>) -> Statement {
     Statement {
         message: message(),
         kind: Kind::Report,
@@ -38,13 +38,16 @@ fn statement(status: Status, stated_at: Option<Timestamp>) -> Statement {
     }
 }
 
-fn notification(statement: Statement) -> Notification {
+pub(crate) fn notification(statement: Statement) -> Notification {
     Notification::new(statement, Added::default())
 }
 
 /// What a store makes of notifications that arrive in this order, when those with the same key are
 /// taken for the same one. Checks on the way that a status never goes down.
-fn fold<K: Ord>(arriving: &[Arrived], key: impl Fn(&Notification) -> K) -> Option<Record> {
+pub(crate) fn fold<K: Ord>(
+    arriving: &[Arrived],
+    key: impl Fn(&Notification) -> K,
+) -> Option<Record> {
     let mut stored = BTreeSet::new();
     let mut record: Option<Record> = None;
     for (notification, arrived_at) in arriving {
@@ -56,7 +59,7 @@ fn fold<K: Ord>(arriving: &[Arrived], key: impl Fn(&Notification) -> K) -> Optio
     record
 }
 
-fn any_notification() -> impl Strategy<Value = Arrived> {
+pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
     let time = || prop::option::of((0_i64..3).prop_map(at));
     let destination = prop::option::of(select(vec!["+393331234567", "+393337654321"]));
     let reference = select(vec![None, Some("a"), Some("b")]);
@@ -98,7 +101,7 @@ fn any_notification() -> impl Strategy<Value = Arrived> {
 }
 
 /// A set of notifications and two orders of it, with repetitions.
-fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
+pub(crate) fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
     prop::collection::vec(any_notification(), 1..8).prop_flat_map(|set| {
         // The arrival is the notification's, so a repetition brings the arrival it had.
         let mut set = set;

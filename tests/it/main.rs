@@ -12,6 +12,7 @@ mod proofs;
 mod queries;
 mod readme;
 mod registration;
+mod store_laws;
 mod support;
 mod twilio;
 mod vectors;

@@ -292,6 +292,7 @@ fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() 
     let server = Server::start_with(GATEWAY, &disk.envs());
     // The first write after a start is synced in any case, with the head of the WAL.
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).outcome(), "applied");
+    assert_eq!(server.get(&format!("/api/messagestatus/{}", id(1))).status, 200);
     disk.is("slow");
     let late = server.post(EXAMPLE);
     late.assert_problem(503);

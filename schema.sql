@@ -44,8 +44,9 @@ CREATE TABLE notification (
     n                 INTEGER NOT NULL REFERENCES message (n),
     identity          BLOB    NOT NULL CHECK (length(identity) = 16),
     arrival           INTEGER NOT NULL,  -- its place in the order of arrival, from 0
-    received_at       INTEGER NOT NULL,
-    renewed_at        INTEGER,           -- a registration's latest repetition
+    received_at       INTEGER NOT NULL,  -- when it first arrived
+    ordered_at        INTEGER,           -- a registration's place among registrations, if another:
+                                         -- its latest repetition, or just after the one before it
     source            TEXT    NOT NULL,  -- the source's name, or `api:` and the key's name
     registration      INTEGER NOT NULL,  -- 1: the sender's own word
     outcome           INTEGER NOT NULL,  -- what it did when it arrived
@@ -92,8 +93,8 @@ CREATE TABLE quarantine (
     method            TEXT    NOT NULL,
     query             TEXT    NOT NULL,  -- without token and signature
     content_type      TEXT,
-    body              BLOB    NOT NULL,
     reason            TEXT    NOT NULL,
     received_at       INTEGER NOT NULL,  -- of the first
-    times             INTEGER NOT NULL   -- how often it came
+    times             INTEGER NOT NULL,  -- how often it came
+    body              BLOB    NOT NULL   -- last, so that the others are read without it
 ) STRICT;

@@ -3,6 +3,8 @@
 //! A command is one line of JSON, its answer one or more; the connection then ends. Only the owner
 //! of the files may connect. With no server running the same commands run on the opened file.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::store::{QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
+/// The longest path that the kernel takes for a socket's address.
+const LONGEST_ADDRESS: usize = 100;
 /// How long to leave a socket alone that cannot be used.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -129,18 +133,17 @@ impl Admin {
                 Ok(rows.into_iter().map(|row| Answer::Entry(row.into())).collect())
             }
             Command::Show { id } => Ok(vec![Answer::Entry(self.one(&id).await?.into())]),
-            Command::Replay { ids } if ids.is_empty() => {
-                let rows = self.all().await.map_err(|error| words(&error))?;
-                let mut answers = Vec::with_capacity(rows.len());
-                for row in rows {
-                    answers.push(self.replay(self.one(&row.id.to_string()).await?).await?);
-                }
-                Ok(answers)
-            }
             Command::Replay { ids } => {
+                let ids = if ids.is_empty() {
+                    let rows = self.all().await.map_err(|error| words(&error))?;
+                    rows.into_iter().map(|row| row.id.to_string()).collect()
+                } else {
+                    ids
+                };
                 let mut answers = Vec::with_capacity(ids.len());
                 for id in ids {
-                    answers.push(self.replay(self.one(&id).await?).await?);
+                    // What one entry meets with does not keep the others back.
+                    answers.push(self.replay(&id).await.unwrap_or_else(Answer::Error));
                 }
                 Ok(answers)
             }
@@ -168,15 +171,16 @@ impl Admin {
         row.ok_or_else(unknown)
     }
 
-    async fn replay(&self, row: Quarantined) -> Result<Answer, String> {
-        let id = row.id.to_string();
-        let done = self.ingest.replay(row).await.map_err(|error| words(&error))?;
+    async fn replay(&self, id: &str) -> Result<Answer, String> {
+        let row = self.one(id).await?;
+        let done = self.ingest.replay(row).await;
+        let done = done.map_err(|error| format!("{id}: {}", words(&error)))?;
         let (outcome, reason) = match done {
             Done::Judged { outcome, .. } => (outcome.name(), None),
             Done::Quarantined { reason, .. } => ("quarantined", Some(reason)),
             Done::Ignored { reason } => ("ignored", Some(reason)),
         };
-        Ok(Answer::Replayed { id, outcome: outcome.to_owned(), reason })
+        Ok(Answer::Replayed { id: id.to_owned(), outcome: outcome.to_owned(), reason })
     }
 
     /// Listens on the socket of this database until the future is dropped.
@@ -223,17 +227,37 @@ pub fn socket(database: &Path) -> PathBuf {
     path.into()
 }
 
+/// The address of a socket at this path. The kernel takes only short ones; what is longer is named
+/// through its directory, which must stay open as long as the address is used.
+fn address(path: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
+    if path.as_os_str().len() <= LONGEST_ADDRESS {
+        return Ok((path.to_owned(), None));
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok((path.to_owned(), None));
+    };
+    let directory = File::open(directory)?;
+    let address = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok((address, Some(directory)))
+}
+
 /// Binds the admin socket of this database, for its owner alone. Only the holder of the database's
 /// lock may do so: whatever socket is there is a dead process's.
 pub fn bind(database: &Path) -> std::io::Result<UnixListener> {
-    let path = socket(database);
-    match std::fs::remove_file(&path) {
+    let (address, _directory) = address(&socket(database))?;
+    match std::fs::remove_file(&address) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&address)?;
+    std::fs::set_permissions(&address, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// Connects to the admin socket of this database.
+pub fn connect(database: &Path) -> std::io::Result<std::os::unix::net::UnixStream> {
+    let (address, _directory) = address(&socket(database))?;
+    std::os::unix::net::UnixStream::connect(address)
 }
 
 /// An error and what lies beneath it.

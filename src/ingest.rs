@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, kept_query};
 use crate::message::{MessageId, Notification, Outcome, Status, Timestamp};
-use crate::proof::{Request, Unproven};
+use crate::proof::{Headers, Request, Unproven};
 use crate::store::{Delivery, Entry, QuarantineId, Quarantined, Store, StoreError, Stored};
 
 /// How long a commit may take before the sender is asked to come again.
@@ -26,7 +26,7 @@ pub const BODY_BUDGET: usize = 64 << 20;
 pub struct Ingest {
     sources: HashMap<String, Source>,
     store: Arc<dyn Store>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     bytes: Arc<AtomicUsize>,
     closing: AtomicBool,
 }
@@ -83,6 +83,28 @@ pub enum Done {
     },
 }
 
+/// A webhook as it was received.
+pub struct Posted<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The raw query.
+    pub query: &'a str,
+    /// The content type, if one was given.
+    pub content_type: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a dyn Headers,
+    /// The body.
+    pub body: Body,
+}
+
+/// A body, and its share of the budget for as long as it is in memory.
+pub struct Body {
+    /// The body's bytes.
+    pub content: Vec<u8>,
+    /// Its share.
+    pub bytes: Bytes,
+}
+
 /// Bytes taken from the budget, given back when dropped.
 #[derive(Debug)]
 pub struct Bytes {
@@ -111,7 +133,7 @@ impl Ingest {
         Self {
             sources: sources.into_iter().map(|source| (source.name.clone(), source)).collect(),
             store,
-            slots: Semaphore::new(queue),
+            slots: Arc::new(Semaphore::new(queue)),
             bytes: Arc::default(),
             closing: AtomicBool::new(false),
         }
@@ -153,18 +175,20 @@ impl Ingest {
     pub async fn accept(
         &self,
         source: &Source,
-        request: &Request<'_>,
+        posted: Posted<'_>,
         now: Timestamp,
     ) -> Result<Vec<Done>, Refusal> {
-        self.has_room()?;
-        let _slot = self.slots.try_acquire().map_err(|_none| Refusal::Overloaded)?;
-        let verified = source.verify(request, now).map_err(Refusal::Unproven)?;
+        let slot = self.slot()?;
+        let Posted { method, query, content_type, headers, body } = posted;
+        let request = Request { method, query, content_type, headers, body: &body.content };
+        let verified = source.verify(&request, now).map_err(Refusal::Unproven)?;
         let content = Content {
-            method: request.method.to_owned(),
-            query: kept_query(request.query),
-            content_type: request.content_type.map(str::to_owned),
-            body: request.body.to_vec(),
+            method: method.to_owned(),
+            query: kept_query(query),
+            content_type: content_type.map(str::to_owned),
+            body: body.content,
         };
+        let admission = Admission { _slot: slot, _bytes: body.bytes };
         let read = source.read(&content);
         if verified.too_old {
             return self.repeat(read).await;
@@ -182,13 +206,13 @@ impl Ingest {
                 let stored = if entries.is_empty() {
                     Vec::new()
                 } else {
-                    self.store(delivery(entries)).await?
+                    self.store(delivery(entries), Some(admission)).await?
                 };
                 Ok(joined(stored, ignored))
             }
             Err(NotEncoded(reason)) => {
                 let entry = Entry::Unreadable { index: 0, reason: reason.clone() };
-                self.store(delivery(vec![entry])).await?;
+                self.store(delivery(vec![entry]), Some(admission)).await?;
                 Err(Refusal::NotEncoded(reason))
             }
         }
@@ -224,10 +248,10 @@ impl Ingest {
         &self,
         key: &str,
         notification: Notification,
+        bytes: Bytes,
         now: Timestamp,
     ) -> Result<Stored, Refusal> {
-        self.has_room()?;
-        let _slot = self.slots.try_acquire().map_err(|_none| Refusal::Overloaded)?;
+        let admission = Admission { _slot: self.slot()?, _bytes: bytes };
         let entry = Entry::Notification {
             index: 0,
             notification: Box::new(notification),
@@ -240,7 +264,10 @@ impl Ingest {
             entries: vec![entry],
             replay_of: None,
         };
-        self.store(delivery).await?.pop().ok_or(Refusal::Store(StoreError::Stopped))
+        self.store(delivery, Some(admission))
+            .await?
+            .pop()
+            .ok_or(Refusal::Store(StoreError::Stopped))
     }
 
     /// Reads a quarantined entry again with the present code and configuration, as if it arrived
@@ -270,7 +297,7 @@ impl Ingest {
             entries,
             replay_of: Some(id),
         };
-        let stored = self.store(delivery).await?;
+        let stored = self.store(delivery, None).await?;
         joined(stored, ignored).pop().ok_or(Refusal::Store(StoreError::Stopped))
     }
 
@@ -284,15 +311,39 @@ impl Ingest {
             entries: Vec::new(),
             replay_of: None,
         };
-        self.store(nothing).await.map(drop)
+        self.store(nothing, None).await.map(drop)
     }
 
-    async fn store(&self, delivery: Delivery) -> Result<Vec<Stored>, Refusal> {
-        match timeout(COMMIT_DEADLINE, self.store.ingest(delivery)).await {
-            Ok(stored) => Ok(stored?),
+    fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.has_room()?;
+        Arc::clone(&self.slots).try_acquire_owned().map_err(|_none| Refusal::Overloaded)
+    }
+
+    /// Stores a delivery. Who asked may stop waiting, but what is queued stays so, and holds its
+    /// slot and its bytes until it is done.
+    async fn store(
+        &self,
+        delivery: Delivery,
+        admission: Option<Admission>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        let store = Arc::clone(&self.store);
+        let storing = tokio::spawn(async move {
+            let _held = admission;
+            store.ingest(delivery).await
+        });
+        match timeout(COMMIT_DEADLINE, storing).await {
+            Ok(Ok(stored)) => Ok(stored?),
+            // The runtime is ending.
+            Ok(Err(_gone)) => Err(Refusal::Closing),
             Err(_elapsed) => Err(Refusal::Slow),
         }
     }
+}
+
+/// What a delivery that is under way takes of what there is; given back when dropped.
+struct Admission {
+    _slot: OwnedSemaphorePermit,
+    _bytes: Bytes,
 }
 
 /// Takes out what is ignored, which the store does not see, and remembers where it was.

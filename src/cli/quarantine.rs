@@ -1,7 +1,6 @@
 //! `statusmirror quarantine`: on a live mirror through its socket, else on the file itself.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +44,12 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
         Command::Show { id } => admin::Command::Show { id },
         Command::Replay { ids, all: _ } => admin::Command::Replay { ids },
     };
+    let whole = matches!(command, admin::Command::Show { .. });
     let answers = match ask(&config, &command)? {
         Some(answers) => answers,
         None => alone(config, command)?,
     };
-    let whole =
-        matches!(answers.as_slice(), [Answer::Entry(Entry { body, .. }), _] if !body.is_empty());
+    let mut failed = Vec::new();
     for answer in answers {
         match answer {
             Answer::Entry(entry) if whole => show(&entry, out)?,
@@ -61,8 +60,9 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
                 Some(reason) => writeln!(out, "{id}  {outcome}: {reason}")?,
                 None => writeln!(out, "{id}  {outcome}")?,
             },
-            Answer::Error(words) => return Err(Failure::new(EX_DATAERR, words)),
-            Answer::End => return Ok(()),
+            Answer::Error(words) => failed.push(words),
+            Answer::End if failed.is_empty() => return Ok(()),
+            Answer::End => return Err(Failure::new(EX_DATAERR, failed.join("\n"))),
         }
     }
     Err(Failure::unavailable("the server ended the conversation; look at its log"))
@@ -86,7 +86,7 @@ fn show(entry: &Entry, out: &mut impl Write) -> Result<(), Failure> {
 
 /// Asks the running server; none if there is none.
 fn ask(config: &Config, command: &admin::Command) -> Result<Option<Vec<Answer>>, Failure> {
-    let mut stream = match UnixStream::connect(admin::socket(&config.store.path)) {
+    let mut stream = match admin::connect(&config.store.path) {
         Ok(stream) => stream,
         Err(error)
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
@@ -123,6 +123,5 @@ fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure
     let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue));
     let admin = Admin { ingest, store };
     let answers = actix_web::rt::System::new().block_on(admin.execute(command));
-    drop(admin);
     if closing.close() { Ok(answers) } else { Err(Failure::io("the database could not be closed")) }
 }

@@ -1,13 +1,14 @@
 //! `statusmirror serve`: from start to an orderly end.
 
 use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::Data;
+use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +23,8 @@ use crate::store::sqlite::{Settings, SqliteStore};
 
 /// How long requests under way may take when the service stops.
 const DRAIN: Duration = Duration::from_secs(7);
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4_096;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the last answers may take to reach the network.
@@ -109,7 +112,6 @@ async fn serve(
         }
         // Idle connections would otherwise hold the end up until they time out.
         drop(timeout(FLUSH, handle.stop(true)).await);
-        handle.stop(false).await;
     };
     tokio::select! {
         () = orderly => {}
@@ -134,7 +136,7 @@ fn listen(address: &str) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::new();
     let mut absent = None;
     for address in address.to_socket_addrs().map_err(cannot)? {
-        match TcpListener::bind(address) {
+        match bind(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => absent = Some(error),
             Err(error) => return Err(cannot(error)),
@@ -144,6 +146,15 @@ fn listen(address: &str) -> Result<Vec<TcpListener>, Failure> {
         Some(error) if listeners.is_empty() => Err(cannot(error)),
         _ => Ok(listeners),
     }
+}
+
+/// What the standard library does, with room for more connections that wait to be accepted.
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Where these listen, which is more than what is configured if that leaves the port open.

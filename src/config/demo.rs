@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::ConfigError;
+use crate::store::sqlite::make_private_directory;
 
 /// The name of the source and of the key.
 pub const NAME: &str = "demo";
@@ -25,8 +26,8 @@ pub enum Secrets {
     Imagine,
 }
 
-/// A secret that was made by this program, and whether just now.
-#[derive(Debug, Clone)]
+/// A secret that was made by this program, and whether just now. Has no `Debug` form.
+#[derive(Clone)]
 pub struct Made {
     /// Where it is kept.
     pub path: PathBuf,
@@ -39,40 +40,45 @@ pub struct Made {
 /// The secret kept as `demo.{kind}` beside the database.
 pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Made, ConfigError> {
     let path = database.with_file_name(format!("{NAME}.{kind}"));
-    match fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => {
-            return Ok(Made { path, text: text.trim().to_owned(), new: false });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(ConfigError::File { path, error: error.to_string() }),
-    }
-    if secrets == Secrets::Find {
-        return Err(ConfigError::File {
-            path,
-            error: "not made yet; `statusmirror serve` makes it at its first start".to_owned(),
-        });
+    if let Some(text) = kept(&path)? {
+        return Ok(Made { path, text, new: false });
     }
     // Two random UUIDs have 244 random bits.
     let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    if secrets == Secrets::Imagine {
-        return Ok(Made { path, text, new: true });
+    match secrets {
+        Secrets::Imagine => Ok(Made { path, text, new: true }),
+        Secrets::Find => Err(ConfigError::File {
+            path,
+            error: "not made yet; `statusmirror serve` makes it at its first start".to_owned(),
+        }),
+        Secrets::Make => match keep(&path, &text) {
+            Ok(()) => Ok(Made { path, text, new: true }),
+            // Another process was faster; it is known now.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let text = kept(&path)?.ok_or_else(|| ConfigError::File {
+                    path: path.clone(),
+                    error: "it is empty; remove it".to_owned(),
+                })?;
+                Ok(Made { path, text, new: false })
+            }
+            Err(error) => Err(ConfigError::Make { path, error: error.to_string() }),
+        },
     }
-    let failed =
-        |error: std::io::Error| ConfigError::Make { path: path.clone(), error: error.to_string() };
-    if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::create_dir_all(directory).map_err(failed)?;
+}
+
+fn kept(path: &Path) -> Result<Option<String>, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ConfigError::File { path: path.to_owned(), error: error.to_string() }),
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    writeln!(file, "{text}").map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    Ok(Made { path, text, new: true })
+}
+
+fn keep(path: &Path, text: &str) -> std::io::Result<()> {
+    make_private_directory(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
 }
 
 /// Refuses to be reached from elsewhere with secrets that nobody chose.

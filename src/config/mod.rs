@@ -204,8 +204,8 @@ fn source(
     let key = |rest: &str| format!("sources.{name}{rest}");
     let default = Window::default();
     let window = Window {
-        max_age_seconds: raw.verify.max_age_seconds.unwrap_or(default.max_age_seconds),
-        max_skew_seconds: raw.verify.max_skew_seconds.unwrap_or(default.max_skew_seconds),
+        max_age_seconds: raw.verify.max_age_seconds.map_or(default.max_age_seconds, i64::from),
+        max_skew_seconds: raw.verify.max_skew_seconds.map_or(default.max_skew_seconds, i64::from),
     };
     let public_url = if !raw.public_url.is_empty() {
         raw.public_url

@@ -82,8 +82,8 @@ pub(super) struct Source {
 pub(super) struct Verify {
     pub(super) scheme: String,
     pub(super) secrets: Option<OneOrMany<Secret>>,
-    pub(super) max_age_seconds: Option<i64>,
-    pub(super) max_skew_seconds: Option<i64>,
+    pub(super) max_age_seconds: Option<u32>,
+    pub(super) max_skew_seconds: Option<u32>,
     pub(super) header: Option<String>,
     pub(super) algorithm: Option<String>,
     pub(super) encoding: Option<String>,
@@ -181,7 +181,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
             .build()
             .map_err(|error| ConfigError::File {
                 path: path.to_owned(),
-                error: error.to_string(),
+                error: without_excerpt(&error.to_string()),
             })?;
         layers = layers.add_source(File::from(path).format(FileFormat::Toml));
     }
@@ -200,6 +200,16 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
             .unwrap_or_else(|| "the environment".to_owned());
         ConfigError::Key { origin, key, mend }
     })
+}
+
+/// What a parser says, without the lines of the file that it shows: they may hold a secret.
+fn without_excerpt(said: &str) -> String {
+    let is_excerpt = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
+    };
+    let lines: Vec<_> =
+        said.lines().filter(|line| !is_excerpt(line) && !line.trim().is_empty()).collect();
+    lines.join(": ")
 }
 
 /// The key that an error is about, and what to do about it.

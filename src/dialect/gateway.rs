@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
 use serde_json::error::Category;
 
-use super::words::{channel, missing, optional_time, unknown};
+use super::words::{channel, misshapen, missing, optional_time, unknown};
 use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
 use crate::content::Content;
 use crate::json::Object;
@@ -38,7 +38,7 @@ impl Dialect for Gateway {
                 let is_json = error.classify() == Category::Data
                     && serde_json::from_str::<IgnoredAny>(text).is_ok();
                 if is_json {
-                    Ok(vec![Err(Aside::Unreadable(error.to_string()))])
+                    Ok(vec![Err(misshapen(&error))])
                 } else {
                     Err(NotEncoded(format!("the body is no JSON: {error}")))
                 }

@@ -53,6 +53,11 @@ pub enum BadSource {
     /// Its dialect has no signature of its own.
     #[error("verify.scheme: the dialect {0} has no signature of its own; use another scheme")]
     NoNative(&'static str),
+    /// Its address is none that a sender can call.
+    #[error(
+        "public_url: `{0}` is no address; write http:// or https://, host and path, without a query"
+    )]
+    PublicUrl(String),
     /// Its proof covers the address, which is not known.
     #[error(
         "public_url: the proof covers the address that the sender calls; set it here, or set \
@@ -88,6 +93,11 @@ impl Source {
             | Scheme::StandardWebhooks(_)
             | Scheme::None => false,
         };
+        let is_address = ["http://", "https://"].iter().any(|start| public_url.starts_with(start))
+            && !public_url.contains(['?', '#', ' ']);
+        if !public_url.is_empty() && !is_address {
+            return Err(BadSource::PublicUrl(public_url));
+        }
         if signs_url && public_url.is_empty() {
             return Err(BadSource::NoPublicUrl);
         }

@@ -1,5 +1,7 @@
 //! Words that every dialect reads alike.
 
+use std::fmt::Display;
+
 use super::Aside;
 use crate::message::{Channel, NotATime, Timestamp};
 
@@ -21,6 +23,8 @@ const OTHER_CHANNELS: [&str; 12] = [
 
 /// The longest part of an unknown word that is repeated in a reason.
 const SHOWN: usize = 64;
+/// The longest part of an error that is repeated in a reason.
+const SHOWN_OF_ERRORS: usize = 200;
 
 /// Reads a channel: an MMS counts as an SMS, a channel that is neither SMS nor RCS is not ours.
 pub(super) fn channel(word: &str) -> Result<Channel, Aside> {
@@ -39,6 +43,12 @@ pub(super) fn channel(word: &str) -> Result<Channel, Aside> {
 pub(super) fn unknown(member: &str, word: &str) -> Aside {
     let shown: String = word.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect();
     Aside::Unreadable(format!("{member}: unknown word `{shown}`"))
+}
+
+/// An entry that is not what the dialect's documents say, in a library's words, which may repeat a
+/// whole body.
+pub(super) fn misshapen(error: &impl Display) -> Aside {
+    Aside::Unreadable(error.to_string().chars().take(SHOWN_OF_ERRORS).collect())
 }
 
 /// An entry that lacks a member.

@@ -31,8 +31,6 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the service stops, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 4_096;
 
 /// The server on these listeners; it runs when awaited.
 pub fn server(service: Data<Service>, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
@@ -43,7 +41,6 @@ pub fn server(service: Data<Service>, listeners: Vec<TcpListener>) -> std::io::R
             .default_service(web::to(not_found))
             .wrap(from_fn(state::count_requests))
     })
-    .backlog(BACKLOG)
     .tcp_nodelay(true)
     .client_request_timeout(HEADER_TIME)
     .keep_alive(KEEP_ALIVE)

@@ -164,6 +164,9 @@ impl From<StoreError> for Problem {
             StoreError::Locked(_) => Self::Unavailable(
                 "The database is locked by another process. Nothing was stored; try again.",
             ),
+            StoreError::TooSlow => {
+                Self::Unavailable("The query takes too long. Try again, or ask for less.")
+            }
             StoreError::DiskFull(_) => {
                 Self::Unavailable("The disk is full. Nothing was stored; try again.")
             }
@@ -178,8 +181,8 @@ impl From<StoreError> for Problem {
                 tracing::error!(%cause, "the store refused");
                 Self::Unavailable("The store refused. Nothing was stored; try again.")
             }
-            StoreError::Corrupt { table, what } => {
-                tracing::error!(table, what, "a stored row makes no sense");
+            StoreError::Corrupt(cause) => {
+                tracing::error!(%cause, "a stored row makes no sense");
                 Self::Corrupt
             }
         }

@@ -62,16 +62,15 @@ pub(crate) async fn register(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(&request)?;
-    let mut bytes = service.ingest.bytes();
-    let body = match read_body(payload, MAX_BYTES, &mut bytes).await {
+    let body = match read_body(payload, MAX_BYTES, service.ingest.bytes()).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),
     };
-    let notification = notification(id, &body).map_err(Problem::BadRequest)?;
+    let notification = notification(id, &body.content).map_err(Problem::BadRequest)?;
     let caller = request.extensions().get::<Caller>().cloned().ok_or(Problem::NoKey)?;
     let now = service.clock.now();
     let Stored::Judged { outcome, record, new, .. } =
-        service.ingest.register(&caller.0, notification, now).await?
+        service.ingest.register(&caller.0, notification, body.bytes, now).await?
     else {
         return Err(Problem::TooMany);
     };

@@ -12,8 +12,8 @@ use super::problem::Problem;
 use super::state::Service;
 use super::view::Receipt;
 use crate::dialect::Source;
-use crate::ingest::{Bytes, Done, Refusal};
-use crate::proof::{Header, Headers, Request};
+use crate::ingest::{Body, Bytes, Done, Posted, Refusal};
+use crate::proof::{Header, Headers};
 
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(5);
@@ -75,19 +75,19 @@ async fn take(
     request: &HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let mut bytes = service.ingest.bytes();
-    let body = match read_body(payload, source.max_body_bytes, &mut bytes).await {
+    let bytes = service.ingest.bytes();
+    let body = match read_body(payload, source.max_body_bytes, bytes).await {
         Ok(body) => body,
         Err(unread) => return unread.response(),
     };
-    let request = Request {
+    let posted = Posted {
         method: request.method().as_str(),
         query: request.query_string(),
         content_type: content_type(request),
         headers: &Received(request.headers()),
-        body: &body,
+        body,
     };
-    let taken = service.ingest.accept(source, &request, service.clock.now()).await;
+    let taken = service.ingest.accept(source, posted, service.clock.now()).await;
     log(&source.name, &taken);
     match taken {
         Ok(done) => HttpResponse::Ok().json(Receipt::from(done)),
@@ -139,23 +139,23 @@ impl Unread {
 pub(crate) async fn read_body(
     mut payload: Payload,
     most: usize,
-    bytes: &mut Bytes,
-) -> Result<Vec<u8>, Unread> {
+    mut bytes: Bytes,
+) -> Result<Body, Unread> {
     let read = async {
-        let mut body = Vec::new();
+        let mut content = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_broken| {
                 let detail = "The body ended before it was complete.";
                 Unread::closing(Problem::BadRequest(detail.to_owned()))
             })?;
-            if body.len() + chunk.len() > most {
+            if content.len() + chunk.len() > most {
                 let reusable = drained(&mut payload).await;
                 return Err(Unread { problem: Problem::TooLarge { most }, reusable });
             }
             bytes.take(chunk.len()).map_err(|refusal| Unread::closing(refusal.into()))?;
-            body.extend_from_slice(&chunk);
+            content.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(Body { content, bytes })
     };
     timeout(BODY_TIME, read).await.unwrap_or_else(|_elapsed| {
         let detail = "The body came too slowly. Nothing was stored; try again.";

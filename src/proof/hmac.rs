@@ -139,6 +139,10 @@ impl Hmac {
             "base64" => Encoding::Base64,
             _ => return Err(Unusable::new("encoding", "use hex or base64")),
         };
+        header_name("header", settings.header.trim_start_matches("query:"))?;
+        if !settings.id_header.is_empty() {
+            header_name("id_header", &settings.id_header)?;
+        }
         let separator =
             (!settings.separator.is_empty()).then(|| settings.separator.as_bytes().to_vec());
         let timestamp = timestamp(settings)?;
@@ -190,11 +194,7 @@ impl Hmac {
             .iter()
             .filter_map(|item| self.decode(item.strip_prefix(self.prefix.as_slice())?))
             .collect();
-        any(&self.secrets, |secret| {
-            signatures
-                .iter()
-                .fold(false, |found, signature| self.fits(secret, &message, signature) | found)
-        })?;
+        any(&self.secrets, |secret| self.fits(secret, &message, &signatures))?;
         match (time, &self.timestamp) {
             (Some(time), Some((_, unit))) => window.judge(seconds(time, *unit)?, now),
             _ => Ok(Verified::NOW),
@@ -263,15 +263,23 @@ impl Hmac {
         }
     }
 
-    fn fits(&self, secret: &Secret, message: &[u8], signature: &[u8]) -> bool {
+    fn fits(&self, secret: &Secret, message: &[u8], signatures: &[Vec<u8>]) -> bool {
         let key = secret.bytes();
         match self.algorithm {
-            Algorithm::Sha1 => mac::<Keyed<Sha1>>(key, message).verify_slice(signature),
-            Algorithm::Sha256 => mac::<Keyed<Sha256>>(key, message).verify_slice(signature),
-            Algorithm::Sha512 => mac::<Keyed<Sha512>>(key, message).verify_slice(signature),
+            Algorithm::Sha1 => is_any(&mac::<Keyed<Sha1>>(key, message), signatures),
+            Algorithm::Sha256 => is_any(&mac::<Keyed<Sha256>>(key, message), signatures),
+            Algorithm::Sha512 => is_any(&mac::<Keyed<Sha512>>(key, message), signatures),
         }
-        .is_ok()
     }
+}
+
+/// Whether one of these signatures is that of a MAC that has been fed the message. The message is
+/// hashed once, however many signatures a stranger sends along.
+pub(crate) fn is_any<M: Mac + Clone>(mac: &M, signatures: &[Vec<u8>]) -> bool {
+    signatures
+        .iter()
+        .filter(|signature| signature.len() == M::output_size())
+        .fold(false, |found, signature| mac.clone().verify_slice(signature).is_ok() | found)
 }
 
 /// A MAC that has been fed the message.
@@ -296,6 +304,15 @@ fn items<'a>(value: &'a [u8], separator: Option<&[u8]>) -> Vec<&'a [u8]> {
     items
 }
 
+/// Whether a header can have this name; in a query, others are not worth having either.
+fn header_name(key: &'static str, name: &str) -> Result<(), Unusable> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_token) {
+        return Ok(());
+    }
+    Err(Unusable::new(key, format!("`{name}` cannot be the name of a header")))
+}
+
 fn timestamp(settings: &Settings) -> Result<Option<(TimeAt, Unit)>, Unusable> {
     let unit = match settings.timestamp_unit.as_str() {
         "s" => Unit::Seconds,
@@ -305,7 +322,10 @@ fn timestamp(settings: &Settings) -> Result<Option<(TimeAt, Unit)>, Unusable> {
     };
     let at = match settings.timestamp.split_once(':') {
         None if settings.timestamp.is_empty() => return Ok(None),
-        Some(("header", name)) if !name.is_empty() => TimeAt::Header(name.to_owned()),
+        Some(("header", name)) => {
+            header_name("timestamp", name)?;
+            TimeAt::Header(name.to_owned())
+        }
         Some(("item", name)) if !name.is_empty() => {
             if settings.separator.is_empty() {
                 return Err(Unusable::new(
@@ -330,7 +350,10 @@ fn template(text: &str) -> Result<Vec<Part>, Unusable> {
         let (name, after) =
             behind.split_once('}').ok_or_else(|| Unusable::new("signed", "a `{` has no `}`"))?;
         parts.push(match name.split_once(':') {
-            Some(("header", name)) if !name.is_empty() => Part::Header(name.to_owned()),
+            Some(("header", name)) => {
+                header_name("signed", name)?;
+                Part::Header(name.to_owned())
+            }
             None if name == "body" => Part::Body,
             None if name == "timestamp" => Part::Timestamp,
             None if name == "id" => Part::Id,

@@ -3,14 +3,14 @@
 //! Where the official libraries differ, the stricter reading is taken: digits-only times, all three
 //! headers of one prefix, nothing behind a signature, and a key only verifies its own kind.
 
-use ::hmac::{Hmac, Mac};
+use ::hmac::Hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::Sha256;
 
 use super::encoding::{from_base64, lenient};
-use super::hmac::{digits, mac};
+use super::hmac::{digits, is_any, mac};
 use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window};
 use crate::message::Timestamp;
 
@@ -19,6 +19,10 @@ const HEADERS: [[&str; 3]; 2] = [
     ["webhook-id", "webhook-timestamp", "webhook-signature"],
     ["svix-id", "svix-timestamp", "svix-signature"],
 ];
+
+/// The most signatures that one request may have. Each public key is tried on each of them, which
+/// is work; a sender that rotates its keys has a dozen at most.
+const MOST_SIGNATURES: usize = 32;
 
 /// The scheme, ready to verify.
 #[derive(Debug, Clone)]
@@ -54,8 +58,20 @@ impl StandardWebhooks {
         let [id, time, signatures] = headers(request)?;
         let signed_at = str::from_utf8(time).ok().and_then(digits).ok_or(Unproven::Wrong)?;
         let message = [id, b".", time, b".", request.body].concat();
-        let found = signatures.split(|byte| *byte == b' ').fold(false, |found, item| {
-            self.0.iter().fold(found, |found, key| key.fits(&message, item) | found)
+        let items: Vec<&[u8]> = signatures.split(|byte| *byte == b' ').collect();
+        if items.len() > MOST_SIGNATURES {
+            return Err(Unproven::Wrong);
+        }
+        let of_kind = |kind: &[u8]| -> Vec<Vec<u8>> {
+            let texts = items.iter().filter_map(|item| item.strip_prefix(kind));
+            texts.filter_map(|text| STANDARD.decode(text).ok()).collect()
+        };
+        let (shared, public) = (of_kind(b"v1,"), of_kind(b"v1a,"));
+        let found = self.0.iter().fold(false, |found, key| match key {
+            Key::Shared(secret) => {
+                is_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared) | found
+            }
+            Key::Public(key) => is_signed(key, &message, &public) | found,
         });
         if found { window.judge(signed_at, now) } else { Err(Unproven::Wrong) }
     }
@@ -73,20 +89,10 @@ fn headers<'a>(request: &Request<'a>) -> Result<[&'a [u8]; 3], Unproven> {
     Err(Unproven::Missing)
 }
 
-impl Key {
-    fn fits(&self, message: &[u8], item: &[u8]) -> bool {
-        match self {
-            Self::Shared(secret) => item
-                .strip_prefix(b"v1,")
-                .and_then(|text| STANDARD.decode(text).ok())
-                .is_some_and(|signature| {
-                    mac::<Hmac<Sha256>>(secret.bytes(), message).verify_slice(&signature).is_ok()
-                }),
-            Self::Public(key) => item
-                .strip_prefix(b"v1a,")
-                .and_then(|text| STANDARD.decode(text).ok())
-                .and_then(|bytes| Signature::from_slice(&bytes).ok())
-                .is_some_and(|signature| key.verify_strict(message, &signature).is_ok()),
-        }
-    }
+/// Whether one of these signatures is the key's.
+fn is_signed(key: &VerifyingKey, message: &[u8], signatures: &[Vec<u8>]) -> bool {
+    signatures
+        .iter()
+        .filter_map(|bytes| Signature::from_slice(bytes).ok())
+        .any(|signature| key.verify_strict(message, &signature).is_ok())
 }

@@ -272,9 +272,12 @@ pub enum StoreError {
     /// More is waiting to be done than may wait.
     #[error("the store has too much to do")]
     Overloaded,
-    /// Another process holds the database, or a read took too long.
+    /// Another process holds the database.
     #[error("the database is locked")]
     Locked(#[source] Cause),
+    /// A query took longer than it may.
+    #[error("the query takes too long")]
+    TooSlow,
     /// No space is left.
     #[error("the disk is full")]
     DiskFull(#[source] Cause),
@@ -288,11 +291,6 @@ pub enum StoreError {
     #[error("the database refused")]
     Refused(#[source] Cause),
     /// A stored row makes no sense.
-    #[error("table {table} holds a row that makes no sense: {what}")]
-    Corrupt {
-        /// The table.
-        table: &'static str,
-        /// What is wrong.
-        what: String,
-    },
+    #[error("a stored row makes no sense")]
+    Corrupt(#[source] Cause),
 }

@@ -43,7 +43,7 @@ fn without_any_configuration_it_serves_and_shows_the_key_once() {
         (child, listening(&line).unwrap(), log)
     };
     let stop = |child: std::process::Child, mut log: BufReader<std::process::ChildStderr>| {
-        Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(kill("-TERM", child.id()));
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         let mut logged = String::new();
@@ -201,6 +201,18 @@ fn a_wrong_configuration_names_the_file_the_key_and_the_mend() {
             "no ed25519 public key",
         ),
         (
+            own("scheme = \"hmac\", secrets = \"x\", header = \"X Y\""),
+            "sources.own.verify.header",
+            "cannot be the name of a header",
+        ),
+        (own("scheme = \"none\", max_age_seconds = -1"), "max_age_seconds", "unsigned"),
+        (
+            "[sources.own]\npublic_url = \"https://x/y?z=1\"\nverify = { scheme = \"none\" }"
+                .to_owned(),
+            "sources.own",
+            "without a query",
+        ),
+        (
             "[sources.own]\ndialect = \"twillio\"\nverify = { scheme = \"none\" }".to_owned(),
             "sources.own.dialect",
             "there are gateway, twilio",
@@ -221,6 +233,10 @@ fn a_wrong_configuration_names_the_file_the_key_and_the_mend() {
             assert!(told.contains(part), "{config}: {part} is not in {told}");
         }
     }
+    fs::write(&file, "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
+    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let told = text(&output.stderr);
+    assert!(told.contains("line 2") && !told.contains("a-secret-key"), "{told}");
     let envs = [("STATUSMIRROR__STORE__QUEUE", "many")];
     let output = run_in(folder.path(), &["check-config"], &envs);
     assert!(text(&output.stderr).contains("STATUSMIRROR__STORE__QUEUE: store.queue"), "{output:?}");
@@ -334,6 +350,14 @@ fn quarantined_webhooks_are_listed_shown_and_replayed_live_and_at_rest() {
     assert_eq!(list(&server), "");
     let found = server.get("/api/messagestatus/phonenumber/+393331234567").json();
     assert_eq!(found["messages"].as_array().unwrap().len(), 3);
+    // An empty body is shown whole too; an id that is unknown does not keep the others back.
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    assert_eq!(server.send("POST", &path, FORM, b"").outcome(), "quarantined");
+    let empty = ids(&server)[0].clone();
+    assert!(text(&server.run(&["quarantine", "show", &empty]).stdout).contains("content type:"));
+    let both = server.run(&["quarantine", "replay", &before[0], &empty]);
+    assert!(text(&both.stdout).contains("MessageSid is missing"), "{both:?}");
+    assert!(text(&both.stderr).contains(&before[0]) && both.status.code() == Some(65));
     let gone = server.run(&["quarantine", "show", &before[0]]);
     assert_eq!(gone.status.code(), Some(65));
     assert!(text(&gone.stderr).contains("quarantine list"), "{gone:?}");

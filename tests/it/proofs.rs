@@ -94,6 +94,22 @@ fn any_of_several_secrets_counts() {
 }
 
 #[test]
+fn a_request_may_have_so_many_signatures_and_no_more() {
+    let server = Server::start(
+        "[sources.gateway]\n\
+         verify = { scheme = \"standard-webhooks\", secrets = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\", max_age_seconds = 4000000000 }",
+    );
+    let [id, time, (name, right)] = standard_webhooks(EXAMPLE, 1_770_000_000);
+    let with = |wrong: usize| {
+        let signatures = format!("{}{right}", "v1,AAAA ".repeat(wrong));
+        let headers = [(id.0, &*id.1), (time.0, &*time.1), (name, &*signatures)];
+        server.send("POST", "/webhooks/gateway", &headers, EXAMPLE.as_bytes())
+    };
+    assert_eq!(with(31).outcome(), "applied");
+    with(32).assert_problem(401);
+}
+
+#[test]
 fn none_takes_whatever_comes_and_warns() {
     let server = Server::start("[sources.gateway]\nverify = { scheme = \"none\" }");
     let query = "destination=393331234567&action=A";

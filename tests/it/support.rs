@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -129,15 +131,13 @@ impl Server {
 
     /// Asks it to stop and waits; returns the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code()
+        self.signal("-TERM");
+        self.wait()
     }
 
     /// Asks it to stop, and does not wait.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        assert!(kill(name, self.child.id()));
     }
 
     /// Waits until it has stopped; returns the exit code.
@@ -246,6 +246,12 @@ fn spawn(folder: &Path, envs: &[(String, String)]) -> (Child, u16) {
     }
 }
 
+/// Sends a signal to a process. The shell's own `kill`, because not every machine has the program.
+pub(crate) fn kill(signal: &str, process: u32) -> bool {
+    let command = format!("kill {signal} {process}");
+    Command::new("sh").args(["-c", &command]).status().unwrap().success()
+}
+
 /// The port that the log says the server listens on.
 pub(crate) fn listening(log: &str) -> Option<u16> {
     let (_, rest) = log.split_once("\"listen\":\"127.0.0.1:")?;
@@ -273,7 +279,7 @@ impl Connection {
 
     /// Reads an answer; none if the connection was closed instead.
     pub(crate) fn read(&mut self) -> Option<Answer> {
-        read_answer(&mut self.reader)
+        read_answer(&mut self.reader, false)
     }
 
     /// Sends a request and reads its answer.
@@ -302,17 +308,20 @@ impl Connection {
         write!(request, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
         let request = [request.as_bytes(), body].concat();
         self.reader.get_mut().write_all(&request).ok()?;
-        read_answer_to(&mut self.reader, method == "HEAD")
+        read_answer(&mut self.reader, method == "HEAD")
     }
 }
 
-fn read_answer(reader: &mut impl BufRead) -> Option<Answer> {
-    read_answer_to(reader, false)
-}
-
-fn read_answer_to(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
+/// Reads an answer; none if the connection was closed before its first byte. A server that neither
+/// answers nor closes is none that a test may pass on.
+fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
     let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    match reader.read_line(&mut line) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+        Err(error) => panic!("no answer: {error}"),
+    }
     let status = line.split(' ').nth(1)?.parse().ok()?;
     let mut headers = Vec::new();
     loop {
@@ -415,4 +424,17 @@ pub(crate) fn is_installed(program: &str) -> bool {
         eprintln!("NOT TESTED: {program} is not installed");
     }
     found
+}
+
+/// The headers of Standard Webhooks for this body at this second, with the key that the tests of
+/// its libraries use.
+pub(crate) fn standard_webhooks(body: &str, second: i64) -> [(&'static str, String); 3] {
+    let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(format!("m1.{second}.{body}").as_bytes());
+    [
+        ("webhook-id", "m1".to_owned()),
+        ("webhook-timestamp", second.to_string()),
+        ("webhook-signature", format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))),
+    ]
 }

@@ -42,10 +42,13 @@ pub(super) fn apply(
     } else {
         db.prepare_cached("SAVEPOINT delivery")?.execute([])?;
         let results = applying.entries();
-        if results.is_err() {
-            db.prepare_cached("ROLLBACK TO delivery")?.execute([])?;
+        // After some errors SQLite has taken the whole transaction back, savepoints included.
+        if !db.is_autocommit() {
+            if results.is_err() {
+                db.prepare_cached("ROLLBACK TO delivery")?.execute([])?;
+            }
+            db.prepare_cached("RELEASE delivery")?.execute([])?;
         }
-        db.prepare_cached("RELEASE delivery")?.execute([])?;
         results?
     };
     *room = applying.room;
@@ -179,7 +182,7 @@ impl Applying<'_> {
         arrived_at: Timestamp,
         judged: &Judged,
     ) -> rusqlite::Result<()> {
-        const RENEW: &str = "UPDATE notification SET renewed_at = ? WHERE n = ? AND identity = ? \
+        const RENEW: &str = "UPDATE notification SET ordered_at = ? WHERE n = ? AND identity = ? \
              RETURNING arrival";
         let Some(known) = known.filter(|_| notification.statement().kind == Kind::Registration)
         else {
@@ -218,8 +221,8 @@ impl Applying<'_> {
         Ok(self.db.last_insert_rowid())
     }
 
-    /// Writes no more columns than have changed: a column that an index reads costs a page of that
-    /// index, even if it is given the value it has.
+    /// Leaves the columns alone that indexes read, if none of them has changed: each costs a page of
+    /// its index, even if it is given the value it has.
     fn update_message(
         &self,
         known: &Known,
@@ -263,11 +266,12 @@ impl Applying<'_> {
         arrived_at: Timestamp,
         judged: &Judged,
     ) -> rusqlite::Result<()> {
-        const INSERT: &str = "INSERT INTO notification (n, identity, arrival, received_at, source, \
-             registration, outcome, status, stated_at, accepted_at, channel, destination, \
+        const INSERT: &str = "INSERT INTO notification (n, identity, arrival, received_at, \
+             ordered_at, source, registration, outcome, status, stated_at, accepted_at, channel, destination, \
              reference_service, reference_action, reference_key, provider_name, provider_id, \
              provider_status, provider_code, provider_message, segments) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let received_at = self.delivery.received_at;
         let said = notification.statement();
         let (reference, provider) = (notification.reference(), notification.provider());
         self.db
@@ -276,7 +280,8 @@ impl Applying<'_> {
                 n,
                 notification.identity().as_bytes(),
                 arrival,
-                arrived_at,
+                received_at,
+                (arrived_at != received_at).then_some(arrived_at),
                 self.delivery.source,
                 said.kind == Kind::Registration,
                 Coded(judged.outcome),
@@ -320,7 +325,7 @@ impl Applying<'_> {
     fn quarantine(&mut self, index: u32, reason: String) -> Result<Stored, NotApplied> {
         const AGAIN: &str = "UPDATE quarantine SET times = times + 1 WHERE id = ?";
         const INSERT: &str = "INSERT INTO quarantine (id, source, entry, method, query, \
-             content_type, body, reason, received_at, times) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)";
+             content_type, reason, received_at, times, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)";
         if let Some(id) = self.delivery.replay_of {
             return Ok(Stored::Quarantined { id, reason });
         }
@@ -340,9 +345,9 @@ impl Applying<'_> {
                 content.method,
                 content.query,
                 content.content_type,
-                content.body,
                 reason,
                 self.delivery.received_at,
+                content.body,
             ])?;
             self.room.taken += 1;
         }

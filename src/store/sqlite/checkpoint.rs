@@ -1,8 +1,9 @@
 //! Moving the WAL's pages into the database, on a thread of its own.
 //!
 //! SQLite's own automatic checkpoint ignores I/O errors, so it is off, and every result is looked
-//! at here. While there is traffic the WAL is emptied without stopping the writer; it is cut to
-//! nothing when the service has been idle for a while, has grown too long, or the disk is full.
+//! at here. While there is traffic the WAL's pages are moved without stopping the writer, which
+//! then begins the WAL anew in the same file; the file is cut to nothing when the service has been
+//! idle for a while, the WAL has grown too long, or the disk is full.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -11,61 +12,87 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::Failure;
 
-/// Above this a checkpoint is worth its cost.
-const WORTH_IT: u64 = 16 << 20;
-/// Above this the WAL is cut even if the writer has to wait.
-const TOO_LONG: u64 = 48 << 20;
+/// So many pages that were not moved yet are worth a checkpoint: 16 MiB.
+const WORTH_IT: u32 = 4 << 10;
+/// Above so many pages the WAL is cut even if the writer has to wait: 48 MiB.
+const TOO_LONG: u32 = 12 << 10;
 /// Without traffic for so long, the WAL is cut.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Why the thread should look.
+#[derive(Debug)]
 pub(super) enum Wake {
-    /// A batch was committed, and the WAL is so long now.
+    /// A batch was committed, and the WAL has so many pages now.
     Committed {
-        /// Its length.
-        wal_bytes: u64,
+        /// Its length in pages.
+        pages: u32,
     },
     /// The disk is full.
     Full,
 }
 
+/// What a checkpoint came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    /// Whether all was done that was asked for.
+    whole: bool,
+    /// How many of the WAL's pages are in the database now.
+    pages: u32,
+}
+
 /// Checkpoints until the writer is gone.
 pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
-    let mut written = false;
+    let mut moved = 0;
+    let mut to_be_cut = false;
     loop {
         let mode = match wakes.recv_timeout(IDLE) {
             Ok(Wake::Full) => "TRUNCATE",
-            Ok(Wake::Committed { wal_bytes }) if wal_bytes > TOO_LONG => "TRUNCATE",
-            Ok(Wake::Committed { wal_bytes }) if wal_bytes > WORTH_IT => "PASSIVE",
-            Ok(Wake::Committed { .. }) => {
-                written = true;
-                continue;
+            Ok(Wake::Committed { pages }) => {
+                to_be_cut = true;
+                // A WAL that is shorter than what was moved of it has begun anew.
+                moved = if pages < moved { 0 } else { moved };
+                match pages {
+                    _ if pages > TOO_LONG => "TRUNCATE",
+                    _ if pages - moved > WORTH_IT => "PASSIVE",
+                    _ => continue,
+                }
             }
-            Err(RecvTimeoutError::Timeout) if written => "TRUNCATE",
+            Err(RecvTimeoutError::Timeout) if to_be_cut => "TRUNCATE",
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        written = mode == "PASSIVE";
         if failure.happened() {
             return;
         }
-        if let Err(error) = checkpoint(db, mode) {
-            written = true;
-            let passes = matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
-            );
-            if !passes {
+        match checkpoint(db, mode) {
+            Ok(done) => {
+                moved = done.pages;
+                to_be_cut = mode != "TRUNCATE" || !done.whole;
+            }
+            Err(error) if passes(&error) => {
+                tracing::warn!(%error, mode, "the checkpoint has to wait");
+            }
+            Err(error) => {
                 failure.report("a checkpoint", &error);
                 return;
             }
-            tracing::warn!(%error, mode, "the checkpoint has to wait");
         }
     }
 }
 
+fn passes(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+    )
+}
+
 /// One checkpoint. Being kept from finishing by readers or the writer is no error: the next one
 /// goes on.
-pub(super) fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<()> {
-    db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_counts| Ok(()))
+pub(super) fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
+    db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        // The pages are -1 where there is no WAL.
+        let pages = u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        Ok(Moved { whole: row.get::<_, i64>(0)? == 0, pages })
+    })
 }

@@ -18,6 +18,8 @@ mod row;
 mod schema;
 mod writer;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -32,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::apply::Room;
 use self::reader::Readers;
 use self::row::{RECORD_COLUMNS, record_columns, said_columns};
-use self::writer::{Job, Writer};
+use self::writer::{Job, Order, Writer};
 use crate::message::{Identity, MessageId, Timestamp};
 use crate::store::{
     Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Store, StoreError,
@@ -72,7 +74,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is no database of ours.
-    #[error("{path} is the database of another program; set store.url to another file")]
+    #[error("{path} is not a database of statusmirror; set store.url to another file")]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -136,13 +138,14 @@ impl Failure {
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
-    jobs: mpsc::Sender<Job>,
+    orders: mpsc::Sender<Order>,
     readers: Readers,
     failed: watch::Receiver<bool>,
 }
 
-/// What must be waited for and closed when the store is dropped.
+/// What must be closed when the store has done its work.
 pub struct Closing {
+    orders: mpsc::Sender<Order>,
     writer: JoinHandle<()>,
     checkpoints: JoinHandle<()>,
     path: PathBuf,
@@ -154,10 +157,8 @@ impl SqliteStore {
     /// Opens the file, makes it if there is none, and starts the threads.
     pub fn open(settings: &Settings) -> Result<(Self, Closing), OpenError> {
         let path = &settings.path;
-        if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| OpenError::File { path: directory.to_owned(), source })?;
-        }
+        make_private_directory(path)
+            .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let lock = lock::take(path, settings.lock_wait)?;
         let db = schema::open(path)?;
         let failed = |source| OpenError::Database { path: path.clone(), source };
@@ -170,36 +171,42 @@ impl SqliteStore {
         let (failure, failed) = watch::channel(false);
         let failure = Failure(Arc::new(failure));
         let (wake, wakes) = sync_channel(1);
-        let (jobs, queue) = mpsc::channel(settings.queue.max(1));
+        let (orders, queue) = mpsc::channel(settings.queue.max(1));
         let writer = Writer {
             db,
-            jobs: queue,
+            orders: queue,
             room: Room { taken, max: settings.quarantine_max_rows },
-            wal: wal(path),
             checkpoints: wake,
             failure: failure.clone(),
+            full: false,
         };
         let readers = Readers::start(path)?;
         let writer = spawn("writer", move || writer.run())?;
         let checkpoints = spawn("checkpoints", move || checkpoint::run(&second, &wakes, &failure))?;
-        let closing =
-            Closing { writer, checkpoints, path: path.clone(), lock, failed: failed.clone() };
-        Ok((Self { jobs, readers, failed }, closing))
+        let closing = Closing {
+            orders: orders.clone(),
+            writer,
+            checkpoints,
+            path: path.clone(),
+            lock,
+            failed: failed.clone(),
+        };
+        Ok((Self { orders, readers, failed }, closing))
     }
 
-    /// Waits until the disk fails; for ever, if it does not.
+    /// Waits until the disk fails, or the threads end that should not; for ever, if all is well.
     pub async fn failure(&self) {
         let mut failed = self.failed.clone();
-        if failed.wait_for(|failed| *failed).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        drop(failed.wait_for(|failed| *failed).await);
     }
 }
 
 impl Closing {
-    /// Waits for the threads of a store that has been dropped, empties the WAL and gives the
-    /// database up. Says whether all was well to the end.
+    /// Ends the threads once what was asked of them is done, empties the WAL and gives the database
+    /// up. Says whether all was well to the end. Blocks, so it has no place on an async worker.
     pub fn close(self) -> bool {
+        // Who cannot be told has ended already.
+        drop(self.orders.blocking_send(Order::End));
         let ended = self.writer.join().is_ok() && self.checkpoints.join().is_ok();
         if *self.failed.borrow() {
             return false;
@@ -211,6 +218,16 @@ impl Closing {
     }
 }
 
+/// Makes the directory of a file, if there is none, for its owner alone.
+pub fn make_private_directory(file: &Path) -> std::io::Result<()> {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     thread::Builder::new()
         .name(name.to_owned())
@@ -218,26 +235,21 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .map_err(|source| OpenError::Thread { source })
 }
 
-fn wal(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    wal.into()
-}
-
 /// What an error of SQLite means to whoever asked.
 fn store_error(error: rusqlite::Error) -> StoreError {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     match error.sqlite_error_code() {
-        Some(
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OperationInterrupted,
-        ) => StoreError::Locked(error.into()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Locked(error.into())
+        }
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
         Some(ErrorCode::DiskFull) => StoreError::DiskFull(error.into()),
         _ if matches!(
             error,
             FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
         ) =>
         {
-            StoreError::Corrupt { table: "message", what: error.to_string() }
+            StoreError::Corrupt(error.into())
         }
         _ => StoreError::Refused(error.into()),
     }
@@ -247,10 +259,12 @@ fn store_error(error: rusqlite::Error) -> StoreError {
 impl Store for SqliteStore {
     async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError> {
         let (reply, result) = oneshot::channel();
-        self.jobs.try_send(Job { delivery, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
-        })?;
+        self.orders.try_send(Order::Store(Job { delivery, reply })).map_err(
+            |refused| match refused {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
+            },
+        )?;
         result.await.map_err(|_gone| StoreError::Stopped)?
     }
 
@@ -344,9 +358,9 @@ fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
                 record_columns!(),
                 ", message.id FROM ",
                 $from,
-                " AND status IS NOT NULL AND accepted_at < ?3 AND accepted_at <= ?4 \
-                 AND (accepted_at < ?4 OR message.id > ?5) \
-                 ORDER BY accepted_at DESC, message.id LIMIT ?6"
+                " AND status IS NOT NULL AND accepted_at <= ?3 \
+                 AND (accepted_at < ?3 OR message.id > ?4) \
+                 ORDER BY accepted_at DESC, message.id LIMIT ?5"
             )
         };
     }
@@ -361,15 +375,18 @@ fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
         Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
-    let before = page.before.map_or(i64::MAX, Timestamp::micros);
-    let (at, id) = match &page.after {
-        Some(place) => (place.accepted_at.micros(), place.id.as_bytes().as_slice()),
-        None => (i64::MAX, [0; 16].as_slice()),
+    // One bound, because SQLite takes only the first for where to begin in the index. Behind a
+    // bound of time alone nothing has this time and an id above the greatest.
+    let (place, before) = (page.after, page.before.map(Timestamp::micros));
+    let (at, id) = match place.map(|place| (place.accepted_at.micros(), *place.id.as_bytes())) {
+        Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
+        _ => (before.unwrap_or(i64::MAX), [u8::MAX; 16]),
     };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![first, second, before, at, id, page.count + 1], |row| {
-        Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
-    })?;
+    let rows = select
+        .query_map(params![first, second, at, id.as_slice(), page.count + 1], |row| {
+            Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
+        })?;
     let mut messages = Vec::new();
     for row in rows {
         if let (id, Some(record)) = row? {

@@ -1,6 +1,6 @@
 //! Between rows and the domain's types. A row that makes no sense is an error, never a default.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Row, Statement};
 
 use crate::content::Content;
@@ -120,21 +120,13 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let mut ranks = Ranks { rest: &blob, first: None };
     let mut rank = || {
         ranks.next().map_err(|source| {
-            rusqlite::Error::FromSqlConversionFailure(
-                16,
-                rusqlite::types::Type::Blob,
-                Box::new(source),
-            )
+            rusqlite::Error::FromSqlConversionFailure(16, Type::Blob, Box::new(source))
         })
     };
     let (at_status, of_destination, of_reference, of_segments) =
         (rank()?, rank()?, rank()?, rank()?);
     let Some(at_status) = at_status else {
-        return Err(rusqlite::Error::InvalidColumnType(
-            16,
-            "ranks".to_owned(),
-            rusqlite::types::Type::Null,
-        ));
+        return Err(rusqlite::Error::InvalidColumnType(16, "ranks".to_owned(), Type::Null));
     };
     let Coded(channel) = row.get(5)?;
     let reference = reference(row, 7)?;
@@ -143,23 +135,25 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
         at_status: Claim { rank: at_status, value: (channel, provider(row, 10)?) },
         status_arrived_at: row.get(1)?,
         began: Arrival { accepted: row.get(2)?, stated: row.get(3)?, arrived: row.get(4)? },
-        destination: claim(of_destination, row.get(6)?),
-        reference: claim(of_reference, (!reference.is_empty()).then_some(reference)),
-        segments: claim(of_segments, row.get(15)?),
+        destination: claim(of_destination, row.get(6)?)?,
+        reference: claim(of_reference, (!reference.is_empty()).then_some(reference))?,
+        segments: claim(of_segments, row.get(15)?)?,
     }))
 }
 
-fn claim<T>(rank: Option<Rank>, value: Option<T>) -> Option<Claim<T>> {
-    Some(Claim { rank: rank?, value: value? })
+fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Claim<T>>> {
+    match (rank, value) {
+        (Some(rank), Some(value)) => Ok(Some(Claim { rank, value })),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => {
+            Err(rusqlite::Error::InvalidColumnType(16, "ranks".to_owned(), Type::Blob))
+        }
+    }
 }
 
 fn reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
     Reference::new(row.get(first)?, row.get(first + 1)?, row.get(first + 2)?).map_err(|source| {
-        rusqlite::Error::FromSqlConversionFailure(
-            first + 2,
-            rusqlite::types::Type::Text,
-            Box::new(source),
-        )
+        rusqlite::Error::FromSqlConversionFailure(first + 2, Type::Text, Box::new(source))
     })
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::OpenError;
 
@@ -22,8 +22,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     make_private(path)?;
     let mut db = Connection::open(path).map_err(failed)?;
+    // Closing it again must not write what a crash left in the WAL of a file that is not ours.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     // Recognised first: the settings below would already write to a file that is not ours.
-    let found = recognise(&db).map_err(failed)?;
+    let found = match recognise(&db) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Found::Foreign,
+        found => found.map_err(failed)?,
+    };
     match found {
         Found::Nothing | Found::Ours { version: VERSION } => {}
         Found::Ours { version } => {
@@ -82,8 +87,13 @@ fn make(db: &mut Connection) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    write_version(&transaction)?;
     transaction.commit()
+}
+
+/// Writes the version, which is there already in all files but new ones. It takes a page.
+pub(super) fn write_version(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "user_version", VERSION)
 }
 
 /// Sets what durability and safety need, and reads back what would go unnoticed if it did not hold.

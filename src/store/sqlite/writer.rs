@@ -7,7 +7,7 @@
 //! After an I/O error nothing is acknowledged ever again, and nothing is retried: the kernel may
 //! have marked pages clean that never reached the disk, and a retry would find them in its cache.
 
-use std::path::PathBuf;
+use std::cell::Cell;
 use std::sync::mpsc::SyncSender;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -15,11 +15,25 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{self, NotApplied, Room};
 use super::checkpoint::Wake;
-use super::{Failure, store_error};
+use super::{Failure, schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
 /// The most deliveries that share one transaction.
 const LARGEST_BATCH: usize = 512;
+
+thread_local! {
+    /// How many pages the WAL had after the commit just made on this thread, if it wrote any:
+    /// SQLite tells it to a plain function.
+    static WAL_PAGES: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// What the thread is asked for.
+pub(super) enum Order {
+    /// To store a delivery.
+    Store(Job),
+    /// To end, once everything that was asked before is done.
+    End,
+}
 
 /// A delivery, and where its answer goes.
 pub(super) struct Job {
@@ -30,25 +44,36 @@ pub(super) struct Job {
 /// The writing thread's belongings.
 pub(super) struct Writer {
     pub(super) db: Connection,
-    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) room: Room,
-    pub(super) wal: PathBuf,
     pub(super) checkpoints: SyncSender<Wake>,
     pub(super) failure: Failure,
+    /// Whether the last commit found no space.
+    pub(super) full: bool,
 }
 
 impl Writer {
-    /// Writes until nobody can ask any more.
+    /// Writes until it is told to end, or nobody can ask any more.
     pub(super) fn run(mut self) {
+        self.db.wal_hook(Some(|_wal, pages| {
+            WAL_PAGES.set(u32::try_from(pages).ok());
+            Ok(())
+        }));
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
-        while let Some(job) = self.jobs.blocking_recv() {
+        while let Some(Order::Store(job)) = self.orders.blocking_recv() {
             batch.push(job);
-            while batch.len() < LARGEST_BATCH
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                batch.push(job);
+            let mut ends = false;
+            while batch.len() < LARGEST_BATCH && !ends {
+                match self.orders.try_recv() {
+                    Ok(Order::Store(job)) => batch.push(job),
+                    Ok(Order::End) => ends = true,
+                    Err(_nothing) => break,
+                }
             }
             self.write(&mut batch);
+            if ends {
+                break;
+            }
         }
     }
 
@@ -59,13 +84,18 @@ impl Writer {
             return;
         }
         match self.commit(batch) {
+            // A checkpoint may have met a failing disk meanwhile.
+            Ok(_) if self.failure.happened() => {
+                answer_all(batch.drain(..), || StoreError::Stopped);
+            }
             Ok(results) => {
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, result);
                 }
-                let size = std::fs::metadata(&self.wal).map_or(0, |wal| wal.len());
-                // A full channel means that the checkpoints' thread is about to look anyway.
-                drop(self.checkpoints.try_send(Wake::Committed { wal_bytes: size }));
+                if let Some(pages) = WAL_PAGES.take() {
+                    // A full channel means that the checkpoints' thread is about to look anyway.
+                    drop(self.checkpoints.try_send(Wake::Committed { pages }));
+                }
             }
             Err(error) => self.refuse(batch, error),
         }
@@ -75,6 +105,10 @@ impl Writer {
     fn commit(&mut self, batch: &[Job]) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
         let mut room = self.room;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.full {
+            // So that even a batch which writes nothing shows whether there is space again.
+            schema::write_version(&transaction)?;
+        }
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(match apply::apply(&transaction, &mut room, &job.delivery) {
@@ -85,6 +119,7 @@ impl Writer {
         }
         transaction.commit()?;
         self.room = room;
+        self.full = false;
         Ok(results)
     }
 
@@ -103,7 +138,9 @@ impl Writer {
                 answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
             Some(ErrorCode::DiskFull) => {
-                tracing::error!("the disk is full; refusing until there is space");
+                if !std::mem::replace(&mut self.full, true) {
+                    tracing::error!("the disk is full; refusing until there is space");
+                }
                 drop(self.checkpoints.try_send(Wake::Full));
                 answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
             }

@@ -92,6 +92,35 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
 }
 
 #[test]
+fn the_wal_stays_short_under_traffic() {
+    const LONGEST: u64 = 64 << 20;
+    let server = Server::start(GATEWAY);
+    let next = AtomicU64::new(1);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number > 16_000 {
+                        return;
+                    }
+                    let body = webhook(&id(number * 7_919 % 16_001), "SENT", 1).to_string();
+                    let path = webhook_path(&format!("&key={number}&action={}", "a".repeat(2_000)));
+                    assert_eq!(connection.send("POST", &path, JSON, body.as_bytes()).status, 200);
+                    if number.is_multiple_of(500) {
+                        let wal = fs::metadata(server.folder.path().join("mirror.db-wal")).unwrap();
+                        assert!(wal.len() <= LONGEST, "{} bytes after {number}", wal.len());
+                    }
+                }
+            });
+        }
+    });
+    let written = fs::metadata(server.database()).unwrap().len();
+    assert!(written > LONGEST, "too little was written to say anything: {written}");
+}
+
+#[test]
 fn a_second_process_is_refused_at_once_or_waits_for_the_first() {
     let mut server = Server::start(GATEWAY);
     let second = server.run(&["serve"]);

@@ -1,11 +1,13 @@
-//! Moving the WAL's pages into the database, on a thread of its own.
+//! Moving the WAL's pages into the database, mostly on a thread of its own.
 //!
 //! SQLite's own automatic checkpoint ignores I/O errors, so it is off, and every result is looked
-//! at here. While there is traffic the WAL's pages are moved without stopping the writer, which
-//! then begins the WAL anew in the same file; the file is cut to nothing when the service has been
-//! idle for a while, the WAL has grown too long, or the disk is full.
+//! at here. While there is traffic the thread moves pages without stopping the writer. Only the
+//! writer can begin the WAL anew under load, because nobody else ever finds it at rest: it cuts the
+//! WAL between two batches when that has grown too long, which is quick, as most of it has been
+//! moved. The thread cuts it when the service has been idle for a while, or the disk is full.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
@@ -14,8 +16,8 @@ use super::Failure;
 
 /// So many pages that were not moved yet are worth a checkpoint: 16 MiB.
 const WORTH_IT: u32 = 4 << 10;
-/// Above so many pages the WAL is cut even if the writer has to wait: 48 MiB.
-const TOO_LONG: u32 = 12 << 10;
+/// Above so many pages the writer cuts the WAL: 48 MiB.
+pub(super) const TOO_LONG: u32 = 12 << 10;
 /// Without traffic for so long, the WAL is cut.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,8 @@ pub(super) struct Moved {
     pages: u32,
 }
 
-/// Checkpoints until the writer is gone.
-pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
+/// Checkpoints until the writer is gone. Whoever checkpoints has the turn.
+pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, failure: &Failure) {
     let mut moved = 0;
     let mut to_be_cut = false;
     loop {
@@ -51,11 +53,10 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
                 to_be_cut = true;
                 // A WAL that is shorter than what was moved of it has begun anew.
                 moved = if pages < moved { 0 } else { moved };
-                match pages {
-                    _ if pages > TOO_LONG => "TRUNCATE",
-                    _ if pages - moved > WORTH_IT => "PASSIVE",
-                    _ => continue,
+                if pages - moved <= WORTH_IT {
+                    continue;
                 }
+                "PASSIVE"
             }
             Err(RecvTimeoutError::Timeout) if to_be_cut => "TRUNCATE",
             Err(RecvTimeoutError::Timeout) => continue,
@@ -64,6 +65,7 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
         if failure.happened() {
             return;
         }
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         match checkpoint(db, mode) {
             Ok(done) => {
                 moved = done.pages;
@@ -80,7 +82,8 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, failure: &Failure) {
     }
 }
 
-fn passes(error: &rusqlite::Error) -> bool {
+/// Whether an error says nothing of the disk, and will be gone some time.
+pub(super) fn passes(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)

@@ -21,8 +21,8 @@ mod writer;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -171,18 +171,21 @@ impl SqliteStore {
         let (failure, failed) = watch::channel(false);
         let failure = Failure(Arc::new(failure));
         let (wake, wakes) = sync_channel(1);
+        let turn = Arc::new(Mutex::new(()));
         let (orders, queue) = mpsc::channel(settings.queue.max(1));
         let writer = Writer {
             db,
             orders: queue,
             room: Room { taken, max: settings.quarantine_max_rows },
             checkpoints: wake,
+            turn: Arc::clone(&turn),
             failure: failure.clone(),
             full: false,
         };
         let readers = Readers::start(path)?;
         let writer = spawn("writer", move || writer.run())?;
-        let checkpoints = spawn("checkpoints", move || checkpoint::run(&second, &wakes, &failure))?;
+        let checkpoints =
+            spawn("checkpoints", move || checkpoint::run(&second, &wakes, &turn, &failure))?;
         let closing = Closing {
             orders: orders.clone(),
             writer,

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -14,6 +15,8 @@ use super::OpenError;
 const APPLICATION_ID: i64 = 0x534d_6972;
 /// The version of `schema.sql`.
 const VERSION: i64 = 1;
+/// How long to wait for a lock that another process holds; less than a commit may take.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// Opens the writing connection and makes the tables if there are none. A file of another program
@@ -99,8 +102,9 @@ pub(super) fn write_version(db: &Connection) -> rusqlite::Result<()> {
 /// Sets what durability and safety need, and reads back what would go unnoticed if it did not hold.
 fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     db.execute_batch(
-        "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432;
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
          PRAGMA mmap_size = 0; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;",

@@ -9,12 +9,14 @@
 
 use std::cell::Cell;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{self, NotApplied, Room};
-use super::checkpoint::Wake;
+use super::checkpoint::{self, TOO_LONG, Wake};
 use super::{Failure, schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
@@ -47,6 +49,8 @@ pub(super) struct Writer {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) room: Room,
     pub(super) checkpoints: SyncSender<Wake>,
+    /// Who has it may checkpoint.
+    pub(super) turn: Arc<Mutex<()>>,
     pub(super) failure: Failure,
     /// Whether the last commit found no space.
     pub(super) full: bool,
@@ -93,12 +97,38 @@ impl Writer {
                     answer(job, result);
                 }
                 if let Some(pages) = WAL_PAGES.take() {
+                    if pages > TOO_LONG {
+                        self.cut();
+                    }
                     // A full channel means that the checkpoints' thread is about to look anyway.
                     drop(self.checkpoints.try_send(Wake::Committed { pages }));
                 }
             }
             Err(error) => self.refuse(batch, error),
         }
+    }
+
+    /// Begins the WAL anew. If a reader or the checkpoints' thread is in the way, the next batch
+    /// tries again.
+    fn cut(&self) {
+        let Ok(_turn) = self.turn.try_lock() else { return };
+        let done = self.without_waiting(|db| checkpoint::checkpoint(db, "TRUNCATE"));
+        if let Err(error) = done
+            && !checkpoint::passes(&error)
+        {
+            self.failure.report("a checkpoint", &error);
+        }
+    }
+
+    /// Does something that fails at once where it would have to wait for a lock.
+    fn without_waiting<T>(
+        &self,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let done = act(&self.db);
+        self.db.busy_timeout(schema::BUSY_TIMEOUT)?;
+        done
     }
 
     /// Applies a batch in one transaction. What one delivery may not do does not touch the others.

@@ -2,7 +2,8 @@
 //!
 //! One thread writes ([`writer`]), two threads read ([`reader`]), one takes the WAL over into the
 //! database ([`checkpoint`]); the service's own threads never touch the file. What a delivery does
-//! to the tables is in [`apply`], the tables are in `schema.sql`.
+//! to the tables is in [`apply`], what is asked of them in [`queries`], and the tables are in
+//! `schema.sql`.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits
 //! whatever is queued at once. A message is found by its UUID; its notifications lie beside each
@@ -13,6 +14,7 @@
 mod apply;
 mod checkpoint;
 mod lock;
+mod queries;
 mod reader;
 mod row;
 mod schema;
@@ -27,15 +29,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::ErrorCode;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::apply::Room;
 use self::reader::Readers;
-use self::row::{RECORD_COLUMNS, record_columns, said_columns};
 use self::writer::{Job, Order, Writer};
-use crate::message::{Identity, MessageId, Timestamp};
+use crate::message::{Identity, MessageId};
 use crate::store::{
     Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Store, StoreError,
     Stored,
@@ -272,132 +273,26 @@ impl Store for SqliteStore {
     }
 
     async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
-        const SELECT: &str = "SELECT 1 FROM message JOIN notification USING (n) \
-             WHERE message.id = ? AND identity = ?";
-        self.readers
-            .query(move |db| {
-                let mut select = db.prepare_cached(SELECT)?;
-                for (message, identity) in &notifications {
-                    if !select.exists(params![message.as_bytes(), identity.as_bytes()])? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            })
-            .await
+        self.readers.query(move |db| queries::holds(db, &notifications)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
-        self.readers
-            .query(move |db| {
-                let record = db
-                    .prepare_cached(SELECT)?
-                    .query_row([id.as_bytes()], row::record)
-                    .optional()?;
-                Ok(record.flatten().map(|record| Message { id, record }))
-            })
-            .await
+        self.readers.query(move |db| queries::message(db, id)).await
     }
 
     async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
-        self.readers.query(move |db| list(db, &key, page)).await
+        self.readers.query(move |db| queries::list(db, &key, page)).await
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
-        const MESSAGE: &str =
-            concat!("SELECT ", record_columns!(), ", n FROM message WHERE id = ?");
-        const SAID: &str =
-            concat!("SELECT ", said_columns!(), " FROM notification WHERE n = ? ORDER BY arrival");
-        self.readers
-            .query(move |db| {
-                // One transaction, so that record and history belong together.
-                let both = db.unchecked_transaction()?;
-                let found = both
-                    .prepare_cached(MESSAGE)?
-                    .query_row([id.as_bytes()], |row| {
-                        Ok((row::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
-                    })
-                    .optional()?;
-                let Some((record, n)) = found else { return Ok(None) };
-                let said = both
-                    .prepare_cached(SAID)?
-                    .query_map([n], row::said)?
-                    .collect::<Result<_, _>>()?;
-                Ok(Some(History { record, said }))
-            })
-            .await
+        self.readers.query(move |db| queries::history(db, id)).await
     }
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {
-        const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, x'', \
-             reason, received_at, times FROM quarantine WHERE q > ? ORDER BY q LIMIT ?";
-        self.readers
-            .query(move |db| {
-                db.prepare_cached(SELECT)?
-                    .query_map(params![after, count], row::quarantined)?
-                    .collect()
-            })
-            .await
+        self.readers.query(move |db| queries::quarantine(db, after, count)).await
     }
 
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
-        const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, body, \
-             reason, received_at, times FROM quarantine WHERE id = ?";
-        self.readers
-            .query(move |db| {
-                db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
-            })
-            .await
+        self.readers.query(move |db| queries::quarantined(db, id)).await
     }
-}
-
-/// Reads a page of a list, and one message more to see whether it goes on.
-fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
-    macro_rules! select {
-        ($from:literal) => {
-            concat!(
-                "SELECT ",
-                record_columns!(),
-                ", message.id FROM ",
-                $from,
-                " AND status IS NOT NULL AND accepted_at <= ?3 \
-                 AND (accepted_at < ?3 OR message.id > ?4) \
-                 ORDER BY accepted_at DESC, message.id LIMIT ?5"
-            )
-        };
-    }
-    const BY_DESTINATION: &str = select!("message WHERE destination = ?1 AND ?2 IS NULL");
-    const BY_REFERENCE: &str = select!("message WHERE reference_key = ?1 AND ?2 IS NULL");
-    const BY_FOREIGN: &str =
-        select!("foreign_id AS f JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2");
-    let (sql, first, second): (_, rusqlite::types::Value, _) = match key {
-        Key::Destination(number) => {
-            (BY_DESTINATION, i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
-        }
-        Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
-        Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
-    };
-    // One bound, because SQLite takes only the first for where to begin in the index. Behind a
-    // bound of time alone nothing has this time and an id above the greatest.
-    let (place, before) = (page.after, page.before.map(Timestamp::micros));
-    let (at, id) = match place.map(|place| (place.accepted_at.micros(), *place.id.as_bytes())) {
-        Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
-        _ => (before.unwrap_or(i64::MAX), [u8::MAX; 16]),
-    };
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select
-        .query_map(params![first, second, at, id.as_slice(), page.count + 1], |row| {
-            Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
-        })?;
-    let mut messages = Vec::new();
-    for row in rows {
-        if let (id, Some(record)) = row? {
-            messages.push(Message { id, record });
-        }
-    }
-    let wanted = usize::try_from(page.count).unwrap_or(usize::MAX);
-    let more = messages.len() > wanted;
-    messages.truncate(wanted);
-    Ok(Listing { messages, more })
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::Data;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -25,6 +26,8 @@ use crate::store::sqlite::{Settings, SqliteStore};
 const DRAIN: Duration = Duration::from_secs(7);
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4_096;
+/// More connections than this are not worth their memory.
+const MOST_CONNECTIONS: u64 = 50_000;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the last answers may take to reach the network.
@@ -84,7 +87,7 @@ async fn serve(
     })?;
     let admin = actix_web::rt::spawn(Admin { ingest, store: seam }.serve(admin));
     let listen = addresses(&listeners)?;
-    let server = http::server(Data::clone(&service), listeners)?;
+    let server = http::server(Data::clone(&service), listeners, connections())?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
     tracing::info!(listen, "serving");
@@ -122,6 +125,18 @@ async fn serve(
     server.abort();
     drop(std::fs::remove_file(admin::socket(&config.store.path)));
     Ok(ended)
+}
+
+/// How many connections there may be: as many as there are descriptors, of which the process takes
+/// all that it is allowed to, but for some that are needed otherwise.
+fn connections() -> usize {
+    const OTHERWISE: u64 = 64;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it may not be raised, what there is must do.
+    let raised = setrlimit(Resource::Nofile, raised).map_or(limit, |()| raised);
+    let most = raised.current.map_or(MOST_CONNECTIONS, |most| most.saturating_sub(OTHERWISE));
+    usize::try_from(most.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
 /// Listens on every address that the name stands for. A machine need not have all of them: mostly

@@ -11,10 +11,12 @@ mod problem;
 mod query;
 mod register;
 pub mod state;
+mod unread;
 mod view;
 mod webhook;
 
 use std::net::TcpListener;
+use std::thread;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -32,15 +34,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the service stops, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
 
-/// The server on these listeners; it runs when awaited.
-pub fn server(service: Data<Service>, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+/// The server on these listeners, with at most so many connections; it runs when awaited.
+pub fn server(
+    service: Data<Service>,
+    listeners: Vec<TcpListener>,
+    connections: usize,
+) -> std::io::Result<Server> {
+    let workers = thread::available_parallelism()?.get();
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(Data::clone(&service))
             .configure(routes)
             .default_service(web::to(not_found))
+            .wrap(from_fn(unread::close))
             .wrap(from_fn(state::count_requests))
     })
+    .workers(workers)
+    .max_connections((connections / workers).max(1))
     .tcp_nodelay(true)
     .client_request_timeout(HEADER_TIME)
     .keep_alive(KEEP_ALIVE)

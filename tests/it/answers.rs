@@ -117,6 +117,33 @@ fn a_slow_body_is_503_and_the_connection_is_closed() {
 }
 
 #[test]
+fn a_chunked_body_that_stops_is_answered_and_its_connection_closed() {
+    let server = Server::start(GATEWAY);
+    for (request, status) in [
+        (format!("POST {}", webhook_path("")), 503),
+        ("POST /webhooks/nobody".to_owned(), 404),
+        ("GET /livez".to_owned(), 200),
+        ("PUT /api/messages/x".to_owned(), 403),
+        ("POST /nowhere".to_owned(), 404),
+    ] {
+        let mut connection = server.connect();
+        let stops = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
+        connection.write(format!("{request} {stops}").as_bytes());
+        let answer = connection.read().unwrap();
+        assert_eq!(answer.status, status, "{request}: {answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{request}");
+        assert!(connection.read().is_none(), "{request}");
+    }
+    // One that comes to its end keeps its connection.
+    let mut connection = server.connect();
+    for _ in 0..2 {
+        let whole = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+        connection.write(format!("POST /webhooks/nobody {whole}").as_bytes());
+        connection.read().unwrap().assert_problem(404);
+    }
+}
+
+#[test]
 fn slow_headers_are_408_or_closed() {
     let server = Server::start(GATEWAY);
     let mut connection = server.connect();

@@ -13,6 +13,9 @@ use crate::message::{Destination, KeyTooLong, MAX_KEY_BYTES, MessageId};
 use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;
 
+/// How long a signed address is valid, unless told otherwise.
+const DEFAULT_VALIDITY: &str = "30d";
+
 /// What the address says beside its proof.
 #[derive(Args, Default)]
 pub(super) struct Arguments {
@@ -33,9 +36,9 @@ pub(super) struct Arguments {
     /// The message's id, for sources that name messages differently.
     #[arg(long, value_name = "UUID")]
     messageid: Option<MessageId>,
-    /// How long a signed address is valid, like 12h; `never` for ever.
-    #[arg(long, value_name = "TIME", default_value = "30d")]
-    expires_in: String,
+    /// How long a signed address is valid, like 12h; `never` for ever. 30d if not given.
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<String>,
 }
 
 /// Prints the address.
@@ -53,16 +56,22 @@ pub(super) fn run(
     if let Some(key) = arguments.key.as_ref().filter(|key| key.len() > MAX_KEY_BYTES) {
         return Err(Failure::new(EX_USAGE, format!("--key: {}", KeyTooLong(key.len()))));
     }
-    let expires = match arguments.expires_in.as_str() {
-        "never" => None,
-        text => {
-            let valid = duration(text).map_err(|wrong| Failure::new(EX_USAGE, wrong))?;
-            Some(expiry(valid))
+    let expires = match (&source.scheme, arguments.expires_in.as_deref()) {
+        (Scheme::SignedUrl(_), Some("never")) => None,
+        (Scheme::SignedUrl(_), text) => {
+            let valid = duration(text.unwrap_or(DEFAULT_VALIDITY));
+            Some(expiry(valid.map_err(|wrong| Failure::new(EX_USAGE, wrong))?))
+        }
+        (_, None) => None,
+        (scheme, Some(_)) => {
+            let words =
+                format!("--expires-in: an address of the scheme {} does not expire", scheme.name());
+            return Err(Failure::new(EX_USAGE, words));
         }
     };
     let callback = Callback {
         destination: arguments.destination.map(|number| number.to_string()),
-        expires: expires.filter(|_| matches!(source.scheme, Scheme::SignedUrl(_))),
+        expires,
         action: arguments.action.clone(),
         key: arguments.key.clone(),
         messageid: arguments.messageid.map(|id| id.to_string()),
@@ -101,20 +110,24 @@ pub(super) fn url(
             let signature = secrets.first().map(|s| callback.signature(&source.name, s));
             query.append_pair("signature", &signature.unwrap_or_default());
         }
+        // The sender signs the address, or nobody asks.
+        Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None
+            if source.covers_url() => {}
         scheme @ (Scheme::Hmac(_)
         | Scheme::StandardWebhooks(_)
         | Scheme::Native(_)
         | Scheme::None) => {
             let words = format!(
-                "source `{}` uses the scheme {}, whose proof is not in the address; give the \
-                 sender {address}",
+                "source `{}` uses the scheme {}, whose proof does not cover what an address says; \
+                 give the sender {address}",
                 source.name,
                 scheme.name()
             );
             return Err(Failure::new(EX_USAGE, words));
         }
     }
-    Ok(format!("{address}?{}", query.finish()))
+    let query = query.finish();
+    Ok(if query.is_empty() { address } else { format!("{address}?{query}") })
 }
 
 fn expiry(valid: Duration) -> String {

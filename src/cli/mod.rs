@@ -14,12 +14,14 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, Secrets};
+use crate::dialect::is_name;
 use crate::message::{Destination, MessageId};
 use crate::store::sqlite::OpenError;
 
 /// Exit codes of sysexits.h.
 const EX_USAGE: i32 = 64;
 const EX_DATAERR: i32 = 65;
+const EX_NOINPUT: i32 = 66;
 const EX_UNAVAILABLE: i32 = 69;
 const EX_CANTCREAT: i32 = 73;
 const EX_IOERR: i32 = 74;
@@ -126,6 +128,7 @@ impl From<OpenError> for Failure {
             OpenError::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 EX_NOPERM
             }
+            OpenError::ReadOnly { .. } => EX_NOPERM,
             OpenError::File { .. } => EX_CANTCREAT,
             OpenError::InUse { .. } => EX_TEMPFAIL,
             OpenError::Foreign { .. } | OpenError::Version { .. } => EX_DATAERR,
@@ -173,6 +176,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }
         Command::MessageId { source, id, destination } => {
+            if !is_name(&source) || id.is_empty() {
+                let words = "name a source as it is configured, and the provider's id";
+                return Err(Failure::new(EX_USAGE, words));
+            }
             let id = MessageId::of_foreign(&source, &id, destination);
             Ok(writeln!(out, "{id}")?)
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{EX_DATAERR, Failure};
+use super::{EX_DATAERR, EX_NOINPUT, Failure};
 use crate::admin::{self, Admin, Answer, Entry};
 use crate::config::Config;
 use crate::ingest::Ingest;
@@ -26,7 +26,11 @@ pub(super) enum Command {
         id: String,
     },
     /// Reads entries again with the present program and configuration.
-    #[command(after_help = "Example: statusmirror quarantine replay --all")]
+    #[command(
+        override_usage = "statusmirror quarantine replay <IDS>...\n       \
+                          statusmirror quarantine replay --all",
+        after_help = "Example: statusmirror quarantine replay --all"
+    )]
     Replay {
         /// Their ids.
         #[arg(required_unless_present = "all")]
@@ -113,6 +117,13 @@ fn ask(config: &Config, command: &admin::Command) -> Result<Option<Vec<Answer>>,
 
 /// Opens the database itself, as no server has it.
 fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure> {
+    if !config.store.path.exists() {
+        let words = format!(
+            "there is no database {}; give the server's configuration, and run this where it runs",
+            config.store.path.display()
+        );
+        return Err(Failure::new(EX_NOINPUT, words));
+    }
     let (store, closing) = SqliteStore::open(&Settings {
         path: config.store.path,
         queue: config.store.queue,

@@ -7,7 +7,9 @@ use clap::Args;
 use super::callback_url::{source, url};
 use super::{EX_CONFIG, EX_USAGE, Failure};
 use crate::config::Config;
+use crate::dialect::Source;
 use crate::http::state::Clock;
+use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;
 use crate::simulate::{self, Options};
 
@@ -44,13 +46,23 @@ pub(super) fn run(
     config: &Config,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let mut candidates = config.sources.iter().filter(|source| source.dialect.name() == "gateway");
+    let mut candidates = config.sources.iter().filter(|source| can_post_as(source));
     let source = match &arguments.source {
         Some(name) => source(config, name)?,
         None => candidates.next().ok_or_else(|| {
-            Failure::new(EX_CONFIG, "no source of dialect gateway is configured to post as")
+            let words = "no source is configured to post as: one of the dialect gateway, with the \
+                         scheme url-token or signed-url";
+            Failure::new(EX_CONFIG, words)
         })?,
     };
+    if !can_post_as(source) {
+        let words = format!(
+            "--source: simulate cannot post as `{}`, only as a source of the dialect gateway with \
+             the scheme url-token or signed-url",
+            source.name
+        );
+        return Err(Failure::new(EX_USAGE, words));
+    }
     let server = match &arguments.url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", config.server.listen),
@@ -79,6 +91,12 @@ pub(super) fn run(
     } else {
         Err(Failure::new(DIFFERENT, "the server did not do what it must"))
     }
+}
+
+/// Whether the simulation speaks this source's dialect and can prove it.
+fn can_post_as(source: &Source) -> bool {
+    let proves = matches!(source.scheme, Scheme::UrlToken(_) | Scheme::SignedUrl(_));
+    source.dialect.name() == "gateway" && proves
 }
 
 fn api_key(arguments: &Arguments, config: &Config) -> Result<String, Failure> {

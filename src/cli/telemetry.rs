@@ -9,8 +9,9 @@ use crate::config::Log;
 
 /// Starts logging as configured.
 pub(super) fn start(log: &Log) -> Result<(), Failure> {
-    // What the framework says of its own start and end is nothing to an operator.
-    let filter = EnvFilter::try_new(format!("{},actix_server=warn", log.level))
+    // The level is for what this program says. Libraries repeat what strangers send, and take it for
+    // errors; only what they warn of is worth an operator's time.
+    let filter = EnvFilter::try_new(format!("warn,actix_http=off,statusmirror={}", log.level))
         .map_err(|error| Failure::new(EX_CONFIG, format!("log.level: {error}")))?;
     let pretty = match log.format.as_str() {
         "pretty" => true,

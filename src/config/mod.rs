@@ -13,6 +13,7 @@ use thiserror::Error;
 pub use self::demo::{Made, NAME as DEMO, Secrets};
 use crate::dialect::{self, Source, is_name};
 use crate::http::key::{ApiKey, Scope};
+use crate::ingest::BODY_BUDGET;
 use crate::proof::encoding;
 use crate::proof::hmac::{self, Hmac};
 use crate::proof::standard_webhooks::StandardWebhooks;
@@ -165,14 +166,25 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
     }
     let mut api_keys = Vec::new();
     for (name, raw) in raw.api_keys {
-        api_keys.push(api_key(name, raw, &mut warnings)?);
+        let new: ApiKey = api_key(name, raw, &mut warnings)?;
+        if let Some(same) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
+            let mend = format!("the key is that of `{}` too; make another", same.name);
+            return Err(ConfigError::at(&format!("api_keys.{}", new.name), mend));
+        }
+        api_keys.push(new);
     }
     let mut demo_key = None;
     if api_keys.is_empty() {
         demo::require_loopback(&raw.server.listen, "no API key is")?;
-        let made = demo::secret(&path, "key", secrets)?;
-        api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
-        demo_key = Some(made);
+        match demo::secret(&path, "key", secrets) {
+            Ok(made) => {
+                api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
+                demo_key = Some(made);
+            }
+            // Most commands need no key.
+            Err(_not_made) if secrets == Secrets::Find => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Config {
         server: Server { listen: raw.server.listen, public_url },
@@ -214,6 +226,10 @@ fn source(
     } else {
         format!("{server_url}/webhooks/{name}")
     };
+    if !(1..=BODY_BUDGET).contains(&raw.max_body_bytes) {
+        let mend = format!("write a number from 1 to {BODY_BUDGET}: more is never read at a time");
+        return Err(ConfigError::at(&key(".max_body_bytes"), mend));
+    }
     let settings = dialect::Settings {
         name: name.to_owned(),
         dialect: by_name(&raw.dialect, &key(".dialect"))?,
@@ -229,6 +245,7 @@ fn source(
 fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
     let key = |rest: &str| format!("sources.{name}.verify.{rest}");
     let unusable = |bad: Unusable| ConfigError::at(&key(bad.key), bad.mend);
+    let only_for_hmac = raw.only_for_hmac();
     let mut secrets = Vec::new();
     for secret in raw.secrets.map(raw::OneOrMany::into_vec).unwrap_or_default() {
         let text = secret.resolve(&key("secrets"))?;
@@ -239,6 +256,12 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
             ));
         }
         secrets.push(Secret::new(&text));
+    }
+    if raw.scheme == "none" && (!secrets.is_empty() || only_for_hmac.is_some()) {
+        let mend = "the scheme none takes nothing else; remove the other keys, or choose another \
+                    scheme"
+            .to_owned();
+        return Err(ConfigError::at(&key("scheme"), mend));
     }
     if raw.scheme == "none" {
         warnings.push(format!(
@@ -254,6 +277,12 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
             needs_secrets.join(", ")
         );
         return Err(ConfigError::at(&key("scheme"), mend));
+    }
+    if raw.scheme != "hmac"
+        && let Some(only) = only_for_hmac
+    {
+        let mend = format!("only the scheme hmac has this key, not {}; remove it", raw.scheme);
+        return Err(ConfigError::at(&key(only), mend));
     }
     if secrets.is_empty() {
         let mend = format!("the scheme {} needs at least one secret", raw.scheme);
@@ -304,6 +333,10 @@ fn api_key(
                 return Err(ConfigError::at(&key(".scopes"), mend));
             }
         });
+    }
+    if scopes.is_empty() {
+        let mend = "a key without a scope may do nothing; name read, register or both".to_owned();
+        return Err(ConfigError::at(&key(".scopes"), mend));
     }
     match (raw.key, raw.sha256) {
         (Some(secret), None) => {

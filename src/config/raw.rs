@@ -96,6 +96,25 @@ pub(super) struct Verify {
     pub(super) secret_encoding: Option<String>,
 }
 
+impl Verify {
+    /// One of the keys that only the scheme `hmac` has, if any is set.
+    pub(super) fn only_for_hmac(&self) -> Option<&'static str> {
+        let keys = [
+            ("header", &self.header),
+            ("algorithm", &self.algorithm),
+            ("encoding", &self.encoding),
+            ("prefix", &self.prefix),
+            ("separator", &self.separator),
+            ("signed", &self.signed),
+            ("timestamp", &self.timestamp),
+            ("timestamp_unit", &self.timestamp_unit),
+            ("id_header", &self.id_header),
+            ("secret_encoding", &self.secret_encoding),
+        ];
+        keys.into_iter().find(|(_, value)| value.is_some()).map(|(key, _)| key)
+    }
+}
+
 /// A list, or one value taken for a list of one: the environment has no lists.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(
@@ -119,7 +138,11 @@ impl<T> OneOrMany<T> {
 
 /// Where a secret is.
 #[derive(Clone, Deserialize)]
-#[serde(untagged, expecting = "write a text, { env = \"NAME\" } or { file = \"PATH\" }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "write a text, { env = \"NAME\" } or { file = \"PATH\" }"
+)]
 pub(super) enum Secret {
     Text(String),
     Env { env: String },
@@ -195,7 +218,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
         let path = error.path().to_string();
         let said = error.into_inner().to_string();
         let (key, mend) = words(&path, &said);
-        let origin = origin(&values, &key)
+        let origin = variable(&values, &key)
             .or_else(|| file.map(|file| file.display().to_string()))
             .unwrap_or_else(|| "the environment".to_owned());
         ConfigError::Key { origin, key, mend }
@@ -219,6 +242,8 @@ fn words(path: &str, said: &str) -> (String, String) {
         "" => name.to_owned(),
         parent => format!("{parent}.{name}"),
     };
+    // The library repeats the key and its origin, which stand before these words.
+    let said = said.split_once(" for key `").map_or(said, |(words, _)| words);
     let mut quoted = said.split('`').skip(1).step_by(2);
     if said.starts_with("unknown field")
         && let Some(unknown) = quoted.next()
@@ -237,14 +262,12 @@ fn words(path: &str, said: &str) -> (String, String) {
         let name = missing.trim_matches('"').rsplit('.').next().unwrap_or_default();
         return (inside(name), "this key is needed; add it".to_owned());
     }
-    // The library repeats the key and its origin, which stand before these words.
-    let words = said.split_once(" for key `").map_or(said, |(words, _)| words);
-    (path.to_owned(), words.to_owned())
+    (path.to_owned(), said.to_owned())
 }
 
-/// Where the value of a key comes from: the file, or the variable. A section comes from where the
-/// first of its keys does; a key that is missing, from where its section does.
-fn origin(values: &config::Value, key: &str) -> Option<String> {
+/// The variable that the value of a key comes from, if it comes from one. A section comes from where
+/// the first of its keys does; a key that is missing, from where its section does.
+fn variable(values: &config::Value, key: &str) -> Option<String> {
     let mut value = values;
     for part in key.split('.') {
         let config::ValueKind::Table(table) = &value.kind else { break };
@@ -254,8 +277,6 @@ fn origin(values: &config::Value, key: &str) -> Option<String> {
     while let config::ValueKind::Table(table) = &value.kind {
         value = table.values().next()?;
     }
-    match value.origin()? {
-        "the environment" => Some(format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))),
-        file => Some(file.to_owned()),
-    }
+    (value.origin()? == "the environment")
+        .then(|| format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__")))
 }

@@ -3,10 +3,8 @@
 //! Needed are `type`, and of the message `id`, `status`, `channel` and `statusChangedAt` with a
 //! zone. `message.destination` is our extension of the shape.
 
-use std::fmt;
-
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
-use serde_json::error::Category;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::words::{channel, misshapen, missing, optional_time, unknown};
 use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
@@ -34,15 +32,10 @@ impl Dialect for Gateway {
             .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
         match serde_json::from_str::<Object<Payload>>(text) {
             Ok(Object(payload)) => Ok(vec![said(payload)]),
-            Err(error) => {
-                let is_json = error.classify() == Category::Data
-                    && serde_json::from_str::<IgnoredAny>(text).is_ok();
-                if is_json {
-                    Ok(vec![Err(misshapen(&error))])
-                } else {
-                    Err(NotEncoded(format!("the body is no JSON: {error}")))
-                }
+            Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                Ok(vec![Err(misshapen::<Object<Payload>>(text))])
             }
+            Err(error) => Err(NotEncoded(format!("the body is no JSON: {error}"))),
         }
     }
 }
@@ -88,36 +81,17 @@ struct Sms {
     segments: Option<Text>,
 }
 
-/// A text, or a number taken for its text.
+/// A text, or a number taken for its text, digit by digit: ids may have more than any number type.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_owned()))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
-            }
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(raw).map(Text).map_err(D::Error::custom),
+            Some(b'-' | b'0'..=b'9') => Ok(Text(raw.to_owned())),
+            _ => Err(D::Error::custom("neither a text nor a number")),
         }
-        deserializer.deserialize_any(TextVisitor)
     }
 }
 
@@ -174,6 +148,7 @@ fn said(payload: Payload) -> Reading {
             code: text(provider.code).unwrap_or_default(),
             message: text(provider.message).unwrap_or_default(),
         },
+        plain_words: None,
         segments,
     }))
 }

@@ -45,11 +45,6 @@ pub trait Dialect: Sync {
         None
     }
 
-    /// The plain words for one of the provider's codes, if there are any.
-    fn plain_words(&self, _code: &str) -> Option<&'static str> {
-        None
-    }
-
     /// Reads what was posted: one result for each entry of the delivery.
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded>;
 }
@@ -94,6 +89,8 @@ pub struct Said {
     pub reference: Reference,
     /// The provider's own words.
     pub provider: StatedProvider,
+    /// The plain words for the provider's code, where it gives none and there are any.
+    pub plain_words: Option<&'static str>,
     /// How many SMS it took, if stated.
     pub segments: Option<u32>,
 }

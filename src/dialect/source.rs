@@ -152,7 +152,7 @@ impl Source {
     }
 
     /// Whether the proof covers the callback URL's own parameters.
-    fn covers_url(&self) -> bool {
+    pub fn covers_url(&self) -> bool {
         match &self.scheme {
             Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::None => true,
             Scheme::Hmac(hmac) => hmac.covers_url(),
@@ -174,10 +174,9 @@ impl Source {
             }
         };
         let is_echo = !from_url.is_empty() || self.dialect.foreign_ids();
-        let words = self.dialect.plain_words(&said.provider.code);
         let added = Added {
             provider_name: self.provider.clone().unwrap_or_else(|| self.dialect.name().to_owned()),
-            provider_message: words.map(str::to_owned),
+            provider_message: said.plain_words.map(str::to_owned),
             service: is_echo.then(|| self.name.clone()),
         };
         let statement = Statement {

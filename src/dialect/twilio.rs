@@ -36,31 +36,6 @@ impl Dialect for Twilio {
         Some(self)
     }
 
-    fn plain_words(&self, code: &str) -> Option<&'static str> {
-        Some(match code {
-            "21211" | "21614" => "not a valid mobile number",
-            "21408" => "sending to that country is not enabled on the account",
-            "21610" => "the recipient has opted out",
-            "30001" => "Twilio's queue overflowed",
-            "30002" => "the account is suspended",
-            "30003" => "the handset is unreachable: off, or without coverage",
-            "30004" => "blocked by the recipient or the carrier",
-            "30005" => "unknown or inactive destination number",
-            "30006" => "a landline, or a carrier that cannot receive SMS",
-            "30007" => "filtered as spam by Twilio or the carrier",
-            "30008" => "unknown error at the carrier",
-            "30010" => "the price exceeds the maximum that was set",
-            "30022" => "the rate limit for US A2P 10DLC was exceeded",
-            "30023" => "the daily cap for US A2P 10DLC was reached",
-            "30032" => "the toll-free number is not verified",
-            "30410" => "the provider timed out",
-            "63003" => "the channel could not find the recipient",
-            "63016" => "outside the window in which WhatsApp allows it",
-            "63036" => "the number cannot be reached by RCS at this time",
-            _ => return None,
-        })
-    }
-
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
         if is(content.content_type.as_deref(), JSON) {
             return Err(NotEncoded("the body is JSON, not a form".to_owned()));
@@ -79,6 +54,32 @@ impl Dialect for Twilio {
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
+/// The plain words for a code that comes with a failure, if there are any.
+fn plain_words(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "21211" | "21614" => "not a valid mobile number",
+        "21408" => "sending to that country is not enabled on the account",
+        "21610" => "the recipient has opted out",
+        "30001" => "Twilio's queue overflowed",
+        "30002" => "the account is suspended",
+        "30003" => "the handset is unreachable: off, or without coverage",
+        "30004" => "blocked by the recipient or the carrier",
+        "30005" => "unknown or inactive destination number",
+        "30006" => "a landline, or a carrier that cannot receive SMS",
+        "30007" => "filtered as spam by Twilio or the carrier",
+        "30008" => "unknown error at the carrier",
+        "30010" => "the price exceeds the maximum that was set",
+        "30022" => "the rate limit for US A2P 10DLC was exceeded",
+        "30023" => "the daily cap for US A2P 10DLC was reached",
+        "30032" => "the toll-free number is not verified",
+        "30410" => "the provider timed out",
+        "63003" => "the channel could not find the recipient",
+        "63016" => "outside the window in which WhatsApp allows it",
+        "63036" => "the number cannot be reached by RCS at this time",
+        _ => return None,
+    })
+}
+
 fn is(content_type: Option<&str>, wanted: &str) -> bool {
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case(wanted)
@@ -93,7 +94,7 @@ fn said(fields: &BTreeMap<String, String>) -> Reading {
     let party = field("From").or_else(|| field("To"));
     let prefix = party.and_then(|party| party.split_once(':')).map(|(prefix, _)| prefix);
     let channel = match field("ChannelPrefix").or(prefix) {
-        Some(prefix) => channel(prefix)?,
+        Some(prefix) => channel(&prefix.to_ascii_uppercase())?,
         None => Channel::Sms,
     };
     let is_read = field("EventType").is_some_and(|event| event.eq_ignore_ascii_case("READ"));
@@ -111,6 +112,15 @@ fn said(fields: &BTreeMap<String, String>) -> Reading {
         _ => return Err(unknown("MessageStatus", word)),
     };
     let words = field("ChannelStatusMessage").or_else(|| field("ErrorMessage"));
+    let plain_words = match status {
+        Status::Rejected | Status::Undelivered => {
+            let cancelled = word.eq_ignore_ascii_case("canceled");
+            field("ErrorCode")
+                .and_then(plain_words)
+                .or(cancelled.then_some("cancelled before it was sent"))
+        }
+        Status::ProviderAcceptance | Status::Sent | Status::Delivered | Status::Read => None,
+    };
     Ok(Box::new(Said {
         message: Name::Foreign(sid.to_owned()),
         status,
@@ -126,6 +136,7 @@ fn said(fields: &BTreeMap<String, String>) -> Reading {
             code: own("ErrorCode"),
             message: words.unwrap_or_default().to_owned(),
         },
+        plain_words,
         segments: None,
     }))
 }

@@ -1,6 +1,7 @@
 //! Words that every dialect reads alike.
 
-use std::fmt::Display;
+use serde::Deserialize;
+use serde_json::Deserializer;
 
 use super::Aside;
 use crate::message::{Channel, NotATime, Timestamp};
@@ -26,10 +27,9 @@ const SHOWN: usize = 64;
 /// The longest part of an error that is repeated in a reason.
 const SHOWN_OF_ERRORS: usize = 200;
 
-/// Reads a channel: an MMS counts as an SMS, a channel that is neither SMS nor RCS is not ours.
+/// Reads a channel, in capitals: an MMS counts as an SMS, a channel that is neither SMS nor RCS is not ours.
 pub(super) fn channel(word: &str) -> Result<Channel, Aside> {
-    let upper = word.to_ascii_uppercase();
-    match upper.as_str() {
+    match word {
         "SMS" | "MMS" => Ok(Channel::Sms),
         "RCS" => Ok(Channel::Rcs),
         other if OTHER_CHANNELS.contains(&other) => {
@@ -45,10 +45,15 @@ pub(super) fn unknown(member: &str, word: &str) -> Aside {
     Aside::Unreadable(format!("{member}: unknown word `{shown}`"))
 }
 
-/// An entry that is not what the dialect's documents say, in a library's words, which may repeat a
-/// whole body.
-pub(super) fn misshapen(error: &impl Display) -> Aside {
-    Aside::Unreadable(error.to_string().chars().take(SHOWN_OF_ERRORS).collect())
+/// JSON that is no `T`: which member it is about, and what is wrong with it. The words are a
+/// library's, and may repeat a whole body.
+pub(super) fn misshapen<'de, T: Deserialize<'de>>(json: &'de str) -> Aside {
+    let read = serde_path_to_error::deserialize::<_, T>(&mut Deserializer::from_str(json));
+    let words = match read {
+        Ok(_) => "it is not as it must be".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Aside::Unreadable(words.chars().take(SHOWN_OF_ERRORS).collect())
 }
 
 /// An entry that lacks a member.

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
+use crate::disk::FaultyDisk;
 use crate::support::*;
 
 #[test]
@@ -72,13 +73,6 @@ fn a_content_type_that_the_proof_cannot_read_is_415() {
     server.send("POST", "/webhooks/twilio", &text, b"x").assert_problem(415);
     server.send("POST", "/webhooks/twilio", &[], b"x").assert_problem(415);
 }
-
-const TWILIO: &str = r#"
-[sources.twilio]
-dialect = "twilio"
-public_url = "https://hooks.example.com/webhooks/twilio"
-verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
-"#;
 
 #[test]
 fn a_body_that_is_too_large_is_413_and_the_connection_lives_if_it_was_drained() {
@@ -237,34 +231,6 @@ fn a_locked_database_is_503_and_recovers_by_itself() {
 }
 
 #[test]
-fn a_full_queue_is_503_before_the_proof_is_looked_at() {
-    let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", "1".to_owned())]);
-    let other = rusqlite::Connection::open(server.database()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut first = server.connect();
-    first.write(
-        format!(
-            "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{EXAMPLE}",
-            webhook_path(""),
-            EXAMPLE.len()
-        )
-        .as_bytes(),
-    );
-    // The first holds the only slot for the second in which the writer waits for the lock.
-    let mut refused = server.send("POST", "/webhooks/gateway", JSON, b"");
-    for _ in 0..1000 {
-        if refused.status == 503 {
-            break;
-        }
-        refused = server.send("POST", "/webhooks/gateway", JSON, b"");
-    }
-    refused.assert_problem(503);
-    first.read().unwrap().assert_problem(503);
-    other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
-}
-
-#[test]
 fn a_service_that_shuts_down_asks_to_come_again_and_ends_well() {
     let mut server = Server::start(GATEWAY);
     let mut held = server.connect();
@@ -319,16 +285,20 @@ fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() 
 }
 
 #[test]
-fn what_is_still_queued_holds_its_slot_although_its_sender_was_sent_away() {
+fn a_full_queue_is_503_before_the_proof_is_looked_at_and_full_as_long_as_it_is_worked_on() {
     let disk = FaultyDisk::new();
     let mut envs = disk.envs().to_vec();
     envs.push(("STATUSMIRROR__STORE__QUEUE", "1".to_owned()));
     let server = Server::start_with(GATEWAY, &envs);
     disk.is("slow");
+    // Its sender is sent away after two seconds, while it still waits for the disk.
     let late = server.post(EXAMPLE);
     assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
-    let next = server.post(&webhook(&id(1), "SENT", 1).to_string());
-    assert!(next.json()["detail"].as_str().unwrap().contains("under way"), "{next:?}");
+    let unproven = server.send("POST", "/webhooks/gateway", JSON, b"");
+    unproven.assert_problem(503);
+    assert!(unproven.header("retry-after").is_some());
+    let proven = server.post(&webhook(&id(1), "SENT", 1).to_string());
+    assert!(proven.json()["detail"].as_str().unwrap().contains("under way"), "{proven:?}");
     disk.is_well();
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,20 +10,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::*;
-
-/// Runs the program in this folder with these variables.
-fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -> Output {
-    Command::new(PROGRAM)
-        .current_dir(folder)
-        .args(arguments)
-        .envs(envs.iter().copied())
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    str::from_utf8(bytes).unwrap()
-}
 
 #[test]
 fn without_any_configuration_it_serves_and_shows_the_key_once() {
@@ -125,153 +110,6 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn what_everybody_could_reach_is_refused_with_secrets_that_nobody_chose() {
-    let folder = tempfile::tempdir().unwrap();
-    let envs = [("STATUSMIRROR__SERVER__LISTEN", "0.0.0.0:0")];
-    let output = run_in(folder.path(), &["serve"], &envs);
-    assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("can be reached from elsewhere"), "{output:?}");
-}
-
-#[test]
-fn check_config_says_what_holds_and_writes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run_in(folder.path(), &["check-config"], &[]);
-    assert!(output.status.success(), "{output:?}");
-    assert!(text(&output.stdout).contains("source:   demo (gateway, url-token)"), "{output:?}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    let envs = [
-        ("STATUSMIRROR__SOURCES__ANY__VERIFY__SCHEME", "none"),
-        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
-        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "0123"),
-    ];
-    let output = run_in(folder.path(), &["check-config"], &envs);
-    let told = text(&output.stdout);
-    assert!(told.contains("warning:  source `any` takes whatever comes at its word"), "{told}");
-    assert!(told.contains("fewer than 16 characters"), "{told}");
-    assert!(!told.contains("0123"), "{told}");
-}
-
-#[test]
-fn a_wrong_configuration_names_the_file_the_key_and_the_mend() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("it.toml");
-    let own = |verify: &str| format!("[sources.own]\nverify = {{ {verify} }}\n");
-    for (config, key, mend) in [
-        ("[server]\nlistn = \"x\"\n".to_owned(), "server.listn", "did you mean `listen`?"),
-        ("[servr]\n".to_owned(), "servr", "did you mean `server`?"),
-        ("[server\n".to_owned(), "line 1", "expected `]`"),
-        ("[server]\nlisten = \"nowhere\"\n".to_owned(), "server.listen", "write host:port"),
-        ("[store]\nqueue = \"many\"\n".to_owned(), "store.queue", "expected an integer"),
-        ("[store]\nqueue = 0\n".to_owned(), "store.queue", "at least 1"),
-        ("[store]\nurl = \"mysql:x\"\n".to_owned(), "store.url", "write sqlite:"),
-        ("[log]\nlevel = \"loud\"\n".to_owned(), "log.level", "use error, warn"),
-        ("[log]\nformat = \"xml\"\n".to_owned(), "log.format", "use auto"),
-        ("[api_keys.a]\n".to_owned(), "api_keys.a", "either `key` or `sha256`"),
-        ("[api_keys.a]\nsha256 = \"12\"\n".to_owned(), "api_keys.a.sha256", "64 digits"),
-        ("[api_keys.a]\nkey = \"x\"\nscopes = \"all\"\n".to_owned(), "api_keys.a.scopes", "`all`"),
-        ("[sources.own]\n".to_owned(), "sources.own.verify", "this key is needed"),
-        ("[sources.Own]\nverify = { scheme = \"none\" }\n".to_owned(), "sources.Own", "a-z"),
-        (own("scheme = \"nun\""), "sources.own.verify.scheme", "there are url-token"),
-        (own("scheme = \"url-token\""), "sources.own.verify.secrets", "at least one secret"),
-        (own("scheme = \"url-token\", secrets = 7"), "sources.own.verify.secrets", "write a text"),
-        (own("scheme = \"url-token\", secrets = { env = \"NO_SUCH\" }"), "secrets", "NO_SUCH"),
-        (own("scheme = \"url-token\", secrets = { file = \"/none\" }"), "secrets", "/none"),
-        (own("scheme = \"url-token\", secrets = \"\""), "secrets", "the secret is empty"),
-        (own("scheme = \"native\", secrets = \"x\""), "sources.own", "no signature of its own"),
-        (own("scheme = \"hmac\", secrets = \"x\""), "sources.own.verify.header", "name the header"),
-        (
-            own("scheme = \"hmac\", secrets = \"x\", header = \"X\", timestamp = \"header:T\""),
-            "sources.own.verify.signed",
-            "a time that is not signed proves nothing",
-        ),
-        (
-            own("scheme = \"hmac\", secrets = \"x\", header = \"X\", signed = \"{boby}\""),
-            "sources.own.verify.signed",
-            "unknown placeholder {boby}",
-        ),
-        (
-            own("scheme = \"hmac\", secrets = \"x\", header = \"X\", algorithm = \"md5\""),
-            "sources.own.verify.algorithm",
-            "sha256, sha1 or sha512",
-        ),
-        (
-            own("scheme = \"standard-webhooks\", secrets = \"whpk_AAAA\""),
-            "sources.own.verify.secrets",
-            "no ed25519 public key",
-        ),
-        (
-            own("scheme = \"hmac\", secrets = \"x\", header = \"X Y\""),
-            "sources.own.verify.header",
-            "cannot be the name of a header",
-        ),
-        (own("scheme = \"none\", max_age_seconds = -1"), "max_age_seconds", "unsigned"),
-        (
-            "[sources.own]\npublic_url = \"https://x/y?z=1\"\nverify = { scheme = \"none\" }"
-                .to_owned(),
-            "sources.own",
-            "without a query",
-        ),
-        (
-            "[sources.own]\ndialect = \"twillio\"\nverify = { scheme = \"none\" }".to_owned(),
-            "sources.own.dialect",
-            "there are gateway, twilio",
-        ),
-        (
-            "[sources.own]\ndialect = \"twilio\"\n\
-             verify = { scheme = \"native\", secrets = \"x\" }"
-                .to_owned(),
-            "sources.own",
-            "set server.public_url",
-        ),
-    ] {
-        fs::write(&file, &config).unwrap();
-        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{config}");
-        for part in ["it.toml", key, mend] {
-            assert!(told.contains(part), "{config}: {part} is not in {told}");
-        }
-    }
-    fs::write(&file, "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
-    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-    let told = text(&output.stderr);
-    assert!(told.contains("line 2") && !told.contains("a-secret-key"), "{told}");
-    let envs = [("STATUSMIRROR__STORE__QUEUE", "many")];
-    let output = run_in(folder.path(), &["check-config"], &envs);
-    assert!(text(&output.stderr).contains("STATUSMIRROR__STORE__QUEUE: store.queue"), "{output:?}");
-    let envs = [("STATUSMIRROR__STOER__QUEUE", "1")];
-    let output = run_in(folder.path(), &["check-config"], &envs);
-    assert!(text(&output.stderr).contains("did you mean `store`?"), "{output:?}");
-    let output = run_in(folder.path(), &["--config", "none.toml", "check-config"], &[]);
-    assert!(text(&output.stderr).contains("none.toml: No such file"), "{output:?}");
-}
-
-#[test]
-fn the_file_with_all_settings_holds_nothing_but_defaults() {
-    let folder = tempfile::tempdir().unwrap();
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/statusmirror.toml");
-    let bare = run_in(folder.path(), &["check-config"], &[]);
-    let given = run_in(folder.path(), &["--config", shipped, "check-config"], &[]);
-    assert_eq!(text(&bare.stdout), text(&given.stdout));
-    // What it shows as comments can be uncommented.
-    let commented = fs::read_to_string(shipped).unwrap();
-    let shown = commented
-        .lines()
-        .filter_map(|line| line.strip_prefix("# "))
-        .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="));
-    let all = shown.fold(String::new(), |all, line| all + line + "\n");
-    let all = all
-        .replace("/run/secrets/gateway", folder.path().join("secret").to_str().unwrap())
-        .replace("\"signed-url\"", "\"hmac\"");
-    fs::write(folder.path().join("secret"), "a-secret-in-a-file\n").unwrap();
-    fs::write(folder.path().join("all.toml"), all).unwrap();
-    let arguments = ["--config", "all.toml", "check-config"];
-    let output = run_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
-    assert!(text(&output.stdout).contains("gateway (gateway, hmac)"), "{output:?}");
-}
-
-#[test]
 fn a_message_id_is_computed_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let id = |arguments: &[&str]| {
@@ -292,25 +130,94 @@ fn a_message_id_is_computed_as_documented() {
 
 #[test]
 fn a_callback_url_is_only_printed_where_it_would_be_taken() {
-    let server =
-        Server::start(&format!("{GATEWAY}{}", TWILIO_BY_TOKEN.replace("url-token", "none")));
+    let server = Server::start(&format!(
+        "{GATEWAY}{TWILIO}[sources.own]\n\
+         verify = {{ scheme = \"hmac\", secrets = \"a-secret-of-some-length\", header = \"X\" }}\n"
+    ));
     let print = |arguments: &[&str]| server.run(&[&["callback-url"], arguments].concat());
     let printed = print(&["gateway", "--key", "a b", "--destination", "+393331234567"]);
     assert_eq!(
         text(&printed.stdout).trim().split_once('?').unwrap().1,
         format!("destination=%2B393331234567&key=a+b&token={TOKEN}")
     );
+    let signed_by_the_sender = print(&["twilio", "--key", "k"]);
+    assert_eq!(
+        text(&signed_by_the_sender.stdout),
+        "https://hooks.example.com/webhooks/twilio?key=k\n"
+    );
     for (arguments, words) in [
-        (&["nobody"][..], "there are gateway, twilio"),
-        (&["twilio"], "whose proof is not in the address"),
+        (&["nobody"][..], "there are gateway, own, twilio"),
+        (&["own"], "does not cover what an address says"),
+        (&["gateway", "--expires-in", "1h"], "does not expire"),
         (&["gateway", "--key", "a\nb"], "control character"),
         (&["gateway", "--destination", "12"], "E.164"),
-        (&["gateway", "--expires-in", "soon"], "no duration"),
     ] {
         let refused = print(arguments);
-        assert!(!refused.status.success());
+        assert!(!refused.status.success(), "{refused:?}");
         assert!(text(&refused.stderr).contains(words), "{refused:?}");
     }
+}
+
+#[test]
+fn a_command_needs_no_more_than_it_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let envs = [
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "signed-url"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "a-secret-of-some-length"),
+    ];
+    let printed = run_in(folder.path(), &["callback-url", "own"], &envs);
+    assert!(text(&printed.stdout).contains("/webhooks/own?expires="), "{printed:?}");
+    let soon = run_in(folder.path(), &["callback-url", "own", "--expires-in", "soon"], &envs);
+    assert_eq!(soon.status.code(), Some(64));
+    let listed = run_in(folder.path(), &["quarantine", "list"], &envs);
+    assert_eq!(listed.status.code(), Some(66), "{listed:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_database_that_may_not_be_written_is_an_error_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    // The superuser may write everything.
+    if rustix::process::geteuid().is_root() {
+        return read_only_as_another_user();
+    }
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o400)).unwrap();
+    assert_read_only(&server.run(&["serve"]));
+}
+
+fn read_only_as_another_user() {
+    use std::os::unix::fs::PermissionsExt;
+    if !is_installed("setpriv") {
+        return;
+    }
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    let program = server.folder.path().join("statusmirror");
+    fs::copy(PROGRAM, &program).unwrap();
+    fs::set_permissions(server.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o444)).unwrap();
+    for file in ["mirror.db-wal", "mirror.db-shm", "mirror.db.lock"] {
+        let path = server.folder.path().join(file);
+        if path.exists() {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+        }
+    }
+    let started = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups"])
+        .arg(program)
+        .arg("--config")
+        .arg(server.config())
+        .output()
+        .unwrap();
+    assert_read_only(&started);
+}
+
+#[track_caller]
+fn assert_read_only(started: &Output) {
+    assert_eq!(started.status.code(), Some(77), "{started:?}");
+    assert!(text(&started.stderr).contains("may not be written"), "{started:?}");
 }
 
 #[test]

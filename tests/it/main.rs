@@ -5,7 +5,10 @@
 mod answers;
 mod architecture;
 mod cli;
+mod client;
+mod configuration;
 mod convergence;
+mod disk;
 mod durability;
 mod outcomes;
 mod proofs;

@@ -90,6 +90,33 @@ fn the_same_notification_in_another_wrapping_is_a_duplicate() {
 }
 
 #[test]
+fn a_number_is_taken_for_its_text_digit_by_digit() {
+    let server = Server::start(GATEWAY);
+    let webhook = |key: &str, id_: &str, code: &str| {
+        format!(
+            r#"{{"type":"STATUS_UPDATE","message":{{"id":"{}","status":"SENT","channel":"SMS",
+             "statusChangedAt":"2026-02-12T14:50:35Z","reference":{{"key":{key}}},
+             "provider":{{"id":{id_},"code":{code}}},"sms":{{"segments":"2"}}}}}}"#,
+            id(1)
+        )
+    };
+    let key = "12345678901234567890123";
+    assert_eq!(server.post(&webhook(key, "20000000000000000001", "1.0")).outcome(), "applied");
+    let texts = webhook(&format!("\"{key}\""), "\"20000000000000000001\"", "\"1.0\"");
+    assert_eq!(server.post(&texts).outcome(), "duplicate");
+    let found = server.get(&format!("/api/messagestatus/reference/{key}")).json();
+    let message = &found["messages"][0]["message"];
+    assert_eq!(message["provider"]["id"], "20000000000000000001");
+    assert_eq!(message["provider"]["code"], "1.0");
+    assert_eq!(message["sms"]["segments"], 2);
+    for bad in ["true", "{}", "[1]"] {
+        assert_eq!(server.post(&webhook(bad, "1", "1")).outcome(), "quarantined", "{bad}");
+    }
+    // A text that is grammatical, but no Unicode.
+    assert_eq!(server.post(&webhook(r#""\ud800""#, "1", "1")).outcome(), "quarantined");
+}
+
+#[test]
 fn fifty_deliveries_at_a_time_of_one_notification_are_stored_once() {
     let server = Server::start(GATEWAY);
     let outcomes: Vec<String> = thread::scope(|scope| {
@@ -160,13 +187,14 @@ fn what_is_not_understood_is_quarantined_with_its_reason() {
         (with("status", json!("LOST")), "unknown word `LOST`"),
         (with("status", json!("sent")), "unknown word `sent`"),
         (with("channel", json!("PIGEON")), "unknown word `PIGEON`"),
+        (with("channel", json!("sms")), "unknown word `sms`"),
         (with("id", json!("b31b66079c5548bab1453f40b809d2d2")), "message.id is not a UUID"),
         (with("statusChangedAt", json!("2026-02-12T14:51:00")), "without a zone"),
         (with("statusChangedAt", json!("yesterday")), "not a time"),
         (with("providerAcceptanceAt", json!("yesterday")), "providerAcceptanceAt is not a time"),
         (with("reference", json!({"key": "k".repeat(513)})), "513 bytes"),
         (with("reference", json!(["a", "b", "c"])), "invalid type: sequence"),
-        (with("provider", json!("MITTO")), "invalid type: string"),
+        (with("provider", json!("MITTO")), "message.provider: invalid type: string"),
         (with("sms", json!({"segments": "many"})), "segments"),
         (json!(["STATUS_UPDATE", good["message"]]), "invalid type: sequence"),
         (json!(null), "invalid type: null"),

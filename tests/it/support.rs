@@ -1,9 +1,8 @@
-//! A server of its own for each test, and a client that sends exactly the bytes it is given.
+//! A server of its own for each test, and what it is asked.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +13,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
+
+pub(crate) use crate::client::{Answer, Connection};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_statusmirror");
@@ -32,6 +33,13 @@ pub(crate) const TWILIO_BY_TOKEN: &str = r#"
 dialect = "twilio"
 verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
 "#;
+/// A source `twilio` that is proven by its signature.
+pub(crate) const TWILIO: &str = r#"
+[sources.twilio]
+dialect = "twilio"
+public_url = "https://hooks.example.com/webhooks/twilio"
+verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
+"#;
 /// The example webhook of the contract.
 pub(crate) const EXAMPLE: &str = include_str!("../fixtures/example.json");
 /// The message that the example is about.
@@ -46,40 +54,6 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     child: Child,
     envs: Vec<(String, String)>,
-}
-
-/// What a server answered.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The outcome of the only entry.
-    pub(crate) fn outcome(&self) -> String {
-        assert_eq!(self.status, 200, "{self:?}");
-        self.json()["results"][0]["outcome"].as_str().unwrap().to_owned()
-    }
-
-    /// Asserts the status, and that an error says what to do.
-    #[track_caller]
-    pub(crate) fn assert_problem(&self, status: u16) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
-        assert_eq!(self.json()["status"], status);
-        assert!(!self.json()["detail"].as_str().unwrap().is_empty());
-    }
 }
 
 impl Server {
@@ -258,85 +232,6 @@ pub(crate) fn listening(log: &str) -> Option<u16> {
     rest.split_once('"')?.0.parse().ok()
 }
 
-/// A connection that is kept open.
-pub(crate) struct Connection {
-    reader: BufReader<TcpStream>,
-}
-
-impl Connection {
-    /// Opens a connection to this port of this machine.
-    pub(crate) fn to(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
-    }
-
-    /// Sends bytes as they are.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.reader.get_mut().write_all(bytes).unwrap();
-    }
-
-    /// Reads an answer; none if the connection was closed instead.
-    pub(crate) fn read(&mut self) -> Option<Answer> {
-        read_answer(&mut self.reader, false)
-    }
-
-    /// Sends a request and reads its answer.
-    pub(crate) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        self.try_send(method, path, headers, body).expect("the server closed the connection")
-    }
-
-    /// The same; none if the connection broke.
-    pub(crate) fn try_send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Option<Answer> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: tests\r\n");
-        for (name, value) in headers {
-            write!(request, "{name}: {value}\r\n").unwrap();
-        }
-        write!(request, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
-        let request = [request.as_bytes(), body].concat();
-        self.reader.get_mut().write_all(&request).ok()?;
-        read_answer(&mut self.reader, method == "HEAD")
-    }
-}
-
-/// Reads an answer; none if the connection was closed before its first byte. A server that neither
-/// answers nor closes is none that a test may pass on.
-fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
-    let mut line = String::new();
-    match reader.read_line(&mut line) {
-        Ok(0) => return None,
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-        Err(error) => panic!("no answer: {error}"),
-    }
-    let status = line.split(' ').nth(1)?.parse().ok()?;
-    let mut headers = Vec::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-    let answer = Answer { status, headers, body: String::new() };
-    let length = answer.header("content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.filter(|_| !head).unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
-    Some(Answer { body: String::from_utf8(body).unwrap(), ..answer })
-}
-
 /// A message's id made of a number.
 pub(crate) fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
@@ -371,45 +266,6 @@ pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
     hex
 }
 
-/// A disk that has faults when it is told to; see `tests/faults/disk.c`.
-pub(crate) struct FaultyDisk {
-    folder: TempDir,
-}
-
-impl FaultyDisk {
-    /// A disk that is well.
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(folder.path().join("disk.so"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/disk.c"))
-            .status()
-            .unwrap();
-        assert!(built.success());
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// What puts a server on this disk.
-    pub(crate) fn envs(&self) -> [(&'static str, String); 2] {
-        [("LD_PRELOAD", self.path("disk.so")), ("DISK_FAULT", self.path("fault"))]
-    }
-
-    /// From now on it has this fault.
-    pub(crate) fn is(&self, fault: &str) {
-        fs::write(self.path("fault"), fault).unwrap();
-    }
-
-    /// From now on it has none.
-    pub(crate) fn is_well(&self) {
-        fs::remove_file(self.path("fault")).unwrap();
-    }
-}
-
 /// A port that nothing listens on, from this one up to where outgoing connections are given theirs.
 pub(crate) fn free_port(from: u16) -> u16 {
     let mut ports = from..32_768;
@@ -437,4 +293,19 @@ pub(crate) fn standard_webhooks(body: &str, second: i64) -> [(&'static str, Stri
         ("webhook-timestamp", second.to_string()),
         ("webhook-signature", format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))),
     ]
+}
+
+/// Runs the program in this folder with these variables.
+pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -> Output {
+    Command::new(PROGRAM)
+        .current_dir(folder)
+        .args(arguments)
+        .envs(envs.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// Output as text.
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
 }

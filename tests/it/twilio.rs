@@ -102,8 +102,12 @@ fn a_code_has_plain_words_unless_the_provider_gives_its_own() {
     assert_eq!(provider["name"], "twilio");
     post(&server, "", "MessageStatus=failed&ErrorCode=30003&ChannelStatusMessage=own+words");
     assert_eq!(last(&server, OWN_ID)["provider"]["message"], "own words");
-    post(&server, "", "MessageStatus=sent&ErrorCode=99999");
+    post(&server, "", "MessageStatus=failed&ErrorCode=99999");
     assert_eq!(last(&server, OWN_ID)["provider"].get("message"), None);
+    post(&server, "", "MessageStatus=delivered&ErrorCode=30003");
+    assert_eq!(last(&server, OWN_ID)["provider"].get("message"), None, "it did not fail");
+    post(&server, "", "MessageStatus=canceled");
+    assert_eq!(last(&server, OWN_ID)["provider"]["message"], "cancelled before it was sent");
 }
 
 #[test]

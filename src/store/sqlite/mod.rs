@@ -90,6 +90,12 @@ pub enum OpenError {
         /// The version of this program.
         ours: i64,
     },
+    /// The file cannot be written.
+    #[error("{path} may not be written; give it to the user that this program runs as")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// A setting on which durability rests does not hold.
     #[error("{path} cannot be kept durably: journal mode {mode}, synchronous {synchronous}")]
     NotDurable {

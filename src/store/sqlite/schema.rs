@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior};
 
 use super::OpenError;
 
@@ -42,6 +42,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
             });
         }
         Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
+    }
+    if db.is_readonly(MAIN_DB).map_err(failed)? {
+        return Err(OpenError::ReadOnly { path: path.to_owned() });
     }
     set_up(&db, path)?;
     if matches!(found, Found::Nothing) {

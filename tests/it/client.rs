@@ -1,0 +1,124 @@
+//! A client that sends exactly the bytes it is given.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long an answer may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The outcome of the only entry.
+    pub(crate) fn outcome(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["results"][0]["outcome"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts the status, and that an error says what to do.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.json()["status"], status);
+        assert!(!self.json()["detail"].as_str().unwrap().is_empty());
+    }
+}
+
+/// A connection that is kept open.
+pub(crate) struct Connection {
+    reader: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// Opens a connection to this port of this machine.
+    pub(crate) fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.reader.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Reads an answer; none if the connection was closed instead.
+    pub(crate) fn read(&mut self) -> Option<Answer> {
+        read_answer(&mut self.reader, false)
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        self.try_send(method, path, headers, body).expect("the server closed the connection")
+    }
+
+    /// The same; none if the connection broke.
+    pub(crate) fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: tests\r\n");
+        for (name, value) in headers {
+            write!(request, "{name}: {value}\r\n").unwrap();
+        }
+        write!(request, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        let request = [request.as_bytes(), body].concat();
+        self.reader.get_mut().write_all(&request).ok()?;
+        read_answer(&mut self.reader, method == "HEAD")
+    }
+}
+
+/// Reads an answer; none if the connection was closed before its first byte. A server that neither
+/// answers nor closes is none that a test may pass on.
+fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
+    let mut line = String::new();
+    match reader.read_line(&mut line) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+        Err(error) => panic!("no answer: {error}"),
+    }
+    let status = line.split(' ').nth(1)?.parse().ok()?;
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    let answer = Answer { status, headers, body: String::new() };
+    let length = answer.header("content-length").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.filter(|_| !head).unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Answer { body: String::from_utf8(body).unwrap(), ..answer })
+}

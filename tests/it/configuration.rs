@@ -1,0 +1,140 @@
+//! Configurations, right and wrong.
+
+use std::fs;
+
+use crate::support::*;
+
+/// What is wrong, and the key and the mend that must be named.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str, &str)] = &[
+    (r#"server.listn = "x""#, "server.listn", "did you mean `listen`?"),
+    ("[servr]", "servr", "did you mean `server`?"),
+    ("[server", "line 1", "expected `]`"),
+    (r#"server.listen = "nowhere""#, "server.listen", "write host:port"),
+    (r#"store.queue = "many""#, "store.queue", "expected an integer"),
+    ("store.queue = 0", "store.queue", "at least 1"),
+    (r#"store.url = "mysql:x""#, "store.url", "write sqlite:"),
+    (r#"log.level = "loud""#, "log.level", "use error, warn"),
+    (r#"log.format = "xml""#, "log.format", "use auto"),
+    ("[api_keys.a]", "api_keys.a", "either `key` or `sha256`"),
+    (r#"api_keys.a.sha256 = "12""#, "api_keys.a.sha256", "64 digits"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.scopes = "all""#, "api_keys.a.scopes", "`all`"),
+    ("[sources.own]", "sources.own.verify", "this key is needed"),
+    (r#"sources.Own.verify = { scheme = "none" }"#, "sources.Own", "a-z"),
+    (r#"sources.own.verify = { scheme = "nun" }"#, "sources.own.verify.scheme", "there are url-token"),
+    (r#"sources.own.verify = { scheme = "url-token" }"#, "sources.own.verify.secrets", "at least one secret"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = 7 }"#, "sources.own.verify.secrets", "write a text"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "NO_SUCH" } }"#, "secrets", "NO_SUCH"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { file = "/none" } }"#, "secrets", "/none"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = "" }"#, "secrets", "the secret is empty"),
+    (r#"sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "no signature of its own"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x" }"#, "sources.own.verify.header", "name the header"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", timestamp = "header:T" }"#, "sources.own.verify.signed", "a time that is not signed proves nothing"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", signed = "{boby}" }"#, "sources.own.verify.signed", "unknown placeholder {boby}"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", algorithm = "md5" }"#, "sources.own.verify.algorithm", "sha256, sha1 or sha512"),
+    (r#"sources.own.verify = { scheme = "standard-webhooks", secrets = "whpk_AAAA" }"#, "sources.own.verify.secrets", "no ed25519 public key"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X Y" }"#, "sources.own.verify.header", "cannot be the name of a header"),
+    (r#"sources.own.verify = { scheme = "none", max_age_seconds = -1 }"#, "max_age_seconds", "unsigned"),
+    (r#"sources.own.verify = { scheme = "none", secrets = "x" }"#, "verify.scheme", "takes nothing else"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = "x", header = "X" }"#, "verify.header", "only"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "A", file = "B" } }"#, "secrets", "write"),
+    (r#"sources.own.verify = { schme = "none" }"#, "sources.own.verify.schme", "did you mean `scheme`?"),
+    ("sources.own.verfy = 1", "sources.own.verfy", "did you mean `verify`?"),
+    (r#"sources.own.max_body_bytes = 99999999999
+sources.own.verify = { scheme = "none" }"#, "sources.own.max_body_bytes", "from 1 to 67108864"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.scopes = []"#, "api_keys.a.scopes", "name read"),
+    (r#"api_keys.a.key = "x"
+api_keys.b.key = "x""#, "api_keys.b", "is that of `a` too"),
+    (r#"sources.own.public_url = "https://x/y?z=1"
+sources.own.verify = { scheme = "none" }"#, "sources.own", "without a query"),
+    (r#"sources.own.dialect = "twillio"
+sources.own.verify = { scheme = "none" }"#, "sources.own.dialect", "there are gateway, twilio"),
+    (r#"sources.own.dialect = "twilio"
+sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "set server.public_url"),
+];
+
+#[test]
+fn a_wrong_configuration_names_the_file_the_key_and_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    for (config, key, mend) in WRONG {
+        fs::write(&file, config).unwrap();
+        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{config}");
+        for part in ["it.toml", key, mend] {
+            assert!(told.contains(part), "{config}: {part} is not in {told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_without_secrets_and_with_the_variable_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("it.toml"), "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
+    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let told = text(&output.stderr);
+    assert!(told.contains("line 2") && !told.contains("a-secret-key"), "{told}");
+    let envs = [("STATUSMIRROR__STORE__QUEUE", "many")];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    assert!(text(&output.stderr).contains("STATUSMIRROR__STORE__QUEUE: store.queue"), "{output:?}");
+    let envs = [("STATUSMIRROR__STOER__QUEUE", "1")];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    assert!(text(&output.stderr).contains("did you mean `store`?"), "{output:?}");
+    let output = run_in(folder.path(), &["--config", "none.toml", "check-config"], &[]);
+    assert!(text(&output.stderr).contains("none.toml: No such file"), "{output:?}");
+}
+
+#[test]
+fn what_everybody_could_reach_is_refused_with_secrets_that_nobody_chose() {
+    let folder = tempfile::tempdir().unwrap();
+    let envs = [("STATUSMIRROR__SERVER__LISTEN", "0.0.0.0:0")];
+    let output = run_in(folder.path(), &["serve"], &envs);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("can be reached from elsewhere"), "{output:?}");
+}
+
+#[test]
+fn check_config_says_what_holds_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_in(folder.path(), &["check-config"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("source:   demo (gateway, url-token)"), "{output:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let envs = [
+        ("STATUSMIRROR__SOURCES__ANY__VERIFY__SCHEME", "none"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "0123"),
+    ];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    let told = text(&output.stdout);
+    assert!(told.contains("warning:  source `any` takes whatever comes at its word"), "{told}");
+    assert!(told.contains("fewer than 16 characters"), "{told}");
+    assert!(!told.contains("0123"), "{told}");
+}
+
+#[test]
+fn the_file_with_all_settings_holds_nothing_but_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/statusmirror.toml");
+    let bare = run_in(folder.path(), &["check-config"], &[]);
+    let given = run_in(folder.path(), &["--config", shipped, "check-config"], &[]);
+    assert_eq!(text(&bare.stdout), text(&given.stdout));
+    // What it shows as comments can be uncommented.
+    let commented = fs::read_to_string(shipped).unwrap();
+    let shown = commented
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="));
+    let all = shown.fold(String::new(), |all, line| all + line + "\n");
+    let all = all
+        .replace("/run/secrets/gateway", folder.path().join("secret").to_str().unwrap())
+        .replace("\"signed-url\"", "\"hmac\"");
+    fs::write(folder.path().join("secret"), "a-secret-in-a-file\n").unwrap();
+    fs::write(folder.path().join("all.toml"), all).unwrap();
+    let arguments = ["--config", "all.toml", "check-config"];
+    let output = run_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
+    assert!(text(&output.stdout).contains("gateway (gateway, hmac)"), "{output:?}");
+}

@@ -96,6 +96,25 @@ fn a_body_that_is_too_large_is_413_and_the_connection_lives_if_it_was_drained() 
 }
 
 #[test]
+fn of_several_cases_the_first_of_the_table_is_answered() {
+    let server = Server::start(TWILIO);
+    let gzip = ("Content-Encoding", "gzip");
+    let text = ("Content-Type", "text/plain");
+    let form = FORM[0];
+    let large = vec![b' '; (256 << 10) + 1];
+    for (status, method, path, headers, body) in [
+        (404, "PATCH", "/webhooks/nobody", &[gzip, text][..], &large[..]),
+        (405, "PATCH", "/webhooks/twilio", &[gzip, text], &large),
+        (415, "POST", "/webhooks/twilio", &[gzip, form], &large),
+        (415, "POST", "/webhooks/twilio", &[text], &large),
+        (413, "POST", "/webhooks/twilio", &[form], &large),
+        (401, "POST", "/webhooks/twilio", &[form], b"\xff no form, and no proof"),
+    ] {
+        server.send(method, path, headers, body).assert_problem(status);
+    }
+}
+
+#[test]
 fn a_slow_body_is_503_and_the_connection_is_closed() {
     let server = Server::start(GATEWAY);
     let mut connection = server.connect();

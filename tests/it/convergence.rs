@@ -100,9 +100,41 @@ pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
         })
 }
 
+/// Notifications of which many differ in one member alone: those that an identity tells apart or
+/// does not.
+fn notifications() -> impl Strategy<Value = Vec<Arrived>> {
+    let with_twin = (any_notification(), prop::option::of((0..8_u8, any_notification())));
+    prop::collection::vec(with_twin, 1..5).prop_map(|pairs| {
+        let mut all = Vec::new();
+        for (one, twin) in pairs {
+            if let Some((member, other)) = twin {
+                all.push((twin_of(&one.0, member, other.0.statement().clone()), other.1));
+            }
+            all.push(one);
+        }
+        all
+    })
+}
+
+/// The same notification with this member of another.
+fn twin_of(notification: &Notification, member: u8, other: Statement) -> Notification {
+    let mut said = notification.statement().clone();
+    match member {
+        0 if said.kind == Kind::Report => said.stated_at = other.stated_at,
+        1 if said.kind == Kind::Report => said.accepted_at = other.accepted_at,
+        2 => said.channel = other.channel,
+        3 => said.destination = other.destination,
+        4 => said.reference = other.reference,
+        5 => said.segments = other.segments,
+        6 => said.provider.id = other.provider.id,
+        _ => said.provider.status = other.provider.status,
+    }
+    self::notification(said)
+}
+
 /// A set of notifications and two orders of it, with repetitions.
 pub(crate) fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
-    prop::collection::vec(any_notification(), 1..8).prop_flat_map(|set| {
+    notifications().prop_flat_map(|set| {
         // The arrival is the notification's, so a repetition brings the arrival it had.
         let mut set = set;
         set.sort_by_key(|(notification, arrived)| (notification.statement().clone(), *arrived));

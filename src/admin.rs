@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
@@ -20,6 +21,8 @@ use crate::store::{QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
+/// How many commands may wait to be accepted.
+const WAITING: i32 = 16;
 /// The longest path that the kernel takes for a socket's address.
 const LONGEST_ADDRESS: usize = 100;
 /// How long to leave a socket alone that cannot be used.
@@ -249,9 +252,13 @@ pub fn bind(database: &Path) -> std::io::Result<UnixListener> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(&address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&address)?)?;
+    // Before it listens, so that nobody else can connect in between.
     std::fs::set_permissions(&address, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    socket.listen(WAITING)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Connects to the admin socket of this database.

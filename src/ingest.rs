@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::content::Content;
@@ -29,6 +29,7 @@ pub struct Ingest {
     slots: Arc<Semaphore>,
     bytes: Arc<AtomicUsize>,
     closing: AtomicBool,
+    probing: Mutex<()>,
 }
 
 /// Why a delivery was not taken.
@@ -136,6 +137,7 @@ impl Ingest {
             slots: Arc::new(Semaphore::new(queue)),
             bytes: Arc::default(),
             closing: AtomicBool::new(false),
+            probing: Mutex::new(()),
         }
     }
 
@@ -303,6 +305,8 @@ impl Ingest {
 
     /// Whether the store can be written now.
     pub async fn is_ready(&self) -> Result<(), Refusal> {
+        // One at a time, because strangers may ask too.
+        let _turn = self.probing.lock().await;
         self.has_room()?;
         let nothing = Delivery {
             source: String::new(),

@@ -35,6 +35,10 @@ const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
 pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> Result<(), Failure> {
+    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
+        // Goes to standard output, because the log keeps no secrets.
+        drop(writeln!(stdout(), "API key, shown only this once: {}", key.text));
+    }
     let (store, closing) = SqliteStore::open(&Settings {
         path: config.store.path.clone(),
         queue: config.store.queue,
@@ -178,19 +182,15 @@ fn addresses(listeners: &[TcpListener]) -> Result<String, Error> {
     Ok(addresses.collect::<Result<Vec<_>, Error>>()?.join(", "))
 }
 
-/// Says what was started, and what a newcomer may try next. The one place that shows the key that
-/// was made. Goes to standard output, because the log keeps no secrets.
-fn banner(config: &Config, file: Option<&Path>, listen: &str) -> Result<(), Error> {
+/// Says on a terminal what was started, and what a newcomer may try next.
+fn banner(config: &Config, file: Option<&Path>, addresses: &str) -> Result<(), Error> {
     let mut out = stdout().lock();
-    let new_key = config.demo_key.as_ref().filter(|key| key.new);
     if !out.is_terminal() {
-        return match new_key {
-            Some(key) => writeln!(out, "API key, shown only this once: {}", key.text),
-            None => Ok(()),
-        };
+        return Ok(());
     }
+    let listen = addresses.split(", ").next().unwrap_or_default();
     let store = config.store.path.display();
-    writeln!(out, "statusmirror {} on http://{listen}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "statusmirror {} on {addresses}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  database       {store}")?;
     match file {
         Some(file) => writeln!(out, "  configuration  {}", file.display())?,
@@ -201,9 +201,6 @@ fn banner(config: &Config, file: Option<&Path>, listen: &str) -> Result<(), Erro
     }
     if let Some(key) = &config.demo_key {
         writeln!(out, "  API key        kept in {}", key.path.display())?;
-    }
-    if let Some(key) = new_key {
-        writeln!(out, "                 {} (shown only this once)", key.text)?;
     }
     if let (Some(_), Some(key)) = (&config.demo_secret, &config.demo_key) {
         let program = std::env::args().next().unwrap_or_else(|| "statusmirror".to_owned());

@@ -110,14 +110,13 @@ impl ConfigError {
 
 /// Reads the configuration: the defaults, this file, the environment.
 pub fn read(file: Option<&Path>, secrets: Secrets) -> Result<Config, ConfigError> {
-    let raw = raw::read(file)?;
-    let named_file = |error| match (error, file) {
-        (ConfigError::Key { key, mend, .. }, Some(file)) => {
-            ConfigError::Key { origin: file.display().to_string(), key, mend }
+    let (raw, origins) = raw::read(file)?;
+    interpret(raw, secrets).map_err(|error| match error {
+        ConfigError::Key { key, mend, .. } => {
+            ConfigError::Key { origin: origins.of(&key), key, mend }
         }
-        (error, _) => error,
-    };
-    interpret(raw, secrets).map_err(named_file)
+        error @ (ConfigError::File { .. } | ConfigError::Make { .. }) => error,
+    })
 }
 
 /// The secret in this environment variable.

@@ -189,8 +189,24 @@ fn max_body_bytes() -> usize {
     256 << 10
 }
 
+/// All values, which know where they come from.
+pub(super) struct Origins<'a> {
+    values: config::Value,
+    file: Option<&'a Path>,
+}
+
+impl Origins<'_> {
+    /// Where a key is to be mended: the variable that it comes from, else the file. A section comes
+    /// from where the first of its keys does; a key that is missing, from where its section does.
+    pub(super) fn of(&self, key: &str) -> String {
+        variable(&self.values, key)
+            .or_else(|| self.file.map(|file| file.display().to_string()))
+            .unwrap_or_else(|| "configuration".to_owned())
+    }
+}
+
 /// Reads all layers: the defaults, the file if one is given, the environment.
-pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
+pub(super) fn read(file: Option<&Path>) -> Result<(Raw, Origins<'_>), ConfigError> {
     let mut layers =
         config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = file {
@@ -213,16 +229,15 @@ pub(super) fn read(file: Option<&Path>) -> Result<Raw, ConfigError> {
         .add_source(environment)
         .build()
         .map_err(|error| ConfigError::at("", error.to_string()))?;
-    let values = layers.cache.clone();
-    serde_path_to_error::deserialize(layers).map_err(|error| {
-        let path = error.path().to_string();
-        let said = error.into_inner().to_string();
-        let (key, mend) = words(&path, &said);
-        let origin = variable(&values, &key)
-            .or_else(|| file.map(|file| file.display().to_string()))
-            .unwrap_or_else(|| "the environment".to_owned());
-        ConfigError::Key { origin, key, mend }
-    })
+    let origins = Origins { values: layers.cache.clone(), file };
+    match serde_path_to_error::deserialize(layers) {
+        Ok(raw) => Ok((raw, origins)),
+        Err(error) => {
+            let path = error.path().to_string();
+            let (key, mend) = words(&path, &error.into_inner().to_string());
+            Err(ConfigError::Key { origin: origins.of(&key), key, mend })
+        }
+    }
 }
 
 /// What a parser says, without the lines of the file that it shows: they may hold a secret.
@@ -265,8 +280,7 @@ fn words(path: &str, said: &str) -> (String, String) {
     (path.to_owned(), said.to_owned())
 }
 
-/// The variable that the value of a key comes from, if it comes from one. A section comes from where
-/// the first of its keys does; a key that is missing, from where its section does.
+/// The variable that the value of a key comes from, if it comes from one.
 fn variable(values: &config::Value, key: &str) -> Option<String> {
     let mut value = values;
     for part in key.split('.') {

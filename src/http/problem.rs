@@ -161,9 +161,9 @@ impl From<StoreError> for Problem {
             StoreError::Overloaded => {
                 Self::Unavailable("Too much is waiting to be done. Try again.")
             }
-            StoreError::Locked(_) => Self::Unavailable(
-                "The database is locked by another process. Nothing was stored; try again.",
-            ),
+            StoreError::Locked(_) => {
+                Self::Unavailable("The database is locked. Nothing was stored; try again.")
+            }
             StoreError::TooSlow => {
                 Self::Unavailable("The query takes too long. Try again, or ask for less.")
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use chrono::Utc;
@@ -58,7 +59,12 @@ pub(crate) async fn count_requests(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let _under_way = (!service.ingest.is_closing()).then(|| UnderWay::new(&service.under_way));
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    if service.ingest.is_closing() {
+        // So that no client sends another request, which nobody would answer.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// One request under way; a client that hangs up ends it too.

@@ -253,22 +253,21 @@ fn a_locked_database_is_503_and_recovers_by_itself() {
 fn a_service_that_shuts_down_asks_to_come_again_and_ends_well() {
     let mut server = Server::start(GATEWAY);
     let mut held = server.connect();
-    let mut open = server.connect();
-    assert_eq!(open.send("GET", "/livez", &[], b"").status, 200);
     let headers = format!(
-        "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         webhook_path(""),
         EXAMPLE.len()
     );
     held.write(headers.as_bytes());
-    assert_eq!(open.send("GET", "/livez", &[], b"").status, 200);
+    assert_eq!(held.read().unwrap().status, 100, "it is under way");
     server.signal("-TERM");
-    let mut last = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+    let mut last = server.post(EXAMPLE);
     while last.status == 200 {
-        last = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+        last = server.post(EXAMPLE);
     }
     last.assert_problem(503);
     assert!(last.header("retry-after").is_some());
+    assert_eq!(last.header("connection"), Some("close"), "there will be no other answer");
     held.write(EXAMPLE.as_bytes());
     assert!(held.read().is_some(), "an accepted request is answered");
     assert_eq!(server.wait(), Some(0));

@@ -65,12 +65,12 @@ fn a_terminal_is_told_what_to_try_next() {
     let folder = tempfile::tempdir().unwrap();
     let shown = folder.path().join("shown");
     let mut child = Command::new("script")
-        .args(["--quiet", "--flush", "--command"])
+        .args(["--quiet", "--flush", "--return", "--command"])
         .arg(format!("exec {PROGRAM}"))
         .arg(&shown)
         .current_dir(folder.path())
         .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -83,9 +83,16 @@ fn a_terminal_is_told_what_to_try_next() {
         assert!(patience.elapsed() < Duration::from_secs(30), "{told}");
         thread::sleep(Duration::from_millis(10));
     };
-    child.kill().unwrap();
-    child.wait().unwrap();
-    for part in ["on http://127.0.0.1:", "simulate --messages", "callback-url demo", "curl -H"] {
+    // Ctrl-C.
+    child.stdin.take().unwrap().write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for part in [
+        "on 127.0.0.1:",
+        "shown only this once",
+        "simulate --messages",
+        "callback-url demo",
+        "curl -H",
+    ] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
 }

@@ -80,6 +80,10 @@ fn what_is_wrong_is_told_without_secrets_and_with_the_variable_it_comes_from() {
     let envs = [("STATUSMIRROR__STORE__QUEUE", "many")];
     let output = run_in(folder.path(), &["check-config"], &envs);
     assert!(text(&output.stderr).contains("STATUSMIRROR__STORE__QUEUE: store.queue"), "{output:?}");
+    let envs = [("STATUSMIRROR__STORE__QUEUE", "0")];
+    fs::write(folder.path().join("it.toml"), "store.queue = 5").unwrap();
+    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
+    assert!(text(&output.stderr).contains("STATUSMIRROR__STORE__QUEUE: store.queue"), "{output:?}");
     let envs = [("STATUSMIRROR__STOER__QUEUE", "1")];
     let output = run_in(folder.path(), &["check-config"], &envs);
     assert!(text(&output.stderr).contains("did you mean `store`?"), "{output:?}");

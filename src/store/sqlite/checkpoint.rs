@@ -37,7 +37,7 @@ pub(super) enum Wake {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved {
     /// Whether all was done that was asked for.
-    whole: bool,
+    pub(super) whole: bool,
     /// How many of the WAL's pages are in the database now.
     pages: u32,
 }
@@ -66,7 +66,11 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, fai
             return;
         }
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match checkpoint(db, mode) {
+        // Cutting keeps the writer out. What is moved before, without doing so, need not be then.
+        match checkpoint(db, "PASSIVE").and_then(|done| match mode {
+            "PASSIVE" => Ok(done),
+            mode => checkpoint(db, mode),
+        }) {
             Ok(done) => {
                 moved = done.pages;
                 to_be_cut = mode != "TRUNCATE" || !done.whole;

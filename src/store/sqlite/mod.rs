@@ -55,7 +55,7 @@ pub struct Settings {
     pub lock_wait: Duration,
 }
 
-/// Why the database could not be opened. Nothing was changed.
+/// Why the database could not be opened. No data was changed.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// A file or directory could not be made or opened.
@@ -135,6 +135,10 @@ struct Failure(Arc<watch::Sender<bool>>);
 impl Failure {
     fn report(&self, during: &str, error: &rusqlite::Error) {
         tracing::error!(%error, during, "the store failed; nothing is acknowledged any more");
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.0.send_replace(true);
     }
 
@@ -188,6 +192,7 @@ impl SqliteStore {
             turn: Arc::clone(&turn),
             failure: failure.clone(),
             full: false,
+            cut_at: checkpoint::TOO_LONG,
         };
         let readers = Readers::start(path)?;
         let writer = spawn("writer", move || writer.run())?;

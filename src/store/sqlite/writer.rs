@@ -8,8 +8,8 @@
 //! have marked pages clean that never reached the disk, and a retry would find them in its cache.
 
 use std::cell::Cell;
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -20,6 +20,8 @@ use super::checkpoint::{self, TOO_LONG, Wake};
 use super::{Failure, schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
+/// So many pages later the WAL is tried to be cut again when a reader was in the way: 4 MiB.
+const CUT_AGAIN: u32 = 1 << 10;
 /// The most deliveries that share one transaction.
 const LARGEST_BATCH: usize = 512;
 
@@ -54,6 +56,8 @@ pub(super) struct Writer {
     pub(super) failure: Failure,
     /// Whether the last commit found no space.
     pub(super) full: bool,
+    /// Above so many pages the WAL is cut.
+    pub(super) cut_at: u32,
 }
 
 impl Writer {
@@ -97,26 +101,42 @@ impl Writer {
                     answer(job, result);
                 }
                 if let Some(pages) = WAL_PAGES.take() {
-                    if pages > TOO_LONG {
-                        self.cut();
+                    if pages > self.cut_at {
+                        self.cut(pages);
                     }
-                    // A full channel means that the checkpoints' thread is about to look anyway.
-                    drop(self.checkpoints.try_send(Wake::Committed { pages }));
+                    self.wake(Wake::Committed { pages });
                 }
             }
             Err(error) => self.refuse(batch, error),
         }
     }
 
-    /// Begins the WAL anew. If a reader or the checkpoints' thread is in the way, the next batch
-    /// tries again.
-    fn cut(&self) {
-        let Ok(_turn) = self.turn.try_lock() else { return };
-        let done = self.without_waiting(|db| checkpoint::checkpoint(db, "TRUNCATE"));
-        if let Err(error) = done
-            && !checkpoint::passes(&error)
+    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later; if the
+    /// checkpoints' thread is, after the next batch.
+    fn cut(&mut self, pages: u32) {
+        let turn = Arc::clone(&self.turn);
+        let _turn = match turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        match self.without_waiting(|db| checkpoint::checkpoint(db, "TRUNCATE")) {
+            Ok(done) if done.whole => self.cut_at = TOO_LONG,
+            Ok(_) => self.cut_at = pages.saturating_add(CUT_AGAIN),
+            Err(error) if checkpoint::passes(&error) => {
+                self.cut_at = pages.saturating_add(CUT_AGAIN);
+            }
+            Err(error) => self.failure.report("a checkpoint", &error),
+        }
+    }
+
+    /// Wakes the checkpoints' thread. A full channel means that it is about to look anyway.
+    fn wake(&self, wake: Wake) {
+        if let Err(TrySendError::Disconnected(_)) = self.checkpoints.try_send(wake)
+            && !self.failure.happened()
         {
-            self.failure.report("a checkpoint", &error);
+            tracing::error!("nobody checkpoints any more; stopping");
+            self.failure.tell();
         }
     }
 
@@ -164,14 +184,14 @@ impl Writer {
                 answer_all(batch.drain(..), || StoreError::Stopped);
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                tracing::warn!("the database is locked by another process; refusing for now");
+                tracing::warn!("the database is locked; refusing for now");
                 answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
             Some(ErrorCode::DiskFull) => {
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!("the disk is full; refusing until there is space");
                 }
-                drop(self.checkpoints.try_send(Wake::Full));
+                self.wake(Wake::Full);
                 answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
             }
             _ if batch.len() > 1 => {

@@ -88,8 +88,8 @@ pub enum Done {
 pub struct Posted<'a> {
     /// The method.
     pub method: &'a str,
-    /// The raw query.
-    pub query: &'a str,
+    /// The raw query, if there is one.
+    pub query: Option<&'a str>,
     /// The content type, if one was given.
     pub content_type: Option<&'a str>,
     /// The headers.
@@ -186,7 +186,7 @@ impl Ingest {
         let verified = source.verify(&request, now).map_err(Refusal::Unproven)?;
         let content = Content {
             method: method.to_owned(),
-            query: kept_query(query),
+            query: kept_query(query.unwrap_or_default()),
             content_type: content_type.map(str::to_owned),
             body: body.content,
         };

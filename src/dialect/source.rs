@@ -120,10 +120,13 @@ impl Source {
     /// Whether a request is authentic.
     pub fn verify(&self, request: &Request<'_>, now: Timestamp) -> Result<Verified, Unproven> {
         match &self.scheme {
-            Scheme::UrlToken(secrets) => proof::verify_token(secrets, request.query),
-            Scheme::SignedUrl(secrets) => {
-                proof::signed_url::verify(secrets, &self.name, request.query, now)
-            }
+            Scheme::UrlToken(secrets) => proof::verify_token(secrets, request),
+            Scheme::SignedUrl(secrets) => proof::signed_url::verify(
+                secrets,
+                &self.name,
+                request.query.unwrap_or_default(),
+                now,
+            ),
             Scheme::Hmac(hmac) => {
                 hmac.verify(request, &called(&self.public_url, request.query), self.window, now)
             }
@@ -197,8 +200,8 @@ impl Source {
 }
 
 /// The whole address that was called.
-pub(super) fn called(url: &str, query: &str) -> String {
-    if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
+pub(super) fn called(url: &str, query: Option<&str>) -> String {
+    query.map_or_else(|| url.to_owned(), |query| format!("{url}?{query}"))
 }
 
 /// What a callback URL says by itself.

@@ -224,7 +224,8 @@ fn parameters(body: &[u8]) -> String {
 
 /// A body that is no form is covered by its hash in the query, or not at all.
 fn check_body_hash(request: &Request<'_>) -> Result<(), Unproven> {
-    let stated = form_urlencoded::parse(request.query.as_bytes())
+    let stated = request
+        .parameters()
         .find(|(name, _)| name == "bodySHA256")
         .and_then(|(_, hash)| unhex(hash.as_bytes()))
         .ok_or(Unproven::Wrong)?;

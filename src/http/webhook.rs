@@ -82,7 +82,7 @@ async fn take(
     };
     let posted = Posted {
         method: request.method().as_str(),
-        query: request.query_string(),
+        query: request.uri().query(),
         content_type: content_type(request),
         headers: &Received(request.headers()),
         body,

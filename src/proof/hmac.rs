@@ -205,8 +205,7 @@ impl Hmac {
         match &self.at {
             Place::Header(name) => request.headers.one(name).required().map(<[u8]>::to_vec),
             Place::Query(wanted) => {
-                let mut found = form_urlencoded::parse(request.query.as_bytes())
-                    .filter(|(name, _)| name == wanted.as_str());
+                let mut found = request.parameters().filter(|(name, _)| name == wanted.as_str());
                 match (found.next(), found.next()) {
                     (None, _) => Err(Unproven::Missing),
                     (Some((_, value)), None) => Ok(value.into_owned().into_bytes()),

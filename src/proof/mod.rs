@@ -23,14 +23,21 @@ use crate::message::Timestamp;
 pub struct Request<'a> {
     /// The method.
     pub method: &'a str,
-    /// The raw query, without the question mark.
-    pub query: &'a str,
+    /// The raw query; an empty one is not the same address as none.
+    pub query: Option<&'a str>,
     /// The content type, if one was given.
     pub content_type: Option<&'a str>,
     /// The headers.
     pub headers: &'a dyn Headers,
     /// The body's bytes.
     pub body: &'a [u8],
+}
+
+impl Request<'_> {
+    /// The query's parameters, decoded.
+    pub fn parameters(&self) -> form_urlencoded::Parse<'_> {
+        form_urlencoded::parse(self.query.unwrap_or_default().as_bytes())
+    }
 }
 
 /// The headers of a request.
@@ -191,8 +198,8 @@ impl Unusable {
 }
 
 /// Verifies `?token=`.
-pub fn verify_token(secrets: &[Secret], query: &str) -> Result<Verified, Unproven> {
-    let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "token");
+pub fn verify_token(secrets: &[Secret], request: &Request<'_>) -> Result<Verified, Unproven> {
+    let mut tokens = request.parameters().filter(|(name, _)| name == "token");
     let token = match (tokens.next(), tokens.next()) {
         (None, _) => return Err(Unproven::Missing),
         (Some((_, token)), None) => token,

@@ -1,6 +1,10 @@
 //! What is special about Twilio beside its signature, which the vectors are about.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha1::Sha1;
 
 use crate::support::*;
 
@@ -118,6 +122,20 @@ fn statuses_without_a_time_take_the_arrival_and_repeat_as_duplicates() {
     assert_eq!(post(&server, "", "MessageStatus=delivered&SmsSid=x")["outcome"], "duplicate");
     assert_eq!(server.get(&format!("/api/messagestatus/{OWN_ID}")).body, before);
     assert_eq!(post(&server, "", "MessageStatus=sent")["outcome"], "superseded");
+}
+
+#[test]
+fn an_address_with_an_empty_query_is_another_than_one_without() {
+    let server = Server::start(TWILIO);
+    let body = format!("MessageSid={SID}&MessageStatus=sent");
+    let mut mac = Hmac::<Sha1>::new_from_slice(b"9f1c0a7be2d84e0fb36a5d1c2e7a4f80").unwrap();
+    let parameters = format!("MessageSid{SID}MessageStatussent");
+    mac.update(format!("https://hooks.example.com/webhooks/twilio?{parameters}").as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let headers = [FORM[0], ("X-Twilio-Signature", signature.as_str())];
+    let to = |path: &str| server.send("POST", path, &headers, body.as_bytes());
+    to("/webhooks/twilio").assert_problem(401);
+    assert_eq!(to("/webhooks/twilio?").outcome(), "applied");
 }
 
 #[test]

@@ -14,50 +14,75 @@ pub mod state;
 mod unread;
 mod view;
 mod webhook;
+mod wire;
 
+use std::future::ready;
 use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Route, guard};
+use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route, guard};
 
 use self::problem::Problem;
 use self::state::Service;
+use self::wire::Wire;
 
 /// How long a request's headers may take.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// How long a connection that is to be closed is still read from.
+const DISCONNECT_TIME: Duration = Duration::from_secs(1);
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the service stops, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
 
 /// The server on these listeners, with at most so many connections; it runs when awaited.
+///
+/// What the framework's own `HttpServer` does, on connections of ours (see [`wire`]).
 pub fn server(
     service: Data<Service>,
     listeners: Vec<TcpListener>,
     connections: usize,
 ) -> std::io::Result<Server> {
     let workers = thread::available_parallelism()?.get();
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(Data::clone(&service))
-            .configure(routes)
-            .default_service(web::to(not_found))
-            .wrap(from_fn(unread::close))
-            .wrap(from_fn(state::count_requests))
-    })
-    .workers(workers)
-    .max_connections((connections / workers).max(1))
-    .tcp_nodelay(true)
-    .client_request_timeout(HEADER_TIME)
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(SHUTDOWN_SECONDS)
-    .disable_signals();
+    let mut server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections((connections / workers).max(1))
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals();
     for listener in listeners {
-        server = server.listen(listener)?;
+        let service = Data::clone(&service);
+        server = server.listen("http", listener, move || {
+            let app = App::new()
+                .app_data(Data::clone(&service))
+                .configure(routes)
+                .default_service(web::to(not_found))
+                .wrap(from_fn(unread::close))
+                .wrap(from_fn(state::count_requests))
+                .into_factory()
+                .map_err(|error: Error| error.error_response());
+            let http = HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(HEADER_TIME)
+                .client_disconnect_timeout(DISCONNECT_TIME)
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_service(|io: TcpStream| {
+                let peer = io.peer_addr().ok();
+                // Without it answers wait for the client's acknowledgements.
+                ready(
+                    io.set_nodelay(true).map(|()| (Wire::new(io), peer)).map_err(DispatchError::Io),
+                )
+            })
+            .and_then(http)
+        })?;
     }
     Ok(server.run())
 }

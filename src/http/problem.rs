@@ -47,6 +47,8 @@ pub(crate) enum Problem {
     Unavailable(&'static str),
     /// The stored data makes no sense.
     Corrupt,
+    /// What came is not a request that could be read.
+    Protocol(StatusCode),
 }
 
 /// The body of RFC 9457.
@@ -73,6 +75,7 @@ impl Problem {
             Self::TooMany => StatusCode::CONFLICT,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Protocol(status) => *status,
         }
     }
 
@@ -114,13 +117,33 @@ impl Problem {
             }
             Self::ContentType(detail) | Self::Unavailable(detail) => (*detail).to_owned(),
             Self::Corrupt => "The stored data makes no sense; see the log.".to_owned(),
+            Self::Protocol(StatusCode::REQUEST_TIMEOUT) => {
+                "The request's headers came too slowly. Send it again.".to_owned()
+            }
+            Self::Protocol(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+                "The request's headers are too large, or too many. Send fewer.".to_owned()
+            }
+            Self::Protocol(_) => "This is no HTTP/1.1 request: look at its first line, its headers \
+                 and how its body is framed; other letters than ASCII are percent-encoded in a path."
+                .to_owned(),
         }
+    }
+
+    /// The body of the answer, as RFC 9457 has it.
+    pub(crate) fn body(&self) -> String {
+        let status = self.status();
+        let body = Body {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &self.detail(),
+        };
+        serde_json::to_string(&body).unwrap_or_default()
     }
 
     /// The answer that says so.
     pub(crate) fn response(&self) -> HttpResponse {
         let status = self.status();
-        let detail = self.detail();
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -129,13 +152,7 @@ impl Problem {
         if let Self::Method { allowed, .. } = self {
             response.insert_header((header::ALLOW, allowed.as_str()));
         }
-        let body = Body {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: &detail,
-        };
-        response.body(serde_json::to_string(&body).unwrap_or_default())
+        response.body(self.body())
     }
 }
 

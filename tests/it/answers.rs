@@ -157,14 +157,31 @@ fn a_chunked_body_that_stops_is_answered_and_its_connection_closed() {
 }
 
 #[test]
-fn slow_headers_are_408_or_closed() {
+fn what_is_no_http_is_a_problem_like_all_others() {
+    let server = Server::start(GATEWAY);
+    let many = "X: y\r\n".repeat(200);
+    for (status, request) in [
+        (400, "nonsense\r\n\r\n".to_owned()),
+        (400, "GET /api/messagestatus/reference/é HTTP/1.1\r\nHost: t\r\n\r\n".to_owned()),
+        (400, "GET / HTTP/1.1\r\nHost: t\r\nContent-Length: x\r\n\r\n".to_owned()),
+        (431, format!("GET / HTTP/1.1\r\nHost: t\r\n{many}\r\n")),
+    ] {
+        let mut connection = server.connect();
+        // Behind a request that is answered as always.
+        let alive = "GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
+        connection.write(format!("{alive}{request}").as_bytes());
+        assert_eq!(connection.read().unwrap().status, 200);
+        connection.read().unwrap().assert_problem(status);
+    }
+}
+
+#[test]
+fn slow_headers_are_408_and_closed() {
     let server = Server::start(GATEWAY);
     let mut connection = server.connect();
     connection.write(b"POST /webhooks/gateway HTTP/1.1\r\nHost");
-    if let Some(answer) = connection.read() {
-        assert_eq!(answer.status, 408);
-        assert!(connection.read().is_none());
-    }
+    connection.read().unwrap().assert_problem(408);
+    assert!(connection.read().is_none());
 }
 
 #[test]

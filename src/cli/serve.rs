@@ -91,7 +91,7 @@ async fn serve(
     })?;
     let admin = actix_web::rt::spawn(Admin { ingest, store: seam }.serve(admin));
     let listen = addresses(&listeners)?;
-    let server = http::server(Data::clone(&service), listeners, connections())?;
+    let server = http::server(&service, listeners, connections())?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
     tracing::info!(listen, "serving");

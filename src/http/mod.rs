@@ -48,7 +48,7 @@ const SHUTDOWN_SECONDS: u64 = 7;
 ///
 /// What the framework's own `HttpServer` does, on connections of ours (see [`wire`]).
 pub fn server(
-    service: Data<Service>,
+    service: &Data<Service>,
     listeners: Vec<TcpListener>,
     connections: usize,
 ) -> std::io::Result<Server> {
@@ -59,7 +59,7 @@ pub fn server(
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
     for listener in listeners {
-        let service = Data::clone(&service);
+        let service = Data::clone(service);
         server = server.listen("http", listener, move || {
             let app = App::new()
                 .app_data(Data::clone(&service))

@@ -97,7 +97,7 @@ fn serve(
     });
     port.send(listener.local_addr().unwrap().port()).unwrap();
     actix_web::rt::System::new().block_on(async {
-        let server = http::server(service, vec![listener], 16).unwrap();
+        let server = http::server(&service, vec![listener], 16).unwrap();
         let handle = server.handle();
         actix_web::rt::spawn(server);
         stopped.await.unwrap();

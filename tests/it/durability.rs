@@ -10,20 +10,25 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use crate::faults::{Chance, report, times};
 use crate::support::*;
 
-/// How often the server is killed.
+/// How often the server is killed while a simulation runs.
 const KILLS: u64 = 20;
 /// How many connections post at a time.
 const POSTING: u64 = 4;
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
+    let mut chance = Chance::of("kill -9");
+    let since = Instant::now();
+    let kills = times(20, 1_000, 10_000);
+    let mut in_all = 0;
     let mut server = Server::start(GATEWAY);
     let next = AtomicU64::new(1);
-    for round in 1..=KILLS {
+    for round in 1..=kills {
         let acknowledged = Mutex::new(Vec::new());
-        let enough = usize::try_from(round * 7).unwrap();
+        let enough = usize::try_from(1 + chance.below(100)).unwrap();
         thread::scope(|scope| {
             for _ in 0..POSTING {
                 scope.spawn(|| {
@@ -46,17 +51,23 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
         });
         assert_eq!(server.wait(), None, "it was killed");
         server.start_again();
-        for number in acknowledged.into_inner().unwrap() {
-            let history = server.history(&id(number));
-            assert_eq!(history.len(), 1, "round {round}: message {number}");
-            let shown = server.get(&format!("/api/messagestatus/{}", id(number)));
+        let acknowledged = acknowledged.into_inner().unwrap();
+        in_all += u64::try_from(acknowledged.len()).unwrap();
+        let mut asking = server.connect();
+        for number in acknowledged {
+            let path = format!("/api/messagestatus/{}/history", id(number));
+            let shown = asking.send("GET", &path, &[("X-Api-Key", KEY)], b"");
             assert_eq!(shown.status, 200, "round {round}: message {number}");
+            assert_eq!(shown.json()["message"]["status"], "SENT", "round {round}: {number}");
+            assert_eq!(shown.json()["history"].as_array().unwrap().len(), 1, "{number}");
         }
     }
     server.kill();
     let file = Connection::open(server.database()).unwrap();
     let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
+    let figures = [("kills", kills), ("acknowledged", in_all), ("lost", 0)];
+    report("P1, P3", &chance, &figures, since);
 }
 
 #[test]

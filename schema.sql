@@ -1,4 +1,4 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 1.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 2.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -98,3 +98,18 @@ CREATE TABLE quarantine (
     times             INTEGER NOT NULL,  -- how often it came
     body              BLOB    NOT NULL   -- last, so that the others are read without it
 ) STRICT;
+
+-- What was erased, for as long as a late retry could bring it back: hashes, under a key of this
+-- file, of the names of messages and of quarantined entries.
+CREATE TABLE erased (
+    hash              BLOB    NOT NULL PRIMARY KEY CHECK (length(hash) = 16),
+    until             INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row: what removing messages must remember.
+CREATE TABLE removal (
+    one               INTEGER PRIMARY KEY CHECK (one = 1),
+    hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
+    last_n            INTEGER NOT NULL   -- the greatest n of a removed message: none is used twice
+) STRICT;
+INSERT INTO removal VALUES (1, randomblob(32), 0);

@@ -16,8 +16,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
+use crate::clock::Clock;
 use crate::ingest::{Done, Ingest};
-use crate::store::{QuarantineId, Quarantined, Store, StoreError};
+use crate::message::{Destination, Timestamp};
+use crate::store::{self, QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
@@ -44,6 +46,21 @@ pub enum Command {
         /// Their names; none means all.
         ids: Vec<String>,
     },
+    /// Removes all that names a number.
+    Erase {
+        /// The number, as E.164.
+        destination: String,
+    },
+    /// Removes that of which nothing has arrived for long.
+    Prune {
+        /// For how long, in seconds.
+        older_than_seconds: u64,
+    },
+    /// Copies the database.
+    BackUp {
+        /// The copy's path, which must not be there yet.
+        file: PathBuf,
+    },
 }
 
 /// One line of an answer.
@@ -61,10 +78,32 @@ pub enum Answer {
         /// Why it stays or is ignored.
         reason: Option<String>,
     },
+    /// What was removed.
+    Removed(Removed),
+    /// The copy is whole and durable.
+    BackedUp,
     /// The command could not be carried out.
     Error(String),
     /// Nothing more comes.
     End,
+}
+
+/// How much was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// How many messages.
+    pub messages: u64,
+    /// How many quarantined entries.
+    pub quarantined: u64,
+    /// Whether the WAL holds nothing of it any more.
+    pub wal_emptied: bool,
+}
+
+impl From<store::Removed> for Removed {
+    fn from(removed: store::Removed) -> Self {
+        let store::Removed { messages, quarantined, wal_emptied } = removed;
+        Self { messages, quarantined, wal_emptied }
+    }
 }
 
 /// A quarantined entry as it is shown.
@@ -116,6 +155,8 @@ pub struct Admin {
     pub ingest: Arc<Ingest>,
     /// The way out.
     pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Admin {
@@ -150,7 +191,30 @@ impl Admin {
                 }
                 Ok(answers)
             }
+            Command::Erase { destination } => {
+                let number: Destination =
+                    destination.parse().map_err(|error| format!("the destination is {error}"))?;
+                let removed = self.ingest.erase(number, self.clock.now()).await;
+                removed.map(|removed| vec![Answer::Removed(removed.into())]).map_err(|e| words(&e))
+            }
+            Command::Prune { older_than_seconds } => {
+                let removed = self.prune(Duration::from_secs(older_than_seconds)).await;
+                removed.map(|removed| vec![Answer::Removed(removed.into())]).map_err(|e| words(&e))
+            }
+            Command::BackUp { file } => {
+                self.store.back_up(file).await.map_err(|error| words(&*error))?;
+                Ok(vec![Answer::BackedUp])
+            }
         }
+    }
+
+    /// Removes that of which nothing has arrived for so long.
+    pub async fn prune(&self, older_than: Duration) -> Result<store::Removed, StoreError> {
+        let now = self.clock.now();
+        let age = i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX);
+        // What would be older than time itself is nothing.
+        let before = Timestamp::from_micros(now.micros().saturating_sub(age));
+        self.store.prune(before.unwrap_or(Timestamp::EPOCH), now).await
     }
 
     async fn all(&self) -> Result<Vec<Quarantined>, StoreError> {

@@ -13,14 +13,19 @@ use tokio::time::timeout;
 
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, kept_query};
-use crate::message::{MessageId, Notification, Outcome, Status, Timestamp};
-use crate::proof::{Headers, Request, Unproven};
-use crate::store::{Delivery, Entry, QuarantineId, Quarantined, Store, StoreError, Stored};
+use crate::message::{Destination, MessageId, Notification, Outcome, Status, Timestamp};
+use crate::proof::{Headers, Request, Unproven, Window};
+use crate::store::{
+    Delivery, Entry, QuarantineId, Quarantined, Removed, Store, StoreError, Stored,
+};
 
 /// How long a commit may take before the sender is asked to come again.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
 /// How many bytes of bodies may be in memory at a time, being read or waiting for the commit.
 pub const BODY_BUDGET: usize = 64 << 20;
+
+/// Why something is ignored that was erased.
+const ERASED: &str = "the message was erased, and this comes late";
 
 /// Takes deliveries and registrations to the store.
 pub struct Ingest {
@@ -303,6 +308,15 @@ impl Ingest {
         joined(stored, ignored).pop().ok_or(Refusal::Store(StoreError::Stopped))
     }
 
+    /// Removes all that names this number. What comes of it late, while a sender may still try, is
+    /// ignored.
+    pub async fn erase(&self, number: Destination, now: Timestamp) -> Result<Removed, StoreError> {
+        let ages = self.sources.values().map(Source::max_age_seconds);
+        let longest = ages.max().unwrap_or(Window::default().max_age_seconds);
+        let until = now.micros().saturating_add(longest.saturating_mul(1_000_000));
+        self.store.erase(number, now, Timestamp::from_micros(until).unwrap_or(now)).await
+    }
+
     /// Whether the store can be written now.
     pub async fn is_ready(&self) -> Result<(), Refusal> {
         // One at a time, because strangers may ask too.
@@ -379,6 +393,7 @@ fn joined(stored: Vec<Stored>, ignored: Vec<(usize, String)>) -> Vec<Done> {
                 Some(Done::Judged { message, outcome, status })
             }
             Stored::Quarantined { id, reason } => Some(Done::Quarantined { id, reason }),
+            Stored::Erased => Some(Done::Ignored { reason: ERASED.to_owned() }),
             // Only registrations are refused this way, and they do not come here.
             Stored::TooMany => None,
         })

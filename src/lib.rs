@@ -7,6 +7,7 @@ pub mod content;
 mod json;
 pub mod message;
 
+pub mod clock;
 pub mod proof;
 pub mod store;
 

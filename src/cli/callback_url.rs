@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{EX_CONFIG, EX_USAGE, Failure, duration};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::Source;
-use crate::http::state::Clock;
 use crate::message::{Destination, KeyTooLong, MAX_KEY_BYTES, MessageId};
 use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;

@@ -2,10 +2,12 @@
 
 mod callback_url;
 mod check_config;
+mod live;
 mod quarantine;
 mod serve;
 mod simulate;
 mod telemetry;
+mod upkeep;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::config::duration::duration;
 use crate::config::{self, Config, ConfigError, Secrets};
 use crate::dialect::is_name;
 use crate::message::{Destination, MessageId};
@@ -76,6 +79,33 @@ enum Command {
         #[command(subcommand)]
         command: quarantine::Command,
     },
+    /// Writes a copy of the database, of a running server too, to a file that can take its place.
+    #[command(after_help = "Example: statusmirror backup /var/backups/mirror.db")]
+    Backup {
+        /// The file, which must not be there yet.
+        file: PathBuf,
+    },
+    /// Checks a database from end to end, and prints how much is in it and hashes to compare.
+    #[command(after_help = "Example: statusmirror check /var/backups/mirror.db")]
+    Check {
+        /// A file that no server has open, like a backup; without one, the configured database.
+        file: Option<PathBuf>,
+    },
+    /// Removes all that names a phone number: messages, histories, and what is in quarantine.
+    #[command(after_help = "Example: statusmirror erase --destination +393331234567")]
+    Erase {
+        /// The number, as E.164.
+        #[arg(long)]
+        destination: Destination,
+    },
+    /// Removes the messages of which nothing has arrived for so long, and what is in quarantine
+    /// for longer.
+    #[command(after_help = "Example: statusmirror prune --older-than 400d")]
+    Prune {
+        /// How long, like 400d.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        older_than: Duration,
+    },
     /// Posts the lives of many messages to a running server, and checks what it makes of them.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
     Simulate(simulate::Arguments),
@@ -99,6 +129,13 @@ struct Failure {
 impl Failure {
     fn new(code: i32, words: impl Into<String>) -> Self {
         Self { code, words: words.into() }
+    }
+
+    /// Says it, and what to exit with.
+    fn tell(&self) -> i32 {
+        // Nowhere is left to say that this could not be said.
+        drop(writeln!(io::stderr(), "statusmirror: {}", self.words));
+        self.code
     }
 
     fn io(words: impl Into<String>) -> Self {
@@ -129,9 +166,12 @@ impl From<OpenError> for Failure {
                 EX_NOPERM
             }
             OpenError::ReadOnly { .. } => EX_NOPERM,
-            OpenError::File { .. } => EX_CANTCREAT,
+            OpenError::File { .. } | OpenError::NoRoom { .. } => EX_CANTCREAT,
             OpenError::InUse { .. } => EX_TEMPFAIL,
-            OpenError::Foreign { .. } | OpenError::Version { .. } => EX_DATAERR,
+            OpenError::Foreign { .. } | OpenError::Version { .. } | OpenError::Damaged { .. } => {
+                EX_DATAERR
+            }
+            OpenError::Filesystem { .. } => EX_CONFIG,
             OpenError::NotDurable { .. }
             | OpenError::Database { .. }
             | OpenError::Readers { .. }
@@ -152,11 +192,7 @@ pub fn run() -> i32 {
     };
     match execute(arguments) {
         Ok(()) => 0,
-        Err(failure) => {
-            // Nowhere is left to say that this could not be said.
-            drop(writeln!(io::stderr(), "statusmirror: {}", failure.words));
-            failure.code
-        }
+        Err(failure) => failure.tell(),
     }
 }
 
@@ -186,6 +222,15 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Quarantine { command } => {
             quarantine::run(configured(Secrets::Find)?, command, &mut out)
         }
+        Command::Backup { file } => upkeep::back_up(configured(Secrets::Find)?, &file, &mut out),
+        Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
+        Command::Check { file: None } => upkeep::check_own(&configured(Secrets::Find)?, &mut out),
+        Command::Erase { destination } => {
+            upkeep::erase(configured(Secrets::Find)?, destination, &mut out)
+        }
+        Command::Prune { older_than } => {
+            upkeep::prune(configured(Secrets::Find)?, older_than, &mut out)
+        }
         Command::Simulate(arguments) => {
             simulate::run(&arguments, &configured(Secrets::Find)?, &mut out)
         }
@@ -194,19 +239,4 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-/// Reads a duration like `60s`, `5m`, `12h` or `30d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration; write it like 60s, 5m, 12h or 30d");
-    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let number: u64 = digits.parse().map_err(|_no_number| wrong())?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }

@@ -13,14 +13,15 @@ use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use super::Failure;
+use super::{EX_DATAERR, Failure};
 use crate::admin::{self, Admin};
+use crate::clock::Clock;
 use crate::config::{Config, DEMO};
 use crate::http;
-use crate::http::state::{Clock, Service};
+use crate::http::state::Service;
 use crate::ingest::Ingest;
-use crate::store::Store;
-use crate::store::sqlite::{Settings, SqliteStore};
+use crate::store::sqlite::{Failed, Settings, SqliteStore};
+use crate::store::{Removed, Store};
 
 /// How long requests under way may take when the service stops.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -30,6 +31,8 @@ const BACKLOG: i32 = 4_096;
 const MOST_CONNECTIONS: u64 = 50_000;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often to remove what is too old.
+const DAY: Duration = Duration::from_hours(24);
 /// How long the last answers may take to reach the network.
 const FLUSH: Duration = Duration::from_millis(200);
 
@@ -39,12 +42,7 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
         // Goes to standard output, because the log keeps no secrets.
         drop(writeln!(stdout(), "API key, shown only this once: {}", key.text));
     }
-    let (store, closing) = SqliteStore::open(&Settings {
-        path: config.store.path.clone(),
-        queue: config.store.queue,
-        quarantine_max_rows: config.quarantine_max_rows,
-        lock_wait,
-    })?;
+    let (store, closing) = SqliteStore::open(&Settings { lock_wait, ..config.store.clone() })?;
     let listeners = listen(&config.server.listen)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -52,26 +50,36 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
     // What it says is a courtesy; nobody need be there to read it.
     drop(banner(&config, file, &addresses(&listeners)?));
     let serving = serve(config, listeners, Arc::new(store));
-    let ended = actix_web::rt::System::new().block_on(serving)?;
-    match ended {
-        Ended::Stopped if closing.close() => Ok(()),
-        Ended::Stopped | Ended::DiskFailed => Err(Failure::io(
-            "the store failed; what was acknowledged is stored, look at the disk before you \
-             start again",
-        )),
+    actix_web::rt::System::new().block_on(serving)?;
+    if closing.close() {
+        Ok(())
+    } else {
+        Err(Failure::io("the store failed at the end; look at the log"))
     }
 }
 
-enum Ended {
-    Stopped,
-    DiskFailed,
+fn failure(failed: Failed) -> Failure {
+    match failed {
+        Failed::Disk => Failure::io(
+            "the disk failed; what was acknowledged is stored. Look at the disk; the next start \
+             copies the data to new blocks before it serves",
+        ),
+        Failed::Replaced => Failure::io(
+            "the database or its -wal was removed or replaced while it was used; put both back \
+             before you start again",
+        ),
+        Failed::Damaged => Failure::new(
+            EX_DATAERR,
+            "the database is damaged; keep it, look at the disk, and put a backup in its place",
+        ),
+    }
 }
 
 async fn serve(
     config: Config,
     listeners: Vec<TcpListener>,
     store: Arc<SqliteStore>,
-) -> Result<Ended, Failure> {
+) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
@@ -89,20 +97,25 @@ async fn serve(
             admin::socket(&config.store.path).display()
         ))
     })?;
-    let admin = actix_web::rt::spawn(Admin { ingest, store: seam }.serve(admin));
+    let tools = Admin { ingest, store: seam, clock: Clock::System };
+    if let Some(age) = config.retention {
+        actix_web::rt::spawn(retain(tools.clone(), age));
+    }
+    let admin = actix_web::rt::spawn(tools.serve(admin));
     let listen = addresses(&listeners)?;
     let server = http::server(&service, listeners, connections())?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
     tracing::info!(listen, "serving");
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ended::Stopped,
-        _ = interrupt.recv() => Ended::Stopped,
-        () = store.failure() => Ended::DiskFailed,
-    };
-    if matches!(ended, Ended::DiskFailed) {
-        // Closing the database could write to the disk that failed.
-        std::process::exit(super::EX_IOERR);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        failed = store.failure() => {
+            // Those that wait are told.
+            sleep(FLUSH).await;
+            // Nothing is closed: that could write to the disk that failed.
+            std::process::exit(failure(failed).tell());
+        }
     }
     tracing::info!("stopping");
     service.ingest.close();
@@ -128,7 +141,20 @@ async fn serve(
     admin.abort();
     server.abort();
     drop(std::fs::remove_file(admin::socket(&config.store.path)));
-    Ok(ended)
+    Ok(())
+}
+
+/// Removes every day what has had no news for so long.
+async fn retain(tools: Admin, age: Duration) {
+    loop {
+        match tools.prune(age).await {
+            Ok(Removed { messages, quarantined, .. }) => {
+                tracing::info!(messages, quarantined, "removed what is older than the retention");
+            }
+            Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
+        }
+        sleep(DAY).await;
+    }
 }
 
 /// How many connections there may be: as many as there are descriptors, of which the process takes

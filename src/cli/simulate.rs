@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::callback_url::{source, url};
 use super::{EX_CONFIG, EX_USAGE, Failure};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::Source;
-use crate::http::state::Clock;
 use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;
 use crate::simulate::{self, Options};

@@ -4,9 +4,11 @@
 //! environment. An error names the file or the variable, the key, and the mend.
 
 mod demo;
+pub mod duration;
 mod raw;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -18,6 +20,7 @@ use crate::proof::encoding;
 use crate::proof::hmac::{self, Hmac};
 use crate::proof::standard_webhooks::StandardWebhooks;
 use crate::proof::{Scheme, Secret, Unusable, Window};
+use crate::store::sqlite::Settings;
 
 /// A secret shorter than this can be guessed.
 const SHORT_SECRET: usize = 16;
@@ -26,10 +29,10 @@ const SHORT_SECRET: usize = 16;
 pub struct Config {
     /// Where to listen, and under which address senders know it.
     pub server: Server,
-    /// Where to keep everything.
-    pub store: Store,
-    /// How many rows the quarantine may have.
-    pub quarantine_max_rows: u64,
+    /// Where and how to keep everything.
+    pub store: Settings,
+    /// After how long without news a message is removed; none if it is kept for ever.
+    pub retention: Option<Duration>,
     /// How to log.
     pub log: Log,
     /// Who may post.
@@ -51,15 +54,6 @@ pub struct Server {
     pub listen: String,
     /// The address under which senders reach the service; empty if none is set.
     pub public_url: String,
-}
-
-/// Where to keep everything.
-#[derive(Debug, Clone)]
-pub struct Store {
-    /// The database.
-    pub path: PathBuf,
-    /// How many deliveries may be under way.
-    pub queue: usize,
 }
 
 /// How to log.
@@ -133,6 +127,15 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
     if raw.store.queue == 0 {
         return Err(ConfigError::at("store.queue", "at least 1 must be possible".to_owned()));
     }
+    let retention = (!raw.store.retention.is_empty())
+        .then(|| duration::duration(&raw.store.retention))
+        .transpose()
+        .map_err(|words| ConfigError::at("store.retention", words))?;
+    let external_checkpoints = match raw.store.checkpoints.as_str() {
+        "own" => false,
+        "external" => true,
+        _ => return Err(ConfigError::at("store.checkpoints", "use own or external".to_owned())),
+    };
     if !["auto", "pretty", "json"].contains(&raw.log.format.as_str()) {
         return Err(ConfigError::at("log.format", "use auto, pretty or json".to_owned()));
     }
@@ -187,8 +190,15 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
     }
     Ok(Config {
         server: Server { listen: raw.server.listen, public_url },
-        store: Store { path, queue: raw.store.queue },
-        quarantine_max_rows: raw.quarantine.max_rows,
+        store: Settings {
+            queue: raw.store.queue,
+            quarantine_max_rows: raw.quarantine.max_rows,
+            any_filesystem: raw.store.any_filesystem,
+            external_checkpoints,
+            runtime_directory: raw::runtime_directory(),
+            ..Settings::new(path)
+        },
+        retention,
         log: Log { level: raw.log.level, format: raw.log.format },
         sources,
         api_keys,

@@ -37,6 +37,9 @@ pub(super) struct Server {
 pub(super) struct Store {
     pub(super) url: String,
     pub(super) queue: usize,
+    pub(super) retention: String,
+    pub(super) checkpoints: String,
+    pub(super) any_filesystem: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,6 +182,13 @@ impl Secret {
         }
         Ok(text.to_owned())
     }
+}
+
+/// The directory that systemd gives a service for what does not outlive the boot.
+pub(super) fn runtime_directory() -> Option<PathBuf> {
+    let paths = std::env::var_os("RUNTIME_DIRECTORY")?;
+    // Of several, separated by colons, the first is the service's own.
+    std::env::split_paths(&paths).next()
 }
 
 fn gateway() -> String {

@@ -109,6 +109,11 @@ impl Source {
         &self.public_url
     }
 
+    /// How long after it was first sent something may still come, in seconds.
+    pub fn max_age_seconds(&self) -> i64 {
+        self.window.max_age_seconds
+    }
+
     /// Whether the proof can read a body of this content type.
     pub fn accepts_content_type(&self, content_type: Option<&str>) -> bool {
         match (&self.scheme, self.dialect.native()) {

@@ -43,6 +43,8 @@ pub(crate) enum Problem {
     TooLarge { most: usize },
     /// The message has as many notifications as it may have.
     TooMany,
+    /// The message was erased.
+    Erased,
     /// Come again.
     Unavailable(&'static str),
     /// The stored data makes no sense.
@@ -72,7 +74,7 @@ impl Problem {
             Self::Unproven => StatusCode::UNAUTHORIZED,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooMany => StatusCode::CONFLICT,
+            Self::TooMany | Self::Erased => StatusCode::CONFLICT,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Protocol(status) => *status,
@@ -115,6 +117,9 @@ impl Problem {
             Self::TooMany => {
                 format!("The message has {MAX_NOTIFICATIONS} notifications, the most it may have.")
             }
+            Self::Erased => "The message was erased. It is not kept again for as long as a retry \
+                 could bring it back; register the next message under an id of its own."
+                .to_owned(),
             Self::ContentType(detail) | Self::Unavailable(detail) => (*detail).to_owned(),
             Self::Corrupt => "The stored data makes no sense; see the log.".to_owned(),
             Self::Protocol(StatusCode::REQUEST_TIMEOUT) => {

@@ -69,10 +69,11 @@ pub(crate) async fn register(
     let notification = notification(id, &body.content).map_err(Problem::BadRequest)?;
     let caller = request.extensions().get::<Caller>().cloned().ok_or(Problem::NoKey)?;
     let now = service.clock.now();
-    let Stored::Judged { outcome, record, new, .. } =
-        service.ingest.register(&caller.0, notification, body.bytes, now).await?
-    else {
-        return Err(Problem::TooMany);
+    let stored = service.ingest.register(&caller.0, notification, body.bytes, now).await?;
+    let (outcome, record, new) = match stored {
+        Stored::Judged { outcome, record, new, .. } => (outcome, record, new),
+        Stored::Erased => return Err(Problem::Erased),
+        Stored::TooMany | Stored::Quarantined { .. } => return Err(Problem::TooMany),
     };
     let message = record.as_deref().map(|record| MessageView::new(id, record));
     let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };

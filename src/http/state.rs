@@ -9,21 +9,11 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use chrono::Utc;
 
 use super::key::ApiKey;
+use crate::clock::Clock;
 use crate::ingest::Ingest;
-use crate::message::Timestamp;
 use crate::store::Store;
-
-/// Where handlers read the time.
-#[derive(Debug, Clone, Copy)]
-pub enum Clock {
-    /// The machine's clock.
-    System,
-    /// It is always this time.
-    Fixed(Timestamp),
-}
 
 /// The service behind the routes.
 pub struct Service {
@@ -37,19 +27,6 @@ pub struct Service {
     pub clock: Clock,
     /// How many requests are under way that the service must answer before it may stop.
     pub under_way: AtomicUsize,
-}
-
-impl Clock {
-    /// The time now.
-    pub fn now(self) -> Timestamp {
-        match self {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-            Self::System => {
-                Timestamp::from_micros(Utc::now().timestamp_micros()).unwrap_or(Timestamp::EPOCH)
-            }
-            Self::Fixed(time) => time,
-        }
-    }
 }
 
 /// Counts a request for as long as it is under way, unless it came when the service was closing.

@@ -1,10 +1,22 @@
 //! How signatures and secrets are written: hex, and base64.
 
+use std::fmt::Write as _;
+
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Secret, Unusable};
+
+/// These bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _written = write!(hex, "{byte:02x}");
+    }
+    hex
+}
 
 /// The bytes of a text in hex, of any case.
 pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use ::hmac::{Hmac, Mac};
 use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
-use super::encoding::unhex;
+use super::encoding::{hex, unhex};
 use super::{Secret, Unproven, Verified, any};
 use crate::message::Timestamp;
 
@@ -82,11 +82,7 @@ impl Callback {
 
     /// The signature of these parameters for this source, in hex.
     pub fn signature(&self, source: &str, secret: &Secret) -> String {
-        let mut hex = String::new();
-        for byte in mac(secret, &self.text(source)).finalize().into_bytes() {
-            let _written = write!(hex, "{byte:02x}");
-        }
-        hex
+        hex(&mac(secret, &self.text(source)).finalize().into_bytes())
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod sqlite;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -41,6 +42,23 @@ pub trait Store: Send + Sync {
     /// What is in quarantine, oldest first, after this place: at most `count` entries, bodies left
     /// empty.
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError>;
+
+    /// Removes all that names this number: messages with their histories, and quarantined entries.
+    /// What comes of it late, until then, is [`Stored::Erased`].
+    async fn erase(
+        &self,
+        number: Destination,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Removed, StoreError>;
+
+    /// Removes the messages, with their histories, and the quarantined entries of which nothing
+    /// arrived since then.
+    async fn prune(&self, before: Timestamp, now: Timestamp) -> Result<Removed, StoreError>;
+
+    /// Copies everything that is stored to a file of this name, which must not be there yet. It is
+    /// whole and durable when this returns.
+    async fn back_up(&self, file: PathBuf) -> Result<(), Cause>;
 
     /// One quarantined entry, whole.
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError>;
@@ -105,6 +123,8 @@ pub enum Stored {
         /// For this reason.
         reason: String,
     },
+    /// It was erased before, so it is not kept.
+    Erased,
     /// A registration of a message that has as many notifications as it may have.
     TooMany,
 }
@@ -260,6 +280,17 @@ pub struct Quarantined {
     pub received_at: Timestamp,
     /// How often it came.
     pub times: u32,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// How many messages.
+    pub messages: u64,
+    /// How many quarantined entries.
+    pub quarantined: u64,
+    /// Whether no trace is left in files from which it was not removed at once.
+    pub wal_emptied: bool,
 }
 
 /// What lies beneath a [`StoreError`].

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, lowest first; a module knows only lower floors.
 const FLOORS: [&[&str]; 7] = [
     &["message", "content", "json"],
-    &["proof", "store"],
+    &["clock", "proof", "store"],
     &["dialect"],
     &["ingest"],
     &["http", "admin"],

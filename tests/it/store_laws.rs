@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::rt::System;
 use proptest::prelude::*;
@@ -25,10 +24,9 @@ use crate::support::id;
 fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (store, closing) = SqliteStore::open(&Settings {
-        path: folder.path().join("mirror.db"),
         queue: 64,
         quarantine_max_rows,
-        lock_wait: Duration::ZERO,
+        ..Settings::new(folder.path().join("mirror.db"))
     })
     .unwrap();
     (Arc::new(store), closing, folder)
@@ -149,7 +147,7 @@ fn a_delivery_of_many_entries_is_as_good_as_many_deliveries() {
 fn outcomes(stored: &[Stored]) -> Vec<Option<Outcome>> {
     let outcome = |stored: &Stored| match stored {
         Stored::Judged { outcome, .. } => Some(*outcome),
-        Stored::Quarantined { .. } | Stored::TooMany => None,
+        Stored::Quarantined { .. } | Stored::Erased | Stored::TooMany => None,
     };
     stored.iter().map(outcome).collect()
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 use actix_web::web::Data;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use statusmirror::clock::Clock;
 use statusmirror::config::{self, Secrets};
 use statusmirror::http;
-use statusmirror::http::state::{Clock, Service};
+use statusmirror::http::state::Service;
 use statusmirror::ingest::Ingest;
 use statusmirror::message::Timestamp;
 use statusmirror::store::Store;
-use statusmirror::store::sqlite::{Settings, SqliteStore};
+use statusmirror::store::sqlite::SqliteStore;
 
 use crate::support::*;
 
@@ -79,13 +80,7 @@ fn serve(
     stopped: tokio::sync::oneshot::Receiver<()>,
 ) {
     let config = config::read(Some(config), Secrets::Find).unwrap();
-    let (store, closing) = SqliteStore::open(&Settings {
-        path: config.store.path,
-        queue: config.store.queue,
-        quarantine_max_rows: config.quarantine_max_rows,
-        lock_wait: Duration::ZERO,
-    })
-    .unwrap();
+    let (store, closing) = SqliteStore::open(&config.store).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let service = Data::new(Service {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::removal::{self, HashKey};
 use super::row::{self, Coded, RECORD_COLUMNS, bind_indexed, bind_status, record_columns};
 use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
@@ -21,21 +22,40 @@ impl From<rusqlite::Error> for NotApplied {
     }
 }
 
-/// How many rows the quarantine has, and how many it may have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    pub(super) taken: u64,
-    pub(super) max: u64,
+/// What the writer knows of the tables without asking them.
+#[derive(Clone, Copy)]
+pub(super) struct Ledger {
+    /// How many rows the quarantine has.
+    pub(super) quarantined: u64,
+    /// How many rows the quarantine may have.
+    pub(super) quarantine_max: u64,
+    /// The greatest n that a message ever had.
+    pub(super) last_n: i64,
+    /// Whether anything is erased that could come late.
+    pub(super) any_erased: bool,
+    /// The key of the hashes of what is erased.
+    pub(super) hash_key: HashKey,
+}
+
+impl Ledger {
+    /// Asks the tables.
+    pub(super) fn read(db: &Connection, quarantine_max: u64) -> rusqlite::Result<Self> {
+        let quarantined: i64 =
+            db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
+        let (hash_key, last_n, any_erased) = removal::remembered(db)?;
+        let quarantined = u64::try_from(quarantined).unwrap_or(0);
+        Ok(Self { quarantined, quarantine_max, last_n, any_erased, hash_key })
+    }
 }
 
 /// Applies every entry of a delivery, or none: what was written by a delivery that fails is taken
 /// back.
 pub(super) fn apply(
     db: &Connection,
-    room: &mut Room,
+    ledger: &mut Ledger,
     delivery: &Delivery,
 ) -> Result<Vec<Stored>, NotApplied> {
-    let mut applying = Applying { db, room: *room, delivery };
+    let mut applying = Applying { db, ledger: *ledger, delivery };
     // A single entry fails before its first write; only several need a place to fall back to.
     let results = if delivery.entries.len() < 2 {
         applying.entries()?
@@ -51,13 +71,13 @@ pub(super) fn apply(
         }
         results?
     };
-    *room = applying.room;
+    *ledger = applying.ledger;
     Ok(results)
 }
 
 struct Applying<'a> {
     db: &'a Connection,
-    room: Room,
+    ledger: Ledger,
     delivery: &'a Delivery,
 }
 
@@ -83,7 +103,8 @@ impl Applying<'_> {
         if let Some(id) = self.delivery.replay_of.filter(|_| understood) {
             const RELEASE: &str = "DELETE FROM quarantine WHERE id = ?";
             let gone = self.db.prepare_cached(RELEASE)?.execute([id.as_bytes()])?;
-            self.room.taken = self.room.taken.saturating_sub(u64::try_from(gone).unwrap_or(0));
+            let gone = u64::try_from(gone).unwrap_or(0);
+            self.ledger.quarantined = self.ledger.quarantined.saturating_sub(gone);
         }
         Ok(results)
     }
@@ -95,6 +116,9 @@ impl Applying<'_> {
         foreign_id: Option<&str>,
     ) -> Result<Stored, NotApplied> {
         let known = self.known(notification)?;
+        if known.is_none() && self.is_erased(notification.statement().message.as_bytes())? {
+            return Ok(Stored::Erased);
+        }
         let stored = match &known {
             Some(known) => self.is_stored(known.n, notification)?,
             None => false,
@@ -140,6 +164,12 @@ impl Applying<'_> {
             .optional()
     }
 
+    /// Whether what has this name was erased, and comes late.
+    fn is_erased(&self, name: &[u8; 16]) -> rusqlite::Result<bool> {
+        let Ledger { any_erased, hash_key, .. } = &self.ledger;
+        Ok(*any_erased && removal::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
+    }
+
     fn is_stored(&self, n: i64, notification: &Notification) -> rusqlite::Result<bool> {
         self.db
             .prepare_cached("SELECT 1 FROM notification WHERE n = ? AND identity = ?")?
@@ -148,7 +178,7 @@ impl Applying<'_> {
 
     /// Stores a notification for the first time.
     fn store(
-        &self,
+        &mut self,
         known: Option<&Known>,
         notification: &Notification,
         foreign_id: Option<&str>,
@@ -198,27 +228,30 @@ impl Applying<'_> {
     }
 
     fn insert_message(
-        &self,
+        &mut self,
         notification: &Notification,
         judged: &Judged,
     ) -> rusqlite::Result<i64> {
-        const INSERT: &str = "INSERT INTO message (id, notifications, status, status_arrived_at, \
+        const INSERT: &str = "INSERT INTO message (n, id, notifications, status, status_arrived_at, \
              channel, reference_service, reference_action, provider_name, provider_id, \
              provider_status, provider_code, provider_message, segments, ranks, began_accepted, \
              began_stated, began_arrived, destination, reference_key) \
-             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+             VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let mut insert = self.db.prepare_cached(INSERT)?;
-        insert.raw_bind_parameter(1, notification.statement().message.as_bytes())?;
+        let n = self.ledger.last_n + 1;
+        insert.raw_bind_parameter(1, n)?;
+        insert.raw_bind_parameter(2, notification.statement().message.as_bytes())?;
         if let Some(record) = &judged.record {
-            bind_status(&mut insert, 2, record)?;
-            bind_indexed(&mut insert, 14, record)?;
+            bind_status(&mut insert, 3, record)?;
+            bind_indexed(&mut insert, 15, record)?;
         } else {
-            for parameter in 2..=18 {
+            for parameter in 3..=19 {
                 insert.raw_bind_parameter(parameter, None::<i64>)?;
             }
         }
         insert.raw_execute()?;
-        Ok(self.db.last_insert_rowid())
+        self.ledger.last_n = n;
+        Ok(n)
     }
 
     /// Leaves the columns alone that indexes read, if none of them has changed: each costs a page of
@@ -335,7 +368,10 @@ impl Applying<'_> {
         let source = &self.delivery.source;
         let id = QuarantineId::of(source, content, index);
         if self.db.prepare_cached(AGAIN)?.execute([id.as_bytes()])? == 0 {
-            if self.room.taken >= self.room.max {
+            if self.is_erased(id.as_bytes())? {
+                return Ok(Stored::Erased);
+            }
+            if self.ledger.quarantined >= self.ledger.quarantine_max {
                 return Err(NotApplied::QuarantineFull);
             }
             self.db.prepare_cached(INSERT)?.execute(params![
@@ -349,7 +385,7 @@ impl Applying<'_> {
                 self.delivery.received_at,
                 content.body,
             ])?;
-            self.room.taken += 1;
+            self.ledger.quarantined += 1;
         }
         Ok(Stored::Quarantined { id, reason })
     }

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
-use super::Failure;
+use super::failure::{Failure, Trouble, trouble};
 
 /// So many pages that were not moved yet are worth a checkpoint: 16 MiB.
 const WORTH_IT: u32 = 4 << 10;
@@ -75,23 +75,17 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, fai
                 moved = done.pages;
                 to_be_cut = mode != "TRUNCATE" || !done.whole;
             }
-            Err(error) if passes(&error) => {
-                tracing::warn!(%error, mode, "the checkpoint has to wait");
-            }
-            Err(error) => {
-                failure.report("a checkpoint", &error);
-                return;
-            }
+            Err(error) => match trouble(db, &error) {
+                Trouble::Busy | Trouble::Full => {
+                    tracing::warn!(%error, mode, "the checkpoint has to wait");
+                }
+                trouble @ (Trouble::Lasting(_) | Trouble::Other) => {
+                    failure.report(trouble.lasting(), "a checkpoint", &error);
+                    return;
+                }
+            },
         }
     }
-}
-
-/// Whether an error says nothing of the disk, and will be gone some time.
-pub(super) fn passes(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
-    )
 }
 
 /// One checkpoint. Being kept from finishing by readers or the writer is no error: the next one

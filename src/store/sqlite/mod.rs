@@ -12,207 +12,152 @@
 //! dirtied at random costs more than a statement.
 
 mod apply;
+mod backup;
+mod check;
 mod checkpoint;
+mod copy;
+mod failure;
 mod lock;
+mod open;
 mod queries;
 mod reader;
+mod removal;
 mod row;
 mod schema;
+mod watch;
 mod writer;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::ErrorCode;
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{mpsc, oneshot, watch as signal};
 
-use self::apply::Room;
+use self::apply::Ledger;
+use self::backup::BackupError;
+use self::check::Verdict;
+pub use self::check::{Contents, Hashed, contents};
+pub use self::failure::Failed;
+use self::failure::Failure;
+use self::open::Opened;
+pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
-use self::writer::{Job, Order, Writer};
-use crate::message::{Identity, MessageId};
+pub use self::schema::VERSION;
+use self::watch::Watched;
+use self::writer::{Act, Job, Order, Task, Writer};
+use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::{
-    Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Store, StoreError,
-    Stored,
+    Cause, Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Removed,
+    Store, StoreError, Stored,
 };
-
-/// What the store is opened with.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The database's path; its directory is made if there is none.
-    pub path: PathBuf,
-    /// How many deliveries may wait for the writer.
-    pub queue: usize,
-    /// How many rows the quarantine may have.
-    pub quarantine_max_rows: u64,
-    /// How long to wait for another process to let go of the database.
-    pub lock_wait: Duration,
-}
-
-/// Why the database could not be opened. No data was changed.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// A file or directory could not be made or opened.
-    #[error("cannot open {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another process has the database.
-    #[error(
-        "another process holds {path}; stop it, or wait for it with `statusmirror serve --lock-wait 60s`"
-    )]
-    InUse {
-        /// The lock's file.
-        path: PathBuf,
-    },
-    /// The file is no database of ours.
-    #[error("{path} is not a database of statusmirror; set store.url to another file")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was made by another version.
-    #[error("{path} has schema version {found}, this program knows {ours}; use the newer program")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The version of this program.
-        ours: i64,
-    },
-    /// The file cannot be written.
-    #[error("{path} may not be written; give it to the user that this program runs as")]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A setting on which durability rests does not hold.
-    #[error("{path} cannot be kept durably: journal mode {mode}, synchronous {synchronous}")]
-    NotDurable {
-        /// The file.
-        path: PathBuf,
-        /// The journal mode found.
-        mode: String,
-        /// The synchronous setting found.
-        synchronous: i64,
-    },
-    /// SQLite refused.
-    #[error("cannot use the database {path}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// The connections for reading could not be opened.
-    #[error("cannot open the connections for reading")]
-    Readers {
-        /// Why.
-        source: r2d2::Error,
-    },
-    /// A thread could not be started.
-    #[error("cannot start a thread")]
-    Thread {
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-/// Whether the disk has failed, which is told once and never taken back.
-#[derive(Debug, Clone)]
-struct Failure(Arc<watch::Sender<bool>>);
-
-impl Failure {
-    fn report(&self, during: &str, error: &rusqlite::Error) {
-        tracing::error!(%error, during, "the store failed; nothing is acknowledged any more");
-        self.tell();
-    }
-
-    fn tell(&self) {
-        self.0.send_replace(true);
-    }
-
-    fn happened(&self) -> bool {
-        *self.0.borrow()
-    }
-}
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
     orders: mpsc::Sender<Order>,
     readers: Readers,
-    failed: watch::Receiver<bool>,
+    failed: signal::Receiver<Option<Failed>>,
 }
 
 /// What must be closed when the store has done its work.
 pub struct Closing {
     orders: mpsc::Sender<Order>,
     writer: JoinHandle<()>,
-    checkpoints: JoinHandle<()>,
-    path: PathBuf,
+    others: Vec<JoinHandle<()>>,
+    ends: Arc<AtomicBool>,
+    settings: Settings,
     lock: lock::Lock,
-    failed: watch::Receiver<bool>,
+    failed: signal::Receiver<Option<Failed>>,
 }
 
 impl SqliteStore {
     /// Opens the file, makes it if there is none, and starts the threads.
     pub fn open(settings: &Settings) -> Result<(Self, Closing), OpenError> {
         let path = &settings.path;
-        make_private_directory(path)
-            .map_err(|source| OpenError::File { path: path.clone(), source })?;
-        let lock = lock::take(path, settings.lock_wait)?;
-        let db = schema::open(path)?;
         let failed = |source| OpenError::Database { path: path.clone(), source };
-        checkpoint::checkpoint(&db, "TRUNCATE").map_err(failed)?;
-        let taken: i64 = db
-            .query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))
-            .map_err(failed)?;
-        let taken = u64::try_from(taken).unwrap_or(0);
-        let second = schema::open_again(path)?;
-        let (failure, failed) = watch::channel(false);
-        let failure = Failure(Arc::new(failure));
-        let (wake, wakes) = sync_channel(1);
+        let Opened { db, lock, marks, unchecked } = open::open(settings)?;
+        let ledger = Ledger::read(&db, settings.quarantine_max_rows).map_err(failed)?;
+        let watched =
+            Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let (failure, failed) = Failure::new(marks);
+        let ends = Arc::new(AtomicBool::new(false));
         let turn = Arc::new(Mutex::new(()));
+        let mut others = Vec::new();
+        let mut checkpoints = None;
+        if !settings.external_checkpoints {
+            let (wake, wakes) = sync_channel(1);
+            let (db, turn, failure) =
+                (schema::open_again(path)?, Arc::clone(&turn), failure.clone());
+            others.push(spawn("checkpoints", move || {
+                checkpoint::run(&db, &wakes, &turn, &failure);
+            })?);
+            checkpoints = Some(wake);
+        }
         let (orders, queue) = mpsc::channel(settings.queue.max(1));
         let writer = Writer {
-            db,
             orders: queue,
-            room: Room { taken, max: settings.quarantine_max_rows },
-            checkpoints: wake,
-            turn: Arc::clone(&turn),
+            ledger,
+            checkpoints,
+            turn,
             failure: failure.clone(),
+            watched,
             full: false,
             cut_at: checkpoint::TOO_LONG,
         };
-        let readers = Readers::start(path)?;
-        let writer = spawn("writer", move || writer.run())?;
-        let checkpoints =
-            spawn("checkpoints", move || checkpoint::run(&second, &wakes, &turn, &failure))?;
+        let readers = Readers::start(path, &failure)?;
+        let writer = spawn("writer", move || writer.run(&db))?;
+        if unchecked {
+            let (failure, ends) = (failure.clone(), Arc::clone(&ends));
+            let db = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
+            others.push(spawn("check", move || go_on_checking(&db, &failure, &ends))?);
+        }
         let closing = Closing {
             orders: orders.clone(),
             writer,
-            checkpoints,
-            path: path.clone(),
+            others,
+            ends,
+            settings: settings.clone(),
             lock,
             failed: failed.clone(),
         };
         Ok((Self { orders, readers, failed }, closing))
     }
 
-    /// Waits until the disk fails, or the threads end that should not; for ever, if all is well.
-    pub async fn failure(&self) {
+    /// Waits until the store fails and says how; for ever, if all is well.
+    pub async fn failure(&self) -> Failed {
         let mut failed = self.failed.clone();
-        drop(failed.wait_for(|failed| *failed).await);
+        let told = failed.wait_for(Option::is_some).await.ok().and_then(|told| *told);
+        // Nobody tells any more if the threads have ended that should not.
+        told.unwrap_or(Failed::Disk)
+    }
+
+    /// See [`Store::back_up`].
+    async fn copy_to(&self, name: PathBuf) -> Result<(), BackupError> {
+        let (reply, copied) = oneshot::channel();
+        let order = Order::Other(Task::BackUp(name, reply));
+        self.orders.send(order).await.map_err(|_closed| BackupError::Stopped)?;
+        let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
+        // Not on the writer's thread, because the sync of a long file takes its time.
+        let (reply, kept) = oneshot::channel();
+        thread::spawn(move || drop(reply.send(partial.keep())));
+        kept.await.map_err(|_gone| BackupError::Stopped)?
+    }
+
+    /// Has the writer do something small.
+    async fn act(&self, act: Act) -> Result<u64, StoreError> {
+        self.task(|reply| Task::Act(act, reply)).await
+    }
+
+    async fn task<T>(&self, task: impl FnOnce(writer::Reply<T>) -> Task) -> Result<T, StoreError> {
+        let (reply, done) = oneshot::channel();
+        let order = Order::Other(task(reply));
+        self.orders.send(order).await.map_err(|_closed| StoreError::Stopped)?;
+        done.await.map_err(|_gone| StoreError::Stopped)?
     }
 }
 
@@ -220,16 +165,37 @@ impl Closing {
     /// Ends the threads once what was asked of them is done, empties the WAL and gives the database
     /// up. Says whether all was well to the end. Blocks, so it has no place on an async worker.
     pub fn close(self) -> bool {
+        self.ends.store(true, Ordering::Relaxed);
         // Who cannot be told has ended already.
-        drop(self.orders.blocking_send(Order::End));
-        let ended = self.writer.join().is_ok() && self.checkpoints.join().is_ok();
-        if *self.failed.borrow() {
+        drop(self.orders.blocking_send(Order::Other(Task::End)));
+        let mut ended = self.writer.join().is_ok();
+        for thread in self.others {
+            ended &= thread.join().is_ok();
+        }
+        if self.failed.borrow().is_some() {
             return false;
         }
-        let emptied = schema::open_again(&self.path)
-            .is_ok_and(|db| checkpoint::checkpoint(&db, "TRUNCATE").is_ok());
-        drop(self.lock);
-        ended && emptied
+        let path = &self.settings.path;
+        let emptied = self.settings.external_checkpoints
+            || schema::open_again(path)
+                .is_ok_and(|db| checkpoint::checkpoint(&db, "TRUNCATE").is_ok());
+        let left = emptied && self.lock.leave_in_order(path).is_ok();
+        ended && left
+    }
+}
+
+/// Goes on with the check that the start did not wait for.
+fn go_on_checking(db: &Connection, failure: &Failure, ends: &AtomicBool) {
+    tracing::info!("the last stop was not in order; the check of the database goes on meanwhile");
+    let goes_on = || !ends.load(Ordering::Relaxed) && !failure.happened();
+    match check::in_pieces(db, goes_on) {
+        Ok(Verdict::Sound) => tracing::info!("the database is sound"),
+        Ok(Verdict::Unfinished) => {}
+        Ok(Verdict::Damaged(what)) => {
+            tracing::error!(what, "the database is damaged; nothing is acknowledged any more");
+            failure.tell(Failed::Damaged);
+        }
+        Err(error) => tracing::warn!(%error, "the check of the database broke off"),
     }
 }
 
@@ -301,6 +267,23 @@ impl Store for SqliteStore {
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {
         self.readers.query(move |db| queries::quarantine(db, after, count)).await
+    }
+
+    async fn erase(
+        &self,
+        number: Destination,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        self.remove_number(number, now, until).await
+    }
+
+    async fn prune(&self, before: Timestamp, now: Timestamp) -> Result<Removed, StoreError> {
+        self.remove_older(before, now).await
+    }
+
+    async fn back_up(&self, file: PathBuf) -> Result<(), Cause> {
+        Ok(self.copy_to(file).await?)
     }
 
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
+use super::failure::{Failed, Failure};
 use super::{OpenError, store_error};
 use crate::store::StoreError;
 
@@ -29,11 +30,12 @@ type Query = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     queues: Vec<mpsc::Sender<Query>>,
     next: AtomicUsize,
+    failure: Failure,
 }
 
 impl Readers {
     /// Starts the threads.
-    pub(super) fn start(path: &std::path::Path) -> Result<Self, OpenError> {
+    pub(super) fn start(path: &std::path::Path, failure: &Failure) -> Result<Self, OpenError> {
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
@@ -56,7 +58,7 @@ impl Readers {
                 .map_err(|source| OpenError::Thread { source })?;
             queues.push(queue);
         }
-        Ok(Self { queues, next: AtomicUsize::new(0) })
+        Ok(Self { queues, next: AtomicUsize::new(0), failure: failure.clone() })
     }
 
     /// Runs a query on one of the threads.
@@ -72,7 +74,12 @@ impl Readers {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
         })?;
-        result.await.map_err(|_gone| StoreError::Stopped)?.map_err(store_error)
+        result.await.map_err(|_gone| StoreError::Stopped)?.map_err(|error| {
+            if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
+                self.failure.report(Failed::Damaged, "a query", &error);
+            }
+            store_error(error)
+        })
     }
 }
 

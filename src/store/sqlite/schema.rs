@@ -1,67 +1,86 @@
 //! The file: made, recognised, and opened with the settings that durability needs.
 
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::OpenError;
+use super::lock::beside;
+use super::{OpenError, copy};
 
 /// Says that a file is ours (`SMir` in ASCII).
 const APPLICATION_ID: i64 = 0x534d_6972;
 /// The version of `schema.sql`.
-const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
+/// What each earlier version lacks, beginning with version 1. Together with the tables that version
+/// had, it makes those of `schema.sql`.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1-to-2.sql")];
 /// How long to wait for a lock that another process holds; less than a commit may take.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
-/// Opens the writing connection and makes the tables if there are none. A file of another program
-/// or of a later version is left as it is.
-pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+/// Opens the writing connection of a file that is ours, or that is made now. Writes nothing to a
+/// file that is there.
+pub(super) fn connect(path: &Path) -> Result<(Connection, Found), OpenError> {
+    copy::make_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let (db, found) = look(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
-    make_private(path)?;
-    let mut db = Connection::open(path).map_err(failed)?;
-    // Closing it again must not write what a crash left in the WAL of a file that is not ours.
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
-    // Recognised first: the settings below would already write to a file that is not ours.
-    let found = match recognise(&db) {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Found::Foreign,
-        found => found.map_err(failed)?,
-    };
-    match found {
-        Found::Nothing | Found::Ours { version: VERSION } => {}
-        Found::Ours { version } => {
-            return Err(OpenError::Version {
-                path: path.to_owned(),
-                found: version,
-                ours: VERSION,
-            });
-        }
-        Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
-    }
     if db.is_readonly(MAIN_DB).map_err(failed)? {
         return Err(OpenError::ReadOnly { path: path.to_owned() });
     }
-    set_up(&db, path)?;
-    if matches!(found, Found::Nothing) {
-        make(&mut db).map_err(failed)?;
-    }
-    Ok(db)
+    Ok((db, found))
 }
 
-/// Makes the file for its owner alone: it will hold phone numbers. SQLite gives the files beside it
-/// the same mode.
-fn make_private(path: &Path) -> Result<(), OpenError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(source) if source.kind() != ErrorKind::AlreadyExists => {
-            Err(OpenError::File { path: path.to_owned(), source })
+/// Opens a file and recognises it; refuses one of another program or of a later version.
+pub(super) fn look(path: &Path, how: OpenFlags) -> Result<(Connection, Found), OpenError> {
+    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::damaged(path, source.to_string()),
+        _ => OpenError::Database { path: path.to_owned(), source },
+    };
+    let flags = how | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // Closing it again must not write what a crash left in the WAL of a file that is not ours.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+    match recognise(&db).map_err(failed)? {
+        Found::Ours { version } if version > VERSION => {
+            Err(OpenError::Version { path: path.to_owned(), found: version, ours: VERSION })
         }
-        Ok(_) | Err(_) => Ok(()),
+        Found::Foreign => Err(OpenError::Foreign { path: path.to_owned() }),
+        found @ (Found::Nothing | Found::Ours { .. }) => Ok((db, found)),
     }
+}
+
+/// Makes the tables if there are none, and brings those of earlier versions up to date, in one
+/// transaction. A copy of the file as it was is kept beside it.
+pub(super) fn bring_up_to_date(
+    db: &mut Connection,
+    path: &Path,
+    found: Found,
+) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let from = match found {
+        Found::Nothing => return make(db).map_err(failed),
+        Found::Ours { version: VERSION } => return Ok(()),
+        Found::Ours { version } => version,
+        Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
+    };
+    let kept = beside(path, &format!("version-{from}"));
+    copy::durably(db, path, &kept)?;
+    tracing::info!(from, to = VERSION, kept = %kept.display(), "migrating the database");
+    migrate(db, from).map_err(failed)
+}
+
+fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (version, step) in (1..).zip(MIGRATIONS) {
+        if version >= from {
+            transaction.execute_batch(step)?;
+        }
+    }
+    write_version(&transaction)?;
+    transaction.commit()
 }
 
 /// Opens a second connection, for checkpoints.
@@ -72,9 +91,17 @@ pub(super) fn open_again(path: &Path) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-enum Found {
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An empty one.
     Nothing,
-    Ours { version: i64 },
+    /// One of this program.
+    Ours {
+        /// The version of its schema.
+        version: i64,
+    },
+    /// One of another program.
     Foreign,
 }
 
@@ -103,14 +130,14 @@ pub(super) fn write_version(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Sets what durability and safety need, and reads back what would go unnoticed if it did not hold.
-fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     db.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432;
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
-         PRAGMA mmap_size = 0; PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY;",
+         PRAGMA mmap_size = 0; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
     )
     .map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;

@@ -8,16 +8,21 @@
 //! have marked pages clean that never reached the disk, and a retry would find them in its cache.
 
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::apply::{self, NotApplied, Room};
+use super::apply::{self, Ledger, NotApplied};
+use super::backup::{self, BackupError, Partial};
 use super::checkpoint::{self, TOO_LONG, Wake};
-use super::{Failure, schema, store_error};
+use super::failure::{Failed, Failure, Trouble, trouble};
+use super::watch::Watched;
+use super::{schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
 /// So many pages later the WAL is tried to be cut again when a reader was in the way: 4 MiB.
@@ -35,25 +40,44 @@ thread_local! {
 pub(super) enum Order {
     /// To store a delivery.
     Store(Job),
-    /// To end, once everything that was asked before is done.
-    End,
+    /// Something else.
+    Other(Task),
 }
 
 /// A delivery, and where its answer goes.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
-    pub(super) reply: oneshot::Sender<Result<Vec<Stored>, StoreError>>,
+    pub(super) reply: Reply<Vec<Stored>>,
 }
 
-/// The writing thread's belongings.
+/// What is done between two batches.
+pub(super) enum Task {
+    /// Something small, in a transaction of its own.
+    Act(Act, Reply<u64>),
+    /// To begin the WAL anew, so that nothing old is left in it; says whether that could be done.
+    Cut(Reply<bool>),
+    /// To copy the database; the answer is a copy that is whole, but not durable yet.
+    BackUp(PathBuf, oneshot::Sender<Result<Partial, BackupError>>),
+    /// To end, once everything that was asked before is done.
+    End,
+}
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Something small to be done in a transaction of its own.
+pub(super) type Act = Box<dyn FnOnce(&Connection, &mut Ledger) -> rusqlite::Result<u64> + Send>;
+
+/// The writing thread's belongings, but for the connection.
 pub(super) struct Writer {
-    pub(super) db: Connection,
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) room: Room,
-    pub(super) checkpoints: SyncSender<Wake>,
+    pub(super) ledger: Ledger,
+    /// Who moves the WAL's pages; none if another program does, and the WAL is left alone.
+    pub(super) checkpoints: Option<SyncSender<Wake>>,
     /// Who has it may checkpoint.
     pub(super) turn: Arc<Mutex<()>>,
     pub(super) failure: Failure,
+    pub(super) watched: Watched,
     /// Whether the last commit found no space.
     pub(super) full: bool,
     /// Above so many pages the WAL is cut.
@@ -62,144 +86,241 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes until it is told to end, or nobody can ask any more.
-    pub(super) fn run(mut self) {
-        self.db.wal_hook(Some(|_wal, pages| {
+    pub(super) fn run(mut self, db: &Connection) {
+        db.wal_hook(Some(|_wal, pages| {
             WAL_PAGES.set(u32::try_from(pages).ok());
             Ok(())
         }));
-        let mut batch = Vec::with_capacity(LARGEST_BATCH);
-        while let Some(Order::Store(job)) = self.orders.blocking_recv() {
-            batch.push(job);
-            let mut ends = false;
-            while batch.len() < LARGEST_BATCH && !ends {
-                match self.orders.try_recv() {
-                    Ok(Order::Store(job)) => batch.push(job),
-                    Ok(Order::End) => ends = true,
-                    Err(_nothing) => break,
-                }
-            }
-            self.write(&mut batch);
-            if ends {
+        while let Some(order) = self.orders.blocking_recv() {
+            if !self.carry_out(db, order) {
                 break;
             }
         }
     }
 
+    /// Does this and what is queued behind it, up to the end of the batch; says whether it goes on.
+    fn carry_out(&mut self, db: &Connection, first: Order) -> bool {
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        let mut task = None;
+        while let Some(order) = next.take() {
+            match order {
+                Order::Store(job) => batch.push(job),
+                Order::Other(other) => {
+                    task = Some(other);
+                    break;
+                }
+            }
+            if batch.len() < LARGEST_BATCH {
+                next = self.orders.try_recv().ok();
+            }
+        }
+        if !batch.is_empty() {
+            self.write(db, &mut batch);
+        }
+        match task {
+            Some(Task::Act(act, reply)) => drop(reply.send(self.act(db, act))),
+            Some(Task::Cut(reply)) => drop(reply.send(self.empty_wal(db))),
+            Some(Task::BackUp(name, reply)) => return self.back_up(db, &name, reply),
+            Some(Task::End) => return false,
+            None => {}
+        }
+        true
+    }
+
     /// Commits a batch and answers it.
-    fn write(&mut self, batch: &mut Vec<Job>) {
+    fn write(&mut self, db: &Connection, batch: &mut Vec<Job>) {
         if self.failure.happened() {
             answer_all(batch.drain(..), || StoreError::Stopped);
             return;
         }
-        match self.commit(batch) {
-            // A checkpoint may have met a failing disk meanwhile.
-            Ok(_) if self.failure.happened() => {
-                answer_all(batch.drain(..), || StoreError::Stopped);
-            }
-            Ok(results) => {
+        match self.commit(db, batch) {
+            Ok(results) if self.still_stands() => {
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, result);
                 }
-                if let Some(pages) = WAL_PAGES.take() {
-                    if pages > self.cut_at {
-                        self.cut(pages);
-                    }
-                    self.wake(Wake::Committed { pages });
-                }
+                self.tend_wal(db);
             }
-            Err(error) => self.refuse(batch, error),
+            Ok(_) => answer_all(batch.drain(..), || StoreError::Stopped),
+            Err(error) => self.refuse(db, batch, error),
+        }
+    }
+
+    /// Whether what was just committed can be relied on.
+    fn still_stands(&self) -> bool {
+        if let Some(path) = self.watched.replaced() {
+            let path = path.display();
+            tracing::error!(%path, "the file was removed or replaced; nothing is acknowledged any more");
+            self.failure.tell(Failed::Replaced);
+        }
+        // A checkpoint may have met a failing disk meanwhile.
+        !self.failure.happened()
+    }
+
+    /// Sees after a commit that the WAL does not grow too long.
+    fn tend_wal(&mut self, db: &Connection) {
+        if let Some(pages) = WAL_PAGES.take() {
+            if pages > self.cut_at && self.checkpoints.is_some() {
+                self.cut(db, pages);
+            }
+            self.wake(Wake::Committed { pages });
         }
     }
 
     /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later; if the
     /// checkpoints' thread is, after the next batch.
-    fn cut(&mut self, pages: u32) {
+    fn cut(&mut self, db: &Connection, pages: u32) {
         let turn = Arc::clone(&self.turn);
         let _turn = match turn.try_lock() {
             Ok(turn) => turn,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        match self.without_waiting(|db| checkpoint::checkpoint(db, "TRUNCATE")) {
+        let done = without_waiting(db, |db| checkpoint::checkpoint(db, "TRUNCATE"));
+        match done.map_err(|error| (trouble(db, &error), error)) {
             Ok(done) if done.whole => self.cut_at = TOO_LONG,
-            Ok(_) => self.cut_at = pages.saturating_add(CUT_AGAIN),
-            Err(error) if checkpoint::passes(&error) => {
+            Ok(_) | Err((Trouble::Busy | Trouble::Full, _)) => {
+                if self.cut_at == TOO_LONG {
+                    tracing::warn!("the WAL grows: something reads the database for a long time");
+                }
                 self.cut_at = pages.saturating_add(CUT_AGAIN);
             }
-            Err(error) => self.failure.report("a checkpoint", &error),
+            Err((trouble, error)) => self.failure.report(trouble.lasting(), "a checkpoint", &error),
         }
+    }
+
+    /// Does something small in a transaction of its own.
+    fn act(&mut self, db: &Connection, act: Act) -> Result<u64, StoreError> {
+        if self.failure.happened() {
+            return Err(StoreError::Stopped);
+        }
+        let mut ledger = self.ledger;
+        let acted = || -> rusqlite::Result<u64> {
+            let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            let done = act(&transaction, &mut ledger)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        match acted() {
+            Ok(done) if self.still_stands() => {
+                self.ledger = ledger;
+                self.tend_wal(db);
+                Ok(done)
+            }
+            Ok(_) => Err(StoreError::Stopped),
+            Err(error) => {
+                if let Trouble::Lasting(failed) = trouble(db, &error) {
+                    self.failure.report(failed, "a commit", &error);
+                }
+                Err(store_error(error))
+            }
+        }
+    }
+
+    fn empty_wal(&self, db: &Connection) -> Result<bool, StoreError> {
+        if self.checkpoints.is_none() {
+            return Ok(false);
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = checkpoint::checkpoint(db, "TRUNCATE");
+        emptied.map(|done| done.whole).map_err(|error| {
+            if let Trouble::Lasting(failed) = trouble(db, &error) {
+                self.failure.report(failed, "a checkpoint", &error);
+            }
+            store_error(error)
+        })
+    }
+
+    /// Copies the database, page by page between the batches; says whether the thread goes on.
+    fn back_up(
+        &mut self,
+        db: &Connection,
+        name: &Path,
+        reply: oneshot::Sender<Result<Partial, BackupError>>,
+    ) -> bool {
+        let mut goes_on = true;
+        let mut copied = || -> Result<Partial, BackupError> {
+            let partial = Partial::new(name)?;
+            let mut copy = partial.open()?;
+            let steps = Backup::new(db, &mut copy).map_err(|source| partial.failed(source))?;
+            while !backup::step(&steps).map_err(|source| partial.failed(source))? {
+                if let Ok(order) = self.orders.try_recv() {
+                    goes_on = self.carry_out(db, order);
+                }
+                if !goes_on || self.failure.happened() {
+                    return Err(BackupError::Stopped);
+                }
+            }
+            drop(steps);
+            partial.complete(copy)?;
+            Ok(partial)
+        };
+        drop(reply.send(copied()));
+        goes_on
     }
 
     /// Wakes the checkpoints' thread. A full channel means that it is about to look anyway.
     fn wake(&self, wake: Wake) {
-        if let Err(TrySendError::Disconnected(_)) = self.checkpoints.try_send(wake)
+        let Some(checkpoints) = &self.checkpoints else { return };
+        if let Err(TrySendError::Disconnected(_)) = checkpoints.try_send(wake)
             && !self.failure.happened()
         {
             tracing::error!("nobody checkpoints any more; stopping");
-            self.failure.tell();
+            self.failure.tell(Failed::Disk);
         }
     }
 
-    /// Does something that fails at once where it would have to wait for a lock.
-    fn without_waiting<T>(
-        &self,
-        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        self.db.busy_timeout(Duration::ZERO)?;
-        let done = act(&self.db);
-        self.db.busy_timeout(schema::BUSY_TIMEOUT)?;
-        done
-    }
-
     /// Applies a batch in one transaction. What one delivery may not do does not touch the others.
-    fn commit(&mut self, batch: &[Job]) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
-        let mut room = self.room;
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fn commit(
+        &mut self,
+        db: &Connection,
+        batch: &[Job],
+    ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
+        let mut ledger = self.ledger;
+        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
         if self.full {
             // So that even a batch which writes nothing shows whether there is space again.
             schema::write_version(&transaction)?;
         }
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
-            results.push(match apply::apply(&transaction, &mut room, &job.delivery) {
+            results.push(match apply::apply(&transaction, &mut ledger, &job.delivery) {
                 Ok(stored) => Ok(stored),
                 Err(NotApplied::QuarantineFull) => Err(StoreError::QuarantineFull),
                 Err(NotApplied::Sqlite(error)) => return Err(error),
             });
         }
         transaction.commit()?;
-        self.room = room;
+        self.ledger = ledger;
         self.full = false;
         Ok(results)
     }
 
     /// Answers a batch that was not committed. If the disk failed, that was the last one. If it is
     /// locked or full, all may come again. Else one of them is to blame, and each gets its turn.
-    fn refuse(&mut self, batch: &mut Vec<Job>, error: rusqlite::Error) {
-        match error.sqlite_error_code() {
-            Some(
-                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
-            ) => {
-                self.failure.report("a commit", &error);
+    fn refuse(&mut self, db: &Connection, batch: &mut Vec<Job>, error: rusqlite::Error) {
+        match trouble(db, &error) {
+            Trouble::Lasting(failed) => {
+                self.failure.report(failed, "a commit", &error);
                 answer_all(batch.drain(..), || StoreError::Stopped);
             }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Trouble::Busy => {
                 tracing::warn!("the database is locked; refusing for now");
                 answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
-            Some(ErrorCode::DiskFull) => {
+            Trouble::Full => {
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!("the disk is full; refusing until there is space");
                 }
                 self.wake(Wake::Full);
                 answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
             }
-            _ if batch.len() > 1 => {
+            Trouble::Other if batch.len() > 1 => {
                 for job in std::mem::take(batch) {
-                    self.write(&mut vec![job]);
+                    self.write(db, &mut vec![job]);
                 }
             }
-            _ => {
+            Trouble::Other => {
                 let mut cause = Some(error);
                 answer_all(batch.drain(..), || {
                     cause.take().map_or(StoreError::Stopped, store_error)
@@ -207,6 +328,17 @@ impl Writer {
             }
         }
     }
+}
+
+/// Does something that fails at once where it would have to wait for a lock.
+fn without_waiting<T>(
+    db: &Connection,
+    act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    db.busy_timeout(Duration::ZERO)?;
+    let done = act(db);
+    db.busy_timeout(schema::BUSY_TIMEOUT)?;
+    done
 }
 
 fn answer(job: Job, result: Result<Vec<Stored>, StoreError>) {

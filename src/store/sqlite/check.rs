@@ -1,0 +1,178 @@
+//! Is the database sound?
+//!
+//! The start asks SQLite, but does not wait for long. What it could not finish goes on while the
+//! service works, in small pieces: a long read would keep the WAL from being taken over.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest, Sha256};
+
+use super::OpenError;
+use super::row::{record_columns, said_columns};
+use super::schema::{self, Found};
+
+/// How many of SQLite's steps go by between two looks at the clock.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+/// How many messages are looked at in one read.
+const AT_A_TIME: i64 = 1_000;
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is wrong.
+    Sound,
+    /// Nothing was found to be wrong in the time that there was.
+    Unfinished,
+    /// This is wrong.
+    Damaged(String),
+}
+
+/// Lets SQLite check the structure of the whole file, for so long. Writes nothing.
+pub(super) fn quickly(db: &Connection, within: Duration) -> rusqlite::Result<Verdict> {
+    let since = Instant::now();
+    db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || since.elapsed() > within))?;
+    let said = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    verdict(said)
+}
+
+fn verdict(said: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
+    match said {
+        Ok(words) if words == "ok" => Ok(Verdict::Sound),
+        Ok(words) => Ok(Verdict::Damaged(words)),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => Ok(Verdict::Unfinished),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Ok(Verdict::Damaged(error.to_string()))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Reads everything in small pieces: every message must be found by what it is looked for by, and
+/// have as many notifications as it says. Ends early when it is not to go on.
+pub(super) fn in_pieces(
+    db: &Connection,
+    mut go_on: impl FnMut() -> bool,
+) -> rusqlite::Result<Verdict> {
+    const PIECE: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
+         (SELECT n FROM message WHERE id = m.id) IS NOT n \
+         OR (SELECT count(*) FROM notification WHERE n = m.n) IS NOT notifications \
+         OR (destination IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_destination WHERE destination = m.destination \
+             AND accepted_at IS m.accepted_at AND n = m.n)) \
+         OR (reference_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_reference WHERE reference_key = m.reference_key \
+             AND accepted_at IS m.accepted_at AND n = m.n)))";
+    let last: i64 =
+        db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
+    let mut after = 0;
+    while after < last {
+        if !go_on() {
+            return Ok(Verdict::Unfinished);
+        }
+        let wrong = db
+            .prepare_cached(PIECE)?
+            .query_row([after, after + AT_A_TIME], |row| row.get::<_, i64>(0))
+            .map(|wrong| match wrong {
+                0 => "ok".to_owned(),
+                wrong => format!("{wrong} messages do not fit their indexes or histories"),
+            });
+        let verdict = verdict(wrong)?;
+        if verdict != Verdict::Sound {
+            return Ok(verdict);
+        }
+        after += AT_A_TIME;
+    }
+    Ok(Verdict::Sound)
+}
+
+/// What is in a sound database: how much, and a hash of it that does not depend on where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The records.
+    pub records: Hashed,
+    /// The notifications.
+    pub history: Hashed,
+    /// The quarantine.
+    pub quarantine: Hashed,
+}
+
+/// How many rows there are, and their hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// How many.
+    pub rows: u64,
+    /// The SHA-256 of them all, in the order of their names.
+    pub sha256: [u8; 32],
+}
+
+/// Checks a database that no server has open, index by index, and says what is in it. Writes
+/// nothing.
+pub fn contents(path: &Path) -> Result<Contents, OpenError> {
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let (db, found) = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    if matches!(found, Found::Nothing) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let said = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
+    if let Verdict::Damaged(what) = verdict(said).map_err(failed)? {
+        return Err(OpenError::damaged(path, what));
+    }
+    let hashed = || -> rusqlite::Result<Contents> {
+        let everything = db.unchecked_transaction()?;
+        Ok(Contents {
+            records: hash(
+                &everything,
+                concat!(
+                    "SELECT id, notifications, ",
+                    record_columns!(),
+                    " FROM message ORDER BY id"
+                ),
+            )?,
+            history: hash(
+                &everything,
+                concat!(
+                    "SELECT message.id, said.* FROM message JOIN (SELECT n, identity, arrival, \
+                     ordered_at, registration, accepted_at, segments, ",
+                    said_columns!(),
+                    " FROM notification) AS said USING (n) ORDER BY message.id, said.identity"
+                ),
+            )?,
+            quarantine: hash(
+                &everything,
+                "SELECT id, source, entry, method, query, content_type, reason, received_at, \
+                 times, body FROM quarantine ORDER BY id",
+            )?,
+        })
+    };
+    hashed().map_err(failed)
+}
+
+fn hash(db: &Connection, select: &str) -> rusqlite::Result<Hashed> {
+    let mut statement = db.prepare(select)?;
+    let columns = statement.column_count();
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    let mut hash = Sha256::new();
+    while let Some(row) = rows.next()? {
+        count += 1;
+        for column in 0..columns {
+            let (kind, bytes) = match row.get_ref(column)? {
+                ValueRef::Null => (b'0', Vec::new()),
+                ValueRef::Integer(number) => (b'i', number.to_be_bytes().to_vec()),
+                ValueRef::Real(number) => (b'r', number.to_be_bytes().to_vec()),
+                ValueRef::Text(bytes) => (b't', bytes.to_vec()),
+                ValueRef::Blob(bytes) => (b'b', bytes.to_vec()),
+            };
+            hash.update([kind]);
+            hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(bytes);
+        }
+    }
+    Ok(Hashed { rows: count, sha256: hash.finalize().into() })
+}

@@ -1,0 +1,103 @@
+//! Whole copies of the database in new blocks, durable before they are used.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+use rustix::fs::statvfs;
+
+use super::OpenError;
+use super::lock::{beside, with_suffix};
+
+/// Copies the database and what its WAL holds to new blocks, from which the next [`install`] takes
+/// it. Nothing is written to the old ones.
+pub(super) fn out(db: Connection, path: &Path) -> Result<(), OpenError> {
+    tracing::warn!(
+        database = %path.display(),
+        "the disk failed when it was written last; copying the data to new blocks"
+    );
+    durably(&db, path, &beside(path, "copied"))?;
+    drop(db);
+    install(path)
+}
+
+/// Puts a copy that is complete in the place of the database. What interrupts it is made good by
+/// the next call.
+pub(super) fn install(path: &Path) -> Result<(), OpenError> {
+    let copied = beside(path, "copied");
+    if !copied.exists() {
+        return Ok(());
+    }
+    let failed = |source| OpenError::File { path: copied.clone(), source };
+    // The WAL belongs to the old database; SQLite would play it into the new one.
+    for suffix in ["-wal", "-shm"] {
+        match fs::remove_file(with_suffix(path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    sync_directory(path).map_err(failed)?;
+    fs::rename(&copied, path).map_err(failed)?;
+    sync_directory(path).map_err(failed)
+}
+
+/// Makes a copy of all that this connection sees, under a name that it gets once it is durable.
+pub(super) fn durably(db: &Connection, path: &Path, copy: &Path) -> Result<(), OpenError> {
+    let partial = beside(path, "partial");
+    let file = |source| OpenError::File { path: partial.clone(), source };
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
+        Ok(()) | Err(_) => {}
+    }
+    require_space(path)?;
+    make_private(&partial).map_err(file)?;
+    let target = partial.to_string_lossy();
+    db.execute("VACUUM INTO ?", [&*target]).map_err(|source| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::damaged(path, source.to_string()),
+        _ => OpenError::Database { path: path.to_owned(), source },
+    })?;
+    keep(&partial, copy).map_err(file)
+}
+
+/// Makes a finished file durable and gives it its name.
+pub(super) fn keep(partial: &Path, name: &Path) -> io::Result<()> {
+    File::open(partial)?.sync_all()?;
+    fs::rename(partial, name)?;
+    sync_directory(name)
+}
+
+/// Makes a file for its owner alone, if it is not there: it will hold phone numbers.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A copy is at most as long as the database and its WAL.
+fn require_space(path: &Path) -> Result<(), OpenError> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let needed = length(path) + length(&with_suffix(path, "-wal"));
+    let failed =
+        |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
+    let disk = statvfs(directory(path)).map_err(failed)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if needed > free {
+        return Err(OpenError::NoRoom { path: path.to_owned(), needed, free });
+    }
+    Ok(())
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    File::open(directory(file))?.sync_all()
+}
+
+/// The directory that a file is in.
+pub(super) fn directory(file: &Path) -> &Path {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,247 @@
+//! The start: from a path to a database that may be written, or a clear refusal that leaves the
+//! file as it is.
+//!
+//! Lock, file system, what an earlier start left, recognition, check, copy to new blocks, settings,
+//! migration: in this order, so that nothing is written before it is known to be right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rustix::fs::statfs;
+use thiserror::Error;
+
+use super::check::{self, Verdict};
+use super::failure::Marks;
+use super::lock::{self, Lock, with_suffix};
+use super::schema::{self, Found};
+use super::{checkpoint, copy, make_private_directory};
+
+/// How long the start waits for the check of a database that was not left in order.
+const CHECK_TIME: Duration = Duration::from_secs(1);
+
+/// File systems on which locks or syncs cannot be relied on, by the numbers of `statfs(2)`.
+const UNRELIABLE: [(u64, &str); 6] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+];
+
+/// What the store is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database's path; its directory is made if there is none.
+    pub path: PathBuf,
+    /// How many deliveries may wait for the writer.
+    pub queue: usize,
+    /// How many rows the quarantine may have.
+    pub quarantine_max_rows: u64,
+    /// How long to wait for another process to let go of the database.
+    pub lock_wait: Duration,
+    /// Whether a file system will do on which locks or syncs cannot be relied on.
+    pub any_filesystem: bool,
+    /// Whether another program takes the WAL over into the database, and this one leaves it alone.
+    pub external_checkpoints: bool,
+    /// Where to leave word for the next start of this boot, besides the database's directory.
+    pub runtime_directory: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The database at this path, with the defaults of the configuration.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            queue: 1_024,
+            quarantine_max_rows: 100_000,
+            lock_wait: Duration::ZERO,
+            any_filesystem: false,
+            external_checkpoints: false,
+            runtime_directory: None,
+        }
+    }
+}
+
+/// Why the database could not be opened. No data was changed.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A file or directory could not be made or opened.
+    #[error("cannot open {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has the database.
+    #[error(
+        "another process holds {path}; stop it, or wait for it with `statusmirror serve --lock-wait 60s`"
+    )]
+    InUse {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// The file system cannot be relied on.
+    #[error(
+        "{path} is on {kind}, where locks and syncs cannot be relied on; set store.url to a local \
+         disk, or take the risk with store.any_filesystem = true"
+    )]
+    Filesystem {
+        /// The database.
+        path: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
+    },
+    /// The file is no database of ours.
+    #[error("{path} is not a database of statusmirror; set store.url to another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was made by another version.
+    #[error("{path} has schema version {found}, this program knows {ours}; use the newer program")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        ours: i64,
+    },
+    /// The file is damaged.
+    #[error(
+        "{path} is damaged ({what}); it was left as it is: keep it, look at the disk, and put a \
+         backup in its place"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// There is no space for a copy that is needed first.
+    #[error(
+        "a copy of {path} must be made first, which needs {needed} bytes of space where there are \
+         {free}; make room, or move the database and its -wal to another disk"
+    )]
+    NoRoom {
+        /// The database.
+        path: PathBuf,
+        /// How many bytes are needed.
+        needed: u64,
+        /// How many there are.
+        free: u64,
+    },
+    /// The file cannot be written.
+    #[error("{path} may not be written; give it to the user that this program runs as")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A setting on which durability rests does not hold.
+    #[error("{path} cannot be kept durably: journal mode {mode}, synchronous {synchronous}")]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode found.
+        mode: String,
+        /// The synchronous setting found.
+        synchronous: i64,
+    },
+    /// SQLite refused.
+    #[error("cannot use the database {path}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The connections for reading could not be opened.
+    #[error("cannot open the connections for reading")]
+    Readers {
+        /// Why.
+        source: r2d2::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl OpenError {
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+}
+
+/// A database that may be written.
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    pub(super) lock: Lock,
+    pub(super) marks: Marks,
+    /// Whether the check took longer than the start waits for it.
+    pub(super) unchecked: bool,
+}
+
+/// Opens the database, makes it if there is none, and brings it to the present version.
+pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
+    let path = &settings.path;
+    let file = |source| OpenError::File { path: path.clone(), source };
+    let failed = |source| OpenError::Database { path: path.clone(), source };
+    make_private_directory(path).map_err(file)?;
+    let mut lock = lock::take(path, settings.lock_wait)?;
+    if !settings.any_filesystem {
+        require_reliable(path)?;
+    }
+    copy::install(path)?;
+    require_database_of_wal(path)?;
+    let marks = Marks::of(path, settings.runtime_directory.as_deref());
+    let (mut db, mut found) = schema::connect(path)?;
+    let mut unchecked = false;
+    // What nobody has touched since an orderly end need not be read again.
+    let in_order = lock.was_left_in_order(path).map_err(file)?;
+    if !matches!(found, Found::Nothing) && (!in_order || marks.are_left()) {
+        match check::quickly(&db, CHECK_TIME).map_err(failed)? {
+            Verdict::Sound => {}
+            Verdict::Unfinished => unchecked = true,
+            Verdict::Damaged(what) => return Err(OpenError::damaged(path, what)),
+        }
+    }
+    if marks.are_left() {
+        copy::out(db, path)?;
+        (db, found) = schema::connect(path)?;
+    }
+    marks.clear().map_err(file)?;
+    schema::set_up(&db, path)?;
+    if !settings.external_checkpoints {
+        checkpoint::checkpoint(&db, "TRUNCATE").map_err(failed)?;
+    }
+    schema::bring_up_to_date(&mut db, path, found)?;
+    Ok(Opened { db, lock, marks, unchecked })
+}
+
+/// Refuses a file system that cannot be relied on.
+fn require_reliable(path: &Path) -> Result<(), OpenError> {
+    let source =
+        |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
+    let found = statfs(copy::directory(path)).map_err(source)?.f_type;
+    let unreliable = UNRELIABLE.iter().find(|(number, _)| i64::try_from(*number) == Ok(found));
+    match unreliable {
+        Some((_, kind)) => Err(OpenError::Filesystem { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+/// SQLite takes a WAL for left over, and removes it, if the database that it belongs to is gone.
+fn require_database_of_wal(path: &Path) -> Result<(), OpenError> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    if length(&with_suffix(path, "-wal")) > 0 && length(path) == 0 {
+        return Err(OpenError::damaged(path, "its -wal file is there, it itself is gone or empty"));
+    }
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Removing messages: all that names a number, or all that is older than some time.
+//!
+//! A read thread finds what is to go, in small pieces; the writer removes it, in small transactions
+//! among those of the deliveries, so that neither holds up the webhooks. Rows of `change` and
+//! `foreign_id` are found by what they lead to, which is gone: an index for the purpose would cost
+//! every webhook.
+
+use percent_encoding::percent_decode;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::Sha256;
+use tokio::time::sleep;
+
+use super::SqliteStore;
+use super::apply::Ledger;
+use super::writer::{Act, Task};
+use crate::message::{Destination, Timestamp};
+use crate::store::{QuarantineId, Removed, StoreError};
+
+/// How many messages are looked through in one read.
+const MESSAGES_AT_A_TIME: i64 = 2_000;
+/// How many entries of the quarantine are: their bodies may be large.
+const ENTRIES_AT_A_TIME: i64 = 64;
+/// How many rows are looked through for what leads nowhere.
+const ROWS_AT_A_TIME: i64 = 20_000;
+/// How many rows are removed in one transaction.
+const REMOVED_AT_A_TIME: usize = 100;
+/// How often to try to begin the WAL anew, and how long to wait in between.
+const CUTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+impl SqliteStore {
+    /// See [`Store::erase`](crate::store::Store::erase).
+    pub(super) async fn remove_number(
+        &self,
+        number: Destination,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        self.act(Box::new(move |db, ledger| forget_erased(db, ledger, now))).await?;
+        let messages =
+            self.remove_found(Some(until), move |db, after| naming(db, number, after)).await?;
+        let mut removed = Removed { messages, quarantined: 0, wal_emptied: false };
+        // What came meanwhile.
+        loop {
+            let act: Act = Box::new(move |db, ledger| {
+                let messages = listed(db, number)?;
+                remove(db, ledger, &messages, Some(until))
+            });
+            match self.act(act).await? {
+                0 => break,
+                more => removed.messages += more,
+            }
+        }
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| quarantined_naming(db, number, after)).await?;
+            removed.quarantined += self.remove_entries(piece.found, Some(until)).await?;
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        self.remove_lost_changes().await?;
+        removed.wal_emptied = self.empty_wal().await?;
+        Ok(removed)
+    }
+
+    /// See [`Store::prune`](crate::store::Store::prune).
+    pub(super) async fn remove_older(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        self.act(Box::new(move |db, ledger| forget_erased(db, ledger, now))).await?;
+        let messages = self.remove_found(None, move |db, after| older(db, before, after)).await?;
+        let mut quarantined = 0;
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| quarantined_before(db, before, after)).await?;
+            quarantined += self.remove_entries(piece.found, None).await?;
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        if messages > 0 {
+            self.remove_lost_changes().await?;
+        }
+        Ok(Removed { messages, quarantined, wal_emptied: false })
+    }
+
+    /// Removes the messages that are found, piece by piece.
+    async fn remove_found(
+        &self,
+        until: Option<Timestamp>,
+        find: impl Fn(&Connection, i64) -> rusqlite::Result<Piece<i64>> + Copy + Send + 'static,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| find(db, after)).await?;
+            for messages in piece.found.chunks(REMOVED_AT_A_TIME) {
+                let messages = messages.to_vec();
+                removed += self
+                    .act(Box::new(move |db, ledger| remove(db, ledger, &messages, until)))
+                    .await?;
+            }
+            let Some(next) = piece.next else { return Ok(removed) };
+            after = next;
+        }
+    }
+
+    async fn remove_entries(
+        &self,
+        entries: Vec<QuarantineId>,
+        until: Option<Timestamp>,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for entries in entries.chunks(REMOVED_AT_A_TIME) {
+            let entries = entries.to_vec();
+            removed += self
+                .act(Box::new(move |db, ledger| remove_quarantined(db, ledger, &entries, until)))
+                .await?;
+        }
+        Ok(removed)
+    }
+
+    async fn remove_lost_changes(&self) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| lost_changes(db, after)).await?;
+            for changes in piece.found.chunks(REMOVED_AT_A_TIME) {
+                let changes = changes.to_vec();
+                self.act(Box::new(move |db, _ledger| remove_changes(db, &changes))).await?;
+            }
+            let Some(next) = piece.next else { return Ok(()) };
+            after = next;
+        }
+    }
+
+    /// Begins the WAL anew, which also a short read can be in the way of; says whether it did.
+    async fn empty_wal(&self) -> Result<bool, StoreError> {
+        for _ in 0..CUTS {
+            if self.task(Task::Cut).await? {
+                return Ok(true);
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(false)
+    }
+}
+
+/// A piece of a table: what was found in it, and where to go on; none at the end.
+struct Piece<T> {
+    found: Vec<T>,
+    next: Option<i64>,
+}
+
+/// The key of the hashes of what was erased.
+#[derive(Clone, Copy)]
+pub(super) struct HashKey([u8; 32]);
+
+impl HashKey {
+    fn hash(&self, name: &[u8; 16]) -> [u8; 16] {
+        let mut half = [0; 16];
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
+            mac.update(name);
+            for (to, from) in half.iter_mut().zip(mac.finalize().into_bytes()) {
+                *to = from;
+            }
+        }
+        half
+    }
+}
+
+/// What the removals so far say: the key, the greatest n of a message that was there, and whether
+/// anything is erased.
+pub(super) fn remembered(db: &Connection) -> rusqlite::Result<(HashKey, i64, bool)> {
+    let (key, last) = db.query_row("SELECT hash_key, last_n FROM removal", [], |row| {
+        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let greatest: Option<i64> = db.query_row("SELECT max(n) FROM message", [], |row| row.get(0))?;
+    let erased = db.prepare("SELECT 1 FROM erased LIMIT 1")?.exists([])?;
+    Ok((HashKey(key), last.max(greatest.unwrap_or(0)), erased))
+}
+
+/// Whether a message or a quarantined entry of this name was erased, and could still come late.
+pub(super) fn is_erased(
+    db: &Connection,
+    key: &HashKey,
+    name: &[u8; 16],
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM erased WHERE hash = ? AND until >= ?")?
+        .exists(params![key.hash(name), now])
+}
+
+fn remember(
+    db: &Connection,
+    key: &HashKey,
+    name: &[u8; 16],
+    until: Timestamp,
+) -> rusqlite::Result<()> {
+    const REMEMBER: &str = "INSERT INTO erased (hash, until) VALUES (?, ?) \
+         ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until)";
+    db.prepare_cached(REMEMBER)?.execute(params![key.hash(name), until]).map(drop)
+}
+
+/// Forgets what cannot come late any more.
+fn forget_erased(db: &Connection, ledger: &mut Ledger, now: Timestamp) -> rusqlite::Result<u64> {
+    let forgotten = db.execute("DELETE FROM erased WHERE until < ?", [now])?;
+    ledger.any_erased = db.prepare("SELECT 1 FROM erased LIMIT 1")?.exists([])?;
+    Ok(u64::try_from(forgotten).unwrap_or(0))
+}
+
+/// The messages whose history names this number anywhere.
+fn naming(db: &Connection, number: Destination, after: i64) -> rusqlite::Result<Piece<i64>> {
+    const TEXTS: &str = "SELECT n, destination, concat_ws(char(10), reference_service, \
+         reference_action, reference_key, provider_name, provider_id, provider_status, \
+         provider_code, provider_message) FROM notification WHERE n > ? AND n <= ? ORDER BY n";
+    let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let mut found: Vec<i64> = Vec::new();
+    let mut select = db.prepare_cached(TEXTS)?;
+    let mut rows = select.query([after, until])?;
+    while let Some(row) = rows.next()? {
+        let n = row.get(0)?;
+        let named = row.get::<_, Option<Destination>>(1)? == Some(number)
+            || number.is_named_in(row.get_ref(2)?.as_bytes()?);
+        if named && found.last() != Some(&n) {
+            found.push(n);
+        }
+    }
+    Ok(Piece { found, next: Some(until) })
+}
+
+/// The messages of which nothing arrived since this time. None of them comes later than the first
+/// piece in which everything is newer, because messages are numbered as they come.
+fn older(db: &Connection, before: Timestamp, after: i64) -> rusqlite::Result<Piece<i64>> {
+    const LATEST: &str = "SELECT n, max(max(received_at, coalesce(ordered_at, received_at))), \
+         min(received_at) FROM notification WHERE n > ? AND n <= ? GROUP BY n";
+    let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let mut found = Vec::new();
+    let mut any_old = false;
+    let mut select = db.prepare_cached(LATEST)?;
+    let mut rows = select.query([after, until])?;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, Timestamp>(1)? < before {
+            found.push(row.get(0)?);
+        }
+        any_old |= row.get::<_, Timestamp>(2)? < before;
+    }
+    Ok(Piece { found, next: any_old.then_some(until) })
+}
+
+/// The quarantined entries that name this number anywhere.
+fn quarantined_naming(
+    db: &Connection,
+    number: Destination,
+    after: i64,
+) -> rusqlite::Result<Piece<QuarantineId>> {
+    const TEXTS: &str = "SELECT id, query, content_type, reason, body FROM quarantine \
+         WHERE q > ? AND q <= ?";
+    let Some(until) = end_of_piece(db, "quarantine", "q", after, ENTRIES_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let mut found = Vec::new();
+    let mut select = db.prepare_cached(TEXTS)?;
+    let mut rows = select.query([after, until])?;
+    while let Some(row) = rows.next()? {
+        for column in 1..5 {
+            let text = row.get_ref(column)?.as_bytes_or_null()?.unwrap_or_default();
+            let decoded: Vec<u8> = percent_decode(text).collect();
+            if number.is_named_in(text) || number.is_named_in(&decoded) {
+                found.push(QuarantineId::from_bytes(row.get(0)?));
+                break;
+            }
+        }
+    }
+    Ok(Piece { found, next: Some(until) })
+}
+
+/// The quarantined entries that first came before this time.
+fn quarantined_before(
+    db: &Connection,
+    before: Timestamp,
+    after: i64,
+) -> rusqlite::Result<Piece<QuarantineId>> {
+    let Some(until) = end_of_piece(db, "quarantine", "q", after, ROWS_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let found = db
+        .prepare_cached("SELECT id FROM quarantine WHERE q > ? AND q <= ? AND received_at < ?")?
+        .query_map(params![after, until, before], |row| Ok(QuarantineId::from_bytes(row.get(0)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Piece { found, next: Some(until) })
+}
+
+/// The changes that lead to no message.
+fn lost_changes(db: &Connection, after: i64) -> rusqlite::Result<Piece<i64>> {
+    const LOST: &str = "SELECT seq FROM change WHERE seq > ? AND seq <= ? \
+         AND n NOT IN (SELECT n FROM message)";
+    let Some(until) = end_of_piece(db, "change", "seq", after, ROWS_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let found = db
+        .prepare_cached(LOST)?
+        .query_map([after, until], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(Piece { found, next: Some(until) })
+}
+
+/// Where a piece of so many rows of this table ends; none behind the last row.
+fn end_of_piece(
+    db: &Connection,
+    table: &str,
+    key: &str,
+    after: i64,
+    rows: i64,
+) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(&format!(
+        "SELECT max({key}) FROM (SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?)"
+    ))?
+    .query_row([after, rows], |row| row.get(0))
+}
+
+/// Removes these messages with their histories. With a time until which they could come late, that
+/// is remembered.
+fn remove(
+    db: &Connection,
+    ledger: &mut Ledger,
+    messages: &[i64],
+    until: Option<Timestamp>,
+) -> rusqlite::Result<u64> {
+    const PLACES: &str = "DELETE FROM foreign_id WHERE (source, id, n) IN \
+         (SELECT source, provider_id, n FROM notification WHERE n = ?)";
+    let mut removed = 0;
+    for n in messages {
+        let name: Option<[u8; 16]> = db
+            .prepare_cached("SELECT id FROM message WHERE n = ?")?
+            .query_row([n], |row| row.get(0))
+            .optional()?;
+        let Some(name) = name else { continue };
+        if let Some(until) = until {
+            remember(db, &ledger.hash_key, &name, until)?;
+            ledger.any_erased = true;
+        }
+        db.prepare_cached(PLACES)?.execute([n])?;
+        db.prepare_cached("DELETE FROM notification WHERE n = ?")?.execute([n])?;
+        db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([n])?;
+        db.prepare_cached("UPDATE removal SET last_n = max(last_n, ?)")?.execute([n])?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// The messages that are listed under this number.
+fn listed(db: &Connection, number: Destination) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached("SELECT n FROM message WHERE destination = ? LIMIT 100")?
+        .query_map([number], |row| row.get(0))?
+        .collect()
+}
+
+/// Removes these entries of the quarantine.
+fn remove_quarantined(
+    db: &Connection,
+    ledger: &mut Ledger,
+    entries: &[QuarantineId],
+    until: Option<Timestamp>,
+) -> rusqlite::Result<u64> {
+    let mut removed = 0;
+    for id in entries {
+        if let Some(until) = until {
+            remember(db, &ledger.hash_key, id.as_bytes(), until)?;
+            ledger.any_erased = true;
+        }
+        let gone =
+            db.prepare_cached("DELETE FROM quarantine WHERE id = ?")?.execute([id.as_bytes()])?;
+        removed += u64::try_from(gone).unwrap_or(0);
+    }
+    ledger.quarantined = ledger.quarantined.saturating_sub(removed);
+    Ok(removed)
+}
+
+/// Removes these changes.
+fn remove_changes(db: &Connection, changes: &[i64]) -> rusqlite::Result<u64> {
+    let mut removed = 0;
+    for seq in changes {
+        let gone = db.prepare_cached("DELETE FROM change WHERE seq = ?")?.execute([seq])?;
+        removed += u64::try_from(gone).unwrap_or(0);
+    }
+    Ok(removed)
+}

@@ -1,11 +1,13 @@
 /* A disk with faults, for LD_PRELOAD. The file named in DISK_FAULT says which, while it exists:
- * `slow`: a sync takes three seconds; `failing`: a sync fails; `full`: a write finds no space. */
+ * `slow`: a sync takes three seconds; `failing`: a sync fails; `broken`: a write fails;
+ * `full`: a write finds no space; `quota`: a sync finds none; `network`: it is on NFS. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 static int told(const char *fault) {
@@ -31,14 +33,17 @@ static int is_database(int fd) {
 static int sync_fault(int fd) {
     if (!is_database(fd)) return 0;
     if (told("slow")) sleep(3);
-    if (!told("failing")) return 0;
-    errno = EIO;
+    if (told("failing")) errno = EIO;
+    else if (told("quota")) errno = EDQUOT;
+    else return 0;
     return -1;
 }
 
 static int write_fault(int fd) {
-    if (!is_database(fd) || !told("full")) return 0;
-    errno = ENOSPC;
+    if (!is_database(fd)) return 0;
+    if (told("full")) errno = ENOSPC;
+    else if (told("broken")) errno = EIO;
+    else return 0;
     return -1;
 }
 
@@ -58,4 +63,20 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
     return write_fault(fd) ? -1 : REAL(pwrite64)(fd, bytes, length, at);
+}
+
+static void on_network(__fsword_t *kind) {
+    if (told("network")) *kind = 0x6969;
+}
+
+int statfs(const char *path, struct statfs *found) {
+    int result = REAL(statfs)(path, found);
+    if (result == 0) on_network(&found->f_type);
+    return result;
+}
+
+int statfs64(const char *path, struct statfs64 *found) {
+    int result = REAL(statfs64)(path, found);
+    if (result == 0) on_network(&found->f_type);
+    return result;
 }

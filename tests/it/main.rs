@@ -10,6 +10,7 @@ mod configuration;
 mod convergence;
 mod disk;
 mod durability;
+mod failing_disk;
 mod faults;
 mod outcomes;
 mod proofs;

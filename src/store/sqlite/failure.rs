@@ -146,10 +146,12 @@ impl Marks {
         }
     }
 
-    /// Whether a mark of this boot is there. Those of earlier ones are void.
+    /// Whether a mark of this boot is there. Those of earlier ones are void; one that the disk did
+    /// not take whole counts.
     pub(super) fn are_left(&self) -> bool {
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        self.0.iter().filter_map(|path| fs::read_to_string(path).ok()).any(|mark| mark == boot)
+        let of_another = |mark: &[u8]| mark.len() >= boot.len() && mark != boot.as_bytes();
+        self.0.iter().filter_map(|path| fs::read(path).ok()).any(|mark| !of_another(&mark))
     }
 
     /// Takes the marks away.

@@ -14,7 +14,7 @@ use sha2::Sha256;
 use tokio::time::sleep;
 
 use super::SqliteStore;
-use super::apply::Ledger;
+use super::ledger::Ledger;
 use super::writer::{Act, Task};
 use crate::message::{Destination, Timestamp};
 use crate::store::{QuarantineId, Removed, StoreError};

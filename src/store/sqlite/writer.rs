@@ -17,10 +17,11 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::apply::{self, Ledger, NotApplied};
+use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
 use super::checkpoint::{self, TOO_LONG, Wake};
 use super::failure::{Failed, Failure, Trouble, trouble};
+use super::ledger::Ledger;
 use super::watch::Watched;
 use super::{schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};

@@ -1,6 +1,7 @@
 /* A disk with faults, for LD_PRELOAD. The file named in DISK_FAULT says which, while it exists:
  * `slow`: a sync takes three seconds; `failing`: a sync fails; `broken`: a write fails;
- * `full`: a write finds no space; `quota`: a sync finds none; `network`: it is on NFS. */
+ * `full`: a write finds no space; `quota`: a sync finds none; `network`: it is on NFS;
+ * `reading`: a read takes 20 milliseconds. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -63,6 +64,11 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
     return write_fault(fd) ? -1 : REAL(pwrite64)(fd, bytes, length, at);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t length, off64_t at) {
+    if (is_database(fd) && told("reading")) usleep(20000);
+    return REAL(pread64)(fd, bytes, length, at);
 }
 
 static void on_network(__fsword_t *kind) {

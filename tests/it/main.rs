@@ -4,14 +4,17 @@
 
 mod answers;
 mod architecture;
+mod backup;
 mod cli;
 mod client;
 mod configuration;
 mod convergence;
+mod damage;
 mod disk;
 mod durability;
 mod failing_disk;
 mod faults;
+mod migration;
 mod outcomes;
 mod proofs;
 mod queries;

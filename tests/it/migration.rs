@@ -1,0 +1,119 @@
+//! Files of earlier versions. Each schema that was ever released is in `tests/fixtures`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::faults::{Chance, report, times};
+use crate::support::*;
+
+/// Every earlier version, with the same contents.
+const EARLIER: [(i64, &[u8]); 1] = [(1, include_bytes!("../fixtures/schema-1.db"))];
+/// The present version.
+const PRESENT: i64 = 2;
+
+fn schema(path: &Path) -> Vec<(String, Option<String>)> {
+    let file = Connection::open(path).unwrap();
+    let mut select =
+        file.prepare("SELECT name, sql FROM sqlite_schema ORDER BY type, name").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn version(path: &Path) -> i64 {
+    let file = Connection::open(path).unwrap();
+    file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+/// A server that is not running, with an empty database.
+fn stopped() -> Server {
+    let mut server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    assert_eq!(server.terminate(), Some(0));
+    server
+}
+
+fn put(server: &Server, file: &[u8]) {
+    for name in ["mirror.db-wal", "mirror.db-shm", "mirror.db.version-1"] {
+        drop(fs::remove_file(server.folder.path().join(name)));
+    }
+    fs::write(server.database(), file).unwrap();
+}
+
+/// Asks for what is in every earlier file.
+fn assert_all_is_there(server: &Server) {
+    let shown = server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).json();
+    assert_eq!(shown["message"]["status"], "DELIVERED");
+    assert_eq!(shown["message"]["reference"]["key"], "order-7");
+    assert_eq!(server.history(EXAMPLE_ID).len(), 3);
+    assert_eq!(server.history(&id(1))[0]["outcome"], "invalid");
+    let number = server.get("/api/messagestatus/phonenumber/+393331234567").json();
+    assert_eq!(number["messages"].as_array().unwrap().len(), 2);
+    let foreign = "/api/messagestatus/provider/twilio/SM1342fe1b2c904d1ab04f0fc7a58abca9";
+    assert_eq!(server.get(foreign).json()["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
+    let list = server.run(&["quarantine", "list"]);
+    assert!(text(&list.stdout).contains("unknown word `LOST`"), "{list:?}");
+}
+
+#[test]
+fn a_file_of_an_earlier_version_is_migrated_and_a_copy_of_it_kept() {
+    let mut server = stopped();
+    let fresh = schema(&server.database());
+    for (earlier, file) in EARLIER {
+        put(&server, file);
+        server.start_again();
+        assert_all_is_there(&server);
+        assert_eq!(server.terminate(), Some(0));
+        assert_eq!(version(&server.database()), PRESENT);
+        assert_eq!(schema(&server.database()), fresh);
+        let kept = server.folder.path().join(format!("mirror.db.version-{earlier}"));
+        assert_eq!(version(&kept), earlier);
+    }
+}
+
+#[test]
+fn a_kill_at_any_system_call_of_a_migration_leaves_the_old_version_or_the_new() {
+    if !is_installed("strace") {
+        return;
+    }
+    let chance = Chance::of("migration");
+    let since = Instant::now();
+    let every = times(9, 1, 1);
+    let mut server = stopped();
+    let (mut kills, mut old) = (0, 0);
+    for (earlier, file) in EARLIER {
+        for call in (1..).step_by(usize::try_from(every).unwrap()) {
+            put(&server, file);
+            // A command that opens the database, migrates it and ends.
+            let calls = "pwrite64,fsync,fdatasync,rename,unlink,ftruncate,openat";
+            let killed = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+                .arg(format!("trace={calls}"))
+                .arg("-e")
+                .arg(format!("inject={calls}:signal=KILL:when={call}"))
+                .arg(PROGRAM)
+                .arg("--config")
+                .arg(server.config())
+                .args(["quarantine", "list"])
+                .output()
+                .unwrap();
+            let left = version(&server.database());
+            if killed.status.success() {
+                assert_eq!(left, PRESENT);
+                break;
+            }
+            assert!(left == earlier || left == PRESENT, "call {call}: {left}");
+            old += u64::from(left == earlier);
+            kills += 1;
+            server.start_again();
+            assert_all_is_there(&server);
+            assert_eq!(server.terminate(), Some(0));
+        }
+    }
+    assert!(kills > 5 && old > 0 && old < kills, "{kills} kills, {old} before the change");
+    let figures = [("kills", kills), ("old version left", old), ("new version left", kills - old)];
+    report("P12", &chance, &figures, since);
+}

@@ -20,6 +20,7 @@ mod proofs;
 mod queries;
 mod readme;
 mod registration;
+mod removal;
 mod store_laws;
 mod support;
 mod twilio;

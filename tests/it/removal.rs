@@ -1,0 +1,197 @@
+//! Erasing a number, and pruning what is old.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::faults::{Chance, report, times};
+use crate::support::*;
+
+/// A number that is erased, and one that only begins like it.
+const NUMBER: &str = "+393331234567";
+const LONGER: &str = "+3933312345678";
+
+fn by_number(server: &Server, number: &str) -> usize {
+    let path = format!("/api/messagestatus/phonenumber/{number}");
+    server.get(&path).json()["messages"].as_array().unwrap().len()
+}
+
+fn post_to(server: &Server, id: &str, status: &str, number: &str) -> String {
+    let path = webhook_path(&format!("&destination={}", number.replace('+', "%2B")));
+    server.send("POST", &path, JSON, webhook(id, status, 1).to_string().as_bytes()).outcome()
+}
+
+/// How often the number is in the database or its WAL: as text, and as SQLite stores a number.
+fn traces(server: &Server, number: &str) -> usize {
+    let digits = number.trim_start_matches('+');
+    let stored = digits.parse::<u64>().unwrap().to_be_bytes();
+    let times_in = |bytes: &[u8], what: &[u8]| {
+        bytes.windows(what.len()).filter(|window| *window == what).count()
+    };
+    ["mirror.db", "mirror.db-wal"]
+        .iter()
+        .filter_map(|name| fs::read(server.folder.path().join(name)).ok())
+        .map(|bytes| times_in(&bytes, digits.as_bytes()) + times_in(&bytes, &stored[2..]))
+        .sum()
+}
+
+/// Every change must lead to a message, and no message may be taken for an earlier one.
+fn assert_sound(server: &Server) {
+    let checked = server.run(&["check"]);
+    assert!(checked.status.success(), "{checked:?}");
+    let file = Connection::open(server.database()).unwrap();
+    let lost = "SELECT count(*) FROM change WHERE NOT EXISTS (SELECT 1 FROM notification \
+                WHERE notification.n = change.n AND notification.arrival = change.arrival)";
+    assert_eq!(file.query_row(lost, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    let lost = "SELECT count(*) FROM foreign_id WHERE n NOT IN (SELECT n FROM message)";
+    assert_eq!(file.query_row(lost, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn an_erased_number_is_in_no_byte_and_does_not_come_back() {
+    let mut chance = Chance::of("erasure");
+    let since = Instant::now();
+    let messages = times(600, 3_000, 100_000);
+    let mut server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    let mut connection = server.connect();
+    let (mut erased, mut others) = (0, 0);
+    // Rows are moved about: numbers become known late, times earlier, pages split and are freed.
+    for number in 1..=messages {
+        let body = webhook(&id(number), "SENT", 60).to_string();
+        let to_it = chance.below(3) == 0;
+        erased += u64::from(to_it);
+        others += u64::from(!to_it);
+        let to = if to_it { NUMBER.to_owned() } else { format!("+4915{:09}", chance.below(99)) };
+        let path = match chance.below(3) {
+            0 => webhook_path(""),
+            _ => webhook_path(&format!("&destination={}&key={number}", to.replace('+', "%2B"))),
+        };
+        assert_eq!(connection.send("POST", &path, JSON, body.as_bytes()).status, 200);
+        let mut registration =
+            json!({"destination": to, "reference": {"key": format!("k{number}")}});
+        if chance.below(2) == 0 {
+            registration["providerAcceptanceAt"] =
+                json!(format!("2026-02-12T14:{:02}:00Z", chance.below(60)));
+        }
+        let path = format!("/api/messages/{}", id(number));
+        let put = connection.send(
+            "PUT",
+            &path,
+            &[("X-Api-Key", KEY)],
+            registration.to_string().as_bytes(),
+        );
+        assert_eq!(put.status, 200, "{put:?}");
+    }
+    // It is named where it is nobody's destination, and in what was not understood.
+    assert_eq!(server.put(&id(900_001), &json!({"destination": LONGER})).status, 201);
+    let named = json!({"destination": "+15558675310", "reference": {"key": "to 393331234567"}});
+    assert_eq!(server.put(&id(900_002), &named).status, 201);
+    let late = webhook(&id(900_003), "LOST", 1);
+    for destination in ["%2B393331234567", "0039%20333%2012%2034%20567"] {
+        let path = webhook_path(&format!("&destination={destination}"));
+        let answer = server.send("POST", &path, JSON, late.to_string().as_bytes());
+        assert_eq!(answer.outcome(), "quarantined");
+    }
+    let form =
+        "MessageSid=SM1342fe1b2c904d1ab04f0fc7a58abca9&MessageStatus=sent&To=%2B393331234567";
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    assert_eq!(server.send("POST", &path, FORM, form.as_bytes()).outcome(), "applied");
+    assert_eq!(server.post(&webhook(&id(900_004), "LOST", 1).to_string()).outcome(), "quarantined");
+    assert!(traces(&server, NUMBER) > 100, "there is something to erase");
+
+    let done = server.run(&["erase", "--destination", NUMBER]);
+    assert!(done.status.success(), "{done:?}");
+    let said = format!("erased: {} messages, 2 entries of the quarantine\n", erased + 2);
+    assert_eq!(text(&done.stdout), said);
+    assert_eq!(traces(&server, NUMBER), 0);
+    assert_eq!(by_number(&server, NUMBER), 0);
+    assert_eq!(by_number(&server, LONGER), 1, "another number");
+    assert!(!server.log().contains(NUMBER.trim_start_matches('+')));
+    for (path, body) in [(path.as_str(), form.to_owned()), (&webhook_path(""), late.to_string())] {
+        let headers = if path.contains("twilio") { FORM } else { JSON };
+        let path = format!("{path}&destination=%2B393331234567");
+        let retried = server.send("POST", &path, headers, body.as_bytes());
+        assert_eq!(retried.outcome(), "ignored", "{retried:?}");
+        assert!(retried.json()["results"][0]["reason"].as_str().unwrap().contains("erased"));
+    }
+    server.put(&id(900_002), &named).assert_problem(409);
+    assert_eq!(traces(&server, NUMBER), 0, "a late retry leaves nothing");
+    // A message after it is another one.
+    assert_eq!(post_to(&server, &id(900_005), "SENT", NUMBER), "applied");
+    assert_eq!(by_number(&server, NUMBER), 1);
+    assert_sound(&server);
+    assert!(server.run(&["erase", "--destination", NUMBER]).status.success());
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(traces(&server, NUMBER), 0);
+    server.start_again();
+    server.put(&id(900_002), &named).assert_problem(409);
+    assert_eq!(post_to(&server, &id(900_005), "SENT", NUMBER), "ignored");
+    let figures = [("erased", erased + 2), ("kept", others), ("bytes left", 0)];
+    report("P24", &chance, &figures, since);
+}
+
+#[test]
+fn erasing_needs_no_server_and_tells_of_copies() {
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(post_to(&server, &id(1), "SENT", NUMBER), "applied");
+    assert_eq!(server.terminate(), Some(0));
+    let kept = server.folder.path().join("mirror.db.version-1");
+    fs::write(&kept, "a copy").unwrap();
+    let done = server.run(&["erase", "--destination", NUMBER]);
+    assert!(done.status.success(), "{done:?}");
+    assert!(text(&done.stdout).contains("mirror.db.version-1 was kept"), "{done:?}");
+    assert_eq!(traces(&server, NUMBER), 0);
+    let none = server.run(&["erase", "--destination", "333 1234567"]);
+    assert_eq!(none.status.code(), Some(64), "{none:?}");
+}
+
+#[test]
+fn what_is_old_is_pruned_and_the_rest_stays_while_webhooks_go_on() {
+    let mut server = Server::start(GATEWAY);
+    for number in 1..=300 {
+        assert_eq!(post_to(&server, &id(number), "SENT", NUMBER), "applied");
+    }
+    assert_eq!(server.post(&webhook(&id(1), "LOST", 1).to_string()).outcome(), "quarantined");
+    thread::sleep(Duration::from_millis(2_100));
+    // One of the old ones has news.
+    assert_eq!(post_to(&server, &id(7), "DELIVERED", NUMBER), "applied");
+    assert_eq!(post_to(&server, &id(400), "SENT", LONGER), "applied");
+    let none = server.run(&["prune", "--older-than", "1d"]);
+    assert_eq!(text(&none.stdout), "removed: 0 messages, 0 entries of the quarantine\n");
+    let pruned = thread::scope(|scope| {
+        let posting = scope.spawn(|| {
+            for number in 401..=500 {
+                assert_eq!(post_to(&server, &id(number), "SENT", LONGER), "applied");
+            }
+        });
+        let pruned = server.run(&["prune", "--older-than", "2s"]);
+        posting.join().unwrap();
+        pruned
+    });
+    assert_eq!(text(&pruned.stdout), "removed: 299 messages, 1 entries of the quarantine\n");
+    assert_eq!(by_number(&server, NUMBER), 1);
+    assert_eq!(server.history(&id(7)).len(), 2);
+    assert_eq!(server.history(&id(500)).len(), 1);
+    assert_eq!(post_to(&server, &id(1), "SENT", NUMBER), "applied", "it is not erased");
+    assert_sound(&server);
+    assert_eq!(server.terminate(), Some(0));
+    let config = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), config.replace("[store]\n", "[store]\nretention = \"1s\"\n"))
+        .unwrap();
+    thread::sleep(Duration::from_millis(1_100));
+    server.start_again();
+    let patience = Instant::now();
+    while !server.history(&id(500)).is_empty() {
+        assert!(patience.elapsed() < Duration::from_secs(30), "{}", server.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    // A number is never given to another message, even if the last one is gone.
+    assert_eq!(post_to(&server, &id(1_000), "SENT", NUMBER), "applied");
+    assert_sound(&server);
+    let file = Connection::open(server.database()).unwrap();
+    let n: i64 = file.query_row("SELECT n FROM message", [], |row| row.get(0)).unwrap();
+    assert!(n > 401, "{n}");
+}

@@ -32,15 +32,15 @@ fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     (Arc::new(store), closing, folder)
 }
 
-fn about(message: MessageId, said: &Notification) -> Notification {
+pub(crate) fn about(message: MessageId, said: &Notification) -> Notification {
     Notification::new(Statement { message, ..said.statement().clone() }, Added::default())
 }
 
-fn entry(index: u32, notification: Notification) -> Entry {
+pub(crate) fn entry(index: u32, notification: Notification) -> Entry {
     Entry::Notification { index, notification: Box::new(notification), foreign_id: None }
 }
 
-fn delivery(received_at: Timestamp, entries: Vec<Entry>) -> Delivery {
+pub(crate) fn delivery(received_at: Timestamp, entries: Vec<Entry>) -> Delivery {
     let content = Content {
         method: "POST".to_owned(),
         query: String::new(),

@@ -1,0 +1,282 @@
+//! The states in which a power cut may leave the files: what was acknowledged is in each of them, and
+//! no delivery is there by half.
+//!
+//! A store lives for a while, and a log is kept of what it does to its files. Then they are made again
+//! as a cut at some moment may have left them, and read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use actix_web::rt::System;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
+use statusmirror::message::{Channel, MessageId, Record, Reference, Status, Timestamp};
+use statusmirror::store::Store;
+
+use crate::convergence::at;
+use crate::faults::{Chance, report, times};
+use crate::logged_life::{DATABASE, Event, Failure, Life, folder, live, open, place};
+use crate::power_cut::{Disk, Left};
+use crate::store_laws::{delivery, entry};
+
+/// How many states of one life are tried.
+const STATES_OF_A_LIFE: u64 = 1_000;
+/// How many threads read states.
+const THREADS: usize = 2;
+/// One of so many states is also read by the store itself.
+const WHOLE: u64 = 40;
+
+#[test]
+fn what_was_acknowledged_is_in_every_state_that_a_power_cut_may_leave() {
+    let mut chance = Chance::of("crash states");
+    let since = Instant::now();
+    let states = times(300, 8_500, 80_000);
+    let seed: Vec<u8> = (0..32).map(|_| u8::try_from(chance.below(256)).unwrap()).collect();
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    let (mut tried, mut acknowledged, mut torn) = (0, 0, 0);
+    while tried < states {
+        let count = STATES_OF_A_LIFE.min(states - tried);
+        let life = live(&mut chance, &mut runner);
+        torn += try_states(&life, count, &mut chance);
+        life.assert_eventful();
+        acknowledged += u64::try_from(life.acknowledged.len()).unwrap();
+        tried += count;
+    }
+    assert!(torn > states, "hardly a write was torn: {torn}");
+    let figures = [("crash states", states), ("acknowledged", acknowledged), ("lost", 0)];
+    report("P2, P3", &chance, &figures, since);
+}
+
+/// Cuts the power so many times, and reads what is left; returns how many writes were torn.
+fn try_states(life: &Life, count: u64, chance: &mut Chance) -> u64 {
+    let mut moments: Vec<usize> =
+        (0..count).map(|_| place(chance, life.operations.len() + 1)).collect();
+    moments.sort_unstable();
+    let mut disk = Disk::new(&life.operations);
+    let (hand_over, states) = sync_channel(2 * THREADS);
+    let states = Arc::new(Mutex::new(states));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let states = Arc::clone(&states);
+            scope.spawn(move || read_states(life, &states));
+        }
+        // The threads' are the only ones left, so that it is noticed here when they fail.
+        drop(states);
+        for (number, moment) in (0..).zip(moments) {
+            disk.go_on(moment);
+            let left = Left::by(chance);
+            let files = disk.cut(left, chance);
+            let whole = number % WHOLE == 0;
+            if hand_over.send(State { moment, left, files, whole }).is_err() {
+                break;
+            }
+        }
+        drop(hand_over);
+    });
+    disk.torn
+}
+
+/// What a power cut left.
+struct State {
+    /// How many operations were done.
+    moment: usize,
+    left: Left,
+    files: BTreeMap<String, Vec<u8>>,
+    /// Whether the store reads it, too.
+    whole: bool,
+}
+
+/// Reads states until there are no more.
+fn read_states(life: &Life, states: &Mutex<Receiver<State>>) {
+    loop {
+        let next = states.lock().unwrap().recv();
+        let Ok(state) = next else { return };
+        let folder = folder();
+        for (name, bytes) in &state.files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        if let Err(failure) = read_state(life, &state, &folder.path().join(DATABASE)) {
+            panic!(
+                "{failure}, after {} of {} operations, {:?} of those not synced left: {}",
+                state.moment,
+                life.operations.len(),
+                state.left,
+                folder.keep().display()
+            );
+        }
+    }
+}
+
+/// A notification in a history, when it arrived, and when again.
+type Row = (Event, Timestamp, Option<Timestamp>);
+/// What was found of each message.
+type Histories = BTreeMap<[u8; 16], Vec<Row>>;
+
+fn read_state(life: &Life, state: &State, path: &Path) -> Result<(), Failure> {
+    let db = Connection::open(path)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if integrity != "ok" {
+        return Err(integrity.into());
+    }
+    if db.prepare("PRAGMA foreign_key_check")?.exists([])? {
+        return Err("a notification without its message".into());
+    }
+    let mut held = vec![0; life.said.len()];
+    let mut histories = Histories::new();
+    if db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'message'")?.exists([])? {
+        histories = read_histories(&db, life)?;
+        compare_records(&db, life, &histories)?;
+        for (event, ..) in histories.values().flatten() {
+            held[*event] = 1;
+        }
+        let mut select = db.prepare("SELECT id, times FROM quarantine")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            held[life.event(row.get_ref(0)?.as_blob()?)?] = row.get(1)?;
+        }
+    }
+    drop(db);
+    compare_deliveries(life, state, &held)?;
+    if state.whole { read_by_the_store(life, path, &histories) } else { Ok(()) }
+}
+
+fn read_histories(db: &Connection, life: &Life) -> Result<Histories, Failure> {
+    const SELECT: &str = "SELECT id, identity, received_at, ordered_at \
+        FROM message JOIN notification USING (n) ORDER BY n, arrival";
+    let time = |micros| Timestamp::from_micros(micros).ok_or("no time");
+    let mut histories = Histories::new();
+    let mut select = db.prepare(SELECT)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let message: [u8; 16] = row.get(0)?;
+        let event = life.event(&[&message, row.get_ref(1)?.as_blob()?].concat())?;
+        let again: Option<i64> = row.get(3)?;
+        let said = (event, time(row.get(2)?)?, again.map(time).transpose()?);
+        histories.entry(message).or_default().push(said);
+    }
+    Ok(histories)
+}
+
+/// What follows from a history.
+fn fold(life: &Life, history: &[Row]) -> Option<Record> {
+    let mut record = None;
+    for (event, received_at, again) in history {
+        let said = life.said[*event].as_ref().unwrap();
+        record = Record::judge(record, said, *received_at, false).record;
+        if let Some(again) = again {
+            record = Record::judge(record, said, *again, true).record;
+        }
+    }
+    record
+}
+
+/// Each message has its history, whole, and its record follows from it.
+fn compare_records(db: &Connection, life: &Life, histories: &Histories) -> Result<(), Failure> {
+    const SELECT: &str = "SELECT id, notifications, status, status_arrived_at, began_accepted, \
+        began_stated, began_arrived, channel, destination, reference_service, reference_action, \
+        reference_key, provider_name, provider_id, provider_status, provider_code, \
+        provider_message, segments FROM message";
+    let mut select = db.prepare(SELECT)?;
+    let mut rows = select.query([])?;
+    let mut messages = 0;
+    while let Some(row) = rows.next()? {
+        messages += 1;
+        let message: [u8; 16] = row.get(0)?;
+        let history = histories.get(&message).ok_or("a message without a history")?;
+        let count: u32 = row.get(1)?;
+        if history.len() != usize::try_from(count)? {
+            return Err(format!("{count} notifications, {} in history", history.len()).into());
+        }
+        let found: Vec<Value> = (2..18).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        let expected = fold(life, history).as_ref().map_or(vec![Value::Null; 16], columns);
+        if found != expected {
+            return Err(format!("a record {found:?} and not {expected:?}").into());
+        }
+    }
+    if messages == histories.len() { Ok(()) } else { Err("a history without its message".into()) }
+}
+
+/// A record as the table `message` has it.
+fn columns(record: &Record) -> Vec<Value> {
+    let code = |place: Option<usize>| Value::from(i64::try_from(place.unwrap()).unwrap());
+    let time = |time: Option<Timestamp>| Value::from(time.map(Timestamp::micros));
+    let text = |text: Option<&str>| Value::from(text.map(str::to_owned));
+    let destination = record.destination.as_ref().map(|claim| claim.value.number());
+    let reference = record.reference.as_ref().map(|claim| &claim.value);
+    let provider = record.provider();
+    vec![
+        code(Status::ALL.iter().position(|status| *status == record.status)),
+        time(Some(record.status_arrived_at)),
+        time(record.began.accepted),
+        time(record.began.stated),
+        time(Some(record.began.arrived)),
+        code(Channel::ALL.iter().position(|channel| *channel == record.channel())),
+        Value::from(destination.map(|number| i64::try_from(number).unwrap())),
+        text(reference.and_then(Reference::service)),
+        text(reference.and_then(Reference::action)),
+        text(reference.and_then(Reference::key)),
+        text(Some(&provider.name)),
+        text(Some(&provider.id)),
+        text(Some(&provider.status)),
+        text(Some(&provider.code)),
+        text(provider.message.as_deref()),
+        Value::from(record.segments.as_ref().map(|claim| claim.value)),
+    ]
+}
+
+/// What was acknowledged before the cut is held, and every delivery is held whole or not at all.
+fn compare_deliveries(life: &Life, state: &State, held: &[u32]) -> Result<(), Failure> {
+    let mut asked = vec![0; held.len()];
+    for (_, number) in life.acknowledged.iter().filter(|(length, _)| *length <= state.moment) {
+        for event in &life.deliveries[*number] {
+            // A notification is kept once; an entry in quarantine counts how often it came.
+            let once = life.said[*event].is_some();
+            asked[*event] = if once { 1 } else { asked[*event] + 1 };
+            if held[*event] < asked[*event] {
+                return Err(format!("delivery {number} was acknowledged and is lost").into());
+            }
+        }
+    }
+    if held.iter().zip(&life.times).any(|(held, times)| held > times) {
+        return Err("more than was delivered".into());
+    }
+    for delivery in &life.deliveries {
+        // Its own are those that no other delivery brought.
+        let mut own = delivery.iter().filter(|event| life.times[**event] == 1);
+        if own.any(|event| held[*event] == 1) && delivery.iter().any(|event| held[*event] == 0) {
+            return Err("half a delivery".into());
+        }
+    }
+    Ok(())
+}
+
+/// The store opens it, shows the same, and goes on.
+fn read_by_the_store(life: &Life, path: &Path, histories: &Histories) -> Result<(), Failure> {
+    let (store, closing) = open(path)?;
+    System::new().block_on(async {
+        for (message, history) in histories {
+            let shown = store.history(MessageId::from_bytes(*message)).await?;
+            let shown = shown.ok_or("the store does not show a message")?;
+            let times = shown.said.iter().map(|said| said.received_at);
+            if shown.record != fold(life, history)
+                || !times.eq(history.iter().map(|(_, received_at, _)| *received_at))
+            {
+                return Err(format!("the store shows {shown:?}").into());
+            }
+        }
+        let said = life.said.iter().flatten().next().unwrap();
+        store.ingest(delivery(at(1_000_000), vec![entry(0, said.clone())])).await?;
+        Ok::<_, Failure>(())
+    })?;
+    drop(store);
+    if closing.close() { Ok(()) } else { Err("the store failed".into()) }
+}

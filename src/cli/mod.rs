@@ -3,6 +3,7 @@
 mod callback_url;
 mod check_config;
 mod quarantine;
+mod reload;
 mod serve;
 mod simulate;
 mod telemetry;

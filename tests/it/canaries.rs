@@ -13,6 +13,9 @@ const SHORTEST: usize = 6;
 /// What a phone number has at least and at most, as it is looked for.
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
+/// How the program explains what a number looks like.
+const EXAMPLE_IN_WORDS: &str = "not a phone number in E.164, like +393331234567";
+
 static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static NUMBERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -83,6 +86,7 @@ fn digits(text: &str) -> impl Iterator<Item = &str> {
 
 /// What must not be there, if there is any of it.
 pub(crate) fn found(text: &str) -> Option<String> {
+    let text = &text.replace(EXAMPLE_IN_WORDS, "");
     if text.contains("panicked") {
         return Some("a panic".to_owned());
     }

@@ -6,15 +6,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use actix_web::web::Data;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::config::{self, Config, ConfigError, Running};
 use crate::dialect::Source;
 use crate::http::key::ApiKey;
 use crate::http::state::Service;
+
+/// How long reading may take.
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// Reads the file again at each of these signals.
 pub(super) async fn at(
@@ -33,9 +38,11 @@ pub(super) async fn at(
     }
 }
 
-/// Reads on a thread of its own: the file of a secret may hang, and then neither requests nor the
-/// end of the process are to wait for it.
+/// Reads on a thread of its own: the file of a secret may hang, and then neither requests, nor the
+/// next signal, nor the end of the process are to wait for it.
 async fn read(file: Option<PathBuf>, running: Running) -> Result<Config, ConfigError> {
+    let path = file.clone().unwrap_or_else(|| PathBuf::from("configuration"));
+    let broken = |error: String| ConfigError::File { path, error };
     let (read, done) = oneshot::channel();
     let reading = move || {
         let config = config::read_again(file.as_deref(), &running);
@@ -45,12 +52,17 @@ async fn read(file: Option<PathBuf>, running: Running) -> Result<Config, ConfigE
         // The process may be ending.
         drop(read.send(config));
     };
-    let broken = |error: String| ConfigError::File { path: PathBuf::new(), error };
-    thread::Builder::new()
-        .name("reload".to_owned())
-        .spawn(reading)
-        .map_err(|error| broken(format!("no thread to read with: {error}")))?;
-    done.await.unwrap_or_else(|_gone| Err(broken("it could not be read".to_owned())))
+    if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(reading) {
+        return Err(broken(format!("there is no thread to read it: {error}; try again")));
+    }
+    match timeout(READ_TIME, done).await {
+        Ok(Ok(config)) => config,
+        Ok(Err(_gone)) => Err(broken("it could not be read; try again".to_owned())),
+        Err(_elapsed) => Err(broken(format!(
+            "not read within {} s; look at the files of secrets, and try again",
+            READ_TIME.as_secs()
+        ))),
+    }
 }
 
 /// From now on these keys and sources hold.

@@ -31,7 +31,10 @@ pub(crate) async fn require_key(
             // Of the highest level, so that it is there whatever is logged.
             let span = tracing::error_span!("request", key = caller.0);
             request.extensions_mut().insert(caller);
-            Ok(next.call(request).instrument(span).await?.map_into_left_body())
+            let answer = next.call(request).instrument(span.clone()).await?;
+            let status = answer.status().as_u16();
+            span.in_scope(|| tracing::debug!(status, "answered an API request"));
+            Ok(answer.map_into_left_body())
         }
         Err(problem) => Ok(request.into_response(problem.response()).map_into_right_body()),
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -308,6 +308,19 @@ fn what_is_logged_of_a_request_names_its_key_and_of_a_webhook_its_source_at_ever
     check_errors(port, &|| fs::read_to_string(&log).unwrap());
     quiet.kill().unwrap();
     quiet.wait().unwrap();
+}
+
+#[test]
+fn every_request_is_logged_with_its_key_to_whoever_wants_to_know() {
+    let server = Server::start(&format!("[log]\nlevel = \"debug\"\n{GATEWAY}{KEYS}"));
+    server.get(NUMBER);
+    server.put(EXAMPLE_ID, &json!({"destination": "+393331234567"}));
+    let reader = [("X-Api-Key", "the-key-of-the-reader")];
+    server.send("GET", "/api/nothing", &reader, b"").assert_problem(404);
+    let said = lines(&server.log(), "answered an API request");
+    let said: Vec<_> =
+        said.iter().map(|line| json!([line["span"]["key"], line["status"]])).collect();
+    assert_eq!(said, [json!(["tests", 200]), json!(["tests", 201]), json!(["reader", 404])]);
 }
 
 /// Meets with a row that makes no sense, as two keys and as a source, and looks into the log.

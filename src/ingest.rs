@@ -2,7 +2,6 @@
 //!
 //! Knows neither HTTP nor SQL. What can be refused without work is refused first.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,9 +11,9 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::content::Content;
-use crate::dialect::{self, NotEncoded, Source, kept_query};
+use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, MessageId, Notification, Outcome, Status, Timestamp};
-use crate::proof::{Headers, Request, Unproven, Window};
+use crate::proof::{Headers, Request, Unproven};
 use crate::store::{
     Delivery, Entry, QuarantineId, Quarantined, Removed, Store, StoreError, Stored,
 };
@@ -29,7 +28,8 @@ const ERASED: &str = "the message was erased, and this comes late";
 
 /// Takes deliveries and registrations to the store.
 pub struct Ingest {
-    sources: HashMap<String, Source>,
+    /// Who posts.
+    pub sources: Sources,
     store: Arc<dyn Store>,
     slots: Arc<Semaphore>,
     bytes: Arc<AtomicUsize>,
@@ -137,7 +137,7 @@ impl Ingest {
     /// Takes deliveries of these sources, at most `queue` at a time.
     pub fn new(sources: Vec<Source>, store: Arc<dyn Store>, queue: usize) -> Self {
         Self {
-            sources: sources.into_iter().map(|source| (source.name.clone(), source)).collect(),
+            sources: Sources::new(sources),
             store,
             slots: Arc::new(Semaphore::new(queue)),
             bytes: Arc::default(),
@@ -165,11 +165,6 @@ impl Ingest {
     /// Whether nothing is taken any more.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
-    }
-
-    /// The source of this name.
-    pub fn source(&self, name: &str) -> Option<&Source> {
-        self.sources.get(name)
     }
 
     /// The budget for a body that is going to be read.
@@ -282,7 +277,7 @@ impl Ingest {
     pub async fn replay(&self, quarantined: Quarantined) -> Result<Done, Refusal> {
         let Quarantined { id, source: name, entry, content, received_at, .. } = quarantined;
         let stays = |reason: String| Ok(Done::Quarantined { id, reason });
-        let Some(source) = self.source(&name) else {
+        let Some(source) = self.sources.get(&name) else {
             return stays(format!("source `{name}` is not configured"));
         };
         let read = match source.read(&content) {
@@ -311,9 +306,7 @@ impl Ingest {
     /// Removes all that names this number. What comes of it late, while a sender may still try, is
     /// ignored.
     pub async fn erase(&self, number: Destination, now: Timestamp) -> Result<Removed, StoreError> {
-        let ages = self.sources.values().map(Source::max_age_seconds);
-        let longest = ages.max().unwrap_or(Window::default().max_age_seconds);
-        let until = now.micros().saturating_add(longest.saturating_mul(1_000_000));
+        let until = now.micros() + self.sources.max_age_seconds().saturating_mul(1_000_000);
         self.store.erase(number, now, Timestamp::from_micros(until).unwrap_or(now)).await
     }
 

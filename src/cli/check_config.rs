@@ -9,13 +9,19 @@ use crate::config::Config;
 pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
     writeln!(out, "The configuration is right.")?;
     writeln!(out, "listen:   {}", config.server.listen)?;
+    if let Some(listen) = &config.server.internal_listen {
+        writeln!(out, "internal: {listen}")?;
+    }
     writeln!(out, "database: {}", config.store.path.display())?;
     for source in &config.sources {
         let (name, dialect) = (&source.name, source.dialect.name());
         writeln!(out, "source:   {name} ({dialect}, {})", source.scheme.name())?;
     }
     for key in &config.api_keys {
-        writeln!(out, "API key:  {}", key.name)?;
+        match key.expires {
+            Some(expires) => writeln!(out, "API key:  {} (until {expires})", key.name)?,
+            None => writeln!(out, "API key:  {}", key.name)?,
+        }
     }
     for warning in &config.warnings {
         writeln!(out, "warning:  {warning}")?;

@@ -4,6 +4,7 @@ mod callback_url;
 mod check_config;
 mod live;
 mod quarantine;
+mod reload;
 mod serve;
 mod simulate;
 mod telemetry;

@@ -4,21 +4,22 @@ use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix_web::rt::System;
 use actix_web::web::Data;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use super::{EX_DATAERR, Failure};
+use super::{EX_DATAERR, Failure, reload};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
-use crate::http;
 use crate::http::state::Service;
+use crate::http::{self, Listeners};
 use crate::ingest::Ingest;
 use crate::store::sqlite::{Failed, Settings, SqliteStore};
 use crate::store::{Removed, Store};
@@ -38,23 +39,39 @@ const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
 pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> Result<(), Failure> {
-    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
-        // Goes to standard output, because the log keeps no secrets.
-        drop(writeln!(stdout(), "API key, shown only this once: {}", key.text));
-    }
+    show_new_key(&config);
+    let system = System::new();
+    // From here on, so that a signal during the start does not end the process.
+    let hangup = system.block_on(async { signal(SignalKind::hangup()) })?;
     let (store, closing) = SqliteStore::open(&Settings { lock_wait, ..config.store.clone() })?;
-    let listeners = listen(&config.server.listen)?;
+    let server = &config.server;
+    let listeners = Listeners {
+        public: listen("server.listen", &server.listen)?,
+        internal: match &server.internal_listen {
+            Some(address) => listen("server.internal_listen", address)?,
+            None => Vec::new(),
+        },
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     // What it says is a courtesy; nobody need be there to read it.
-    drop(banner(&config, file, &addresses(&listeners)?));
-    let serving = serve(config, listeners, Arc::new(store));
-    actix_web::rt::System::new().block_on(serving)?;
+    drop(banner(&config, file, &listeners));
+    let ended = system.block_on(serve(config, file, hangup, listeners, Arc::new(store)));
+    // What was still under way ends here, before the store does.
+    drop(system);
+    ended?;
     if closing.close() {
         Ok(())
     } else {
         Err(Failure::io("the store failed at the end; look at the log"))
+    }
+}
+
+/// Shows a key that was just made, on standard output, because the log keeps no secrets.
+pub(super) fn show_new_key(config: &Config) {
+    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
+        drop(writeln!(stdout(), "API key, shown only this once: {}", key.text));
     }
 }
 
@@ -77,20 +94,23 @@ fn failure(failed: Failed) -> Failure {
 
 async fn serve(
     config: Config,
-    listeners: Vec<TcpListener>,
+    file: Option<&Path>,
+    hangup: Signal,
+    listeners: Listeners,
     store: Arc<SqliteStore>,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+    let running = config.running();
     let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue));
-    let service = Data::new(Service {
-        ingest: Arc::clone(&ingest),
-        store: Arc::clone(&seam),
-        keys: config.api_keys,
-        clock: Clock::System,
-        under_way: AtomicUsize::new(0),
-    });
+    let service = Data::new(Service::new(
+        Arc::clone(&ingest),
+        Arc::clone(&seam),
+        config.api_keys,
+        config.server.trusted_proxies,
+        Clock::System,
+    ));
     let admin = admin::bind(&config.store.path).map_err(|error| {
         Failure::io(format!(
             "cannot make the admin socket {}: {error}",
@@ -102,11 +122,13 @@ async fn serve(
         actix_web::rt::spawn(retain(tools.clone(), age));
     }
     let admin = actix_web::rt::spawn(tools.serve(admin));
-    let listen = addresses(&listeners)?;
+    let (listen, internal_listen) = addresses(&listeners)?;
     let server = http::server(&service, listeners, connections())?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
-    tracing::info!(listen, "serving");
+    let reloading = reload::at(hangup, file.map(Path::to_owned), running, Data::clone(&service));
+    let reloading = actix_web::rt::spawn(reloading);
+    tracing::info!(listen, internal_listen, "serving");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -139,6 +161,7 @@ async fn serve(
         _ = interrupt.recv() => {}
     }
     admin.abort();
+    reloading.abort();
     server.abort();
     drop(std::fs::remove_file(admin::socket(&config.store.path)));
     Ok(())
@@ -169,12 +192,12 @@ fn connections() -> usize {
     usize::try_from(most.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-/// Listens on every address that the name stands for. A machine need not have all of them: mostly
-/// `localhost` stands for one of IPv6 too.
-fn listen(address: &str) -> Result<Vec<TcpListener>, Failure> {
+/// Listens on every address that the value of this key stands for. A machine need not have all of
+/// them: mostly `localhost` stands for one of IPv6 too.
+fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     let cannot = |error: Error| {
         Failure::unavailable(format!(
-            "cannot listen on {address} (server.listen): {error}; choose another address, or stop \
+            "cannot listen on {address} ({key}): {error}; choose another address, or stop \
              who has it"
         ))
     };
@@ -202,21 +225,29 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     Ok(socket.into())
 }
 
-/// Where these listen, which is more than what is configured if that leaves the port open.
-fn addresses(listeners: &[TcpListener]) -> Result<String, Error> {
-    let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
-    Ok(addresses.collect::<Result<Vec<_>, Error>>()?.join(", "))
+/// Where these listen, which is more than what is configured if that leaves the port open: publicly,
+/// and internally if they do.
+fn addresses(listeners: &Listeners) -> Result<(String, Option<String>), Error> {
+    let addresses = |listeners: &[TcpListener]| {
+        let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
+        Ok::<_, Error>(addresses.collect::<Result<Vec<_>, Error>>()?.join(", "))
+    };
+    let internal = addresses(&listeners.internal)?;
+    Ok((addresses(&listeners.public)?, Some(internal).filter(|internal| !internal.is_empty())))
 }
 
 /// Says on a terminal what was started, and what a newcomer may try next.
-fn banner(config: &Config, file: Option<&Path>, addresses: &str) -> Result<(), Error> {
+fn banner(config: &Config, file: Option<&Path>, listeners: &Listeners) -> Result<(), Error> {
     let mut out = stdout().lock();
     if !out.is_terminal() {
         return Ok(());
     }
-    let listen = addresses.split(", ").next().unwrap_or_default();
+    let (public, internal) = addresses(listeners)?;
     let store = config.store.path.display();
-    writeln!(out, "statusmirror {} on {addresses}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "statusmirror {} on {public}", env!("CARGO_PKG_VERSION"))?;
+    if let Some(internal) = &internal {
+        writeln!(out, "  all but webhooks on {internal}")?;
+    }
     writeln!(out, "  database       {store}")?;
     match file {
         Some(file) => writeln!(out, "  configuration  {}", file.display())?,
@@ -231,13 +262,14 @@ fn banner(config: &Config, file: Option<&Path>, addresses: &str) -> Result<(), E
     if let (Some(_), Some(key)) = (&config.demo_secret, &config.demo_key) {
         let program = std::env::args().next().unwrap_or_else(|| "statusmirror".to_owned());
         let key = key.path.display();
+        let api = internal.as_ref().unwrap_or(&public).split(", ").next().unwrap_or_default();
         writeln!(out, "Try next, in another terminal:")?;
         writeln!(out, "  {program} simulate --messages 1000")?;
         writeln!(out, "  {program} callback-url {DEMO} --destination +393331234567")?;
         writeln!(
             out,
             "  curl -H \"X-Api-Key: $(cat {key})\" \
-             http://{listen}/api/messagestatus/phonenumber/+393331234567"
+             http://{api}/api/messagestatus/phonenumber/+393331234567"
         )?;
     }
     Ok(())

@@ -25,6 +25,10 @@ pub(super) struct Arguments {
     /// The server's address; the configured one if not given.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// The address of the server's second listener, to which queries go; the configured one if no
+    /// address is given.
+    #[arg(long, value_name = "URL")]
+    internal_url: Option<String>,
     /// The source to post as; the first of dialect gateway if not given.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -63,20 +67,13 @@ pub(super) fn run(
         );
         return Err(Failure::new(EX_USAGE, words));
     }
-    let server = match &arguments.url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://{}", config.server.listen),
-    };
-    if !server.starts_with("http://") {
-        let words = format!("{server} is no http:// address; simulate speaks plain HTTP");
-        return Err(Failure::new(EX_USAGE, words));
-    }
+    let (server, api) = addresses(arguments, config)?;
     let now = Clock::System.now();
     let public = url(config, source, &Callback::default())?;
     let query = public.split_once('?').map_or("", |(_, query)| query);
     let options = Options {
         callback: format!("{server}/webhooks/{}?{query}", source.name),
-        url: server,
+        url: api,
         api_key: api_key(arguments, config)?,
         messages: arguments.messages,
         connections: arguments.connections,
@@ -91,6 +88,23 @@ pub(super) fn run(
     } else {
         Err(Failure::new(DIFFERENT, "the server did not do what it must"))
     }
+}
+
+/// Where the server takes webhooks, and where queries.
+fn addresses(arguments: &Arguments, config: &Config) -> Result<(String, String), Failure> {
+    let configured = |listen: &String| format!("http://{listen}");
+    let internal = config.server.internal_listen.as_ref().map(configured);
+    let internal = arguments.internal_url.clone().or(internal.filter(|_| arguments.url.is_none()));
+    let server = arguments.url.clone().unwrap_or_else(|| configured(&config.server.listen));
+    let api = internal.unwrap_or_else(|| server.clone());
+    for address in [&server, &api] {
+        if !address.starts_with("http://") {
+            let words = format!("{address} is no http:// address; simulate speaks plain HTTP");
+            return Err(Failure::new(EX_USAGE, words));
+        }
+    }
+    let bare = |address: String| address.trim_end_matches('/').to_owned();
+    Ok((bare(server), bare(api)))
 }
 
 /// Whether the simulation speaks this source's dialect and can prove it.

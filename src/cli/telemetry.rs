@@ -27,7 +27,7 @@ pub(super) fn start(log: &Log) -> Result<(), Failure> {
     let started = if pretty {
         subscriber.with_ansi(stderr().is_terminal()).with_target(false).try_init()
     } else {
-        subscriber.json().flatten_event(true).try_init()
+        subscriber.json().flatten_event(true).with_span_list(false).try_init()
     };
     started.map_err(|error| Failure::io(format!("cannot log: {error}")))
 }

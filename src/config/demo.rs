@@ -82,18 +82,15 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Refuses to be reached from elsewhere with secrets that nobody chose.
-pub(super) fn require_loopback(listen: &str, missing: &str) -> Result<(), ConfigError> {
+pub(super) fn require_loopback(key: &str, listen: &str, missing: &str) -> Result<(), ConfigError> {
     let mut addresses = listen.to_socket_addrs().map_err(|error| {
-        ConfigError::at(
-            "server.listen",
-            format!("`{listen}` is no address: {error}; write host:port"),
-        )
+        ConfigError::at(key, format!("`{listen}` is no address: {error}; write host:port"))
     })?;
     if addresses.all(|address| address.ip().is_loopback()) {
         return Ok(());
     }
     Err(ConfigError::at(
-        "server.listen",
+        key,
         format!(
             "{listen} can be reached from elsewhere, and {missing} configured; configure some, or \
              listen on 127.0.0.1"

@@ -3,23 +3,24 @@
 //! Layers: `config/statusmirror.toml` (embedded, every default), then the file, then the
 //! environment. An error names the file or the variable, the key, and the mend.
 
+mod access;
 mod demo;
 pub mod duration;
 mod raw;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use self::demo::{Made, NAME as DEMO, Secrets};
-use crate::dialect::{self, Source, is_name};
+use crate::clock::Clock;
+use crate::dialect::{self, Source};
 use crate::http::key::{ApiKey, Scope};
-use crate::ingest::BODY_BUDGET;
-use crate::proof::encoding;
-use crate::proof::hmac::{self, Hmac};
-use crate::proof::standard_webhooks::StandardWebhooks;
-use crate::proof::{Scheme, Secret, Unusable, Window};
+use crate::http::proxies::TrustedProxies;
+use crate::message::Timestamp;
+use crate::proof::{Scheme, Secret, Window};
 use crate::store::sqlite::Settings;
 
 /// A secret shorter than this can be guessed.
@@ -45,6 +46,8 @@ pub struct Config {
     pub demo_key: Option<Made>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Every key that is read only at the start, with its value.
+    fixed: BTreeMap<String, String>,
 }
 
 /// Where to listen.
@@ -52,6 +55,10 @@ pub struct Config {
 pub struct Server {
     /// Host and port.
     pub listen: String,
+    /// Host and port of everything but webhooks, if that has a listener of its own.
+    pub internal_listen: Option<String>,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: TrustedProxies,
     /// The address under which senders reach the service; empty if none is set.
     pub public_url: String,
 }
@@ -102,15 +109,62 @@ impl ConfigError {
     }
 }
 
+/// What of the configuration holds until the process ends.
+#[derive(Debug, Clone)]
+pub struct Running {
+    server: Server,
+    database: PathBuf,
+    fixed: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// What of it holds until the process ends.
+    pub fn running(&self) -> Running {
+        Running {
+            server: self.server.clone(),
+            database: self.store.path.clone(),
+            fixed: self.fixed.clone(),
+        }
+    }
+}
+
+impl Running {
+    /// The keys that this configuration has changed, and that take effect at the next start.
+    pub fn needs_restart(&self, config: &Config) -> Vec<String> {
+        let keys = self.fixed.keys().chain(config.fixed.keys());
+        let mut changed: Vec<_> =
+            keys.filter(|key| self.fixed.get(*key) != config.fixed.get(*key)).cloned().collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+}
+
 /// Reads the configuration: the defaults, this file, the environment.
 pub fn read(file: Option<&Path>, secrets: Secrets) -> Result<Config, ConfigError> {
+    read_with(file, secrets, None)
+}
+
+/// Reads it again for a service that runs already. Its keys and sources are to be used where that
+/// one listens, and secrets that nobody chose are kept beside its database.
+pub fn read_again(file: Option<&Path>, running: &Running) -> Result<Config, ConfigError> {
+    read_with(file, Secrets::Make, Some(running))
+}
+
+fn read_with(
+    file: Option<&Path>,
+    secrets: Secrets,
+    running: Option<&Running>,
+) -> Result<Config, ConfigError> {
     let (raw, origins) = raw::read(file)?;
-    interpret(raw, secrets).map_err(|error| match error {
+    let config = interpret(raw, secrets, running, Clock::System.now());
+    let config = config.map_err(|error| match error {
         ConfigError::Key { key, mend, .. } => {
             ConfigError::Key { origin: origins.of(&key), key, mend }
         }
         error @ (ConfigError::File { .. } | ConfigError::Make { .. }) => error,
-    })
+    })?;
+    Ok(Config { fixed: origins.fixed(), ..config })
 }
 
 /// The secret in this environment variable.
@@ -118,7 +172,12 @@ pub fn secret_from_env(variable: &str) -> Result<String, ConfigError> {
     raw::Secret::Env { env: variable.to_owned() }.resolve(variable)
 }
 
-fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
+fn interpret(
+    raw: raw::Raw,
+    secrets: Secrets,
+    running: Option<&Running>,
+    now: Timestamp,
+) -> Result<Config, ConfigError> {
     let path =
         raw.store.url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
             ConfigError::at("store.url", "write sqlite: and the path of a file".to_owned())
@@ -143,19 +202,21 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
         let mend = "use error, warn, info, debug or trace".to_owned();
         return Err(ConfigError::at("log.level", mend));
     }
-    let public_url = raw.server.public_url.trim_end_matches('/').to_owned();
+    let server = server(raw.server)?;
+    let reached = running.map_or(&server, |running| &running.server);
+    let beside = running.map_or(&path, |running| &running.database);
     let mut warnings = Vec::new();
     let mut sources = Vec::new();
     for (name, raw) in raw.sources {
-        sources.push(source(&name, raw, &public_url, &mut warnings)?);
+        sources.push(access::source(&name, raw, &server.public_url, &mut warnings)?);
     }
     let mut demo_secret = None;
     if sources.is_empty() {
-        demo::require_loopback(&raw.server.listen, "no source is")?;
-        let made = demo::secret(&path, "secret", secrets)?;
+        demo::require_loopback("server.listen", &reached.listen, "no source is")?;
+        let made = demo::secret(beside, "secret", secrets)?;
         let settings = dialect::Settings {
             name: DEMO.to_owned(),
-            dialect: by_name("gateway", "sources.demo.dialect")?,
+            dialect: access::by_name("gateway", "sources.demo.dialect")?,
             scheme: Scheme::UrlToken(vec![Secret::new(&made.text)]),
             window: Window::default(),
             public_url: String::new(),
@@ -168,7 +229,7 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
     }
     let mut api_keys = Vec::new();
     for (name, raw) in raw.api_keys {
-        let new: ApiKey = api_key(name, raw, &mut warnings)?;
+        let new: ApiKey = access::api_key(name, raw, now, &mut warnings)?;
         if let Some(same) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
             let mend = format!("the key is that of `{}` too; make another", same.name);
             return Err(ConfigError::at(&format!("api_keys.{}", new.name), mend));
@@ -177,8 +238,12 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
     }
     let mut demo_key = None;
     if api_keys.is_empty() {
-        demo::require_loopback(&raw.server.listen, "no API key is")?;
-        match demo::secret(&path, "key", secrets) {
+        let (key, listen) = match &reached.internal_listen {
+            Some(listen) => ("server.internal_listen", listen),
+            None => ("server.listen", &reached.listen),
+        };
+        demo::require_loopback(key, listen, "no API key is")?;
+        match demo::secret(beside, "key", secrets) {
             Ok(made) => {
                 api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
                 demo_key = Some(made);
@@ -189,7 +254,7 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
         }
     }
     Ok(Config {
-        server: Server { listen: raw.server.listen, public_url },
+        server,
         store: Settings {
             queue: raw.store.queue,
             quarantine_max_rows: raw.quarantine.max_rows,
@@ -205,169 +270,17 @@ fn interpret(raw: raw::Raw, secrets: Secrets) -> Result<Config, ConfigError> {
         demo_secret,
         demo_key,
         warnings,
+        fixed: BTreeMap::new(),
     })
 }
 
-fn by_name(name: &str, key: &str) -> Result<&'static dyn dialect::Dialect, ConfigError> {
-    dialect::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.name()).collect();
-        let mend = format!("unknown dialect `{name}`; there are {}", known.join(", "));
-        ConfigError::at(key, mend)
+fn server(raw: raw::Server) -> Result<Server, ConfigError> {
+    let proxies = TrustedProxies::new(&raw.trusted_proxies.into_vec());
+    Ok(Server {
+        listen: raw.listen,
+        internal_listen: (!raw.internal_listen.is_empty()).then_some(raw.internal_listen),
+        trusted_proxies: proxies
+            .map_err(|wrong| ConfigError::at("server.trusted_proxies", wrong.to_string()))?,
+        public_url: raw.public_url.trim_end_matches('/').to_owned(),
     })
-}
-
-fn source(
-    name: &str,
-    raw: raw::Source,
-    server_url: &str,
-    warnings: &mut Vec<String>,
-) -> Result<Source, ConfigError> {
-    let key = |rest: &str| format!("sources.{name}{rest}");
-    let default = Window::default();
-    let window = Window {
-        max_age_seconds: raw.verify.max_age_seconds.map_or(default.max_age_seconds, i64::from),
-        max_skew_seconds: raw.verify.max_skew_seconds.map_or(default.max_skew_seconds, i64::from),
-    };
-    let public_url = if !raw.public_url.is_empty() {
-        raw.public_url
-    } else if server_url.is_empty() {
-        String::new()
-    } else {
-        format!("{server_url}/webhooks/{name}")
-    };
-    if !(1..=BODY_BUDGET).contains(&raw.max_body_bytes) {
-        let mend = format!("write a number from 1 to {BODY_BUDGET}: more is never read at a time");
-        return Err(ConfigError::at(&key(".max_body_bytes"), mend));
-    }
-    let settings = dialect::Settings {
-        name: name.to_owned(),
-        dialect: by_name(&raw.dialect, &key(".dialect"))?,
-        scheme: scheme(name, raw.verify, warnings)?,
-        window,
-        public_url,
-        provider: (!raw.provider.is_empty()).then_some(raw.provider),
-        max_body_bytes: raw.max_body_bytes,
-    };
-    Source::new(settings).map_err(|bad| ConfigError::at(&key(""), bad.to_string()))
-}
-
-fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
-    let key = |rest: &str| format!("sources.{name}.verify.{rest}");
-    let unusable = |bad: Unusable| ConfigError::at(&key(bad.key), bad.mend);
-    let only_for_hmac = raw.only_for_hmac();
-    let mut secrets = Vec::new();
-    for secret in raw.secrets.map(raw::OneOrMany::into_vec).unwrap_or_default() {
-        let text = secret.resolve(&key("secrets"))?;
-        if text.len() < SHORT_SECRET {
-            warnings.push(format!(
-                "{}: a secret has fewer than {SHORT_SECRET} characters and can be guessed",
-                key("secrets")
-            ));
-        }
-        secrets.push(Secret::new(&text));
-    }
-    if raw.scheme == "none" && (!secrets.is_empty() || only_for_hmac.is_some()) {
-        let mend = "the scheme none takes nothing else; remove the other keys, or choose another \
-                    scheme"
-            .to_owned();
-        return Err(ConfigError::at(&key("scheme"), mend));
-    }
-    if raw.scheme == "none" {
-        warnings.push(format!(
-            "source `{name}` takes whatever comes at its word: anyone who reaches it can write"
-        ));
-        return Ok(Scheme::None);
-    }
-    let needs_secrets = ["url-token", "signed-url", "hmac", "standard-webhooks", "native"];
-    if !needs_secrets.contains(&raw.scheme.as_str()) {
-        let mend = format!(
-            "unknown scheme `{}`; there are {} and none",
-            raw.scheme,
-            needs_secrets.join(", ")
-        );
-        return Err(ConfigError::at(&key("scheme"), mend));
-    }
-    if raw.scheme != "hmac"
-        && let Some(only) = only_for_hmac
-    {
-        let mend = format!("only the scheme hmac has this key, not {}; remove it", raw.scheme);
-        return Err(ConfigError::at(&key(only), mend));
-    }
-    if secrets.is_empty() {
-        let mend = format!("the scheme {} needs at least one secret", raw.scheme);
-        return Err(ConfigError::at(&key("secrets"), mend));
-    }
-    Ok(match raw.scheme.as_str() {
-        "url-token" => Scheme::UrlToken(secrets),
-        "signed-url" => Scheme::SignedUrl(secrets),
-        "standard-webhooks" => {
-            Scheme::StandardWebhooks(StandardWebhooks::new(&secrets).map_err(unusable)?)
-        }
-        "hmac" => {
-            let default = hmac::Settings::default();
-            let settings = hmac::Settings {
-                header: raw.header.unwrap_or(default.header),
-                algorithm: raw.algorithm.unwrap_or(default.algorithm),
-                encoding: raw.encoding.unwrap_or(default.encoding),
-                prefix: raw.prefix.unwrap_or(default.prefix),
-                separator: raw.separator.unwrap_or(default.separator),
-                signed: raw.signed.unwrap_or(default.signed),
-                timestamp: raw.timestamp.unwrap_or(default.timestamp),
-                timestamp_unit: raw.timestamp_unit.unwrap_or(default.timestamp_unit),
-                id_header: raw.id_header.unwrap_or(default.id_header),
-                secret_encoding: raw.secret_encoding.unwrap_or(default.secret_encoding),
-            };
-            Scheme::Hmac(Hmac::new(&secrets, &settings).map_err(unusable)?)
-        }
-        _ => Scheme::Native(secrets),
-    })
-}
-
-fn api_key(
-    name: String,
-    raw: raw::ApiKey,
-    warnings: &mut Vec<String>,
-) -> Result<ApiKey, ConfigError> {
-    let key = |rest: &str| format!("api_keys.{name}{rest}");
-    if !is_name(&name) {
-        return Err(ConfigError::at(&key(""), dialect::BadSource::Name.to_string()));
-    }
-    let mut scopes = Vec::new();
-    for scope in raw.scopes.map_or_else(|| vec!["read".to_owned()], raw::OneOrMany::into_vec) {
-        scopes.push(match scope.as_str() {
-            "read" => Scope::Read,
-            "register" => Scope::Register,
-            _ => {
-                let mend = format!("unknown scope `{scope}`; there are read and register");
-                return Err(ConfigError::at(&key(".scopes"), mend));
-            }
-        });
-    }
-    if scopes.is_empty() {
-        let mend = "a key without a scope may do nothing; name read, register or both".to_owned();
-        return Err(ConfigError::at(&key(".scopes"), mend));
-    }
-    match (raw.key, raw.sha256) {
-        (Some(secret), None) => {
-            let text = secret.resolve(&key(".key"))?;
-            if text.len() < SHORT_SECRET {
-                warnings.push(format!(
-                    "{}: the key has fewer than {SHORT_SECRET} characters and can be guessed",
-                    key(".key")
-                ));
-            }
-            Ok(ApiKey::new(&name, &text, scopes))
-        }
-        (None, Some(hash)) => {
-            let bytes = encoding::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
-            let sha256 = bytes.ok_or_else(|| {
-                ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
-            })?;
-            Ok(ApiKey { name, sha256, scopes })
-        }
-        _ => {
-            let mend = "give either `key` or `sha256`".to_owned();
-            Err(ConfigError::at(&key(""), mend))
-        }
-    }
 }

@@ -29,7 +29,9 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Server {
     pub(super) listen: String,
+    pub(super) internal_listen: String,
     pub(super) public_url: String,
+    pub(super) trusted_proxies: OneOrMany<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +63,7 @@ pub(super) struct ApiKey {
     pub(super) key: Option<Secret>,
     pub(super) sha256: Option<String>,
     pub(super) scopes: Option<OneOrMany<String>>,
+    pub(super) expires: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,6 +202,11 @@ fn max_body_bytes() -> usize {
     256 << 10
 }
 
+/// The sections that are read again while the service runs.
+const READ_AGAIN: [&str; 2] = ["api_keys", "sources"];
+/// This key is too: it is part of what sources are made of.
+const READ_AGAIN_KEY: &str = "server.public_url";
+
 /// All values, which know where they come from.
 pub(super) struct Origins<'a> {
     values: config::Value,
@@ -212,6 +220,30 @@ impl Origins<'_> {
         variable(&self.values, key)
             .or_else(|| self.file.map(|file| file.display().to_string()))
             .unwrap_or_else(|| "configuration".to_owned())
+    }
+
+    /// Every key that is read only at the start, with its value.
+    pub(super) fn fixed(&self) -> BTreeMap<String, String> {
+        let mut fixed = BTreeMap::new();
+        if let config::ValueKind::Table(sections) = &self.values.kind {
+            for (name, section) in sections {
+                if !READ_AGAIN.contains(&name.as_str()) {
+                    flatten(name, section, &mut fixed);
+                }
+            }
+        }
+        fixed.remove(READ_AGAIN_KEY);
+        fixed
+    }
+}
+
+fn flatten(key: &str, value: &config::Value, flat: &mut BTreeMap<String, String>) {
+    if let config::ValueKind::Table(table) = &value.kind {
+        for (name, inner) in table {
+            flatten(&format!("{key}.{name}"), inner, flat);
+        }
+    } else {
+        flat.insert(key.to_owned(), value.to_string());
     }
 }
 

@@ -8,10 +8,12 @@
 
 mod gateway;
 mod source;
+mod sources;
 mod twilio;
 mod words;
 
 pub use source::{BadSource, Settings, Source, is_name};
+pub use sources::Sources;
 
 use crate::content::Content;
 use crate::message::{

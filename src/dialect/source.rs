@@ -74,6 +74,20 @@ pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with(['_', '-'])
 }
 
+/// Whether they are configured alike.
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider } = self;
+        *name == other.name
+            && dialect.name() == other.dialect.name()
+            && *scheme == other.scheme
+            && *max_body_bytes == other.max_body_bytes
+            && *window == other.window
+            && *public_url == other.public_url
+            && *provider == other.provider
+    }
+}
+
 impl Source {
     /// The source, or why there can be none.
     pub fn new(settings: Settings) -> Result<Self, BadSource> {

@@ -55,7 +55,7 @@ pub(crate) async fn by_foreign_id(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (source, id) = query::foreign_id(&request)?;
-    if service.ingest.source(&source).is_none() {
+    if service.ingest.sources.get(&source).is_none() {
         return Err(Problem::UnknownSource);
     }
     list(&service, &request, Key::Foreign { source, id }).await

@@ -2,12 +2,14 @@
 //!
 //! The only floor that knows the web framework, status codes and JSON.
 
+pub mod attempts;
 mod auth;
 mod cursor;
 mod health;
 pub mod key;
 mod messages;
 mod problem;
+pub mod proxies;
 mod query;
 mod register;
 pub mod state;
@@ -44,12 +46,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the service stops, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
 
+/// Where the service can be reached.
+pub struct Listeners {
+    /// By everybody who posts webhooks, and by all others unless there are internal ones.
+    pub public: Vec<TcpListener>,
+    /// By all others; there need be none.
+    pub internal: Vec<TcpListener>,
+}
+
 /// The server on these listeners, with at most so many connections; it runs when awaited.
 ///
 /// What the framework's own `HttpServer` does, on connections of ours (see [`wire`]).
 pub fn server(
     service: &Data<Service>,
-    listeners: Vec<TcpListener>,
+    listeners: Listeners,
     connections: usize,
 ) -> std::io::Result<Server> {
     let workers = thread::available_parallelism()?.get();
@@ -58,7 +68,12 @@ pub fn server(
         .max_concurrent_connections((connections / workers).max(1))
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
-    for listener in listeners {
+    let Listeners { public, internal } = listeners;
+    let public_routes: Routes = if internal.is_empty() { all } else { webhooks_alone };
+    let internal_routes: Routes = all_but_webhooks;
+    let public = public.into_iter().map(|listener| (listener, public_routes));
+    let internal = internal.into_iter().map(|listener| (listener, internal_routes));
+    for (listener, routes) in public.chain(internal) {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
             let app = App::new()
@@ -87,39 +102,63 @@ pub fn server(
     Ok(server.run())
 }
 
+type Routes = fn(&mut ServiceConfig);
+
 /// Every route of the service.
-fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/webhooks/{source}").to(webhook::receive))
-        .service(answering("/livez", get().to(health::live), "GET, HEAD"))
-        .service(answering("/readyz", get().to(health::ready), "GET, HEAD"))
-        .service(
-            web::scope("/api")
-                .wrap(from_fn(auth::require_key))
-                .service(answering(
-                    "/messagestatus/phonenumber/{number:.*}",
-                    get().to(messages::by_destination),
-                    "GET, HEAD",
-                ))
-                .service(answering(
-                    "/messagestatus/reference/{key:.*}",
-                    get().to(messages::by_reference),
-                    "GET, HEAD",
-                ))
-                .service(answering(
-                    "/messagestatus/provider/{source}/{id:.*}",
-                    get().to(messages::by_foreign_id),
-                    "GET, HEAD",
-                ))
-                .service(answering(
-                    "/messagestatus/{id}/history",
-                    get().to(messages::history),
-                    "GET, HEAD",
-                ))
-                .service(answering("/messagestatus/{id}", get().to(messages::show), "GET, HEAD"))
-                .service(answering("/messages/{id}", web::put().to(register::register), "PUT"))
-                .default_service(web::to(not_found)),
-        );
+fn all(config: &mut ServiceConfig) {
+    config.configure(webhooks).configure(probes).configure(api);
+}
+
+/// What anybody may reach, where the rest has listeners of its own.
+fn webhooks_alone(config: &mut ServiceConfig) {
+    config.configure(webhooks).configure(probes);
+}
+
+/// The rest.
+fn all_but_webhooks(config: &mut ServiceConfig) {
+    config.configure(probes).configure(api);
+}
+
+fn webhooks(config: &mut ServiceConfig) {
+    config.service(web::resource("/webhooks/{source}").to(webhook::receive));
+}
+
+fn probes(config: &mut ServiceConfig) {
+    config.service(answering("/livez", get().to(health::live), "GET, HEAD")).service(answering(
+        "/readyz",
+        get().to(health::ready),
+        "GET, HEAD",
+    ));
+}
+
+fn api(config: &mut ServiceConfig) {
+    config.service(
+        web::scope("/api")
+            .wrap(from_fn(auth::require_key))
+            .service(answering(
+                "/messagestatus/phonenumber/{number:.*}",
+                get().to(messages::by_destination),
+                "GET, HEAD",
+            ))
+            .service(answering(
+                "/messagestatus/reference/{key:.*}",
+                get().to(messages::by_reference),
+                "GET, HEAD",
+            ))
+            .service(answering(
+                "/messagestatus/provider/{source}/{id:.*}",
+                get().to(messages::by_foreign_id),
+                "GET, HEAD",
+            ))
+            .service(answering(
+                "/messagestatus/{id}/history",
+                get().to(messages::history),
+                "GET, HEAD",
+            ))
+            .service(answering("/messagestatus/{id}", get().to(messages::show), "GET, HEAD"))
+            .service(answering("/messages/{id}", web::put().to(register::register), "PUT"))
+            .default_service(web::to(not_found)),
+    );
 }
 
 fn get() -> Route {

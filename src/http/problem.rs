@@ -4,6 +4,7 @@
 //! must see is logged here, once.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
@@ -29,6 +30,8 @@ pub(crate) enum Problem {
     NoKey,
     /// The key may not do this.
     Scope { needed: &'static str },
+    /// Too many requests came from there without a valid API key.
+    TooManyAttempts { wait: Duration },
     /// Nothing is known of the message.
     UnknownMessage,
     /// Something in the request is not as it must be.
@@ -70,6 +73,7 @@ impl Problem {
             }
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoKey | Self::Scope { .. } => StatusCode::FORBIDDEN,
+            Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest(_) | Self::NotEncoded(_) => StatusCode::BAD_REQUEST,
             Self::Unproven => StatusCode::UNAUTHORIZED,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -85,7 +89,8 @@ impl Problem {
         match self {
             Self::NoRoute { method } => format!(
                 "There is nothing to {method} here. Queries are under /api/messagestatus, webhooks \
-                 go to /webhooks/{{source}}."
+                 go to /webhooks/{{source}}; with `server.internal_listen` each has an address of \
+                 its own."
             ),
             Self::Method { method, allowed } => {
                 format!("{method} is not possible here; use {allowed}.")
@@ -99,6 +104,11 @@ impl Problem {
             Self::Scope { needed } => format!(
                 "This API key may not do this: it needs the scope `{needed}`. Scopes do not imply \
                  one another; add it to the key's `scopes`."
+            ),
+            Self::TooManyAttempts { wait } => format!(
+                "Too many requests without a valid API key came from this address. Wait for {} s, \
+                 and send a valid key in the header X-Api-Key.",
+                seconds(*wait)
             ),
             Self::UnknownMessage => {
                 "Nothing is known of this message. A message is known from its \
@@ -154,11 +164,19 @@ impl Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
+        if let Self::TooManyAttempts { wait } = self {
+            response.insert_header((header::RETRY_AFTER, seconds(*wait)));
+        }
         if let Self::Method { allowed, .. } = self {
             response.insert_header((header::ALLOW, allowed.as_str()));
         }
         response.body(self.body())
     }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl fmt::Display for Problem {

@@ -10,7 +10,9 @@ use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
-use super::key::ApiKey;
+use super::attempts::Attempts;
+use super::key::{ApiKey, ApiKeys};
+use super::proxies::TrustedProxies;
 use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -22,11 +24,36 @@ pub struct Service {
     /// The way out.
     pub store: Arc<dyn Store>,
     /// Who may ask.
-    pub keys: Vec<ApiKey>,
+    pub keys: ApiKeys,
+    /// Who failed to say who it is.
+    pub attempts: Attempts,
+    /// Who says where a request comes from.
+    pub proxies: TrustedProxies,
     /// What time it is.
     pub clock: Clock,
     /// How many requests are under way that the service must answer before it may stop.
     pub under_way: AtomicUsize,
+}
+
+impl Service {
+    /// A service of which nothing is asked yet.
+    pub fn new(
+        ingest: Arc<Ingest>,
+        store: Arc<dyn Store>,
+        keys: Vec<ApiKey>,
+        proxies: TrustedProxies,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            ingest,
+            store,
+            keys: ApiKeys::new(keys),
+            attempts: Attempts::default(),
+            proxies,
+            clock,
+            under_way: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// Counts a request for as long as it is under way, unless it came when the service was closing.

@@ -1,5 +1,6 @@
 //! `POST /webhooks/{source}`: takes a webhook, or says why not, in the order of the contract.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
@@ -7,6 +8,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::problem::Problem;
 use super::state::Service;
@@ -27,7 +29,11 @@ pub(crate) async fn receive(
     mut payload: Payload,
 ) -> HttpResponse {
     let refused = match admit(&service, &request) {
-        Ok(source) => return take(&service, source, &request, payload).await,
+        Ok(source) => {
+            // Of the highest level, so that it is there whatever is logged.
+            let span = tracing::error_span!("webhook", source = source.name);
+            return take(&service, &source, &request, payload).instrument(span).await;
+        }
         Err(refused) => refused,
     };
     let mut response = refused.response();
@@ -38,11 +44,12 @@ pub(crate) async fn receive(
 }
 
 /// What can be refused before the body is read.
-fn admit<'a>(service: &'a Service, request: &HttpRequest) -> Result<&'a Source, Problem> {
+fn admit(service: &Service, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
     service.ingest.has_room()?;
     let source = service
         .ingest
-        .source(request.match_info().query("source"))
+        .sources
+        .get(request.match_info().query("source"))
         .ok_or(Problem::UnknownSource)?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
@@ -88,27 +95,27 @@ async fn take(
         body,
     };
     let taken = service.ingest.accept(source, posted, service.clock.now()).await;
-    log(&source.name, &taken);
+    log(&taken);
     match taken {
         Ok(done) => HttpResponse::Ok().json(Receipt::from(done)),
         Err(refusal) => Problem::from(refusal).response(),
     }
 }
 
-/// Says what an operator should look at: who it came from, and nothing of what it says.
-fn log(source: &str, taken: &Result<Vec<Done>, Refusal>) {
+/// Says what an operator should look at, and nothing of what the webhook says.
+fn log(taken: &Result<Vec<Done>, Refusal>) {
     match taken {
         Ok(done) => {
             for entry in done {
                 if let Done::Quarantined { id, .. } = entry {
-                    tracing::warn!(source, quarantine_id = %id, "a webhook was not understood");
+                    tracing::warn!(quarantine_id = %id, "a webhook was not understood");
                 }
             }
         }
-        Err(Refusal::Unproven(cause)) => tracing::info!(source, %cause, "refused a webhook"),
-        Err(Refusal::TooOld) => tracing::info!(source, cause = "too old", "refused a webhook"),
-        Err(Refusal::NotEncoded(_)) => tracing::warn!(source, "a webhook was not understood"),
-        Err(Refusal::Slow) => tracing::warn!(source, "a commit takes too long"),
+        Err(Refusal::Unproven(cause)) => tracing::info!(%cause, "refused a webhook"),
+        Err(Refusal::TooOld) => tracing::info!(cause = "too old", "refused a webhook"),
+        Err(Refusal::NotEncoded(_)) => tracing::warn!("a webhook was not understood"),
+        Err(Refusal::Slow) => tracing::warn!("a commit takes too long"),
         // The store has said what it met with; that it had too much to do is no news.
         Err(Refusal::Overloaded | Refusal::Closing | Refusal::Store(_)) => {}
     }

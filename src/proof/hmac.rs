@@ -57,7 +57,7 @@ impl Default for Settings {
 }
 
 /// The scheme, ready to verify.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hmac {
     secrets: Vec<Secret>,
     at: Place,
@@ -70,20 +70,20 @@ pub struct Hmac {
     id_header: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Place {
     Header(String),
     Query(String),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Algorithm {
     Sha1,
     Sha256,
     Sha512,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Encoding {
     Hex,
     Base64,
@@ -100,13 +100,13 @@ enum Part {
     Header(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum TimeAt {
     Header(String),
     Item(Vec<u8>),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Unit {
     Seconds,
     Milliseconds,

@@ -89,6 +89,12 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(&other.0)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -96,7 +102,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How requests of a source prove that they are authentic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Scheme {
     /// `?token=` equals a secret.
     UrlToken(Vec<Secret>),

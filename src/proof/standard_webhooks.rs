@@ -25,10 +25,10 @@ const HEADERS: [[&str; 3]; 2] = [
 const MOST_SIGNATURES: usize = 32;
 
 /// The scheme, ready to verify.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StandardWebhooks(Vec<Key>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Key {
     Shared(Secret),
     Public(VerifyingKey),

@@ -31,7 +31,7 @@ const SHOWN: usize = 10;
 
 /// What to simulate, and against whom.
 pub struct Options {
-    /// The server's address, without a path.
+    /// The address that the server takes queries at, without a path.
     pub url: String,
     /// The address to post webhooks to, with its proof.
     pub callback: String,

@@ -16,12 +16,13 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
     ("actix_http", &["http"]),
     ("actix_server", &["http"]),
+    ("ipnet", &["http"]),
     ("clap", &["cli"]),
     ("tokio", &["store/sqlite", "ingest.rs", "http", "admin.rs", "cli"]),
     ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate"]),

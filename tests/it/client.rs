@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::canaries;
+
 /// How long an answer may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,6 +89,7 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
+        canaries::request(path, headers, body);
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: tests\r\n");
         for (name, value) in headers {
             write!(request, "{name}: {value}\r\n").unwrap();
@@ -120,5 +123,9 @@ fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
     let length = answer.header("content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.filter(|_| !head).unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    Some(Answer { body: String::from_utf8(body).unwrap(), ..answer })
+    let body = String::from_utf8(body).unwrap();
+    if status >= 400 {
+        canaries::assert_none("an error's body", &body);
+    }
+    Some(Answer { body, ..answer })
 }

@@ -1,6 +1,10 @@
 //! Configurations, right and wrong.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use statusmirror::config::{self, Secrets};
+use statusmirror::message::Timestamp;
 
 use crate::support::*;
 
@@ -20,6 +24,17 @@ const WRONG: &[(&str, &str, &str)] = &[
     (r#"api_keys.a.sha256 = "12""#, "api_keys.a.sha256", "64 digits"),
     (r#"api_keys.a.key = "x"
 api_keys.a.scopes = "all""#, "api_keys.a.scopes", "`all`"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = "soon""#, "api_keys.a.expires", "written like 2027-01-31"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = "2027-02-29""#, "api_keys.a.expires", "not a time"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = 2027-01-31T12:00:00"#, "api_keys.a.expires", "a time without a zone"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = 20270131"#, "api_keys.a.expires", "written like 2027-01-31"),
+    (r#"server.internal_listen = "nowhere""#, "server.internal_listen", "write host:port"),
+    (r#"server.trusted_proxies = ["127.0.0.1", "10.0.0.0/33"]"#, "server.trusted_proxies", "`10.0.0.0/33` is neither"),
+    (r#"server.trusted_proxies = "proxy""#, "server.trusted_proxies", "`proxy` is neither"),
     ("[sources.own]", "sources.own.verify", "this key is needed"),
     (r#"sources.Own.verify = { scheme = "none" }"#, "sources.Own", "a-z"),
     (r#"sources.own.verify = { scheme = "nun" }"#, "sources.own.verify.scheme", "there are url-token"),
@@ -117,6 +132,58 @@ fn check_config_says_what_holds_and_writes_nothing() {
     assert!(told.contains("warning:  source `any` takes whatever comes at its word"), "{told}");
     assert!(told.contains("fewer than 16 characters"), "{told}");
     assert!(!told.contains("0123"), "{told}");
+}
+
+#[test]
+fn check_config_shows_when_keys_expire_and_warns_two_weeks_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let days_ahead = |days: i64| {
+        let micros = i64::try_from(now.as_secs()).unwrap() * 1_000_000 + days * 86_400_000_000;
+        Timestamp::from_micros(micros).unwrap().to_string()
+    };
+    let (near, far) = (days_ahead(13), days_ahead(15));
+    let envs = [
+        ("STATUSMIRROR__API_KEYS__A__KEY", "a-key-of-some-length-a"),
+        ("STATUSMIRROR__API_KEYS__A__EXPIRES", "2026-01-31"),
+        ("STATUSMIRROR__API_KEYS__B__KEY", "a-key-of-some-length-b"),
+        ("STATUSMIRROR__API_KEYS__B__EXPIRES", &near),
+        ("STATUSMIRROR__API_KEYS__C__KEY", "a-key-of-some-length-c"),
+        ("STATUSMIRROR__API_KEYS__C__EXPIRES", &far),
+        ("STATUSMIRROR__API_KEYS__D__KEY", "a-key-of-some-length-d"),
+    ];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    let told = text(&output.stdout);
+    for line in [
+        "API key:  a (until 2026-01-31T23:59:59.999999Z)\n",
+        &format!("API key:  b (until {near})\n"),
+        &format!("API key:  c (until {far})\n"),
+        "API key:  d\n",
+        "warning:  api_keys.a.expires: the key is refused since 2026-01-31T23:59:59.999999Z",
+        &format!("warning:  api_keys.b.expires: the key is refused from {near} on"),
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+    assert_eq!(told.matches("warning").count(), 2, "{told}");
+}
+
+#[test]
+fn a_key_is_valid_to_its_last_moment_and_a_day_to_its_end_in_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    for (expires, last, first_after) in [
+        ("\"2027-01-31\"", "2027-01-31T23:59:59.999999Z", "2027-02-01T00:00:00Z"),
+        ("2027-01-31", "2027-01-31T23:59:59.999999Z", "2027-02-01T00:00:00Z"),
+        ("\"2028-02-29\"", "2028-02-29T23:59:59.999999Z", "2028-03-01T00:00:00Z"),
+        ("\"2027-01-31T12:00:00+02:00\"", "2027-01-31T10:00:00Z", "2027-01-31T10:00:00.000001Z"),
+        ("2027-01-31T12:00:00Z", "2027-01-31T12:00:00Z", "2027-01-31T12:00:00.000001Z"),
+    ] {
+        let sections = "[sources.gateway]\nverify = { scheme = \"none\" }\n[api_keys.a]";
+        fs::write(&file, format!("{sections}\nkey = \"{KEY}\"\nexpires = {expires}\n")).unwrap();
+        let key = config::read(Some(&file), Secrets::Find).unwrap().api_keys.pop().unwrap();
+        assert!(!key.has_expired(last.parse().unwrap()), "{expires}");
+        assert!(key.has_expired(first_after.parse().unwrap()), "{expires}");
+    }
 }
 
 #[test]

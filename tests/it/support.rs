@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
 
+pub(crate) use crate::canaries;
 pub(crate) use crate::client::{Answer, Connection};
 
 /// The program under test.
@@ -75,6 +76,7 @@ impl Server {
             "[api_keys.tests]\nkey = \"{KEY}\"\nscopes = [\"read\", \"register\"]\n{sections}"
         )
         .unwrap();
+        canaries::configuration(&config);
         fs::write(folder.path().join("statusmirror.toml"), config).unwrap();
         let envs: Vec<_> =
             envs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -169,7 +171,34 @@ impl Server {
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.config()).args(arguments);
-        command.output().unwrap()
+        let output = command.output().unwrap();
+        canaries::assert_none("what a command complains of", text(&output.stderr));
+        output
+    }
+
+    /// The port of its second listener, if it has one.
+    pub(crate) fn internal_port(&self) -> Option<u16> {
+        let log = self.log();
+        let (_, rest) = log.rsplit_once("\"internal_listen\":\"127.0.0.1:")?;
+        rest.split_once('"')?.0.parse().ok()
+    }
+
+    /// Changes its configuration, of which it learns when it is told to.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let config = change(fs::read_to_string(self.config()).unwrap());
+        canaries::configuration(&config);
+        fs::write(self.config(), config).unwrap();
+    }
+
+    /// Tells it to read its configuration again, and waits; returns what it logs of that.
+    pub(crate) fn reload(&self) -> String {
+        let before = self.log().len();
+        self.signal("-HUP");
+        eventually(|| {
+            let log = self.log().split_off(before);
+            let is_done = |line: &str| line.contains("reloaded") && line.ends_with('}');
+            log.lines().any(is_done).then_some(log)
+        })
     }
 }
 
@@ -188,6 +217,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        canaries::assert_none("the log", &self.log());
     }
 }
 
@@ -216,6 +246,18 @@ fn spawn(folder: &Path, envs: &[(String, String)]) -> (Child, u16) {
             panic!("the server ended with {status}: {log}");
         }
         assert!(since.elapsed() < PATIENCE, "not ready: {log}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until there is something.
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(since.elapsed() < PATIENCE, "it does not happen");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -297,12 +339,17 @@ pub(crate) fn standard_webhooks(body: &str, second: i64) -> [(&'static str, Stri
 
 /// Runs the program in this folder with these variables.
 pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -> Output {
-    Command::new(PROGRAM)
+    for (name, value) in envs {
+        canaries::variable(name, value);
+    }
+    let output = Command::new(PROGRAM)
         .current_dir(folder)
         .args(arguments)
         .envs(envs.iter().copied())
         .output()
-        .unwrap()
+        .unwrap();
+    canaries::assert_none("what a command complains of", text(&output.stderr));
+    output
 }
 
 /// Output as text.

@@ -5,7 +5,6 @@
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use statusmirror::clock::Clock;
 use statusmirror::config::{self, Secrets};
-use statusmirror::http;
 use statusmirror::http::state::Service;
+use statusmirror::http::{self, Listeners};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::Timestamp;
 use statusmirror::store::Store;
@@ -83,16 +82,17 @@ fn serve(
     let (store, closing) = SqliteStore::open(&config.store).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let service = Data::new(Service {
-        ingest: Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue)),
+    let service = Data::new(Service::new(
+        Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue)),
         store,
-        keys: config.api_keys,
-        clock: Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap()),
-        under_way: AtomicUsize::new(0),
-    });
+        config.api_keys,
+        config.server.trusted_proxies,
+        Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap()),
+    ));
     port.send(listener.local_addr().unwrap().port()).unwrap();
+    let listeners = Listeners { public: vec![listener], internal: Vec::new() };
     actix_web::rt::System::new().block_on(async {
-        let server = http::server(&service, vec![listener], 16).unwrap();
+        let server = http::server(&service, listeners, 16).unwrap();
         let handle = server.handle();
         actix_web::rt::spawn(server);
         stopped.await.unwrap();

@@ -178,8 +178,8 @@ fn a_file_of_another_program_or_of_a_newer_version_is_refused_and_left_as_it_is(
         drop(file);
         assert!(fs::metadata(&wal).unwrap().len() > 0);
     };
-    left("PRAGMA user_version = 2");
-    refused("schema version 2");
+    left("PRAGMA user_version = 99");
+    refused("schema version 99");
     fs::remove_file(server.database()).unwrap();
     fs::remove_file(&wal).unwrap();
     left("PRAGMA journal_mode = WAL; CREATE TABLE other (x)");

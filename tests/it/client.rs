@@ -52,10 +52,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens a connection to this port of this machine.
     pub(crate) fn to(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::try_to(port).unwrap()
+    }
+
+    /// The same, where the server may be gone.
+    pub(crate) fn try_to(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { reader: BufReader::new(stream) })
     }
 
     /// Sends bytes as they are.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::faults::{Chance, report, times};
+use crate::posting::Ledger;
 use crate::support::*;
 
 /// How often the server is killed while a simulation runs.
@@ -23,50 +23,18 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     let mut chance = Chance::of("kill -9");
     let since = Instant::now();
     let kills = times(20, 1_000, 10_000);
-    let mut in_all = 0;
+    let ledger = Ledger::default();
     let mut server = Server::start(GATEWAY);
-    let next = AtomicU64::new(1);
-    for round in 1..=kills {
-        let acknowledged = Mutex::new(Vec::new());
-        let enough = usize::try_from(1 + chance.below(100)).unwrap();
-        thread::scope(|scope| {
-            for _ in 0..POSTING {
-                scope.spawn(|| {
-                    let mut connection = server.connect();
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let body = webhook(&id(number), "SENT", 1).to_string();
-                        let answer =
-                            connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes());
-                        let Some(answer) = answer else { return };
-                        assert_eq!(answer.outcome(), "applied");
-                        acknowledged.lock().unwrap().push(number);
-                    }
-                });
-            }
-            while acknowledged.lock().unwrap().len() < enough {
-                thread::yield_now();
-            }
-            server.signal("-KILL");
-        });
+    for _ in 0..kills {
+        let enough = 1 + chance.below(100);
+        ledger.post(&server, POSTING, enough, || server.signal("-KILL"));
         assert_eq!(server.wait(), None, "it was killed");
         server.start_again();
-        let acknowledged = acknowledged.into_inner().unwrap();
-        in_all += u64::try_from(acknowledged.len()).unwrap();
-        let mut asking = server.connect();
-        for number in acknowledged {
-            let path = format!("/api/messagestatus/{}/history", id(number));
-            let shown = asking.send("GET", &path, &[("X-Api-Key", KEY)], b"");
-            assert_eq!(shown.status, 200, "round {round}: message {number}");
-            assert_eq!(shown.json()["message"]["status"], "SENT", "round {round}: {number}");
-            assert_eq!(shown.json()["history"].as_array().unwrap().len(), 1, "{number}");
-        }
+        ledger.check(&server);
     }
-    server.kill();
-    let file = Connection::open(server.database()).unwrap();
-    let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
-    let figures = [("kills", kills), ("acknowledged", in_all), ("lost", 0)];
+    let database = server.database();
+    ledger.check_all(&mut server, &database);
+    let figures = [("kills", kills), ("acknowledged", ledger.acknowledged()), ("lost", 0)];
     report("P1, P3", &chance, &figures, since);
 }
 

@@ -14,6 +14,7 @@ mod faults;
 mod kill_points;
 mod outcomes;
 mod posting;
+mod power;
 mod proofs;
 mod queries;
 mod readme;

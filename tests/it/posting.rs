@@ -52,6 +52,11 @@ impl Ledger {
         u64::try_from(self.acknowledged.lock().unwrap().len()).unwrap()
     }
 
+    /// Strikes out what was acknowledged after so many.
+    pub(crate) fn only_first(&self, many: u64) {
+        self.acknowledged.lock().unwrap().truncate(usize::try_from(many).unwrap());
+    }
+
     /// Reads back what was acknowledged since the last check.
     pub(crate) fn check(&self, server: &Server) {
         let acknowledged = self.acknowledged.lock().unwrap();

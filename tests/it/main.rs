@@ -15,6 +15,7 @@ mod kill_points;
 mod outcomes;
 mod posting;
 mod power;
+mod pressure;
 mod proofs;
 mod queries;
 mod readme;

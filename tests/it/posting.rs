@@ -40,7 +40,10 @@ impl Ledger {
             let answer = connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes());
             match answer {
                 None => return,
-                Some(answer) if answer.status == 503 => return,
+                Some(answer) if answer.status == 503 => {
+                    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                    return;
+                }
                 Some(answer) => assert_eq!(answer.outcome(), "applied"),
             }
             self.acknowledged.lock().unwrap().push(number);

@@ -29,7 +29,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -192,6 +192,7 @@ impl SqliteStore {
             turn: Arc::clone(&turn),
             failure: failure.clone(),
             full: false,
+            locked: false,
             cut_at: checkpoint::TOO_LONG,
         };
         let readers = Readers::start(path)?;
@@ -248,6 +249,14 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|source| OpenError::Thread { source })
+}
+
+/// Whether an error says that there is no space. Where the WAL's index cannot grow, which is rebuilt
+/// at need and holds nothing to lose, SQLite calls that an I/O error.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 /// What an error of SQLite means to whoever asked.

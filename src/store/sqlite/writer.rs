@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{self, NotApplied, Room};
 use super::checkpoint::{self, TOO_LONG, Wake};
-use super::{Failure, schema, store_error};
+use super::{Failure, is_full, schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
 /// So many pages later the WAL is tried to be cut again when a reader was in the way: 4 MiB.
@@ -56,6 +56,8 @@ pub(super) struct Writer {
     pub(super) failure: Failure,
     /// Whether the last commit found no space.
     pub(super) full: bool,
+    /// Whether the last commit waited for another process in vain.
+    pub(super) locked: bool,
     /// Above so many pages the WAL is cut.
     pub(super) cut_at: u32,
 }
@@ -154,6 +156,9 @@ impl Writer {
     /// Applies a batch in one transaction. What one delivery may not do does not touch the others.
     fn commit(&mut self, batch: &[Job]) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
         let mut room = self.room;
+        // Who has waited for the others' attempt need not wait for another.
+        let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
+        self.db.busy_timeout(patience)?;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.full {
             // So that even a batch which writes nothing shows whether there is space again.
@@ -170,6 +175,7 @@ impl Writer {
         transaction.commit()?;
         self.room = room;
         self.full = false;
+        self.locked = false;
         Ok(results)
     }
 
@@ -177,6 +183,13 @@ impl Writer {
     /// locked or full, all may come again. Else one of them is to blame, and each gets its turn.
     fn refuse(&mut self, batch: &mut Vec<Job>, error: rusqlite::Error) {
         match error.sqlite_error_code() {
+            _ if is_full(&error) => {
+                if !std::mem::replace(&mut self.full, true) {
+                    tracing::error!("the disk is full; refusing until there is space");
+                }
+                self.wake(Wake::Full);
+                answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
+            }
             Some(
                 ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
             ) => {
@@ -184,15 +197,10 @@ impl Writer {
                 answer_all(batch.drain(..), || StoreError::Stopped);
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                tracing::warn!("the database is locked; refusing for now");
-                answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
-            }
-            Some(ErrorCode::DiskFull) => {
-                if !std::mem::replace(&mut self.full, true) {
-                    tracing::error!("the disk is full; refusing until there is space");
+                if !std::mem::replace(&mut self.locked, true) {
+                    tracing::warn!("the database is locked; refusing for now");
                 }
-                self.wake(Wake::Full);
-                answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
+                answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
             _ if batch.len() > 1 => {
                 for job in std::mem::take(batch) {

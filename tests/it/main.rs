@@ -22,5 +22,6 @@ mod readme;
 mod registration;
 mod store_laws;
 mod support;
+mod truth;
 mod twilio;
 mod vectors;

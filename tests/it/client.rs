@@ -65,12 +65,25 @@ impl Connection {
 
     /// Sends bytes as they are.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.reader.get_mut().write_all(bytes).unwrap();
+        self.try_write(bytes).unwrap();
+    }
+
+    /// The same, where the server may close the connection meanwhile.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
     }
 
     /// Reads an answer; none if the connection was closed instead.
     pub(crate) fn read(&mut self) -> Option<Answer> {
         read_answer(&mut self.reader, false)
+    }
+
+    /// Reads an answer, if it begins within this time.
+    pub(crate) fn read_within(&mut self, time: Duration) -> Option<Answer> {
+        self.reader.get_ref().set_read_timeout(Some(time)).unwrap();
+        let began = self.reader.fill_buf().is_ok();
+        self.reader.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        began.then(|| self.read()).flatten()
     }
 
     /// Sends a request and reads its answer.

@@ -73,30 +73,64 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
 #[test]
 fn the_wal_stays_short_under_traffic() {
     const LONGEST: u64 = 64 << 20;
+    const POSTED: u64 = 16_000;
+    let chance = Chance::of("WAL");
+    let since = Instant::now();
+    let time = Duration::from_secs(times(0, 60, 600));
     let server = Server::start(GATEWAY);
-    let next = AtomicU64::new(1);
+    let wal = server.folder.path().join("mirror.db-wal");
+    let (next, posting) = (AtomicU64::new(1), AtomicU64::new(16));
+    let post = || {
+        let mut connection = server.connect();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number > POSTED && since.elapsed() > time {
+                break;
+            }
+            let message = id(number * 7_919 % (POSTED + 1));
+            let body = webhook(&message, "SENT", 1).to_string();
+            let about = format!("&key={number}&action={}", "a".repeat(2_000));
+            let path =
+                webhook_path(&format!("&destination=%2B3933312345{:02}{about}", number % 50));
+            let answer = connection.send("POST", &path, JSON, body.as_bytes());
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+        }
+        posting.fetch_sub(1, Ordering::Relaxed);
+    };
+    // Lists and histories, in the large sizes without a pause.
+    let pause = Duration::from_millis(times(20, 0, 0));
+    let read = |number: u64| {
+        let mut connection = server.connect();
+        while posting.load(Ordering::Relaxed) > 0 {
+            let message = id(next.load(Ordering::Relaxed) * (number + 1) % (POSTED + 1));
+            for path in [
+                format!("/api/messagestatus/{message}/history"),
+                format!("/api/messagestatus/phonenumber/+3933312345{number:02}?count=5"),
+            ] {
+                let answer = connection.send("GET", &path, &[("X-Api-Key", KEY)], b"");
+                assert!([200, 404].contains(&answer.status), "{answer:?}");
+            }
+            thread::sleep(pause);
+        }
+    };
+    let mut longest = 0;
     thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                let mut connection = server.connect();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number > 16_000 {
-                        return;
-                    }
-                    let body = webhook(&id(number * 7_919 % 16_001), "SENT", 1).to_string();
-                    let path = webhook_path(&format!("&key={number}&action={}", "a".repeat(2_000)));
-                    assert_eq!(connection.send("POST", &path, JSON, body.as_bytes()).status, 200);
-                    if number.is_multiple_of(500) {
-                        let wal = fs::metadata(server.folder.path().join("mirror.db-wal")).unwrap();
-                        assert!(wal.len() <= LONGEST, "{} bytes after {number}", wal.len());
-                    }
-                }
-            });
+        for number in 0..16 {
+            scope.spawn(post);
+            if number % 8 == 0 {
+                scope.spawn(move || read(number));
+            }
+        }
+        while posting.load(Ordering::Relaxed) > 0 {
+            longest = longest.max(fs::metadata(&wal).unwrap().len());
+            assert!(longest <= LONGEST, "{longest} bytes");
+            thread::sleep(Duration::from_millis(5));
         }
     });
     let written = fs::metadata(server.database()).unwrap().len();
     assert!(written > LONGEST, "too little was written to say anything: {written}");
+    let posted = next.into_inner();
+    report("P10", &chance, &[("webhooks", posted), ("MiB of WAL at most", longest >> 20)], since);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(crate) struct Ledger {
     posted: AtomicU64,
     acknowledged: Mutex<Vec<u64>>,
     checked: AtomicUsize,
+    unanswered: Mutex<Vec<u64>>,
 }
 
 impl Ledger {
@@ -31,28 +32,37 @@ impl Ledger {
         });
     }
 
-    /// Posts on one connection until it breaks or is asked to come again.
+    /// Posts on one connection until it breaks, ends, or is asked to come again.
     fn post_on(&self, port: u16) {
         let Ok(mut connection) = Connection::try_to(port) else { return };
         loop {
             let number = 1 + self.posted.fetch_add(1, Ordering::Relaxed);
             let body = webhook(&id(number), "SENT", 1).to_string();
             let answer = connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes());
-            match answer {
-                None => return,
-                Some(answer) if answer.status == 503 => {
-                    assert!(answer.header("retry-after").is_some(), "{answer:?}");
-                    return;
-                }
-                Some(answer) => assert_eq!(answer.outcome(), "applied"),
+            let Some(answer) = answer else {
+                self.unanswered.lock().unwrap().push(number);
+                return;
+            };
+            if answer.status == 503 {
+                assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                return;
             }
+            assert_eq!(answer.outcome(), "applied");
             self.acknowledged.lock().unwrap().push(number);
+            if answer.header("connection") == Some("close") {
+                return;
+            }
         }
     }
 
     /// How many were acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
         u64::try_from(self.acknowledged.lock().unwrap().len()).unwrap()
+    }
+
+    /// What was posted and not answered, since this was last asked.
+    pub(crate) fn unanswered(&self) -> Vec<u64> {
+        std::mem::take(&mut self.unanswered.lock().unwrap())
     }
 
     /// Strikes out what was acknowledged after so many.

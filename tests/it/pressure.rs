@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::disk::Volume;
+use crate::disk::{FaultyDisk, Volume};
 use crate::faults::{Chance, report, times};
 use crate::posting::Ledger;
 use crate::support::*;
@@ -140,4 +140,159 @@ fn a_locked_database_is_said_to_be_to_all_who_wait_once_the_lock_was_waited_for(
     let figures =
         [("locks", locks), ("refusals", refusals.into_inner()), ("ms the slowest", slowest)];
     report("P6", &chance, &figures, since);
+}
+
+#[test]
+fn whoever_was_let_in_before_the_end_is_answered() {
+    let mut chance = Chance::of("stops");
+    let since = Instant::now();
+    let stops = times(2, 20, 200);
+    let disk = FaultyDisk::new();
+    let mut server = Server::start_with(GATEWAY, &disk.envs());
+    let database = server.database();
+    disk.is("slowish");
+    let ledger = Ledger::default();
+    let (mut accepted, mut unanswered) = (0, 0);
+    for stop in 0..stops {
+        // Half of them have been told to go on with their bodies; the others are anywhere.
+        let mut held: Vec<_> = (0..32)
+            .map(|number| {
+                let body = webhook(&id(1_000_000_000 + stop * 100 + number), "SENT", 1).to_string();
+                let mut connection = server.connect();
+                let head = format!(
+                    "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+                    webhook_path(""),
+                    body.len()
+                );
+                connection.write(head.as_bytes());
+                assert_eq!(connection.read().unwrap().status, 100);
+                (connection, body)
+            })
+            .collect();
+        let mut told = Instant::now();
+        ledger.post(&server, 32, 32 + chance.below(200), || {
+            server.signal("-TERM");
+            told = Instant::now();
+            thread::sleep(Duration::from_millis(400));
+            for (connection, body) in &mut held {
+                connection.write(body.as_bytes());
+            }
+        });
+        let answers = held.into_iter().map(|(mut connection, _)| connection.read().unwrap().status);
+        let answers: Vec<_> = answers.collect();
+        assert!(answers.iter().all(|status| [200, 503].contains(status)), "{answers:?}");
+        assert_eq!(server.wait(), Some(0));
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+        server.start_again();
+        ledger.check(&server);
+        for (number, status) in (0..).zip(answers) {
+            let found = server.history(&id(1_000_000_000 + stop * 100 + number)).len();
+            assert_eq!(found, usize::from(status == 200), "{status}");
+            accepted += 1;
+        }
+        // Whom nobody answered nobody has heard.
+        for number in ledger.unanswered() {
+            assert_eq!(server.history(&id(number)).len(), 0, "{number} was not answered");
+            unanswered += 1;
+        }
+    }
+    ledger.check_all(&mut server, &database);
+    let figures = [
+        ("stops", stops),
+        ("let in and answered", accepted),
+        ("acknowledged", ledger.acknowledged()),
+        ("neither heard nor answered", unanswered),
+        ("lost", 0),
+    ];
+    report("P14", &chance, &figures, since);
+}
+
+/// The most memory that the server has had, in KiB.
+fn peak_memory(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Asks for places until one is refused at once, as all of them are taken; returns after what time.
+fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Duration {
+    for _ in 0..200 {
+        let asked = Instant::now();
+        let mut connection = server.connect();
+        // Who is refused may be cut short.
+        drop(connection.try_write(request.as_bytes()));
+        let Some(refused) = connection.read_within(Duration::from_millis(500)) else {
+            waiting.push(connection);
+            continue;
+        };
+        let took = asked.elapsed();
+        refused.assert_problem(503);
+        assert!(refused.header("retry-after").is_some());
+        assert!(refused.json()["detail"].as_str().unwrap().contains("under way"), "{refused:?}");
+        return took;
+    }
+    panic!("nobody is refused");
+}
+
+#[test]
+fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
+    const MEMORY: u64 = 256 << 10;
+    /// Together more than 64 MiB.
+    const LARGE: u64 = 300;
+    /// More than may be under way.
+    const MANY: u64 = 1_100;
+    let chance = Chance::of("overload");
+    let since = Instant::now();
+    let time = Duration::from_secs(times(1, 60, 300));
+    let disk = FaultyDisk::new();
+    let server = Server::start_with(GATEWAY, &disk.envs());
+    let mut slowest = Duration::ZERO;
+    let (mut rounds, mut taken, mut refused) = (0, 0, 0);
+    let request = |number, padding| {
+        let mut body = webhook(&id(number), "SENT", 1);
+        body["padding"] = "x".repeat(padding).into();
+        let body = body.to_string();
+        let path = webhook_path("");
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    while rounds == 0 || since.elapsed() < time {
+        for (fault, count, padding) in
+            [("slow", LARGE, 250_000), ("slow", MANY, 0), ("slowish", LARGE, 250_000)]
+        {
+            disk.is(fault);
+            let mut waiting: Vec<_> = (0..count)
+                .map(|number| {
+                    let mut connection = server.connect();
+                    drop(connection.try_write(request(rounds * MANY + number, padding).as_bytes()));
+                    connection
+                })
+                .collect();
+            if fault == "slow" {
+                slowest = slowest.max(fill_up(&server, &request(0, padding), &mut waiting));
+                disk.is("slowish");
+            }
+            for answer in waiting.iter_mut().filter_map(Connection::read) {
+                match answer.status {
+                    200 => taken += 1,
+                    503 => refused += 1,
+                    _ => panic!("{answer:?}"),
+                }
+            }
+        }
+        rounds += 1;
+    }
+    post_until_taken(&server, EXAMPLE_ID);
+    let peak = peak_memory(&server);
+    assert!(peak <= MEMORY, "{peak} KiB");
+    assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
+    let slowest = u64::try_from(slowest.as_millis()).unwrap();
+    let figures = [
+        ("rounds", rounds),
+        ("taken", taken),
+        ("refused", refused),
+        ("ms the slowest refusal", slowest),
+        ("MiB of memory at most", peak >> 10),
+    ];
+    report("P22", &chance, &figures, since);
 }

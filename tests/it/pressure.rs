@@ -258,7 +258,7 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
     };
     while rounds == 0 || since.elapsed() < time {
         for (fault, count, padding) in
-            [("slow", LARGE, 250_000), ("slow", MANY, 0), ("slowish", LARGE, 250_000)]
+            [("stuck", LARGE, 250_000), ("stuck", MANY, 0), ("slowish", LARGE, 250_000)]
         {
             disk.is(fault);
             let mut waiting: Vec<_> = (0..count)
@@ -268,7 +268,7 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
                     connection
                 })
                 .collect();
-            if fault == "slow" {
+            if fault == "stuck" {
                 slowest = slowest.max(fill_up(&server, &request(0, padding), &mut waiting));
                 disk.is("slowish");
             }

@@ -1,7 +1,7 @@
 /* A disk with faults, for LD_PRELOAD. The file named in DISK_FAULT says which, while it exists:
- * `slow`: a sync takes three seconds; `failing`: a sync fails; `broken`: a write fails;
- * `full`: a write finds no space; `quota`: a sync finds none; `network`: it is on NFS;
- * `reading`: a read takes 20 milliseconds. */
+ * `slow`: a sync takes three seconds; `slowish`: 20 ms; `stuck`: as long as it is so;
+ * `failing`: a sync fails; `broken`: a write fails; `full`: a write finds no space;
+ * `quota`: a sync finds none; `network`: it is on NFS; `reading`: a read takes 20 ms. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,6 +34,8 @@ static int is_database(int fd) {
 static int sync_fault(int fd) {
     if (!is_database(fd)) return 0;
     if (told("slow")) sleep(3);
+    if (told("slowish")) usleep(20000);
+    while (told("stuck")) usleep(10000);
     if (told("failing")) errno = EIO;
     else if (told("quota")) errno = EDQUOT;
     else return 0;

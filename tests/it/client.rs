@@ -54,20 +54,38 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens a connection to this port of this machine.
     pub(crate) fn to(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::try_to(port).unwrap()
+    }
+
+    /// The same, where the server may be gone.
+    pub(crate) fn try_to(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { reader: BufReader::new(stream) })
     }
 
     /// Sends bytes as they are.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.reader.get_mut().write_all(bytes).unwrap();
+        self.try_write(bytes).unwrap();
+    }
+
+    /// The same, where the server may close the connection meanwhile.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
     }
 
     /// Reads an answer; none if the connection was closed instead.
     pub(crate) fn read(&mut self) -> Option<Answer> {
         read_answer(&mut self.reader, false)
+    }
+
+    /// Reads an answer, if it begins within this time.
+    pub(crate) fn read_within(&mut self, time: Duration) -> Option<Answer> {
+        self.reader.get_ref().set_read_timeout(Some(time)).unwrap();
+        let began = self.reader.fill_buf().is_ok();
+        self.reader.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        began.then(|| self.read()).flatten()
     }
 
     /// Sends a request and reads its answer.

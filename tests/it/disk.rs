@@ -1,6 +1,7 @@
-//! A disk that has faults when it is told to.
+//! Disks: one that has faults when it is told to, and mounted ones that can be full or cut off.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -14,13 +15,7 @@ impl FaultyDisk {
     /// A disk that is well.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(folder.path().join("disk.so"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/disk.c"))
-            .status()
-            .unwrap();
-        assert!(built.success());
+        compile("disk.c", &["-shared", "-fPIC"], &folder.path().join("disk.so"));
         Self { folder }
     }
 
@@ -41,5 +36,78 @@ impl FaultyDisk {
     /// From now on it has none.
     pub(crate) fn is_well(&self) {
         fs::remove_file(self.path("fault")).unwrap();
+    }
+}
+
+/// Compiles one of the files in `tests/faults`.
+pub(crate) fn compile(source: &str, options: &[&str], to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults").join(source);
+    run(Command::new("cc").arg("-O1").args(options).arg("-o").args([to, &from]));
+}
+
+/// Runs a program that must succeed.
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// A file system of its own, which takes root; unmounted when dropped.
+pub(crate) struct Volume {
+    folder: TempDir,
+}
+
+impl Volume {
+    /// A disk in a file, with ext4.
+    pub(crate) fn ext4() -> Self {
+        let volume = Self::new();
+        let image = volume.folder.path().join("image");
+        fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        compile("cut.c", &[], &volume.folder.path().join("cut"));
+        volume.mount_again();
+        volume
+    }
+
+    /// Memory with so much space.
+    pub(crate) fn tmpfs(mib: u64) -> Self {
+        let volume = Self::new();
+        let size = format!("size={mib}m");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(volume.path()));
+        volume
+    }
+
+    fn new() -> Self {
+        let volume = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(volume.path()).unwrap();
+        volume
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// Cuts it off from its disk, as a power cut does: what was not synced is lost.
+    pub(crate) fn cut(&self) {
+        run(Command::new(self.folder.path().join("cut")).arg(self.path()));
+    }
+
+    /// Unmounts it; nobody may use it any more.
+    pub(crate) fn unmount(&self) {
+        run(Command::new("umount").arg(self.path()));
+    }
+
+    /// Mounts an ext4 again.
+    pub(crate) fn mount_again(&self) {
+        let image = self.folder.path().join("image");
+        run(Command::new("mount").args(["-o", "loop"]).args([image, self.path()]));
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Whoever failed may still use it, or may have unmounted it.
+        drop(Command::new("umount").arg("--lazy").arg(self.path()).output());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::faults::{Chance, report, times};
+use crate::posting::Ledger;
 use crate::support::*;
 
 /// How often the server is killed while a simulation runs.
@@ -23,50 +23,18 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     let mut chance = Chance::of("kill -9");
     let since = Instant::now();
     let kills = times(20, 1_000, 10_000);
-    let mut in_all = 0;
+    let ledger = Ledger::default();
     let mut server = Server::start(GATEWAY);
-    let next = AtomicU64::new(1);
-    for round in 1..=kills {
-        let acknowledged = Mutex::new(Vec::new());
-        let enough = usize::try_from(1 + chance.below(100)).unwrap();
-        thread::scope(|scope| {
-            for _ in 0..POSTING {
-                scope.spawn(|| {
-                    let mut connection = server.connect();
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let body = webhook(&id(number), "SENT", 1).to_string();
-                        let answer =
-                            connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes());
-                        let Some(answer) = answer else { return };
-                        assert_eq!(answer.outcome(), "applied");
-                        acknowledged.lock().unwrap().push(number);
-                    }
-                });
-            }
-            while acknowledged.lock().unwrap().len() < enough {
-                thread::yield_now();
-            }
-            server.signal("-KILL");
-        });
+    for _ in 0..kills {
+        let enough = 1 + chance.below(100);
+        ledger.post(&server, POSTING, enough, || server.signal("-KILL"));
         assert_eq!(server.wait(), None, "it was killed");
         server.start_again();
-        let acknowledged = acknowledged.into_inner().unwrap();
-        in_all += u64::try_from(acknowledged.len()).unwrap();
-        let mut asking = server.connect();
-        for number in acknowledged {
-            let path = format!("/api/messagestatus/{}/history", id(number));
-            let shown = asking.send("GET", &path, &[("X-Api-Key", KEY)], b"");
-            assert_eq!(shown.status, 200, "round {round}: message {number}");
-            assert_eq!(shown.json()["message"]["status"], "SENT", "round {round}: {number}");
-            assert_eq!(shown.json()["history"].as_array().unwrap().len(), 1, "{number}");
-        }
+        ledger.check(&server);
     }
-    server.kill();
-    let file = Connection::open(server.database()).unwrap();
-    let check: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
-    let figures = [("kills", kills), ("acknowledged", in_all), ("lost", 0)];
+    let database = server.database();
+    ledger.check_all(&mut server, &database);
+    let figures = [("kills", kills), ("acknowledged", ledger.acknowledged()), ("lost", 0)];
     report("P1, P3", &chance, &figures, since);
 }
 
@@ -105,30 +73,64 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
 #[test]
 fn the_wal_stays_short_under_traffic() {
     const LONGEST: u64 = 64 << 20;
+    const POSTED: u64 = 16_000;
+    let chance = Chance::of("WAL");
+    let since = Instant::now();
+    let time = Duration::from_secs(times(0, 60, 600));
     let server = Server::start(GATEWAY);
-    let next = AtomicU64::new(1);
+    let wal = server.folder.path().join("mirror.db-wal");
+    let (next, posting) = (AtomicU64::new(1), AtomicU64::new(16));
+    let post = || {
+        let mut connection = server.connect();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number > POSTED && since.elapsed() > time {
+                break;
+            }
+            let message = id(number * 7_919 % (POSTED + 1));
+            let body = webhook(&message, "SENT", 1).to_string();
+            let about = format!("&key={number}&action={}", "a".repeat(2_000));
+            let path =
+                webhook_path(&format!("&destination=%2B3933312345{:02}{about}", number % 50));
+            let answer = connection.send("POST", &path, JSON, body.as_bytes());
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+        }
+        posting.fetch_sub(1, Ordering::Relaxed);
+    };
+    // Lists and histories, in the large sizes without a pause.
+    let pause = Duration::from_millis(times(20, 0, 0));
+    let read = |number: u64| {
+        let mut connection = server.connect();
+        while posting.load(Ordering::Relaxed) > 0 {
+            let message = id(next.load(Ordering::Relaxed) * (number + 1) % (POSTED + 1));
+            for path in [
+                format!("/api/messagestatus/{message}/history"),
+                format!("/api/messagestatus/phonenumber/+3933312345{number:02}?count=5"),
+            ] {
+                let answer = connection.send("GET", &path, &[("X-Api-Key", KEY)], b"");
+                assert!([200, 404].contains(&answer.status), "{answer:?}");
+            }
+            thread::sleep(pause);
+        }
+    };
+    let mut longest = 0;
     thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                let mut connection = server.connect();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number > 16_000 {
-                        return;
-                    }
-                    let body = webhook(&id(number * 7_919 % 16_001), "SENT", 1).to_string();
-                    let path = webhook_path(&format!("&key={number}&action={}", "a".repeat(2_000)));
-                    assert_eq!(connection.send("POST", &path, JSON, body.as_bytes()).status, 200);
-                    if number.is_multiple_of(500) {
-                        let wal = fs::metadata(server.folder.path().join("mirror.db-wal")).unwrap();
-                        assert!(wal.len() <= LONGEST, "{} bytes after {number}", wal.len());
-                    }
-                }
-            });
+        for number in 0..16 {
+            scope.spawn(post);
+            if number % 8 == 0 {
+                scope.spawn(move || read(number));
+            }
+        }
+        while posting.load(Ordering::Relaxed) > 0 {
+            longest = longest.max(fs::metadata(&wal).unwrap().len());
+            assert!(longest <= LONGEST, "{longest} bytes");
+            thread::sleep(Duration::from_millis(5));
         }
     });
     let written = fs::metadata(server.database()).unwrap().len();
     assert!(written > LONGEST, "too little was written to say anything: {written}");
+    let posted = next.into_inner();
+    report("P10", &chance, &[("webhooks", posted), ("MiB of WAL at most", longest >> 20)], since);
 }
 
 #[test]

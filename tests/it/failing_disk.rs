@@ -18,8 +18,15 @@ fn mark(server: &Server) -> std::path::PathBuf {
     server.folder.path().join("mirror.db.failed")
 }
 
-fn inode(server: &Server) -> u64 {
-    fs::metadata(server.database()).unwrap().ino()
+/// What the database and its WAL are, which are other files once the data is in new blocks.
+fn inodes(server: &Server) -> [u64; 2] {
+    let wal = server.folder.path().join("mirror.db-wal");
+    [server.database(), wal].map(|path| fs::metadata(path).unwrap().ino())
+}
+
+fn assert_none_is(server: &Server, before: [u64; 2]) {
+    let [database, wal] = inodes(server);
+    assert!(database != before[0] && wal != before[1], "{before:?}");
 }
 
 /// Posts until the disk fails, and waits for the end; returns what was acknowledged, and how long
@@ -58,7 +65,7 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged_and_the_data_goes_to_new
     let mut server = Server::start_with(GATEWAY, &disk.envs());
     let (mut acknowledged, mut late) = (Vec::new(), 0);
     for round in 0..rounds {
-        let before = inode(&server);
+        let before = inodes(&server);
         let fault = if round % 2 == 0 { "failing" } else { "broken" };
         let (more, took) = fail(&mut server, &disk, fault, 1 + round * 20);
         acknowledged.extend(more);
@@ -66,7 +73,7 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged_and_the_data_goes_to_new
         assert!(mark(&server).exists(), "{fault}");
         server.start_again();
         assert!(server.log().contains("copying the data to new blocks"));
-        assert_ne!(inode(&server), before, "{fault}");
+        assert_none_is(&server, before);
         assert!(!mark(&server).exists(), "{fault}");
         for number in &acknowledged {
             assert_eq!(server.history(&id(*number)).len(), 1, "{number}");
@@ -112,15 +119,15 @@ fn a_mark_of_another_boot_is_void_and_one_elsewhere_is_found() {
     let elsewhere = runtime.path().join("mirror.db.failed");
     assert_eq!(fs::read(mark(&server)).unwrap(), fs::read(&elsewhere).unwrap());
     fs::remove_file(mark(&server)).unwrap();
-    let before = inode(&server);
+    let before = inodes(&server);
     server.start_again();
-    assert_ne!(inode(&server), before, "it was found elsewhere");
+    assert_none_is(&server, before);
     assert!(!elsewhere.exists());
     assert_eq!(server.terminate(), Some(0));
     fs::write(mark(&server), "00000000-0000-4000-8000-000000000000\n").unwrap();
-    let before = inode(&server);
+    let before = inodes(&server);
     server.start_again();
-    assert_eq!(inode(&server), before, "it is of another boot");
+    assert_eq!(inodes(&server), before, "it is of another boot");
     assert!(!mark(&server).exists());
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -80,7 +80,7 @@ impl Server {
         fs::write(folder.path().join("statusmirror.toml"), config).unwrap();
         let envs: Vec<_> =
             envs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let (child, port) = spawn(folder.path(), &envs);
+        let (child, port) = spawn(folder.path(), &envs, &[]).unwrap_or_else(ended);
         Self { folder, port, child, envs }
     }
 
@@ -116,6 +116,11 @@ impl Server {
         assert!(kill(name, self.child.id()));
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has stopped; returns the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -123,7 +128,14 @@ impl Server {
 
     /// Starts it again on the same file.
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.port) = spawn(self.folder.path(), &self.envs);
+        self.start_under(&[]).unwrap_or_else(ended);
+    }
+
+    /// Starts it again as the argument of this command, which must become the server. Says with
+    /// which status and log it ended, if it never served.
+    pub(crate) fn start_under(&mut self, command: &[String]) -> Result<(), Ended> {
+        (self.child, self.port) = spawn(self.folder.path(), &self.envs, command)?;
+        Ok(())
     }
 
     /// Opens a connection.
@@ -221,12 +233,25 @@ impl Drop for Server {
     }
 }
 
+/// How a server ended that never served.
+pub(crate) type Ended = (ExitStatus, String);
+
+fn ended<T>((status, log): Ended) -> T {
+    panic!("the server ended with {status}: {log}")
+}
+
 /// Starts a server in this folder and waits until it says where it listens.
-fn spawn(folder: &Path, envs: &[(String, String)]) -> (Child, u16) {
+fn spawn(
+    folder: &Path,
+    envs: &[(String, String)],
+    under: &[String],
+) -> Result<(Child, u16), Ended> {
     let path = folder.join("log");
     let log = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
     let before = usize::try_from(log.metadata().unwrap().len()).unwrap();
-    let mut child = Command::new(PROGRAM)
+    let mut words = under.iter().map(String::as_str).chain([PROGRAM]);
+    let mut child = Command::new(words.next().unwrap())
+        .args(words)
         .arg("--config")
         .arg(folder.join("statusmirror.toml"))
         .arg("serve")
@@ -240,10 +265,10 @@ fn spawn(folder: &Path, envs: &[(String, String)]) -> (Child, u16) {
     loop {
         let log = fs::read_to_string(&path).unwrap().split_off(before);
         if let Some(port) = listening(&log) {
-            return (child, port);
+            return Ok((child, port));
         }
         if let Some(status) = child.try_wait().unwrap() {
-            panic!("the server ended with {status}: {log}");
+            return Err((status, log));
         }
         assert!(since.elapsed() < PATIENCE, "not ready: {log}");
         std::thread::sleep(Duration::from_millis(2));

@@ -98,8 +98,14 @@ pub(super) fn trouble(db: &Connection, error: &rusqlite::Error) -> Trouble {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
         Some(ErrorCode::DiskFull) => Trouble::Full,
-        // A quota, or space that was promised and is not there, comes as an I/O error.
-        Some(ErrorCode::SystemIoFailure) if no_space.contains(&system_errno(db)) => Trouble::Full,
+        // A quota, or space that was promised and is not there, comes as an I/O error; so does a WAL
+        // index that cannot grow, which is made again at need and holds nothing to lose.
+        Some(ErrorCode::SystemIoFailure)
+            if no_space.contains(&system_errno(db))
+                || error.sqlite_extended_error_code() == Some(ffi::SQLITE_IOERR_SHMSIZE) =>
+        {
+            Trouble::Full
+        }
         Some(ErrorCode::SystemIoFailure) => Trouble::Lasting(Failed::Disk),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Trouble::Lasting(Failed::Damaged)

@@ -33,7 +33,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -88,6 +88,7 @@ impl SqliteStore {
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
         let turn = Arc::new(Mutex::new(()));
+        let reading = Arc::new(RwLock::new(()));
         let mut others = Vec::new();
         let mut checkpoints = None;
         if !settings.external_checkpoints {
@@ -105,12 +106,14 @@ impl SqliteStore {
             ledger,
             checkpoints,
             turn,
+            reading: Arc::clone(&reading),
             failure: failure.clone(),
             watched,
             full: false,
+            locked: false,
             cut_at: checkpoint::TOO_LONG,
         };
-        let readers = Readers::start(path, &failure)?;
+        let readers = Readers::start(path, &reading, &failure)?;
         let writer = spawn("writer", move || writer.run(&db))?;
         if unchecked {
             let (failure, ends) = (failure.clone(), Arc::clone(&ends));

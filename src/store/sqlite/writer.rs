@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
@@ -77,10 +77,14 @@ pub(super) struct Writer {
     pub(super) checkpoints: Option<SyncSender<Wake>>,
     /// Who has it may checkpoint.
     pub(super) turn: Arc<Mutex<()>>,
+    /// Whoever reads shares it.
+    pub(super) reading: Arc<RwLock<()>>,
     pub(super) failure: Failure,
     pub(super) watched: Watched,
     /// Whether the last commit found no space.
     pub(super) full: bool,
+    /// Whether the last commit waited for another process in vain.
+    pub(super) locked: bool,
     /// Above so many pages the WAL is cut.
     pub(super) cut_at: u32,
 }
@@ -168,8 +172,8 @@ impl Writer {
         }
     }
 
-    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later; if the
-    /// checkpoints' thread is, after the next batch.
+    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later, and then
+    /// the readers have to wait; if the checkpoints' thread is, after the next batch.
     fn cut(&mut self, db: &Connection, pages: u32) {
         let turn = Arc::clone(&self.turn);
         let _turn = match turn.try_lock() {
@@ -177,6 +181,10 @@ impl Writer {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
+        // Where queries come without a pause there is no moment without one, unless it is made.
+        let reading = Arc::clone(&self.reading);
+        let _quiet = (self.cut_at > TOO_LONG)
+            .then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
         let done = without_waiting(db, |db| checkpoint::checkpoint(db, "TRUNCATE"));
         match done.map_err(|error| (trouble(db, &error), error)) {
             Ok(done) if done.whole => self.cut_at = TOO_LONG,
@@ -197,6 +205,7 @@ impl Writer {
         }
         let mut ledger = self.ledger;
         let acted = || -> rusqlite::Result<u64> {
+            db.busy_timeout(schema::BUSY_TIMEOUT)?;
             let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
             let done = act(&transaction, &mut ledger)?;
             transaction.commit()?;
@@ -278,6 +287,9 @@ impl Writer {
         batch: &[Job],
     ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
         let mut ledger = self.ledger;
+        // Who has waited for the others' attempt need not wait for another.
+        let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
+        db.busy_timeout(patience)?;
         let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
         if self.full {
             // So that even a batch which writes nothing shows whether there is space again.
@@ -294,6 +306,7 @@ impl Writer {
         transaction.commit()?;
         self.ledger = ledger;
         self.full = false;
+        self.locked = false;
         Ok(results)
     }
 
@@ -306,7 +319,9 @@ impl Writer {
                 answer_all(batch.drain(..), || StoreError::Stopped);
             }
             Trouble::Busy => {
-                tracing::warn!("the database is locked; refusing for now");
+                if !std::mem::replace(&mut self.locked, true) {
+                    tracing::warn!("the database is locked; refusing for now");
+                }
                 answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
             Trouble::Full => {

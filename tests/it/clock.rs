@@ -1,0 +1,98 @@
+//! A clock that jumps by a day, while the service runs and while it does not, loses nothing.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use crate::disk::compile;
+use crate::faults::{Chance, report, times};
+use crate::posting::Ledger;
+use crate::support::*;
+
+/// How many connections post at a time.
+const POSTING: u64 = 4;
+/// A day in seconds.
+const DAY: i64 = 24 * 3_600;
+/// A source that is proven by a fresh signature.
+const SIGNED: &str = r#"
+[sources.standard]
+verify = { scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], max_age_seconds = 300 }
+"#;
+
+/// A clock that is as wrong as it is told to be; see `tests/faults/clock.c`.
+struct WrongClock {
+    folder: TempDir,
+}
+
+impl WrongClock {
+    fn new() -> Self {
+        let clock = Self { folder: tempfile::tempdir().unwrap() };
+        compile("clock.c", &["-shared", "-fPIC"], &clock.folder.path().join("clock.so"));
+        clock
+    }
+
+    /// What gives a server this clock.
+    fn envs(&self) -> [(&'static str, String); 2] {
+        let path = |name| self.folder.path().join(name).to_str().unwrap().to_owned();
+        [("LD_PRELOAD", path("clock.so")), ("CLOCK_OFFSET", path("offset"))]
+    }
+
+    /// From now on it is off by so many seconds.
+    fn jump(&self, offset: i64) {
+        fs::write(self.folder.path().join("offset"), offset.to_string()).unwrap();
+    }
+}
+
+/// The right time, in seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+#[test]
+fn a_clock_that_jumps_loses_nothing() {
+    let mut chance = Chance::of("clock");
+    let since = Instant::now();
+    let rounds = times(4, 40, 400);
+    let clock = WrongClock::new();
+    let ledger = Ledger::default();
+    let mut server = Server::start_with(&format!("{GATEWAY}{SIGNED}"), &clock.envs());
+    let database = server.database();
+    let post_signed = |server: &Server, body: &str, second| {
+        let headers = standard_webhooks(body, second);
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        server.send("POST", "/webhooks/standard", &headers, body.as_bytes())
+    };
+    for round in 0..rounds {
+        let offset = [DAY, -DAY, 0, DAY][usize::try_from(round).unwrap() % 4];
+        ledger.post(&server, POSTING, 1 + chance.below(50), || {
+            for offset in [-DAY, DAY, offset] {
+                clock.jump(offset);
+                thread::sleep(Duration::from_millis(20));
+            }
+            server.signal(if round % 2 == 0 { "-TERM" } else { "-KILL" });
+        });
+        server.wait();
+        server.start_again();
+        ledger.check(&server);
+        // A message that nobody has heard of shows what time it is there.
+        let message = id(1_000_000_000 + round);
+        let body = webhook(&message, "SENT", 1).to_string();
+        if offset != 0 {
+            post_signed(&server, &body, now()).assert_problem(401);
+        }
+        assert_eq!(post_signed(&server, &body, now() + offset).outcome(), "applied");
+        // Stopped with one time and started with another.
+        assert_eq!(server.terminate(), Some(0));
+        clock.jump(-offset);
+        server.start_again();
+        assert_eq!(server.history(&message).len(), 1);
+        let again = post_signed(&server, &body, now() - offset);
+        assert_eq!(again.outcome(), "duplicate");
+    }
+    ledger.check_all(&mut server, &database);
+    let figures = [("jumps", 4 * rounds), ("acknowledged", ledger.acknowledged()), ("lost", 0)];
+    report("P26", &chance, &figures, since);
+}

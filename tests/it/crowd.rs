@@ -1,0 +1,118 @@
+//! Thousands who connect and say nothing, or say it slowly, keep nobody else from being heard.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::faults::{Chance, report, times};
+use crate::support::*;
+
+/// How soon they must be rid of; promised are 15 seconds.
+const CLOSED: Duration = Duration::from_secs(20);
+/// How soon a webhook must be answered meanwhile, 99 times of 100; promised are 250 milliseconds.
+const ANSWERED: Duration = Duration::from_secs(2);
+
+/// One who says nothing more, or a byte now and then.
+struct Idler {
+    stream: TcpStream,
+    slow: bool,
+    since: Instant,
+    closed_after: Option<Duration>,
+}
+
+impl Idler {
+    /// Connects and says this.
+    fn new(port: u16, said: &str, slow: bool) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self { stream, slow, since: Instant::now(), closed_after: None }
+    }
+
+    /// Looks whether it was closed, and says one more byte, if that is what it does.
+    fn look(&mut self) {
+        let mut answer = [0; 4_096];
+        let closed = match self.stream.read(&mut answer) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        };
+        if closed {
+            self.closed_after = Some(self.since.elapsed());
+        } else if self.slow {
+            // That it was closed meanwhile is seen by the next look.
+            drop(self.stream.write(b"a"));
+        }
+    }
+}
+
+/// The most connections that this process and the server may have.
+fn raised_limit() -> u64 {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+    most.unwrap_or(u64::MAX)
+}
+
+#[test]
+fn a_crowd_that_says_nothing_keeps_nobody_from_being_heard() {
+    let chance = Chance::of("crowd");
+    let since = Instant::now();
+    let (silent, idle) = (times(200, 5_000, 5_000), times(0, 5_000, 5_000));
+    let slow = times(50, 2_000, 2_000);
+    let scale = (silent + idle + 2 * slow + 1_000).div_ceil(raised_limit());
+    if scale > 1 {
+        eprintln!("NOT TESTED in full: one in {scale} connections, as descriptors are limited");
+    }
+    let server = Server::start(GATEWAY);
+    let head = format!("POST {} HTTP/1.1\r\nHost: t\r\n", webhook_path(""));
+    let mut crowd = Vec::new();
+    for (count, slow, said) in [
+        (silent, false, String::new()),
+        (idle, false, "GET /livez HTTP/1.1\r\nHost: t\r\n\r\n".to_owned()),
+        (slow, true, format!("{head}X-Long: ")),
+        (slow, true, format!("{head}Content-Length: 1000\r\n\r\n")),
+    ] {
+        crowd.extend((0..count / scale).map(|_| Idler::new(server.port, &said, slow)));
+    }
+    let over = AtomicBool::new(false);
+    let mut took = thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            let mut took = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                let number = u64::try_from(took.len()).unwrap();
+                let answer = server.post(&webhook(&id(number), "SENT", 1).to_string());
+                assert_eq!(answer.status, 200, "{answer:?}");
+                took.push(asked.elapsed());
+                thread::sleep(Duration::from_millis(10));
+            }
+            took
+        });
+        let patience = Instant::now();
+        while crowd.iter().any(|idler| idler.closed_after.is_none())
+            && patience.elapsed() < 2 * CLOSED
+        {
+            crowd.iter_mut().filter(|idler| idler.closed_after.is_none()).for_each(Idler::look);
+            thread::sleep(Duration::from_millis(500));
+        }
+        over.store(true, Ordering::Relaxed);
+        listening.join().unwrap()
+    });
+    took.sort();
+    let p99 = took[took.len() * 99 / 100];
+    let last = crowd.iter().map(|idler| idler.closed_after.expect("it was never closed")).max();
+    let last = last.unwrap();
+    assert!(p99 < ANSWERED, "webhooks are answered after {p99:?}");
+    assert!(last < CLOSED, "one was closed after {last:?}");
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+    let figures = [
+        ("idle and slow connections", u64::try_from(crowd.len()).unwrap()),
+        ("webhooks meanwhile", u64::try_from(took.len()).unwrap()),
+        ("ms for 99 of 100", milliseconds(p99)),
+        ("ms until the last was closed", milliseconds(last)),
+    ];
+    report("P21", &chance, &figures, since);
+}

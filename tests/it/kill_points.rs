@@ -1,0 +1,125 @@
+//! What was acknowledged is there after a kill at a chosen system call: while webhooks are stored,
+//! while the file is made, while a start takes over what a crash has left, and while the service
+//! stops.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::faults::{Chance, report, times};
+use crate::posting::Ledger;
+use crate::support::*;
+
+/// How many connections post at a time.
+const POSTING: u64 = 4;
+/// SIGKILL.
+const KILL: i32 = 9;
+/// A number that is never reached.
+const FOR_EVER: u64 = u64::MAX >> 1;
+/// What storing webhooks does, and how often it surely does it.
+const STORING: &[(&str, u64)] = &[("pwrite64", 200), ("fdatasync", 40)];
+/// What a checkpoint of twenty new messages does to the database and its WAL.
+const TAKING_OVER: &[(&str, u64)] = &[("pwrite64", 5), ("fdatasync", 2), ("ftruncate", 2)];
+/// What it does to the database.
+const CLOSING: &[(&str, u64)] = &[("pwrite64", 5), ("fdatasync", 1), ("ftruncate", 1)];
+
+/// What kills the program before the n-th time that one of its threads does this system call, on
+/// these files alone if any are named. The program stays the child of whoever starts it.
+fn killed_at(call: &str, n: u64, files: &[&Path]) -> Vec<String> {
+    let trace = format!("trace={call}");
+    let inject = format!("inject={call}:signal=SIGKILL:when={n}");
+    let options = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let files = files.iter().flat_map(|file| ["-P", file.to_str().unwrap()]);
+    options.into_iter().chain(files).map(str::to_owned).collect()
+}
+
+/// Starts a server that is to be killed before it serves.
+fn assert_killed_at_start(server: &mut Server, under: &[String]) {
+    let (status, log) = server.start_under(under).expect_err("it was not killed");
+    assert_eq!(status.signal(), Some(KILL), "{log}");
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_a_kill_at_any_system_call() {
+    if !is_installed("strace") {
+        return;
+    }
+    let mut chance = Chance::of("kill points");
+    let since = Instant::now();
+    let points = times(6, 66, 600);
+    let ledger = Ledger::default();
+    let mut server = Server::start(GATEWAY);
+    let database = server.database();
+    let wal = server.folder.path().join("mirror.db-wal");
+    for point in 0..points {
+        let mut any_of = |calls: &[(&'static str, u64)]| {
+            let (call, most) = calls[usize::try_from(point / 3).unwrap() % calls.len()];
+            (call, 1 + chance.below(most))
+        };
+        match point % 3 {
+            // While webhooks are stored; nothing is left to take over at the start.
+            0 => {
+                assert_eq!(server.terminate(), Some(0));
+                let (call, n) = any_of(STORING);
+                server.start_under(&killed_at(call, n, &[&database, &wal])).unwrap();
+                ledger.post(&server, POSTING, FOR_EVER, || ());
+            }
+            // While a start takes over what a crash has left.
+            1 => {
+                ledger.post(&server, POSTING, 20, || server.signal("-KILL"));
+                assert_eq!(server.wait(), None, "it was killed");
+                let (call, n) = any_of(TAKING_OVER);
+                assert_killed_at_start(&mut server, &killed_at(call, n, &[&database, &wal]));
+            }
+            // While the service stops.
+            _ => {
+                assert_eq!(server.terminate(), Some(0));
+                let (call, n) = any_of(CLOSING);
+                server.start_under(&killed_at(call, n, &[&database])).unwrap();
+                ledger.post(&server, POSTING, 20, || server.signal("-TERM"));
+            }
+        }
+        assert_eq!(server.wait(), None, "it was killed");
+        server.start_again();
+        ledger.check(&server);
+    }
+    ledger.check_all(&mut server, &database);
+    let figures = [("kill points", points), ("acknowledged", ledger.acknowledged()), ("lost", 0)];
+    report("P1, P3", &chance, &figures, since);
+}
+
+#[test]
+fn a_kill_while_the_file_is_made_leaves_one_that_can_be_used() {
+    if !is_installed("strace") {
+        return;
+    }
+    let mut chance = Chance::of("kill points of a new file");
+    let since = Instant::now();
+    let step = times(16, 1, 1);
+    let mut points = 0;
+    let mut server = Server::start(GATEWAY);
+    for call in ["pwrite64", "fdatasync", "ftruncate", "unlink"] {
+        let mut n = 1 + chance.below(step);
+        loop {
+            server.kill();
+            for file in fs::read_dir(server.folder.path()).unwrap() {
+                let path = file.unwrap().path();
+                if path.file_name().unwrap().to_str().unwrap().starts_with("mirror.db") {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            match server.start_under(&killed_at(call, n, &[])) {
+                // It does not do it that often.
+                Ok(()) => break,
+                Err((status, log)) => assert_eq!(status.signal(), Some(KILL), "{log}"),
+            }
+            server.start_again();
+            assert_eq!(server.post(EXAMPLE).outcome(), "applied", "{call} {n}");
+            points += 1;
+            n += step;
+        }
+    }
+    assert!(points > 1, "no more than {points} kills");
+    report("P1, P12", &chance, &[("kill points of a new file", points)], since);
+}

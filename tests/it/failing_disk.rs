@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::disk::FaultyDisk;
 use crate::faults::{Chance, report, times};
@@ -19,13 +19,17 @@ fn mark(server: &Server) -> std::path::PathBuf {
 }
 
 /// What the database and its WAL are, which are other files once the data is in new blocks.
-fn inodes(server: &Server) -> [u64; 2] {
+fn files(server: &Server) -> [(u64, SystemTime); 2] {
     let wal = server.folder.path().join("mirror.db-wal");
-    [server.database(), wal].map(|path| fs::metadata(path).unwrap().ino())
+    [server.database(), wal].map(|path| {
+        let file = fs::metadata(path).unwrap();
+        // The number alone may be that of a file that is gone.
+        (file.ino(), file.created().unwrap())
+    })
 }
 
-fn assert_none_is(server: &Server, before: [u64; 2]) {
-    let [database, wal] = inodes(server);
+fn assert_none_is(server: &Server, before: [(u64, SystemTime); 2]) {
+    let [database, wal] = files(server);
     assert!(database != before[0] && wal != before[1], "{before:?}");
 }
 
@@ -65,7 +69,7 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged_and_the_data_goes_to_new
     let mut server = Server::start_with(GATEWAY, &disk.envs());
     let (mut acknowledged, mut late) = (Vec::new(), 0);
     for round in 0..rounds {
-        let before = inodes(&server);
+        let before = files(&server);
         let fault = if round % 2 == 0 { "failing" } else { "broken" };
         let (more, took) = fail(&mut server, &disk, fault, 1 + round * 20);
         acknowledged.extend(more);
@@ -119,15 +123,15 @@ fn a_mark_of_another_boot_is_void_and_one_elsewhere_is_found() {
     let elsewhere = runtime.path().join("mirror.db.failed");
     assert_eq!(fs::read(mark(&server)).unwrap(), fs::read(&elsewhere).unwrap());
     fs::remove_file(mark(&server)).unwrap();
-    let before = inodes(&server);
+    let before = files(&server);
     server.start_again();
     assert_none_is(&server, before);
     assert!(!elsewhere.exists());
     assert_eq!(server.terminate(), Some(0));
     fs::write(mark(&server), "00000000-0000-4000-8000-000000000000\n").unwrap();
-    let before = inodes(&server);
+    let before = files(&server);
     server.start_again();
-    assert_eq!(inodes(&server), before, "it is of another boot");
+    assert_eq!(files(&server), before, "it is of another boot");
     assert!(!mark(&server).exists());
 }
 

@@ -1,6 +1,6 @@
 /* A disk with faults, for LD_PRELOAD. The file named in DISK_FAULT says which, while it exists:
- * `slow`: a sync takes three seconds; `slowish`: 20 ms; `failing`: a sync fails; `full`: a write
- * finds no space. */
+ * `slow`: a sync takes three seconds; `slowish`: 20 ms; `stuck`: as long as it is
+ * so; `failing`: a sync fails; `full`: a write finds no space. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,6 +33,7 @@ static int sync_fault(int fd) {
     if (!is_database(fd)) return 0;
     if (told("slow")) sleep(3);
     if (told("slowish")) usleep(20000);
+    while (told("stuck")) usleep(10000);
     if (!told("failing")) return 0;
     errno = EIO;
     return -1;

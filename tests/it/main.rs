@@ -22,6 +22,7 @@ mod proofs;
 mod queries;
 mod readme;
 mod registration;
+mod restart;
 mod store_laws;
 mod support;
 mod truth;

@@ -216,12 +216,12 @@ fn peak_memory(server: &Server) -> u64 {
 
 /// Asks for places until one is refused at once, as all of them are taken; returns after what time.
 fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Duration {
-    for _ in 0..200 {
+    for attempt in 0..200 {
         let asked = Instant::now();
         let mut connection = server.connect();
         // Who is refused may be cut short.
         drop(connection.try_write(request.as_bytes()));
-        let Some(refused) = connection.read_within(Duration::from_millis(500)) else {
+        let Some(refused) = connection.read_within(Duration::from_millis(10 + attempt)) else {
             waiting.push(connection);
             continue;
         };
@@ -258,7 +258,7 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
     };
     while rounds == 0 || since.elapsed() < time {
         for (fault, count, padding) in
-            [("slow", LARGE, 250_000), ("slow", MANY, 0), ("slowish", LARGE, 250_000)]
+            [("stuck", LARGE, 250_000), ("stuck", MANY, 0), ("slowish", LARGE, 250_000)]
         {
             disk.is(fault);
             let mut waiting: Vec<_> = (0..count)
@@ -268,7 +268,7 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
                     connection
                 })
                 .collect();
-            if fault == "slow" {
+            if fault == "stuck" {
                 slowest = slowest.max(fill_up(&server, &request(0, padding), &mut waiting));
                 disk.is("slowish");
             }

@@ -24,7 +24,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -183,6 +183,7 @@ impl SqliteStore {
         let failure = Failure(Arc::new(failure));
         let (wake, wakes) = sync_channel(1);
         let turn = Arc::new(Mutex::new(()));
+        let reading = Arc::new(RwLock::new(()));
         let (orders, queue) = mpsc::channel(settings.queue.max(1));
         let writer = Writer {
             db,
@@ -190,12 +191,13 @@ impl SqliteStore {
             room: Room { taken, max: settings.quarantine_max_rows },
             checkpoints: wake,
             turn: Arc::clone(&turn),
+            reading: Arc::clone(&reading),
             failure: failure.clone(),
             full: false,
             locked: false,
             cut_at: checkpoint::TOO_LONG,
         };
-        let readers = Readers::start(path)?;
+        let readers = Readers::start(path, &reading)?;
         let writer = spawn("writer", move || writer.run())?;
         let checkpoints =
             spawn("checkpoints", move || checkpoint::run(&second, &wakes, &turn, &failure))?;

@@ -2,7 +2,7 @@
 //! that no query ever runs on a worker that serves requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts the threads.
-    pub(super) fn start(path: &std::path::Path) -> Result<Self, OpenError> {
+    /// Starts the threads, each of which shares this lock while it reads.
+    pub(super) fn start(
+        path: &std::path::Path,
+        reading: &Arc<RwLock<()>>,
+    ) -> Result<Self, OpenError> {
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
@@ -50,9 +53,10 @@ impl Readers {
         for number in 0..THREADS {
             let db = pool.get().map_err(|source| OpenError::Readers { source })?;
             let (queue, queries) = mpsc::channel(WAITING);
+            let reading = Arc::clone(reading);
             thread::Builder::new()
                 .name(format!("reader-{number}"))
-                .spawn(move || read(&db, queries))
+                .spawn(move || read(&db, queries, &reading))
                 .map_err(|source| OpenError::Thread { source })?;
             queues.push(queue);
         }
@@ -77,7 +81,11 @@ impl Readers {
 }
 
 /// The life of a read thread: until nobody can ask any more.
-fn read(db: &PooledConnection<SqliteConnectionManager>, mut queries: mpsc::Receiver<Query>) {
+fn read(
+    db: &PooledConnection<SqliteConnectionManager>,
+    mut queries: mpsc::Receiver<Query>,
+    reading: &RwLock<()>,
+) {
     let started = Arc::new(Mutex::new(Instant::now()));
     let seen = Arc::clone(&started);
     let watched = db.progress_handler(
@@ -88,6 +96,7 @@ fn read(db: &PooledConnection<SqliteConnectionManager>, mut queries: mpsc::Recei
         tracing::warn!(%error, "long queries cannot be interrupted");
     }
     while let Some(query) = queries.blocking_recv() {
+        let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
         *started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         query(db);
     }

@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -53,6 +53,8 @@ pub(super) struct Writer {
     pub(super) checkpoints: SyncSender<Wake>,
     /// Who has it may checkpoint.
     pub(super) turn: Arc<Mutex<()>>,
+    /// Whoever reads shares it.
+    pub(super) reading: Arc<RwLock<()>>,
     pub(super) failure: Failure,
     /// Whether the last commit found no space.
     pub(super) full: bool,
@@ -113,8 +115,8 @@ impl Writer {
         }
     }
 
-    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later; if the
-    /// checkpoints' thread is, after the next batch.
+    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later, and then
+    /// the readers have to wait; if the checkpoints' thread is, after the next batch.
     fn cut(&mut self, pages: u32) {
         let turn = Arc::clone(&self.turn);
         let _turn = match turn.try_lock() {
@@ -122,6 +124,10 @@ impl Writer {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
+        // Where queries come without a pause there is no moment without one, unless it is made.
+        let reading = Arc::clone(&self.reading);
+        let _quiet = (self.cut_at > TOO_LONG)
+            .then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
         match self.without_waiting(|db| checkpoint::checkpoint(db, "TRUNCATE")) {
             Ok(done) if done.whole => self.cut_at = TOO_LONG,
             Ok(_) => self.cut_at = pages.saturating_add(CUT_AGAIN),

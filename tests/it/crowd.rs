@@ -79,7 +79,7 @@ fn a_crowd_that_says_nothing_keeps_nobody_from_being_heard() {
     }
     let over = AtomicBool::new(false);
     let mut took = thread::scope(|scope| {
-        let heard = scope.spawn(|| {
+        let asking = scope.spawn(|| {
             let mut took = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 let asked = Instant::now();
@@ -98,7 +98,7 @@ fn a_crowd_that_says_nothing_keeps_nobody_from_being_heard() {
             thread::sleep(Duration::from_millis(500));
         }
         over.store(true, Ordering::Relaxed);
-        heard.join().unwrap()
+        asking.join().unwrap()
     });
     took.sort();
     let p99 = took[took.len() * 99 / 100];

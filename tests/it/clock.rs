@@ -55,7 +55,7 @@ fn now() -> i64 {
 fn a_clock_that_jumps_loses_nothing() {
     let mut chance = Chance::of("clock");
     let since = Instant::now();
-    let rounds = times(4, 40, 400);
+    let rounds = times(4, 20, 400);
     let clock = WrongClock::new();
     let ledger = Ledger::default();
     let mut server = Server::start_with(&format!("{GATEWAY}{SIGNED}"), &clock.envs());

@@ -76,7 +76,7 @@ fn the_wal_stays_short_under_traffic() {
     const POSTED: u64 = 16_000;
     let chance = Chance::of("WAL");
     let since = Instant::now();
-    let time = Duration::from_secs(times(0, 60, 600));
+    let time = Duration::from_secs(times(0, 20, 600));
     let server = Server::start(GATEWAY);
     let wal = server.folder.path().join("mirror.db-wal");
     let (next, posting) = (AtomicU64::new(1), AtomicU64::new(16));

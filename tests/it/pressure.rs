@@ -46,7 +46,7 @@ fn post_until_taken(server: &Server, message: &str) {
 fn a_full_disk_loses_nothing_and_is_used_again_once_there_is_space() {
     let mut chance = Chance::of("full disk");
     let since = Instant::now();
-    let rounds = times(3, 12, 120);
+    let rounds = times(3, 9, 120);
     let volume = Volume::tmpfs(128);
     let database = volume.path().join("mirror.db");
     let ballast = volume.path().join("ballast");
@@ -102,7 +102,7 @@ fn a_full_disk_loses_nothing_and_is_used_again_once_there_is_space() {
 fn a_locked_database_is_said_to_be_to_all_who_wait_once_the_lock_was_waited_for() {
     let chance = Chance::of("locked database");
     let since = Instant::now();
-    let locks = times(1, 5, 100);
+    let locks = times(1, 2, 50);
     let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", "16".to_owned())]);
     let slowest = Mutex::new(Duration::ZERO);
     let refusals = AtomicU64::new(0);
@@ -146,7 +146,7 @@ fn a_locked_database_is_said_to_be_to_all_who_wait_once_the_lock_was_waited_for(
 fn whoever_was_let_in_before_the_end_is_answered() {
     let mut chance = Chance::of("stops");
     let since = Instant::now();
-    let stops = times(2, 20, 200);
+    let stops = times(2, 10, 200);
     let disk = FaultyDisk::new();
     let mut server = Server::start_with(GATEWAY, &disk.envs());
     let database = server.database();
@@ -216,12 +216,12 @@ fn peak_memory(server: &Server) -> u64 {
 
 /// Asks for places until one is refused at once, as all of them are taken; returns after what time.
 fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Duration {
-    for _ in 0..200 {
+    for attempt in 0..200 {
         let asked = Instant::now();
         let mut connection = server.connect();
         // Who is refused may be cut short.
         drop(connection.try_write(request.as_bytes()));
-        let Some(refused) = connection.read_within(Duration::from_millis(500)) else {
+        let Some(refused) = connection.read_within(Duration::from_millis(10 + attempt)) else {
             waiting.push(connection);
             continue;
         };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use serde_json::json;
 
 use crate::faults::{Chance, report, times};
 use crate::posting::Ledger;
@@ -131,6 +132,38 @@ fn the_wal_stays_short_under_traffic() {
     assert!(written > LONGEST, "too little was written to say anything: {written}");
     let posted = next.into_inner();
     report("P10", &chance, &[("webhooks", posted), ("MiB of WAL at most", longest >> 20)], since);
+}
+
+#[test]
+fn a_read_that_does_not_end_lets_the_wal_grow_but_holds_nothing_up() {
+    const LONG: u64 = 56 << 20;
+    let server = Server::start(GATEWAY);
+    let wal = || fs::metadata(server.folder.path().join("mirror.db-wal")).unwrap().len();
+    // Of another process, because the server's own queries are ended after two seconds.
+    let other = Connection::open(server.database()).unwrap();
+    other.execute_batch("BEGIN; SELECT count(*) FROM message").unwrap();
+    let mut connection = server.connect();
+    let mut post = |number: u64| {
+        let mut body = webhook(&id(number), "SENT", 1);
+        body["message"]["provider"] = json!({"name": "a", "message": "a".repeat(120_000)});
+        let answer = connection.send("POST", &webhook_path(""), JSON, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let mut number = 0;
+    while wal() < LONG {
+        number += 1;
+        post(number);
+    }
+    assert!(server.log().contains("the WAL grows"), "{}", server.log());
+    other.execute_batch("COMMIT").unwrap();
+    // Some pages later it is tried again.
+    let before = number;
+    while wal() >= LONG {
+        number += 1;
+        post(number);
+        assert!(number < before + 100, "it is not cut");
+    }
+    assert_eq!(server.history(&id(1)).len(), 1);
 }
 
 #[test]

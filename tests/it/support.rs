@@ -188,7 +188,7 @@ impl Server {
 
     /// Runs another command of the program with this server's configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(PROGRAM);
+        let mut command = ending();
         command.arg("--config").arg(self.config()).args(arguments);
         let output = command.output().unwrap();
         canaries::assert_none("what a command complains of", text(&output.stderr));
@@ -374,7 +374,7 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -
     for (name, value) in envs {
         canaries::variable(name, value);
     }
-    let output = Command::new(PROGRAM)
+    let output = ending()
         .current_dir(folder)
         .args(arguments)
         .envs(envs.iter().copied())
@@ -382,6 +382,13 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -
         .unwrap();
     canaries::assert_none("what a command complains of", text(&output.stderr));
     output
+}
+
+/// The program as a command that ends by itself, or is ended: what should be refused may be served.
+fn ending() -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(PROGRAM);
+    command
 }
 
 /// Output as text.

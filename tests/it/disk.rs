@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -55,6 +56,8 @@ fn run(command: &mut Command) {
 /// A file system of its own, which takes root; unmounted when dropped.
 pub(crate) struct Volume {
     folder: TempDir,
+    /// Who plays the disk, if it is one that can fail.
+    device: Option<Child>,
 }
 
 impl Volume {
@@ -69,6 +72,39 @@ impl Volume {
         volume
     }
 
+    /// A disk whose writes fail when it is told so, with the kernel's cache in front of it as before
+    /// any other: what failed to be written is taken for written afterwards.
+    pub(crate) fn failing() -> Self {
+        let mut volume = Self::new();
+        let path = |name: &str| volume.folder.path().join(name);
+        let file = path("file");
+        fs::File::create(&file).unwrap().set_len(1 << 28).unwrap();
+        // Without a journal, because one that fails makes the file system read-only.
+        run(Command::new("mkfs.ext4").args(["-q", "-O", "^has_journal"]).arg(&file));
+        let image = path("image");
+        fs::File::create(&image).unwrap();
+        let mut device = Command::new("nbdfuse");
+        device.arg(&image).args(["[", "nbdkit", "--exit-with-parent", "--foreground"]);
+        device.args(["--filter=error", "file"]).arg(&file);
+        device.args(["error-pwrite=EIO", "error-pwrite-rate=100%"]);
+        device.arg(format!("error-file={}", path("fails").display())).arg("]");
+        device.stderr(Stdio::null());
+        volume.device = Some(device.spawn().unwrap());
+        let patience = Instant::now();
+        while fs::metadata(volume.folder.path().join("image")).map_or(0, |file| file.len()) == 0 {
+            assert!(patience.elapsed() < Duration::from_secs(30), "nobody plays the disk");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        volume.mount_again();
+        volume
+    }
+
+    /// From now on its writes fail, or do not.
+    pub(crate) fn fails(&self, fails: bool) {
+        let told = self.folder.path().join("fails");
+        if fails { fs::write(told, "").unwrap() } else { fs::remove_file(told).unwrap() }
+    }
+
     /// Memory with so much space.
     pub(crate) fn tmpfs(mib: u64) -> Self {
         let volume = Self::new();
@@ -78,7 +114,7 @@ impl Volume {
     }
 
     fn new() -> Self {
-        let volume = Self { folder: tempfile::tempdir().unwrap() };
+        let volume = Self { folder: tempfile::tempdir().unwrap(), device: None };
         fs::create_dir(volume.path()).unwrap();
         volume
     }
@@ -109,5 +145,11 @@ impl Drop for Volume {
     fn drop(&mut self) {
         // Whoever failed may still use it, or may have unmounted it.
         drop(Command::new("umount").arg("--lazy").arg(self.path()).output());
+        if let Some(device) = &mut self.device {
+            let image = self.folder.path().join("image");
+            drop(Command::new("umount").arg("--lazy").arg(image).output());
+            drop(device.kill());
+            drop(device.wait());
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Ledger {
     acknowledged: Mutex<Vec<u64>>,
     checked: AtomicUsize,
     unanswered: Mutex<Vec<u64>>,
+    refused: Mutex<Vec<u64>>,
 }
 
 impl Ledger {
@@ -45,6 +46,7 @@ impl Ledger {
             };
             if answer.status == 503 {
                 assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                self.refused.lock().unwrap().push(number);
                 return;
             }
             assert_eq!(answer.outcome(), "applied");
@@ -63,6 +65,18 @@ impl Ledger {
     /// What was posted and not answered, since this was last asked.
     pub(crate) fn unanswered(&self) -> Vec<u64> {
         std::mem::take(&mut self.unanswered.lock().unwrap())
+    }
+
+    /// What was asked to come again, or was not answered, since this was last asked.
+    pub(crate) fn refused(&self) -> Vec<u64> {
+        let mut refused = std::mem::take(&mut *self.refused.lock().unwrap());
+        refused.extend(self.unanswered());
+        refused
+    }
+
+    /// Notes that one of them was acknowledged when it came again.
+    pub(crate) fn acknowledge(&self, number: u64) {
+        self.acknowledged.lock().unwrap().push(number);
     }
 
     /// Strikes out what was acknowledged after so many.

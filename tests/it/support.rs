@@ -374,12 +374,8 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -
     for (name, value) in envs {
         canaries::variable(name, value);
     }
-    let output = ending()
-        .current_dir(folder)
-        .args(arguments)
-        .envs(envs.iter().copied())
-        .output()
-        .unwrap();
+    let output =
+        ending().current_dir(folder).args(arguments).envs(envs.iter().copied()).output().unwrap();
     canaries::assert_none("what a command complains of", text(&output.stderr));
     output
 }

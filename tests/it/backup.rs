@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
 
 use crate::faults::{Chance, report, times};
 use crate::support::*;
@@ -17,6 +18,12 @@ fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
     let since = Instant::now();
     let backups = times(3, 30, 300);
     let server = Server::start(GATEWAY);
+    // More than is copied at once.
+    for number in 1..=20 {
+        let mut body = webhook(&id(1_000_000 + number), "SENT", 1);
+        body["message"]["provider"] = json!({"name": "a", "message": "a".repeat(200_000)});
+        assert_eq!(server.post(&body.to_string()).outcome(), "applied");
+    }
     let next = AtomicU64::new(1);
     let acknowledged = AtomicU64::new(0);
     let done = AtomicBool::new(false);

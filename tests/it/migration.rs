@@ -81,7 +81,7 @@ fn a_kill_at_any_system_call_of_a_migration_leaves_the_old_version_or_the_new() 
     }
     let chance = Chance::of("migration");
     let since = Instant::now();
-    let every = times(9, 1, 1);
+    let every = times(3, 1, 1);
     let mut server = stopped();
     let (mut kills, mut old) = (0, 0);
     for (earlier, file) in EARLIER {

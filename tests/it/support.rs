@@ -234,6 +234,11 @@ pub(crate) fn webhook_path(parameters: &str) -> String {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let last = log.lines().rev().take(5).collect::<Vec<_>>();
+            eprintln!("the server: {:?}; it said last: {last:#?}", self.child.try_wait());
+        }
         drop(self.child.kill());
         drop(self.child.wait());
         canaries::assert_none("the log", &self.log());

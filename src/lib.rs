@@ -17,6 +17,8 @@ pub mod ingest;
 pub mod admin;
 pub mod http;
 
+#[cfg(feature = "sqlite")]
 pub mod cli;
+#[cfg(feature = "sqlite")]
 pub mod config;
 pub mod simulate;

@@ -21,4 +21,5 @@ pub mod http;
 pub mod cli;
 #[cfg(feature = "sqlite")]
 pub mod config;
+#[cfg(feature = "sqlite")]
 pub mod simulate;

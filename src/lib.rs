@@ -18,6 +18,9 @@ pub mod ingest;
 pub mod admin;
 pub mod http;
 
+#[cfg(feature = "sqlite")]
 pub mod cli;
+#[cfg(feature = "sqlite")]
 pub mod config;
+#[cfg(feature = "sqlite")]
 pub mod simulate;

@@ -26,8 +26,11 @@ use std::time::Duration;
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_server::Server;
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_web::dev::AppConfig;
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
@@ -76,12 +79,7 @@ pub fn server(
     for (listener, routes) in public.chain(internal) {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
-            let app = App::new()
-                .app_data(Data::clone(&service))
-                .configure(routes)
-                .default_service(web::to(not_found))
-                .wrap(from_fn(unread::close))
-                .wrap(from_fn(state::count_requests))
+            let app = app_of(Data::clone(&service), routes)
                 .into_factory()
                 .map_err(|error: Error| error.error_response());
             let http = HttpService::build()
@@ -103,6 +101,41 @@ pub fn server(
 }
 
 type Routes = fn(&mut ServiceConfig);
+
+/// What the server does with a request, without the server.
+pub fn app(
+    service: Data<Service>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    app_of(service, all)
+}
+
+fn app_of(
+    service: Data<Service>,
+    routes: Routes,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(service)
+        .configure(routes)
+        .default_service(web::to(not_found))
+        .wrap(from_fn(unread::close))
+        .wrap(from_fn(state::count_requests))
+}
 
 /// Every route of the service.
 fn all(config: &mut ServiceConfig) {

@@ -24,7 +24,7 @@ pub(crate) fn message_id(request: &HttpRequest) -> Result<MessageId, Problem> {
 
 /// The phone number at the end of the path: with its `+` plain, encoded, as a space, or left out.
 pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem> {
-    let text = tail(request, "/api/messagestatus/phonenumber/")?;
+    let text = decoded(tail(request))?;
     let digits = text.strip_prefix(['+', ' ']).unwrap_or(&text);
     Destination::from_digits(digits)
         .map_err(|error| Problem::BadRequest(format!("The phone number in the path is {error}.")))
@@ -32,7 +32,7 @@ pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem>
 
 /// The reference key at the end of the path. It may hold anything, slashes too.
 pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
-    let key = tail(request, "/api/messagestatus/reference/")?;
+    let key = decoded(tail(request))?.into_owned();
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Problem::BadRequest(format!(
             "A reference key has 1 to {MAX_KEY_BYTES} bytes; this one has {}.",
@@ -44,9 +44,8 @@ pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
 
 /// The source and the provider's id at the end of the path.
 pub(crate) fn foreign_id(request: &HttpRequest) -> Result<(String, String), Problem> {
-    let path = request.uri().path();
-    let rest = path.strip_prefix("/api/messagestatus/provider/").unwrap_or_default();
-    let (source, id) = rest.split_once('/').unwrap_or((rest, ""));
+    let tail = tail(request);
+    let (source, id) = tail.split_once('/').unwrap_or((tail, ""));
     Ok((decoded(source)?.into_owned(), decoded(id)?.into_owned()))
 }
 
@@ -94,10 +93,11 @@ fn send_date(text: &str) -> Result<Timestamp, Problem> {
         .map_err(|error| Problem::BadRequest(format!("`sendDate` is {error}.")))
 }
 
-fn tail(request: &HttpRequest, prefix: &str) -> Result<String, Problem> {
-    // The framework's own decoding would lose the difference between `/` and `%2F`.
-    let rest = request.uri().path().strip_prefix(prefix).unwrap_or_default();
-    decoded(rest).map(Cow::into_owned)
+/// What stands behind `/api/messagestatus/phonenumber/` and the like, as it was sent: the framework's
+/// own decoding would lose the difference between `/` and `%2F`.
+fn tail(request: &HttpRequest) -> &str {
+    // Behind four slashes: what stands between them may be percent-encoded too.
+    request.uri().path().splitn(5, '/').nth(4).unwrap_or_default()
 }
 
 fn decoded(text: &str) -> Result<Cow<'_, str>, Problem> {

@@ -111,6 +111,23 @@ fn a_phone_number_may_come_in_four_ways() {
 }
 
 #[test]
+fn letters_that_need_no_percent_encoding_may_have_one() {
+    let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    post(&server, 1, &json!({"destination": "+393331234567", "reference": {"key": "k"}}));
+    let form = b"MessageSid=SM1&MessageStatus=sent";
+    let twilio = format!("/webhooks/twilio?token={TOKEN}&messageid={}", id(2));
+    assert_eq!(server.send("POST", &twilio, FORM, form).outcome(), "applied");
+    for (number, path) in [
+        (1, "/%61pi/messagestatus/phonenumb%65r/+393331234567"),
+        (1, "/api/%6Dessagestatus/reference/k"),
+        (1, "/api/messagestatus/r%65ference/%6b"),
+        (2, "/api/messagestatus/provide%72/t%77ilio/SM%31"),
+    ] {
+        assert_eq!(numbers(&server.get(path)), [number], "{path}");
+    }
+}
+
+#[test]
 fn a_reference_key_may_hold_any_characters() {
     let server = Server::start(GATEWAY);
     let longest = "k".repeat(512);

@@ -1,0 +1,187 @@
+//! A store that knows the same messages for ever: whatever it is told, the next input finds it as
+//! this one did.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use statusmirror::message::{
+    Added, Channel, Destination, Identity, Kind, MessageId, Notification, Outcome, Record,
+    Reference, StatedProvider, Statement, Status, Timestamp,
+};
+use statusmirror::store::{
+    Cause, Delivery, Entry, History, Key, Listing, Message, Page, QuarantineId, Quarantined,
+    Removed, Said, Store, StoreError, Stored,
+};
+
+/// The recipient of every message.
+pub const NUMBER: &str = "393331234567";
+/// The reference key of every message.
+pub const REFERENCE: &str = "order/7 ü";
+/// The provider's id of every message, at the source `twilio`.
+pub const FOREIGN: &str = "SM1";
+/// How many messages there are: more than a page can have.
+pub const MESSAGES: u8 = 103;
+
+/// The store.
+pub struct Memory {
+    said: Vec<Notification>,
+    messages: Vec<Message>,
+}
+
+impl Memory {
+    /// The store with its messages.
+    pub fn new() -> Self {
+        let said: Vec<_> = (0..MESSAGES).map(notification).collect();
+        let message = |notification: &Notification| Message {
+            id: notification.statement().message,
+            record: Record::of(notification, arrival()).expect("it is valid"),
+        };
+        let mut messages: Vec<_> = said.iter().map(message).collect();
+        messages.sort_by_key(|message| (-message.record.accepted_at().micros(), message.id));
+        Self { said, messages }
+    }
+
+    /// The messages in the order of lists.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// When everything arrived: 2026-02-12T14:51:00Z.
+fn arrival() -> Timestamp {
+    Timestamp::from_micros(1_770_907_860_000_000).expect("a time of our days")
+}
+
+/// Five messages each have the same time, so that pages end between equal times.
+fn notification(number: u8) -> Notification {
+    let rcs = number.is_multiple_of(3);
+    let hours = i64::from(number / 5);
+    let accepted_at = Timestamp::from_micros(arrival().micros() - hours * 3_600_000_000);
+    let reference = Reference::new(Some("SHOP".to_owned()), None, Some(REFERENCE.to_owned()));
+    let statement = Statement {
+        message: MessageId::from_bytes([number; 16]),
+        kind: Kind::Report,
+        status: if rcs { Status::Read } else { Status::Sent },
+        stated_at: None,
+        accepted_at,
+        channel: if rcs { Channel::Rcs } else { Channel::Sms },
+        destination: Destination::from_digits(NUMBER).ok(),
+        reference: reference.expect("it is short"),
+        provider: StatedProvider {
+            name: "twilio".to_owned(),
+            id: FOREIGN.to_owned(),
+            status: "sent".to_owned(),
+            code: String::new(),
+            message: String::new(),
+        },
+        segments: (!rcs).then_some(1),
+    };
+    Notification::new(statement, Added::default())
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError> {
+        let Delivery { source, received_at, content, entries, .. } = delivery;
+        let mut stored = Vec::new();
+        for entry in entries {
+            stored.push(match entry {
+                Entry::Notification { notification, .. } => {
+                    let message = notification.statement().message;
+                    let before = self.message(message).await?.map(|message| message.record);
+                    let new = before.is_none();
+                    let is_stored = self.said.contains(&notification);
+                    let judged = Record::judge(before, &notification, received_at, is_stored);
+                    let record = judged.record.map(Box::new);
+                    Stored::Judged { message, outcome: judged.outcome, record, new }
+                }
+                Entry::Unreadable { index, reason } => {
+                    let content = content.as_ref().expect("only webhooks are not understood");
+                    Stored::Quarantined { id: QuarantineId::of(&source, content, index), reason }
+                }
+            });
+        }
+        Ok(stored)
+    }
+
+    async fn holds(&self, wanted: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
+        let is_held = |(message, identity): &(MessageId, Identity)| {
+            self.said
+                .iter()
+                .any(|said| said.statement().message == *message && said.identity() == *identity)
+        };
+        Ok(wanted.iter().all(is_held))
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        Ok(self.messages.iter().find(|message| message.id == id).cloned())
+    }
+
+    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
+        let is_theirs = match key {
+            Key::Destination(number) => Destination::from_digits(NUMBER) == Ok(number),
+            Key::Reference(key) => key == REFERENCE,
+            Key::Foreign { source, id } => source == "twilio" && id == FOREIGN,
+        };
+        let is_wanted = |message: &&Message| {
+            let accepted_at = message.record.accepted_at();
+            let follows = page.after.is_none_or(|place| {
+                (-accepted_at.micros(), message.id) > (-place.accepted_at.micros(), place.id)
+            });
+            is_theirs && follows && page.before.is_none_or(|before| accepted_at < before)
+        };
+        let count = usize::try_from(page.count).expect("a page is small");
+        let mut messages: Vec<_> = self.messages.iter().filter(is_wanted).cloned().collect();
+        let more = messages.len() > count;
+        messages.truncate(count);
+        Ok(Listing { messages, more })
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
+        let Some(message) = self.message(id).await? else { return Ok(None) };
+        let said = self.said.iter().filter(|said| said.statement().message == id);
+        let shown = said.map(|notification| Said {
+            source: "twilio".to_owned(),
+            received_at: arrival(),
+            outcome: Outcome::Applied,
+            status: notification.statement().status,
+            stated_at: notification.statement().stated_at,
+            channel: notification.statement().channel,
+            destination: notification.statement().destination,
+            reference: notification.reference().clone(),
+            provider: notification.provider().clone(),
+        });
+        Ok(Some(History { record: Some(message.record), said: shown.collect() }))
+    }
+
+    async fn quarantine(&self, _: i64, _: u32) -> Result<Vec<Quarantined>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn erase(
+        &self,
+        _: Destination,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        Ok(Removed { messages: 0, quarantined: 0, wal_emptied: true })
+    }
+
+    async fn prune(&self, _: Timestamp, _: Timestamp) -> Result<Removed, StoreError> {
+        Ok(Removed { messages: 0, quarantined: 0, wal_emptied: true })
+    }
+
+    async fn back_up(&self, _: PathBuf) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    async fn quarantined(&self, _: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
+        Ok(None)
+    }
+}

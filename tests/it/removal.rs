@@ -188,7 +188,9 @@ fn what_is_old_is_pruned_and_the_rest_stays_while_webhooks_go_on() {
         assert!(patience.elapsed() < Duration::from_secs(30), "{}", server.log());
         thread::sleep(Duration::from_millis(20));
     }
-    // A number is never given to another message, even if the last one is gone.
+    // A number is never given to another message, even if all are gone, and who knew them.
+    assert_eq!(server.terminate(), Some(0));
+    server.start_again();
     assert_eq!(post_to(&server, &id(1_000), "SENT", NUMBER), "applied");
     assert_sound(&server);
     let file = Connection::open(server.database()).unwrap();

@@ -207,14 +207,15 @@ impl List {
             ("reference", Some(key)) => {
                 ((1..=MAX_KEY_BYTES).contains(&key.len()), key == REFERENCE)
             }
-            ("provider", Some(_)) => {
+            ("provider", _) => {
                 let (source, id) = tail.split_once('/')?;
                 if decode(source)? != "twilio" {
                     return None;
                 }
-                (true, decode(id).is_some_and(|id| id == FOREIGN))
+                let id = decode(id);
+                (id.is_some(), id.is_some_and(|id| id == FOREIGN))
             }
-            ("phonenumber" | "reference" | "provider", None) => (false, false),
+            ("phonenumber" | "reference", None) => (false, false),
             _ => return None,
         };
         let (mut count, mut before) = (50, None);

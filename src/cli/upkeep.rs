@@ -77,7 +77,8 @@ fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>,
 pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
     let database = config.store.path.clone();
     live::require_database(&database)?;
-    let copy = beside(&database, ".check");
+    // The server has a working directory of its own.
+    let copy = std::path::absolute(beside(&database, ".check"))?;
     let _removed = RemovedAtTheEnd(&copy);
     drop(fs::remove_file(&copy));
     match live::ask(&database, &admin::Command::BackUp { file: copy.clone() })? {

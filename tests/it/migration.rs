@@ -12,8 +12,9 @@ use crate::support::*;
 
 /// Every earlier version, with the same contents.
 const EARLIER: [(i64, &[u8]); 1] = [(1, include_bytes!("../fixtures/schema-1.db"))];
-/// The present version.
+/// The present version, and a file of it: the next version will have to migrate it.
 const PRESENT: i64 = 2;
+const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-2.db");
 
 fn schema(path: &Path) -> Vec<(String, Option<String>)> {
     let file = Connection::open(path).unwrap();
@@ -72,6 +73,18 @@ fn a_file_of_an_earlier_version_is_migrated_and_a_copy_of_it_kept() {
         let kept = server.folder.path().join(format!("mirror.db.version-{earlier}"));
         assert_eq!(version(&kept), earlier);
     }
+}
+
+#[test]
+fn the_schema_is_that_of_the_file_that_is_kept_of_it() {
+    let mut server = stopped();
+    let fresh = schema(&server.database());
+    put(&server, PRESENT_FILE);
+    assert_eq!(version(&server.database()), PRESENT);
+    assert!(schema(&server.database()) == fresh, "a changed schema needs another version");
+    server.start_again();
+    assert_all_is_there(&server);
+    assert!(!server.folder.path().join(format!("mirror.db.version-{PRESENT}")).exists());
 }
 
 #[test]

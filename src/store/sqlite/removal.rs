@@ -19,10 +19,10 @@ use super::writer::{Act, Task};
 use crate::message::{Destination, Timestamp};
 use crate::store::{QuarantineId, Removed, StoreError};
 
-/// How many messages are looked through in one read.
-const MESSAGES_AT_A_TIME: i64 = 2_000;
+/// How many messages are looked through in one read; each may have a long history.
+const MESSAGES_AT_A_TIME: i64 = 250;
 /// How many entries of the quarantine are: their bodies may be large.
-const ENTRIES_AT_A_TIME: i64 = 64;
+const ENTRIES_AT_A_TIME: i64 = 8;
 /// How many rows are looked through for what leads nowhere.
 const ROWS_AT_A_TIME: i64 = 20_000;
 /// How many rows are removed in one transaction.

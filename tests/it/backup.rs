@@ -16,7 +16,7 @@ use crate::support::*;
 fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
     let chance = Chance::of("backup");
     let since = Instant::now();
-    let backups = times(3, 30, 300);
+    let backups = times(3, 10, 300);
     let server = Server::start(GATEWAY);
     // More than is copied at once.
     for number in 1..=20 {

@@ -18,10 +18,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use statusmirror::clock::Clock;
 use statusmirror::dialect::{self, Settings, Source};
-use statusmirror::http::app;
 use statusmirror::http::key::{ApiKey, Scope};
 use statusmirror::http::proxies::TrustedProxies;
 use statusmirror::http::state::Service;
+use statusmirror::http::{all, app};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::{MAX_KEY_BYTES, MessageId, Timestamp};
 use statusmirror::proof::{Scheme, Secret, Window};
@@ -106,7 +106,7 @@ fn service() -> Ask {
     ));
     let clients = Cell::new(0_u32);
     let system = System::new();
-    let app = system.block_on(init_service(app(service)));
+    let app = system.block_on(init_service(app(service, all)));
     Box::new(move |message| {
         // Each from elsewhere, because who fails often is not looked at any more.
         clients.set(clients.get().wrapping_add(1));

@@ -79,7 +79,7 @@ pub fn server(
     for (listener, routes) in public.chain(internal) {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
-            let app = app_of(Data::clone(&service), routes)
+            let app = app(Data::clone(&service), routes)
                 .into_factory()
                 .map_err(|error: Error| error.error_response());
             let http = HttpService::build()
@@ -100,24 +100,11 @@ pub fn server(
     Ok(server.run())
 }
 
-type Routes = fn(&mut ServiceConfig);
+/// Routes of the service.
+pub type Routes = fn(&mut ServiceConfig);
 
 /// What the server does with a request, without the server.
 pub fn app(
-    service: Data<Service>,
-) -> App<
-    impl ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl MessageBody>,
-        Error = Error,
-        InitError = (),
-    >,
-> {
-    app_of(service, all)
-}
-
-fn app_of(
     service: Data<Service>,
     routes: Routes,
 ) -> App<
@@ -138,7 +125,7 @@ fn app_of(
 }
 
 /// Every route of the service.
-fn all(config: &mut ServiceConfig) {
+pub fn all(config: &mut ServiceConfig) {
     config.configure(webhooks).configure(probes).configure(api);
 }
 

@@ -182,6 +182,13 @@ impl From<OpenError> for Failure {
     }
 }
 
+/// Shows a key that was just made, on standard output, because the log keeps no secrets.
+fn show_new_key(config: &Config) {
+    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
+        drop(writeln!(io::stdout(), "API key, shown only this once: {}", key.text));
+    }
+}
+
 /// Runs the command that the process was started with, and says what to exit with.
 pub fn run() -> i32 {
     let arguments = match Arguments::try_parse() {

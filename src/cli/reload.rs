@@ -47,7 +47,7 @@ async fn read(file: Option<PathBuf>, running: Running) -> Result<Config, ConfigE
     let reading = move || {
         let config = config::read_again(file.as_deref(), &running);
         if let Ok(config) = &config {
-            super::serve::show_new_key(config);
+            super::show_new_key(config);
         }
         // The process may be ending.
         drop(read.send(config));

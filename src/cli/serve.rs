@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use super::{EX_DATAERR, Failure, reload};
+use super::{EX_DATAERR, Failure, reload, show_new_key};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
@@ -65,13 +65,6 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
         Ok(())
     } else {
         Err(Failure::io("the store failed at the end; look at the log"))
-    }
-}
-
-/// Shows a key that was just made, on standard output, because the log keeps no secrets.
-pub(super) fn show_new_key(config: &Config) {
-    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
-        drop(writeln!(stdout(), "API key, shown only this once: {}", key.text));
     }
 }
 

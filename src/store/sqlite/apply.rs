@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::erased;
 use super::ledger::Ledger;
-use super::removal;
 use super::row::{self, Coded, RECORD_COLUMNS, bind_indexed, bind_status, record_columns};
 use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
@@ -142,7 +142,7 @@ impl Applying<'_> {
     /// Whether what has this name was erased, and comes late.
     fn is_erased(&self, name: &[u8; 16]) -> rusqlite::Result<bool> {
         let Ledger { any_erased, hash_key, .. } = &self.ledger;
-        Ok(*any_erased && removal::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
+        Ok(*any_erased && erased::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
     }
 
     fn is_stored(&self, n: i64, notification: &Notification) -> rusqlite::Result<bool> {

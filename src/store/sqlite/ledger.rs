@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::removal::{self, HashKey};
+use super::erased::{self, HashKey};
 
 /// Asked once at the start, and kept up with what is committed.
 #[derive(Clone, Copy)]
@@ -24,8 +24,18 @@ impl Ledger {
     pub(super) fn read(db: &Connection, quarantine_max: u64) -> rusqlite::Result<Self> {
         let quarantined: i64 =
             db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
-        let (hash_key, last_n, any_erased) = removal::remembered(db)?;
-        let quarantined = u64::try_from(quarantined).unwrap_or(0);
-        Ok(Self { quarantined, quarantine_max, last_n, any_erased, hash_key })
+        let (hash_key, removed): (_, i64) =
+            db.query_row("SELECT hash_key, last_n FROM removal", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let greatest: Option<i64> =
+            db.query_row("SELECT max(n) FROM message", [], |row| row.get(0))?;
+        Ok(Self {
+            quarantined: u64::try_from(quarantined).unwrap_or(0),
+            quarantine_max,
+            last_n: removed.max(greatest.unwrap_or(0)),
+            any_erased: erased::is_anything(db)?,
+            hash_key,
+        })
     }
 }

@@ -16,6 +16,7 @@ mod backup;
 mod check;
 mod checkpoint;
 mod copy;
+mod erased;
 mod failure;
 mod ledger;
 mod lock;

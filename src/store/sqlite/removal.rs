@@ -8,12 +8,11 @@
 use percent_encoding::percent_decode;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::Sha256;
 use tokio::time::sleep;
 
 use super::SqliteStore;
+use super::erased::{self, remember};
 use super::ledger::Ledger;
 use super::writer::{Act, Task};
 use crate::message::{Destination, Timestamp};
@@ -155,61 +154,11 @@ struct Piece<T> {
     next: Option<i64>,
 }
 
-/// The key of the hashes of what was erased.
-#[derive(Clone, Copy)]
-pub(super) struct HashKey([u8; 32]);
-
-impl HashKey {
-    fn hash(&self, name: &[u8; 16]) -> [u8; 16] {
-        let mut half = [0; 16];
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
-            mac.update(name);
-            for (to, from) in half.iter_mut().zip(mac.finalize().into_bytes()) {
-                *to = from;
-            }
-        }
-        half
-    }
-}
-
-/// What the removals so far say: the key, the greatest n of a message that was there, and whether
-/// anything is erased.
-pub(super) fn remembered(db: &Connection) -> rusqlite::Result<(HashKey, i64, bool)> {
-    let (key, last) = db.query_row("SELECT hash_key, last_n FROM removal", [], |row| {
-        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?))
-    })?;
-    let greatest: Option<i64> = db.query_row("SELECT max(n) FROM message", [], |row| row.get(0))?;
-    let erased = db.prepare("SELECT 1 FROM erased LIMIT 1")?.exists([])?;
-    Ok((HashKey(key), last.max(greatest.unwrap_or(0)), erased))
-}
-
-/// Whether a message or a quarantined entry of this name was erased, and could still come late.
-pub(super) fn is_erased(
-    db: &Connection,
-    key: &HashKey,
-    name: &[u8; 16],
-    now: Timestamp,
-) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM erased WHERE hash = ? AND until >= ?")?
-        .exists(params![key.hash(name), now])
-}
-
-fn remember(
-    db: &Connection,
-    key: &HashKey,
-    name: &[u8; 16],
-    until: Timestamp,
-) -> rusqlite::Result<()> {
-    const REMEMBER: &str = "INSERT INTO erased (hash, until) VALUES (?, ?) \
-         ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until)";
-    db.prepare_cached(REMEMBER)?.execute(params![key.hash(name), until]).map(drop)
-}
-
 /// Forgets what cannot come late any more.
 fn forget_erased(db: &Connection, ledger: &mut Ledger, now: Timestamp) -> rusqlite::Result<u64> {
-    let forgotten = db.execute("DELETE FROM erased WHERE until < ?", [now])?;
-    ledger.any_erased = db.prepare("SELECT 1 FROM erased LIMIT 1")?.exists([])?;
-    Ok(u64::try_from(forgotten).unwrap_or(0))
+    let forgotten = erased::forget(db, now)?;
+    ledger.any_erased = erased::is_anything(db)?;
+    Ok(forgotten)
 }
 
 /// The messages whose history names this number anywhere.

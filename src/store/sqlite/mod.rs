@@ -1,9 +1,10 @@
 //! The store in one SQLite file.
 //!
-//! One thread writes ([`writer`]), two threads read ([`reader`]), one takes the WAL over into the
-//! database ([`checkpoint`]); the service's own threads never touch the file. What a delivery does
-//! to the tables is in [`apply`], what is asked of them in [`queries`], and the tables are in
-//! `schema.sql`.
+//! [`open`] takes the file from a path to a database that may be written, and [`failure`] says what
+//! ends it for good. In between one thread writes ([`writer`]), two threads read ([`reader`]), one takes
+//! the WAL over into the database ([`checkpoint`]); the service's own threads never touch the file. What
+//! a delivery does to the tables is in [`apply`], what is asked of them in [`queries`], what is taken out
+//! of them again in [`removal`], and the tables are in `schema.sql`.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits
 //! whatever is queued at once. A message is found by its UUID; its notifications lie beside each

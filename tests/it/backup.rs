@@ -12,6 +12,15 @@ use serde_json::json;
 use crate::faults::{Chance, report, times};
 use crate::support::*;
 
+/// Says that it is over when dropped, also by a panic: whoever goes on until then would not end.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
     let chance = Chance::of("backup");
@@ -41,6 +50,7 @@ fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
                 acknowledged.store(number, Ordering::SeqCst);
             }
         });
+        let _posting = Until(&done);
         for number in 0..backups {
             let before = acknowledged.load(Ordering::SeqCst);
             let file = server.folder.path().join(format!("backup-{number}.db"));
@@ -59,7 +69,6 @@ fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
             held += before;
             fs::remove_file(&file).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(held > 0, "nothing was acknowledged meanwhile");
     let figures = [("backups", backups), ("acknowledged before them", held), ("missing", 0)];

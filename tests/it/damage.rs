@@ -126,14 +126,16 @@ fn damage_that_the_start_had_no_time_to_find_ends_the_server_when_it_is() {
     // Touched, so that it is checked.
     fs::write(server.database(), fs::read(server.database()).unwrap()).unwrap();
     server.start_again();
-    let goes_on = "the check of the database goes on";
-    assert!(server.log().contains(goes_on), "{}", server.log());
+    let wait_for = |words: &str| {
+        let patience = Instant::now();
+        while !server.log().contains(words) {
+            assert!(patience.elapsed() < Duration::from_mins(1), "{}", server.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for("the check of the database goes on");
     disk.is_well();
-    let patience = Instant::now();
-    while !server.log().contains("the database is sound") {
-        assert!(patience.elapsed() < Duration::from_mins(1), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("the database is sound");
     assert_eq!(server.terminate(), Some(0));
     // An entry that an index lacks. SQLite's own check comes to the histories late.
     let file = Connection::open(server.database()).unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::disk::FaultyDisk;
+use crate::disk::{FaultyDisk, Volume};
 use crate::faults::{Chance, report, times};
 use crate::support::*;
 
@@ -190,4 +190,27 @@ fn a_file_system_that_cannot_be_relied_on_is_refused_unless_it_is_wanted() {
         .unwrap();
     server.start_again();
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+}
+
+#[test]
+#[ignore = "needs root; see scripts/faults"]
+fn without_space_for_the_copy_the_start_says_how_much_is_needed() {
+    let (disk, volume) = (FaultyDisk::new(), Volume::tmpfs(16));
+    let database = volume.path().join("mirror.db");
+    let mut envs = disk.envs().to_vec();
+    envs.push(("STATUSMIRROR__STORE__URL", format!("sqlite:{}", database.display())));
+    let mut server = Server::start_with(GATEWAY, &envs);
+    fail(&mut server, &disk, "failing", 1);
+    let ballast = volume.path().join("ballast");
+    drop(fs::write(&ballast, vec![0; 16 << 20]));
+    let config = server.config();
+    let arguments = ["--config", config.to_str().unwrap(), "serve"];
+    let envs: Vec<(&str, &str)> =
+        envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let refused = run_in(server.folder.path(), &arguments, &envs);
+    assert_eq!(refused.status.code(), Some(73), "{refused:?}");
+    assert!(text(&refused.stderr).contains("bytes of space"), "{refused:?}");
+    fs::remove_file(&ballast).unwrap();
+    server.start_again();
+    assert_eq!(server.history(&id(1)).len(), 1);
 }

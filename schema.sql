@@ -1,15 +1,52 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 2.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 3.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
 -- Channels: 0 SMS, 1 RCS. Outcomes: 0 duplicate, 1 invalid, 2 conflict, 3 applied, 4 superseded.
 
--- What is known of a message now: the join of its notifications, and what the join needs to go on.
+-- Everything that was ever said, in the order in which it came: the truth, and a log that is only
+-- added to. A number is never used twice, and every change of a record has one, so whoever has read up
+-- to one can go on from there.
+CREATE TABLE notification (
+    seq               INTEGER PRIMARY KEY,
+    message           BLOB    NOT NULL CHECK (length(message) = 16),
+    previous          INTEGER,           -- the last one before it about the same message
+    identity          BLOB    NOT NULL CHECK (length(identity) = 16),
+    kind              INTEGER NOT NULL,  -- 0 a report; 1 a report that knows the message by
+                                         -- provider_id; 2 the sender's own word; 3 that word again,
+                                         -- which counts as the last now, and is not shown
+    changed_from      INTEGER,           -- the status before, if it changed the record; -1: there was
+                                         -- no record
+    received_at       INTEGER NOT NULL,
+    ordered_at        INTEGER,           -- a registration's place among registrations, if another
+                                         -- than received_at: just after the one before it
+    source            TEXT    NOT NULL,  -- the source's name, or `api:` and the key's name
+    outcome           INTEGER NOT NULL,  -- what it did when it arrived
+    status            INTEGER NOT NULL,
+    stated_at         INTEGER,
+    accepted_at       INTEGER,
+    channel           INTEGER NOT NULL,
+    destination       INTEGER,           -- the digits of the E.164 number, without the plus
+    reference_service TEXT,
+    reference_action  TEXT,
+    reference_key     TEXT,
+    provider_name     TEXT    NOT NULL,
+    provider_id       TEXT    NOT NULL,
+    provider_status   TEXT    NOT NULL,
+    provider_code     TEXT    NOT NULL,
+    provider_message  TEXT,
+    segments          INTEGER
+) STRICT;
+
+-- What follows from it for each message: the join of its notifications, and what the join needs to go
+-- on. It lags behind the log up to the place in `progress`; what the log says after that is in memory,
+-- and is taken from the log again at the next start.
 -- Keyed by a small integer, so that recent rows share hot pages although message ids are random.
 CREATE TABLE message (
     n                 INTEGER PRIMARY KEY,
     id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
-    notifications     INTEGER NOT NULL,  -- how many are stored
+    last              INTEGER NOT NULL,  -- its last notification; each names the one before it
+    notifications     INTEGER NOT NULL,  -- how many are shown
     status            INTEGER,           -- NULL: nothing valid was said, so there is no record
     status_arrived_at INTEGER,           -- earliest arrival among those of this status
     began_accepted    INTEGER,           -- earliest acceptance time stated
@@ -18,7 +55,7 @@ CREATE TABLE message (
     accepted_at       INTEGER GENERATED ALWAYS AS
                       (coalesce(began_accepted, began_stated, began_arrived)) VIRTUAL,
     channel           INTEGER,
-    destination       INTEGER,           -- the digits of the E.164 number, without the plus
+    destination       INTEGER,
     reference_service TEXT,
     reference_action  TEXT,
     reference_key     TEXT,
@@ -37,44 +74,6 @@ CREATE INDEX message_by_destination ON message (destination, accepted_at DESC)
     WHERE destination IS NOT NULL;
 CREATE INDEX message_by_reference ON message (reference_key, accepted_at DESC)
     WHERE reference_key IS NOT NULL;
-
--- Everything that was ever said of a message, beside the message it is about: one tree gives
--- duplicates, history and order.
-CREATE TABLE notification (
-    n                 INTEGER NOT NULL REFERENCES message (n),
-    identity          BLOB    NOT NULL CHECK (length(identity) = 16),
-    arrival           INTEGER NOT NULL,  -- its place in the order of arrival, from 0
-    received_at       INTEGER NOT NULL,  -- when it first arrived
-    ordered_at        INTEGER,           -- a registration's place among registrations, if another:
-                                         -- its latest repetition, or just after the one before it
-    source            TEXT    NOT NULL,  -- the source's name, or `api:` and the key's name
-    registration      INTEGER NOT NULL,  -- 1: the sender's own word
-    outcome           INTEGER NOT NULL,  -- what it did when it arrived
-    status            INTEGER NOT NULL,
-    stated_at         INTEGER,
-    accepted_at       INTEGER,
-    channel           INTEGER NOT NULL,
-    destination       INTEGER,
-    reference_service TEXT,
-    reference_action  TEXT,
-    reference_key     TEXT,
-    provider_name     TEXT    NOT NULL,
-    provider_id       TEXT    NOT NULL,
-    provider_status   TEXT    NOT NULL,
-    provider_code     TEXT    NOT NULL,
-    provider_message  TEXT,
-    segments          INTEGER,
-    PRIMARY KEY (n, identity)
-) STRICT, WITHOUT ROWID;
-
--- Every change of a record, in the order of commit. A number is never used twice, so whoever has
--- read up to one can go on from there.
-CREATE TABLE change (
-    seq               INTEGER PRIMARY KEY AUTOINCREMENT,
-    n                 INTEGER NOT NULL,
-    arrival           INTEGER NOT NULL,  -- the notification that made the change
-    previous          INTEGER            -- the status before; NULL: there was no record
-) STRICT;
 
 -- Which messages a provider's own id speaks of; filled only by dialects with ids of their own.
 CREATE TABLE foreign_id (
@@ -106,10 +105,12 @@ CREATE TABLE erased (
     until             INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row: what removing messages must remember.
-CREATE TABLE removal (
+-- One row: where the writer is.
+CREATE TABLE progress (
     one               INTEGER PRIMARY KEY CHECK (one = 1),
-    hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
-    last_n            INTEGER NOT NULL   -- the greatest n of a removed message: none is used twice
+    folded            INTEGER NOT NULL,  -- up to here all of `notification` is in `message`
+    last_seq          INTEGER NOT NULL,  -- the greatest seq and n of what was removed: none is
+    last_n            INTEGER NOT NULL,  -- used twice
+    hash_key          BLOB    NOT NULL   -- the key of the hashes in `erased`
 ) STRICT;
-INSERT INTO removal VALUES (1, randomblob(32), 0);
+INSERT INTO progress VALUES (1, 0, 0, 0, randomblob(32));

@@ -76,6 +76,13 @@ impl Notification {
         Self { statement, provider, reference, identity }
     }
 
+    /// The notification that a store has kept, with the provider and the identity that it had. What
+    /// was shown of its reference is taken for what was stated.
+    pub fn stored(statement: Statement, provider: Provider, identity: Identity) -> Self {
+        let reference = statement.reference.clone();
+        Self { statement, provider, reference, identity }
+    }
+
     /// What is said.
     pub fn statement(&self) -> &Statement {
         &self.statement

@@ -64,7 +64,7 @@ fn a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before() {
                 copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
             assert_eq!(whole, "ok");
             let rows: i64 =
-                copy.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
+                copy.query_row("SELECT count(*) FROM notification", [], |row| row.get(0)).unwrap();
             assert!(u64::try_from(rows).unwrap() >= before, "{rows} of {before}");
             held += before;
             fs::remove_file(&file).unwrap();

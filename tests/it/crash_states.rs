@@ -115,8 +115,16 @@ fn read_states(life: &Life, states: &Mutex<Receiver<State>>) {
     }
 }
 
-/// A notification in a history, when it arrived, and when again.
-type Row = (Event, Timestamp, Option<Timestamp>);
+/// A notification in the log.
+struct Row {
+    seq: i64,
+    event: Event,
+    received_at: Timestamp,
+    arrived_at: Timestamp,
+    /// Whether it is a registration that was there already.
+    again: bool,
+}
+
 /// What was found of each message.
 type Histories = BTreeMap<[u8; 16], Vec<Row>>;
 
@@ -135,8 +143,8 @@ fn read_state(life: &Life, state: &State, path: &Path) -> Result<(), Failure> {
     if db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'message'")?.exists([])? {
         histories = read_histories(&db, life)?;
         compare_records(&db, life, &histories)?;
-        for (event, ..) in histories.values().flatten() {
-            held[*event] = 1;
+        for row in histories.values().flatten() {
+            held[row.event] = 1;
         }
         let mut select = db.prepare("SELECT id, times FROM quarantine")?;
         let mut rows = select.query([])?;
@@ -150,8 +158,8 @@ fn read_state(life: &Life, state: &State, path: &Path) -> Result<(), Failure> {
 }
 
 fn read_histories(db: &Connection, life: &Life) -> Result<Histories, Failure> {
-    const SELECT: &str = "SELECT id, identity, received_at, ordered_at \
-        FROM message JOIN notification USING (n) ORDER BY n, arrival";
+    const SELECT: &str = "SELECT message, identity, received_at, \
+        coalesce(ordered_at, received_at), seq, kind = 3, previous FROM notification ORDER BY seq";
     let time = |micros| Timestamp::from_micros(micros).ok_or("no time");
     let mut histories = Histories::new();
     let mut select = db.prepare(SELECT)?;
@@ -159,9 +167,18 @@ fn read_histories(db: &Connection, life: &Life) -> Result<Histories, Failure> {
     while let Some(row) = rows.next()? {
         let message: [u8; 16] = row.get(0)?;
         let event = life.event(&[&message, row.get_ref(1)?.as_blob()?].concat())?;
-        let again: Option<i64> = row.get(3)?;
-        let said = (event, time(row.get(2)?)?, again.map(time).transpose()?);
-        histories.entry(message).or_default().push(said);
+        let said = Row {
+            seq: row.get(4)?,
+            event,
+            received_at: time(row.get(2)?)?,
+            arrived_at: time(row.get(3)?)?,
+            again: row.get(5)?,
+        };
+        let history = histories.entry(message).or_default();
+        if history.last().map(|before| before.seq) != row.get(6)? {
+            return Err("a notification that does not lead to the one before it".into());
+        }
+        history.push(said);
     }
     Ok(histories)
 }
@@ -169,32 +186,34 @@ fn read_histories(db: &Connection, life: &Life) -> Result<Histories, Failure> {
 /// What follows from a history.
 fn fold(life: &Life, history: &[Row]) -> Option<Record> {
     let mut record = None;
-    for (event, received_at, again) in history {
-        let said = life.said[*event].as_ref().unwrap();
-        record = Record::judge(record, said, *received_at, false).record;
-        if let Some(again) = again {
-            record = Record::judge(record, said, *again, true).record;
-        }
+    for row in history {
+        let said = life.said[row.event].as_ref().unwrap();
+        record = Record::judge(record, said, row.arrived_at, row.again).record;
     }
     record
 }
 
-/// Each message has its history, whole, and its record follows from it.
+/// Each record follows from its message's notifications up to one of them, and what it lacks comes
+/// after the place up to which all are said to be folded.
 fn compare_records(db: &Connection, life: &Life, histories: &Histories) -> Result<(), Failure> {
     const SELECT: &str = "SELECT id, notifications, status, status_arrived_at, began_accepted, \
         began_stated, began_arrived, channel, destination, reference_service, reference_action, \
         reference_key, provider_name, provider_id, provider_status, provider_code, \
-        provider_message, segments FROM message";
+        provider_message, segments, last FROM message";
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
-    let mut messages = 0;
+    let mut followed = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        messages += 1;
         let message: [u8; 16] = row.get(0)?;
         let history = histories.get(&message).ok_or("a message without a history")?;
+        let last: i64 = row.get(18)?;
+        let length = history.iter().position(|row| row.seq == last).ok_or("no last one")? + 1;
+        let history = &history[..length];
+        followed.insert(message, last);
         let count: u32 = row.get(1)?;
-        if history.len() != usize::try_from(count)? {
-            return Err(format!("{count} notifications, {} in history", history.len()).into());
+        let shown = history.iter().filter(|row| !row.again).count();
+        if shown != usize::try_from(count)? {
+            return Err(format!("{count} notifications, {shown} in history").into());
         }
         let found: Vec<Value> = (2..18).map(|column| row.get(column)).collect::<Result<_, _>>()?;
         let expected = fold(life, history).as_ref().map_or(vec![Value::Null; 16], columns);
@@ -202,7 +221,14 @@ fn compare_records(db: &Connection, life: &Life, histories: &Histories) -> Resul
             return Err(format!("a record {found:?} and not {expected:?}").into());
         }
     }
-    if messages == histories.len() { Ok(()) } else { Err("a history without its message".into()) }
+    let folded: i64 = db.query_row("SELECT folded FROM progress", [], |row| row.get(0))?;
+    for (message, history) in histories {
+        let last = followed.get(message).copied().unwrap_or(0);
+        if history.iter().any(|row| row.seq <= folded && row.seq > last) {
+            return Err(format!("no record of something before {folded}").into());
+        }
+    }
+    Ok(())
 }
 
 /// A record as the table `message` has it.
@@ -267,9 +293,8 @@ fn read_by_the_store(life: &Life, path: &Path, histories: &Histories) -> Result<
             let shown = store.history(MessageId::from_bytes(*message)).await?;
             let shown = shown.ok_or("the store does not show a message")?;
             let times = shown.said.iter().map(|said| said.received_at);
-            if shown.record != fold(life, history)
-                || !times.eq(history.iter().map(|(_, received_at, _)| *received_at))
-            {
+            let first = history.iter().filter(|row| !row.again);
+            if shown.record != fold(life, history) || !times.eq(first.map(|row| row.received_at)) {
                 return Err(format!("the store shows {shown:?}").into());
             }
         }

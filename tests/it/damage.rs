@@ -140,7 +140,7 @@ fn damage_that_the_start_had_no_time_to_find_ends_the_server_when_it_is() {
     // An entry that an index lacks. SQLite's own check comes to the histories late.
     let file = Connection::open(server.database()).unwrap();
     file.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).unwrap();
-    file.execute_batch("DELETE FROM notification WHERE n = 399; VACUUM").unwrap();
+    file.execute_batch("DELETE FROM notification WHERE seq = 399; VACUUM").unwrap();
     drop(file);
     disk.is("reading");
     server.start_again();

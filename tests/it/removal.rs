@@ -38,13 +38,13 @@ fn traces(server: &Server, number: &str) -> usize {
         .sum()
 }
 
-/// Every change must lead to a message, and no message may be taken for an earlier one.
+/// Every notification must lead to the one before it, and no message may be taken for an earlier one.
 fn assert_sound(server: &Server) {
     let checked = server.run(&["check"]);
     assert!(checked.status.success(), "{checked:?}");
     let file = Connection::open(server.database()).unwrap();
-    let lost = "SELECT count(*) FROM change WHERE NOT EXISTS (SELECT 1 FROM notification \
-                WHERE notification.n = change.n AND notification.arrival = change.arrival)";
+    let lost = "SELECT count(*) FROM notification AS one WHERE previous NOT IN (SELECT seq \
+                FROM notification AS other WHERE other.message = one.message)";
     assert_eq!(file.query_row(lost, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     let lost = "SELECT count(*) FROM foreign_id WHERE n NOT IN (SELECT n FROM message)";
     assert_eq!(file.query_row(lost, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
@@ -193,7 +193,10 @@ fn what_is_old_is_pruned_and_the_rest_stays_while_webhooks_go_on() {
     server.start_again();
     assert_eq!(post_to(&server, &id(1_000), "SENT", NUMBER), "applied");
     assert_sound(&server);
+    assert_eq!(server.terminate(), Some(0));
     let file = Connection::open(server.database()).unwrap();
-    let n: i64 = file.query_row("SELECT n FROM message", [], |row| row.get(0)).unwrap();
-    assert!(n > 401, "{n}");
+    let (n, seq): (i64, i64) = file
+        .query_row("SELECT n, last FROM message", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert!(n > 401 && seq > 401, "{n}, {seq}");
 }

@@ -26,6 +26,8 @@ fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     let (store, closing) = SqliteStore::open(&Settings {
         queue: 64,
         quarantine_max_rows,
+        // So few that records are folded all the time.
+        recent_max_messages: 3,
         ..Settings::new(folder.path().join("mirror.db"))
     })
     .unwrap();
@@ -216,7 +218,10 @@ fn every_change_of_a_record_has_its_place_in_one_sequence() {
     assert!(closing.close());
     let file = Connection::open(folder.path().join("mirror.db")).unwrap();
     let mut select = file
-        .prepare("SELECT seq, id, previous FROM change JOIN message USING (n) ORDER BY seq")
+        .prepare(
+            "SELECT seq, message, nullif(changed_from, -1) FROM notification \
+             WHERE changed_from IS NOT NULL ORDER BY seq",
+        )
         .unwrap();
     let rows: Vec<(i64, Vec<u8>, Option<u32>)> = select
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))

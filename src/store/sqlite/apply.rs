@@ -1,10 +1,13 @@
 //! What one delivery does to the tables. Runs inside the writer's transaction.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::Arc;
 
-use super::erased;
+use rusqlite::{Connection, ToSql, params};
+
 use super::ledger::Ledger;
-use super::row::{self, Coded, RECORD_COLUMNS, bind_indexed, bind_status, record_columns};
+use super::recent::{self, ForeignId};
+use super::row::{Coded, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
+use super::{erased, fold};
 use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
 
@@ -30,37 +33,30 @@ pub(super) fn apply(
     ledger: &mut Ledger,
     delivery: &Delivery,
 ) -> Result<Vec<Stored>, NotApplied> {
-    let mut applying = Applying { db, ledger: *ledger, delivery };
     // A single entry fails before its first write; only several need a place to fall back to.
-    let results = if delivery.entries.len() < 2 {
-        applying.entries()?
-    } else {
-        db.prepare_cached("SAVEPOINT delivery")?.execute([])?;
-        let results = applying.entries();
-        // After some errors SQLite has taken the whole transaction back, savepoints included.
-        if !db.is_autocommit() {
-            if results.is_err() {
-                db.prepare_cached("ROLLBACK TO delivery")?.execute([])?;
-            }
-            db.prepare_cached("RELEASE delivery")?.execute([])?;
+    if delivery.entries.len() < 2 {
+        return Applying { db, ledger, delivery }.entries();
+    }
+    let before = ledger.clone();
+    db.prepare_cached("SAVEPOINT delivery")?.execute([])?;
+    let results = Applying { db, ledger, delivery }.entries();
+    // After some errors SQLite has taken the whole transaction back, savepoints included.
+    if !db.is_autocommit() {
+        if results.is_err() {
+            db.prepare_cached("ROLLBACK TO delivery")?.execute([])?;
         }
-        results?
-    };
-    *ledger = applying.ledger;
-    Ok(results)
+        db.prepare_cached("RELEASE delivery")?.execute([])?;
+    }
+    if results.is_err() {
+        *ledger = before;
+    }
+    results
 }
 
 struct Applying<'a> {
     db: &'a Connection,
-    ledger: Ledger,
+    ledger: &'a mut Ledger,
     delivery: &'a Delivery,
-}
-
-/// What the tables hold of a message.
-struct Known {
-    n: i64,
-    notifications: u32,
-    record: Option<Record>,
 }
 
 impl Applying<'_> {
@@ -90,15 +86,17 @@ impl Applying<'_> {
         notification: &Notification,
         foreign_id: Option<&str>,
     ) -> Result<Stored, NotApplied> {
-        let known = self.known(notification)?;
-        if known.is_none() && self.is_erased(notification.statement().message.as_bytes())? {
+        let message = notification.statement().message;
+        let known = match self.ledger.recent.get(&message) {
+            Some(known) => Some(Arc::clone(known)),
+            None => fold::load(self.db, message)?.map(Arc::new),
+        };
+        if known.is_none() && self.is_erased(message.as_bytes())? {
             return Ok(Stored::Erased);
         }
-        let stored = match &known {
-            Some(known) => self.is_stored(known.n, notification)?,
-            None => false,
-        };
-        if !stored && known.as_ref().is_some_and(|k| k.notifications >= MAX_NOTIFICATIONS) {
+        let identity = notification.identity();
+        let stored = known.as_ref().is_some_and(|known| known.identities.contains(&identity));
+        if !stored && known.as_ref().is_some_and(|k| k.notifications() >= MAX_NOTIFICATIONS) {
             if self.delivery.content.is_none() {
                 return Ok(Stored::TooMany);
             }
@@ -111,187 +109,72 @@ impl Applying<'_> {
         let arrived_at = arrival(before, notification, self.delivery.received_at);
         let judged = Record::judge(before.cloned(), notification, arrived_at, stored);
         let new = before.is_none();
-        if stored {
-            self.renew(known.as_ref(), notification, arrived_at, &judged)?;
-        } else {
-            self.store(known.as_ref(), notification, foreign_id, arrived_at, &judged)?;
+        // Of what is said again only a registration can matter, if it was not the last one.
+        if !stored || judged.changed {
+            let kind = match (notification.statement().kind, foreign_id) {
+                (Kind::Registration, _) if stored => SAID_AGAIN,
+                (Kind::Registration, _) => REGISTRATION,
+                (Kind::Report, Some(_)) => REPORT_BY_FOREIGN_ID,
+                (Kind::Report, None) => REPORT,
+            };
+            let seq = self.ledger.last_seq + 1;
+            self.log(seq, known.as_deref(), kind, notification, arrived_at, &judged)?;
+            self.ledger.last_seq = seq;
+            let foreign_id = foreign_id
+                .map(|id| ForeignId { source: self.delivery.source.clone(), id: id.to_owned() });
+            let record = judged.record.clone();
+            let known = recent::Entry::after(known.as_deref(), seq, identity, foreign_id, record);
+            self.ledger.recent.put(message, known);
         }
         Ok(Stored::Judged {
-            message: notification.statement().message,
+            message,
             outcome: judged.outcome,
             record: judged.record.map(Box::new),
             new,
         })
     }
 
-    fn known(&self, notification: &Notification) -> rusqlite::Result<Option<Known>> {
-        const SELECT: &str =
-            concat!("SELECT ", record_columns!(), ", n, notifications FROM message WHERE id = ?");
-        self.db
-            .prepare_cached(SELECT)?
-            .query_row([notification.statement().message.as_bytes()], |row| {
-                Ok(Known {
-                    record: row::record(row)?,
-                    n: row.get(RECORD_COLUMNS)?,
-                    notifications: row.get(RECORD_COLUMNS + 1)?,
-                })
-            })
-            .optional()
-    }
-
     /// Whether what has this name was erased, and comes late.
     fn is_erased(&self, name: &[u8; 16]) -> rusqlite::Result<bool> {
-        let Ledger { any_erased, hash_key, .. } = &self.ledger;
+        let Ledger { any_erased, hash_key, .. } = &*self.ledger;
         Ok(*any_erased && erased::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
     }
 
-    fn is_stored(&self, n: i64, notification: &Notification) -> rusqlite::Result<bool> {
-        self.db
-            .prepare_cached("SELECT 1 FROM notification WHERE n = ? AND identity = ?")?
-            .exists(params![n, notification.identity().as_bytes()])
-    }
-
-    /// Stores a notification for the first time.
-    fn store(
-        &mut self,
-        known: Option<&Known>,
-        notification: &Notification,
-        foreign_id: Option<&str>,
-        arrived_at: Timestamp,
-        judged: &Judged,
-    ) -> rusqlite::Result<()> {
-        let arrival = known.map_or(0, |known| known.notifications);
-        let n = match known {
-            None => self.insert_message(notification, judged)?,
-            Some(known) => {
-                self.update_message(known, arrival + 1, judged)?;
-                known.n
-            }
-        };
-        self.insert_notification(n, arrival, notification, arrived_at, judged)?;
-        if let Some(id) = foreign_id {
-            self.db
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO foreign_id (source, id, n) VALUES (?, ?, ?)",
-                )?
-                .execute(params![self.delivery.source, id, n])?;
-        }
-        self.log_change(known, n, arrival, judged)
-    }
-
-    /// Notes that a stored notification came again. Only a registration's repetition counts.
-    fn renew(
+    /// Adds a notification to the log.
+    fn log(
         &self,
-        known: Option<&Known>,
+        seq: i64,
+        known: Option<&recent::Entry>,
+        kind: i64,
         notification: &Notification,
         arrived_at: Timestamp,
         judged: &Judged,
     ) -> rusqlite::Result<()> {
-        const RENEW: &str = "UPDATE notification SET ordered_at = ? WHERE n = ? AND identity = ? \
-             RETURNING arrival";
-        let Some(known) = known.filter(|_| notification.statement().kind == Kind::Registration)
-        else {
-            return Ok(());
-        };
-        let arrival: u32 =
-            self.db.prepare_cached(RENEW)?.query_row(
-                params![arrived_at, known.n, notification.identity().as_bytes()],
-                |row| row.get(0),
-            )?;
-        self.update_message(known, known.notifications, judged)?;
-        self.log_change(Some(known), known.n, arrival, judged)
-    }
-
-    fn insert_message(
-        &mut self,
-        notification: &Notification,
-        judged: &Judged,
-    ) -> rusqlite::Result<i64> {
-        const INSERT: &str = "INSERT INTO message (n, id, notifications, status, status_arrived_at, \
-             channel, reference_service, reference_action, provider_name, provider_id, \
-             provider_status, provider_code, provider_message, segments, ranks, began_accepted, \
-             began_stated, began_arrived, destination, reference_key) \
-             VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let mut insert = self.db.prepare_cached(INSERT)?;
-        let n = self.ledger.last_n + 1;
-        insert.raw_bind_parameter(1, n)?;
-        insert.raw_bind_parameter(2, notification.statement().message.as_bytes())?;
-        if let Some(record) = &judged.record {
-            bind_status(&mut insert, 3, record)?;
-            bind_indexed(&mut insert, 15, record)?;
-        } else {
-            for parameter in 3..=19 {
-                insert.raw_bind_parameter(parameter, None::<i64>)?;
-            }
-        }
-        insert.raw_execute()?;
-        self.ledger.last_n = n;
-        Ok(n)
-    }
-
-    /// Leaves the columns alone that indexes read, if none of them has changed: each costs a page of
-    /// its index, even if it is given the value it has.
-    fn update_message(
-        &self,
-        known: &Known,
-        notifications: u32,
-        judged: &Judged,
-    ) -> rusqlite::Result<()> {
-        const COUNT: &str = "UPDATE message SET notifications = ? WHERE n = ?";
-        const STATUS: &str = "UPDATE message SET notifications = ?, status = ?, \
-             status_arrived_at = ?, channel = ?, reference_service = ?, reference_action = ?, \
-             provider_name = ?, provider_id = ?, provider_status = ?, provider_code = ?, \
-             provider_message = ?, segments = ?, ranks = ? WHERE n = ?";
-        const ALL: &str = "UPDATE message SET notifications = ?, status = ?, \
-             status_arrived_at = ?, channel = ?, reference_service = ?, reference_action = ?, \
-             provider_name = ?, provider_id = ?, provider_status = ?, provider_code = ?, \
-             provider_message = ?, segments = ?, ranks = ?, began_accepted = ?, \
-             began_stated = ?, began_arrived = ?, destination = ?, reference_key = ? WHERE n = ?";
-        let after = judged.record.as_ref().filter(|after| known.record.as_ref() != Some(*after));
-        let Some(after) = after else {
-            self.db.prepare_cached(COUNT)?.execute(params![notifications, known.n])?;
-            return Ok(());
-        };
-        let indexes_stay =
-            known.record.as_ref().is_some_and(|before| row::indexed_alike(before, after));
-        let mut update = self.db.prepare_cached(if indexes_stay { STATUS } else { ALL })?;
-        update.raw_bind_parameter(1, notifications)?;
-        bind_status(&mut update, 2, after)?;
-        if indexes_stay {
-            update.raw_bind_parameter(14, known.n)?;
-        } else {
-            bind_indexed(&mut update, 14, after)?;
-            update.raw_bind_parameter(19, known.n)?;
-        }
-        update.raw_execute().map(drop)
-    }
-
-    fn insert_notification(
-        &self,
-        n: i64,
-        arrival: u32,
-        notification: &Notification,
-        arrived_at: Timestamp,
-        judged: &Judged,
-    ) -> rusqlite::Result<()> {
-        const INSERT: &str = "INSERT INTO notification (n, identity, arrival, received_at, \
-             ordered_at, source, registration, outcome, status, stated_at, accepted_at, channel, destination, \
-             reference_service, reference_action, reference_key, provider_name, provider_id, \
-             provider_status, provider_code, provider_message, segments) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        const INSERT: &str = "INSERT INTO notification (seq, message, previous, identity, kind, \
+             changed_from, received_at, ordered_at, source, outcome, status, stated_at, accepted_at, \
+             channel, destination, reference_service, reference_action, reference_key, \
+             provider_name, provider_id, provider_status, provider_code, provider_message, segments) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let received_at = self.delivery.received_at;
         let said = notification.statement();
         let (reference, provider) = (notification.reference(), notification.provider());
+        let status_before = known.and_then(|known| known.record.as_ref()).map(|r| Coded(r.status));
+        let changed_from = match &status_before {
+            Some(status) => status.to_sql()?,
+            None => (-1).into(),
+        };
         self.db
             .prepare_cached(INSERT)?
             .execute(params![
-                n,
+                seq,
+                said.message.as_bytes(),
+                known.map(|known| known.last),
                 notification.identity().as_bytes(),
-                arrival,
+                kind,
+                judged.changed.then_some(changed_from),
                 received_at,
                 (arrived_at != received_at).then_some(arrived_at),
                 self.delivery.source,
-                said.kind == Kind::Registration,
                 Coded(judged.outcome),
                 Coded(said.status),
                 said.stated_at,
@@ -308,23 +191,6 @@ impl Applying<'_> {
                 provider.message,
                 said.segments,
             ])
-            .map(drop)
-    }
-
-    fn log_change(
-        &self,
-        known: Option<&Known>,
-        n: i64,
-        arrival: u32,
-        judged: &Judged,
-    ) -> rusqlite::Result<()> {
-        if !judged.changed {
-            return Ok(());
-        }
-        let previous = known.and_then(|known| known.record.as_ref()).map(|r| Coded(r.status));
-        self.db
-            .prepare_cached("INSERT INTO change (n, arrival, previous) VALUES (?, ?, ?)")?
-            .execute(params![n, arrival, previous])
             .map(drop)
     }
 

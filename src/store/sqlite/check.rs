@@ -10,14 +10,21 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
 
-use super::OpenError;
+use super::ledger::Ledger;
+use super::open::Settings;
+use super::recent::Entry;
 use super::row::{record_columns, said_columns};
 use super::schema::{self, Found};
+use super::{OpenError, fold};
 
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 /// How many messages are looked at in one read.
 const AT_A_TIME: i64 = 1_000;
+
+/// A table for the records that the file's own has not as they are; it hides that one, and is gone with
+/// the connection.
+const UNFOLDED: &str = "CREATE TEMP TABLE message AS SELECT * FROM main.message WHERE 0";
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +68,11 @@ pub(super) fn in_pieces(
 ) -> rusqlite::Result<Verdict> {
     const PIECE: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
          (SELECT n FROM message WHERE id = m.id) IS NOT n \
-         OR (SELECT count(*) FROM notification WHERE n = m.n) IS NOT notifications \
+         OR (WITH RECURSIVE said (previous, shown) AS ( \
+             SELECT previous, kind <> 3 FROM notification WHERE seq = m.last AND message = m.id \
+             UNION ALL SELECT e.previous, e.kind <> 3 FROM said JOIN notification AS e \
+             ON e.seq = said.previous AND e.message = m.id) \
+             SELECT sum(shown) FROM said) IS NOT notifications \
          OR (destination IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
              INDEXED BY message_by_destination WHERE destination = m.destination \
              AND accepted_at IS m.accepted_at AND n = m.n)) \
@@ -125,22 +136,30 @@ pub fn contents(path: &Path) -> Result<Contents, OpenError> {
     }
     let hashed = || -> rusqlite::Result<Contents> {
         let everything = db.unchecked_transaction()?;
+        // What the records lack is in the log.
+        let mut ledger = Ledger::read(&everything, &Settings::new(path))?;
+        everything.execute_batch(UNFOLDED)?;
+        for (id, entry) in ledger.recent.iter() {
+            let alone = Entry { row: None, foreign_ids: Vec::new(), ..Entry::clone(entry) };
+            fold::fold(&everything, &mut ledger.last_n, *id, &alone)?;
+        }
         Ok(Contents {
             records: hash(
                 &everything,
                 concat!(
                     "SELECT id, notifications, ",
                     record_columns!(),
-                    " FROM message ORDER BY id"
+                    " FROM temp.message UNION ALL SELECT id, notifications, ",
+                    record_columns!(),
+                    " FROM main.message WHERE id NOT IN (SELECT id FROM temp.message) ORDER BY id"
                 ),
             )?,
             history: hash(
                 &everything,
                 concat!(
-                    "SELECT message.id, said.* FROM message JOIN (SELECT n, identity, arrival, \
-                     ordered_at, registration, accepted_at, segments, ",
+                    "SELECT message, identity, kind, ordered_at, accepted_at, segments, ",
                     said_columns!(),
-                    " FROM notification) AS said USING (n) ORDER BY message.id, said.identity"
+                    " FROM notification ORDER BY message, seq"
                 ),
             )?,
             quarantine: hash(

@@ -3,16 +3,25 @@
 use rusqlite::Connection;
 
 use super::erased::{self, HashKey};
+use super::fold;
+use super::open::Settings;
+use super::recent::Recent;
 
-/// Asked once at the start, and kept up with what is committed.
-#[derive(Clone, Copy)]
+/// Asked once at the start, and kept up with what is committed: a transaction changes a copy.
+#[derive(Clone)]
 pub(super) struct Ledger {
+    /// The records that `message` does not have as they are.
+    pub(super) recent: Recent,
+    /// The greatest number that a notification ever had.
+    pub(super) last_seq: i64,
+    /// The greatest n that a message ever had.
+    pub(super) last_n: i64,
     /// How many rows the quarantine has.
     pub(super) quarantined: u64,
     /// How many rows the quarantine may have.
     pub(super) quarantine_max: u64,
-    /// The greatest n that a message ever had.
-    pub(super) last_n: i64,
+    /// How many messages may be in memory.
+    pub(super) recent_max: usize,
     /// Whether anything is erased that could come late.
     pub(super) any_erased: bool,
     /// The key of the hashes of what is erased.
@@ -21,21 +30,26 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Asks the tables.
-    pub(super) fn read(db: &Connection, quarantine_max: u64) -> rusqlite::Result<Self> {
+    pub(super) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
+        const GREATEST: &str = "SELECT hash_key, \
+             max(last_seq, (SELECT coalesce(max(seq), 0) FROM notification)), \
+             max(last_n, (SELECT coalesce(max(n), 0) FROM message)) FROM progress";
         let quarantined: i64 =
             db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
-        let (hash_key, removed): (_, i64) =
-            db.query_row("SELECT hash_key, last_n FROM removal", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        let greatest: Option<i64> =
-            db.query_row("SELECT max(n) FROM message", [], |row| row.get(0))?;
-        Ok(Self {
+        let (hash_key, last_seq, last_n) =
+            db.query_row(GREATEST, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut ledger = Self {
+            recent: Recent::default(),
+            last_seq,
+            last_n,
             quarantined: u64::try_from(quarantined).unwrap_or(0),
-            quarantine_max,
-            last_n: removed.max(greatest.unwrap_or(0)),
+            quarantine_max: settings.quarantine_max_rows,
+            recent_max: settings.recent_max_messages,
             any_erased: erased::is_anything(db)?,
             hash_key,
-        })
+        };
+        let replayed = fold::replay(db, &mut ledger)?;
+        tracing::debug!(replayed, "read the log");
+        Ok(ledger)
     }
 }

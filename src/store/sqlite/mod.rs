@@ -19,11 +19,13 @@ mod checkpoint;
 mod copy;
 mod erased;
 mod failure;
+mod fold;
 mod ledger;
 mod lock;
 mod open;
 mod queries;
 mod reader;
+mod recent;
 mod removal;
 mod row;
 mod schema;
@@ -51,6 +53,7 @@ use self::ledger::Ledger;
 use self::open::Opened;
 pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
+use self::recent::Committed;
 pub use self::schema::VERSION;
 use self::watch::Watched;
 use self::writer::{Act, Job, Order, Task, Writer};
@@ -64,6 +67,7 @@ use crate::store::{
 pub struct SqliteStore {
     orders: mpsc::Sender<Order>,
     readers: Readers,
+    recent: Committed,
     failed: signal::Receiver<Option<Failed>>,
 }
 
@@ -84,9 +88,11 @@ impl SqliteStore {
         let path = &settings.path;
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
-        let ledger = Ledger::read(&db, settings.quarantine_max_rows).map_err(failed)?;
+        let ledger = Ledger::read(&db, settings).map_err(failed)?;
         let watched =
             Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let recent = Committed::default();
+        recent.replace(ledger.recent.clone());
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
         let turn = Arc::new(Mutex::new(()));
@@ -106,6 +112,7 @@ impl SqliteStore {
         let writer = Writer {
             orders: queue,
             ledger,
+            committed: recent.clone(),
             checkpoints,
             turn,
             reading: Arc::clone(&reading),
@@ -131,7 +138,7 @@ impl SqliteStore {
             lock,
             failed: failed.clone(),
         };
-        Ok((Self { orders, readers, failed }, closing))
+        Ok((Self { orders, readers, recent, failed }, closing))
     }
 
     /// Waits until the store fails and says how; for ever, if all is well.
@@ -256,19 +263,27 @@ impl Store for SqliteStore {
     }
 
     async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
-        self.readers.query(move |db| queries::holds(db, &notifications)).await
+        let recent = self.recent.now();
+        self.readers.query(move |db| queries::holds(db, &recent, &notifications)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        self.readers.query(move |db| queries::message(db, id)).await
+        match self.recent.get(&id) {
+            Some(entry) => Ok(entry.record.clone().map(|record| Message { id, record })),
+            None => self.readers.query(move |db| queries::message(db, id)).await,
+        }
     }
 
     async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
-        self.readers.query(move |db| queries::list(db, &key, page)).await
+        let recent = self.recent.now();
+        self.readers
+            .query(move |db| queries::list(&*db.unchecked_transaction()?, &recent, &key, page))
+            .await
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
-        self.readers.query(move |db| queries::history(db, id)).await
+        let recent = self.recent.now();
+        self.readers.query(move |db| queries::history(db, &recent, id)).await
     }
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {

@@ -21,6 +21,10 @@ use super::{checkpoint, copy, make_private_directory};
 /// How long the start waits for the check of a database that was not left in order.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 
+/// How many messages are kept in memory: all that most senders speak of within half a minute, at a
+/// thousand messages a second.
+const RECENT_MAX_MESSAGES: usize = 1 << 15;
+
 /// File systems on which locks or syncs cannot be relied on, by the numbers of `statfs(2)`.
 const UNRELIABLE: [(u64, &str); 6] = [
     (0x6969, "NFS"),
@@ -40,6 +44,8 @@ pub struct Settings {
     pub queue: usize,
     /// How many rows the quarantine may have.
     pub quarantine_max_rows: u64,
+    /// How many messages are in memory at most before the oldest are folded into the table.
+    pub recent_max_messages: usize,
     /// How long to wait for another process to let go of the database.
     pub lock_wait: Duration,
     /// Whether a file system will do on which locks or syncs cannot be relied on.
@@ -57,6 +63,7 @@ impl Settings {
             path: path.into(),
             queue: 1_024,
             quarantine_max_rows: 100_000,
+            recent_max_messages: RECENT_MAX_MESSAGES,
             lock_wait: Duration::ZERO,
             any_filesystem: false,
             external_checkpoints: false,

@@ -1,29 +1,37 @@
-//! What is asked of the tables. Runs on a read thread.
+//! What is asked of the tables, and of what was said lately. Runs on a read thread.
+//!
+//! What was said lately is taken first and comes before what the tables say of the same message: they
+//! may be behind it, or, looked at later, ahead of it, but never behind what was not in it.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::{self, RECORD_COLUMNS, record_columns, said_columns};
-use crate::message::{Identity, MessageId, Timestamp};
+use super::fold::{each_back_from, load};
+use super::recent::Recent;
+use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns};
+use crate::message::{Identity, MessageId, Record, Timestamp};
 use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined};
 
 /// Whether all of these notifications are stored.
 pub(super) fn holds(
     db: &Connection,
+    recent: &Recent,
     notifications: &[(MessageId, Identity)],
 ) -> rusqlite::Result<bool> {
-    const SELECT: &str = "SELECT 1 FROM message JOIN notification USING (n) \
-         WHERE message.id = ? AND identity = ?";
-    let mut select = db.prepare_cached(SELECT)?;
+    let both = db.unchecked_transaction()?;
     for (message, identity) in notifications {
-        if !select.exists(params![message.as_bytes(), identity.as_bytes()])? {
+        let holds = match recent.get(message) {
+            Some(entry) => entry.identities.contains(identity),
+            None => load(&both, *message)?.is_some_and(|entry| entry.identities.contains(identity)),
+        };
+        if !holds {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// What is known of a message.
+/// What the table knows of a message.
 pub(super) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
     const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
     let record = db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::record).optional()?;
@@ -31,20 +39,36 @@ pub(super) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option
 }
 
 /// Everything that was said of a message.
-pub(super) fn history(db: &Connection, id: MessageId) -> rusqlite::Result<Option<History>> {
-    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", n FROM message WHERE id = ?");
-    const SAID: &str =
-        concat!("SELECT ", said_columns!(), " FROM notification WHERE n = ? ORDER BY arrival");
+pub(super) fn history(
+    db: &Connection,
+    recent: &Recent,
+    id: MessageId,
+) -> rusqlite::Result<Option<History>> {
+    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
     // One transaction, so that record and history belong together.
     let both = db.unchecked_transaction()?;
-    let found = both
-        .prepare_cached(MESSAGE)?
-        .query_row([id.as_bytes()], |row| {
-            Ok((row::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
-        })
-        .optional()?;
-    let Some((record, n)) = found else { return Ok(None) };
-    let said = both.prepare_cached(SAID)?.query_map([n], row::said)?.collect::<Result<_, _>>()?;
+    let found = match recent.get(&id) {
+        Some(entry) => Some((entry.record.clone(), entry.last)),
+        None => both
+            .prepare_cached(MESSAGE)?
+            .query_row([id.as_bytes()], |row| {
+                Ok((row::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
+            })
+            .optional()?,
+    };
+    let Some((record, last)) = found else { return Ok(None) };
+    let mut said = Vec::new();
+    let read = each_back_from(&both, last, concat!("previous, kind, ", said_columns!()), |row| {
+        if row.get::<_, i64>(1)? != SAID_AGAIN {
+            said.push(row::said(row, 2)?);
+        }
+        Ok(())
+    });
+    // What was known lately may have been removed since.
+    if read.optional()?.is_none() {
+        return Ok(None);
+    }
+    said.reverse();
     Ok(Some(History { record, said }))
 }
 
@@ -69,8 +93,54 @@ pub(super) fn quarantined(
     db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
 }
 
-/// Reads a page of a list, and one message more to see whether it goes on.
-pub(super) fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<Listing> {
+/// Reads a page of a list, and one message more to see whether it goes on. All must be read in one
+/// transaction.
+pub(super) fn list(
+    db: &Connection,
+    recent: &Recent,
+    key: &Key,
+    page: Page,
+) -> rusqlite::Result<Listing> {
+    let wanted = usize::try_from(page.count).unwrap_or(usize::MAX).saturating_add(1);
+    // One bound, because SQLite takes only the first for where to begin in the index. Behind a
+    // bound of time alone nothing has this time and an id above the greatest.
+    let (place, before) = (page.after, page.before.map(Timestamp::micros));
+    let begin = match place.map(|place| (place.accepted_at.micros(), place.id)) {
+        Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
+        _ => (before.unwrap_or(i64::MAX), MessageId::from_bytes([u8::MAX; 16])),
+    };
+    let mut fresh = recent.listed(key, begin).map(message_of).peekable();
+    let mut messages: Vec<Message> = Vec::new();
+    let mut place = begin;
+    loop {
+        let settled = settled(db, key, place, page.count.saturating_add(1))?;
+        let last = settled.last().map(place_of).filter(|_| settled.len() == wanted);
+        for message in settled.into_iter().filter(|message| recent.get(&message.id).is_none()) {
+            let earlier = |other: &Message| is_before(place_of(other), place_of(&message));
+            while let Some(other) = fresh.next_if(earlier) {
+                messages.push(other);
+            }
+            messages.push(message);
+        }
+        match last {
+            // What the table is behind with was left out, and more may follow.
+            Some(last) if messages.len() < wanted => place = last,
+            _ => break,
+        }
+    }
+    messages.extend(fresh.take(wanted.saturating_sub(messages.len())));
+    let more = messages.len() >= wanted;
+    messages.truncate(wanted - 1);
+    Ok(Listing { messages, more })
+}
+
+/// What the table lists behind a place.
+fn settled(
+    db: &Connection,
+    key: &Key,
+    (at, id): (i64, MessageId),
+    most: u32,
+) -> rusqlite::Result<Vec<Message>> {
     macro_rules! select {
         ($from:literal) => {
             concat!(
@@ -95,26 +165,28 @@ pub(super) fn list(db: &Connection, key: &Key, page: Page) -> rusqlite::Result<L
         Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
-    // One bound, because SQLite takes only the first for where to begin in the index. Behind a
-    // bound of time alone nothing has this time and an id above the greatest.
-    let (place, before) = (page.after, page.before.map(Timestamp::micros));
-    let (at, id) = match place.map(|place| (place.accepted_at.micros(), *place.id.as_bytes())) {
-        Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
-        _ => (before.unwrap_or(i64::MAX), [u8::MAX; 16]),
-    };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select
-        .query_map(params![first, second, at, id.as_slice(), page.count + 1], |row| {
-            Ok((row::message_id(row, RECORD_COLUMNS)?, row::record(row)?))
-        })?;
+    let rows = select.query_map(params![first, second, at, id.as_bytes(), most], |row| {
+        Ok(row::record(row)?.map(|record| (row::message_id(row, RECORD_COLUMNS), record)))
+    })?;
     let mut messages = Vec::new();
     for row in rows {
-        if let (id, Some(record)) = row? {
-            messages.push(Message { id, record });
+        if let Some((id, record)) = row? {
+            messages.push(Message { id: id?, record });
         }
     }
-    let wanted = usize::try_from(page.count).unwrap_or(usize::MAX);
-    let more = messages.len() > wanted;
-    messages.truncate(wanted);
-    Ok(Listing { messages, more })
+    Ok(messages)
+}
+
+fn message_of((id, record): (MessageId, &Record)) -> Message {
+    Message { id, record: record.clone() }
+}
+
+fn place_of(message: &Message) -> (i64, MessageId) {
+    (message.record.accepted_at().micros(), message.id)
+}
+
+/// Whether a place comes before another: newest acceptance first, ties by id.
+fn is_before((one_at, one): (i64, MessageId), (other_at, other): (i64, MessageId)) -> bool {
+    one_at > other_at || (one_at == other_at && one < other)
 }

@@ -1,29 +1,37 @@
 //! Removing messages: all that names a number, or all that is older than some time.
 //!
 //! A read thread finds what is to go, in small pieces; the writer removes it, in small transactions
-//! among those of the deliveries, so that neither holds up the webhooks. Rows of `change` and
-//! `foreign_id` are found by what they lead to, which is gone: an index for the purpose would cost
-//! every webhook.
+//! among those of the deliveries, so that neither holds up the webhooks.
 
-use percent_encoding::percent_decode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use percent_encoding::percent_decode;
+use rusqlite::{Connection, params};
 use tokio::time::sleep;
 
-use super::SqliteStore;
 use super::erased::{self, remember};
+use super::fold::{self, each_back_from};
 use super::ledger::Ledger;
+use super::recent::Recent;
+use super::row::message_id;
 use super::writer::{Act, Task};
-use crate::message::{Destination, Timestamp};
-use crate::store::{QuarantineId, Removed, StoreError};
+use super::{SqliteStore, queries};
+use crate::message::{Destination, MessageId, Timestamp};
+use crate::store::{Key, Page, QuarantineId, Removed, StoreError};
 
-/// How many messages are looked through in one read; each may have a long history.
+/// How many notifications are looked through in one read.
+const NOTIFICATIONS_AT_A_TIME: i64 = 2_000;
+/// How many messages are; each may have a long history.
 const MESSAGES_AT_A_TIME: i64 = 250;
+/// How many messages are folded in one transaction.
+pub(super) const FOLDED_AT_A_TIME: u64 = 1_000;
 /// How many entries of the quarantine are: their bodies may be large.
 const ENTRIES_AT_A_TIME: i64 = 8;
 /// How many rows are looked through for what leads nowhere.
 const ROWS_AT_A_TIME: i64 = 20_000;
+/// How many messages of a list are removed in one transaction.
+const LISTED_AT_A_TIME: u32 = 100;
 /// How many rows are removed in one transaction.
 const REMOVED_AT_A_TIME: usize = 100;
 /// How often to try to begin the WAL anew, and how long to wait in between.
@@ -45,7 +53,7 @@ impl SqliteStore {
         // What came meanwhile.
         loop {
             let act: Act = Box::new(move |db, ledger| {
-                let messages = listed(db, number)?;
+                let messages = listed(db, &ledger.recent, number)?;
                 remove(db, ledger, &messages, Some(until))
             });
             match self.act(act).await? {
@@ -60,7 +68,6 @@ impl SqliteStore {
             let Some(next) = piece.next else { break };
             after = next;
         }
-        self.remove_lost_changes().await?;
         removed.wal_emptied = self.empty_wal().await?;
         Ok(removed)
     }
@@ -72,6 +79,9 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Removed, StoreError> {
         self.act(Box::new(move |db, ledger| forget_erased(db, ledger, now))).await?;
+        // Messages are found by their rows.
+        while self.act(Box::new(|db, ledger| fold::some(db, ledger, FOLDED_AT_A_TIME))).await? > 0 {
+        }
         let messages = self.remove_found(None, move |db, after| older(db, before, after)).await?;
         let mut quarantined = 0;
         let mut after = 0;
@@ -81,9 +91,6 @@ impl SqliteStore {
             let Some(next) = piece.next else { break };
             after = next;
         }
-        if messages > 0 {
-            self.remove_lost_changes().await?;
-        }
         Ok(Removed { messages, quarantined, wal_emptied: false })
     }
 
@@ -91,7 +98,7 @@ impl SqliteStore {
     async fn remove_found(
         &self,
         until: Option<Timestamp>,
-        find: impl Fn(&Connection, i64) -> rusqlite::Result<Piece<i64>> + Copy + Send + 'static,
+        find: impl Fn(&Connection, i64) -> rusqlite::Result<Piece<MessageId>> + Copy + Send + 'static,
     ) -> Result<u64, StoreError> {
         let mut removed = 0;
         let mut after = 0;
@@ -123,19 +130,6 @@ impl SqliteStore {
         Ok(removed)
     }
 
-    async fn remove_lost_changes(&self) -> Result<(), StoreError> {
-        let mut after = 0;
-        loop {
-            let piece = self.readers.query(move |db| lost_changes(db, after)).await?;
-            for changes in piece.found.chunks(REMOVED_AT_A_TIME) {
-                let changes = changes.to_vec();
-                self.act(Box::new(move |db, _ledger| remove_changes(db, &changes))).await?;
-            }
-            let Some(next) = piece.next else { return Ok(()) };
-            after = next;
-        }
-    }
-
     /// Begins the WAL anew, which also a short read can be in the way of; says whether it did.
     async fn empty_wal(&self) -> Result<bool, StoreError> {
         for _ in 0..CUTS {
@@ -162,44 +156,50 @@ fn forget_erased(db: &Connection, ledger: &mut Ledger, now: Timestamp) -> rusqli
 }
 
 /// The messages whose history names this number anywhere.
-fn naming(db: &Connection, number: Destination, after: i64) -> rusqlite::Result<Piece<i64>> {
-    const TEXTS: &str = "SELECT n, destination, concat_ws(char(10), reference_service, \
+fn naming(db: &Connection, number: Destination, after: i64) -> rusqlite::Result<Piece<MessageId>> {
+    const TEXTS: &str = "SELECT message, destination, concat_ws(char(10), reference_service, \
          reference_action, reference_key, provider_name, provider_id, provider_status, \
-         provider_code, provider_message) FROM notification WHERE n > ? AND n <= ? ORDER BY n";
-    let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
+         provider_code, provider_message) FROM notification WHERE seq > ? AND seq <= ?";
+    let Some(until) = end_of_piece(db, "notification", "seq", after, NOTIFICATIONS_AT_A_TIME)?
+    else {
         return Ok(Piece { found: Vec::new(), next: None });
     };
-    let mut found: Vec<i64> = Vec::new();
+    let mut found = Vec::new();
     let mut select = db.prepare_cached(TEXTS)?;
     let mut rows = select.query([after, until])?;
     while let Some(row) = rows.next()? {
-        let n = row.get(0)?;
         let named = row.get::<_, Option<Destination>>(1)? == Some(number)
             || number.is_named_in(row.get_ref(2)?.as_bytes()?);
-        if named && found.last() != Some(&n) {
-            found.push(n);
+        if named {
+            found.push(message_id(row, 0)?);
         }
     }
+    found.sort_unstable();
+    found.dedup();
     Ok(Piece { found, next: Some(until) })
 }
 
 /// The messages of which nothing arrived since this time. None of them comes later than the first
 /// piece in which everything is newer, because messages are numbered as they come.
-fn older(db: &Connection, before: Timestamp, after: i64) -> rusqlite::Result<Piece<i64>> {
-    const LATEST: &str = "SELECT n, max(max(received_at, coalesce(ordered_at, received_at))), \
-         min(received_at) FROM notification WHERE n > ? AND n <= ? GROUP BY n";
+fn older(db: &Connection, before: Timestamp, after: i64) -> rusqlite::Result<Piece<MessageId>> {
     let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
         return Ok(Piece { found: Vec::new(), next: None });
     };
     let mut found = Vec::new();
     let mut any_old = false;
-    let mut select = db.prepare_cached(LATEST)?;
+    let mut select = db.prepare_cached("SELECT id, last FROM message WHERE n > ? AND n <= ?")?;
     let mut rows = select.query([after, until])?;
     while let Some(row) = rows.next()? {
-        if row.get::<_, Timestamp>(1)? < before {
-            found.push(row.get(0)?);
+        let mut any_new = false;
+        each_back_from(db, row.get(1)?, "previous, received_at", |row| {
+            let is_old = row.get::<_, Timestamp>(1)? < before;
+            any_old |= is_old;
+            any_new |= !is_old;
+            Ok(())
+        })?;
+        if !any_new {
+            found.push(message_id(row, 0)?);
         }
-        any_old |= row.get::<_, Timestamp>(2)? < before;
     }
     Ok(Piece { found, next: any_old.then_some(until) })
 }
@@ -247,20 +247,6 @@ fn quarantined_before(
     Ok(Piece { found, next: Some(until) })
 }
 
-/// The changes that lead to no message.
-fn lost_changes(db: &Connection, after: i64) -> rusqlite::Result<Piece<i64>> {
-    const LOST: &str = "SELECT seq FROM change WHERE seq > ? AND seq <= ? \
-         AND n NOT IN (SELECT n FROM message)";
-    let Some(until) = end_of_piece(db, "change", "seq", after, ROWS_AT_A_TIME)? else {
-        return Ok(Piece { found: Vec::new(), next: None });
-    };
-    let found = db
-        .prepare_cached(LOST)?
-        .query_map([after, until], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    Ok(Piece { found, next: Some(until) })
-}
-
 /// Where a piece of so many rows of this table ends; none behind the last row.
 fn end_of_piece(
     db: &Connection,
@@ -280,36 +266,50 @@ fn end_of_piece(
 fn remove(
     db: &Connection,
     ledger: &mut Ledger,
-    messages: &[i64],
+    messages: &[MessageId],
     until: Option<Timestamp>,
 ) -> rusqlite::Result<u64> {
-    const PLACES: &str = "DELETE FROM foreign_id WHERE (source, id, n) IN \
-         (SELECT source, provider_id, n FROM notification WHERE n = ?)";
+    const GIVEN: &str = "UPDATE progress SET last_seq = max(last_seq, ?), last_n = max(last_n, ?)";
     let mut removed = 0;
-    for n in messages {
-        let name: Option<[u8; 16]> = db
-            .prepare_cached("SELECT id FROM message WHERE n = ?")?
-            .query_row([n], |row| row.get(0))
-            .optional()?;
-        let Some(name) = name else { continue };
+    for id in messages {
+        let known = match ledger.recent.remove(id) {
+            Some(known) => known,
+            None => match fold::load(db, *id)? {
+                Some(known) => Arc::new(known),
+                None => continue,
+            },
+        };
         if let Some(until) = until {
-            remember(db, &ledger.hash_key, &name, until)?;
+            remember(db, &ledger.hash_key, id.as_bytes(), until)?;
             ledger.any_erased = true;
         }
-        db.prepare_cached(PLACES)?.execute([n])?;
-        db.prepare_cached("DELETE FROM notification WHERE n = ?")?.execute([n])?;
-        db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([n])?;
-        db.prepare_cached("UPDATE removal SET last_n = max(last_n, ?)")?.execute([n])?;
+        let mut gone = Vec::new();
+        each_back_from(db, known.last, "previous, seq, source, provider_id", |row| {
+            gone.push((row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?));
+            Ok(())
+        })?;
+        for (seq, source, provider_id) in &gone {
+            let seq: &i64 = seq;
+            db.prepare_cached("DELETE FROM notification WHERE seq = ?")?.execute([seq])?;
+            db.prepare_cached("DELETE FROM foreign_id WHERE source = ? AND id = ? AND n = ?")?
+                .execute(params![source, provider_id, known.row])?;
+        }
+        db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([known.row])?;
+        db.prepare_cached(GIVEN)?.execute(params![known.last, known.row.unwrap_or(0)])?;
         removed += 1;
     }
     Ok(removed)
 }
 
 /// The messages that are listed under this number.
-fn listed(db: &Connection, number: Destination) -> rusqlite::Result<Vec<i64>> {
-    db.prepare_cached("SELECT n FROM message WHERE destination = ? LIMIT 100")?
-        .query_map([number], |row| row.get(0))?
-        .collect()
+fn listed(
+    db: &Connection,
+    recent: &Recent,
+    number: Destination,
+) -> rusqlite::Result<Vec<MessageId>> {
+    let page = Page { count: LISTED_AT_A_TIME, before: None, after: None };
+    let listing = queries::list(db, recent, &Key::Destination(number), page)?;
+    Ok(listing.messages.into_iter().map(|message| message.id).collect())
 }
 
 /// Removes these entries of the quarantine.
@@ -330,15 +330,5 @@ fn remove_quarantined(
         removed += u64::try_from(gone).unwrap_or(0);
     }
     ledger.quarantined = ledger.quarantined.saturating_sub(removed);
-    Ok(removed)
-}
-
-/// Removes these changes.
-fn remove_changes(db: &Connection, changes: &[i64]) -> rusqlite::Result<u64> {
-    let mut removed = 0;
-    for seq in changes {
-        let gone = db.prepare_cached("DELETE FROM change WHERE seq = ?")?.execute([seq])?;
-        removed += u64::try_from(gone).unwrap_or(0);
-    }
     Ok(removed)
 }

@@ -1,12 +1,13 @@
 //! Between rows and the domain's types. A row that makes no sense is an error, never a default.
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
-use rusqlite::{Row, Statement};
 
+use super::recent::ForeignId;
 use crate::content::Content;
 use crate::message::{
-    Arrival, Channel, Claim, Destination, Identity, MessageId, Outcome, Provider, Rank, Record,
-    Reference, Status, Tier, Timestamp,
+    Arrival, Channel, Claim, Destination, Identity, Kind, MessageId, Notification, Outcome,
+    Provider, Rank, Record, Reference, StatedProvider, Statement, Status, Tier, Timestamp,
 };
 use crate::store::{QuarantineId, Quarantined, Said};
 
@@ -32,6 +33,22 @@ macro_rules! said_columns {
     };
 }
 pub(super) use said_columns;
+
+/// The columns of `notification` that [`logged`] reads, in its order.
+macro_rules! logged_columns {
+    () => {
+        "seq, message, identity, kind, received_at, ordered_at, source, status, stated_at, \
+         accepted_at, channel, destination, reference_service, reference_action, reference_key, \
+         provider_name, provider_id, provider_status, provider_code, provider_message, segments"
+    };
+}
+pub(super) use logged_columns;
+
+/// Kinds of notifications, as the schema numbers them.
+pub(super) const REPORT: i64 = 0;
+pub(super) const REPORT_BY_FOREIGN_ID: i64 = 1;
+pub(super) const REGISTRATION: i64 = 2;
+pub(super) const SAID_AGAIN: i64 = 3;
 
 /// A value and its place in a closed set, as the schema numbers it.
 pub(super) struct Coded<T>(pub(super) T);
@@ -167,21 +184,70 @@ fn provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
     })
 }
 
-/// Reads a notification as it is shown, from the columns of [`said_columns`].
-pub(super) fn said(row: &Row<'_>) -> rusqlite::Result<Said> {
-    let Coded(outcome) = row.get(2)?;
-    let Coded(status) = row.get(3)?;
-    let Coded(channel) = row.get(5)?;
+/// Reads a notification as it is shown, from the columns of [`said_columns`], the first of which is this.
+pub(super) fn said(row: &Row<'_>, first: usize) -> rusqlite::Result<Said> {
+    let Coded(outcome) = row.get(first + 2)?;
+    let Coded(status) = row.get(first + 3)?;
+    let Coded(channel) = row.get(first + 5)?;
     Ok(Said {
-        source: row.get(0)?,
-        received_at: row.get(1)?,
+        source: row.get(first)?,
+        received_at: row.get(first + 1)?,
         outcome,
         status,
-        stated_at: row.get(4)?,
+        stated_at: row.get(first + 4)?,
         channel,
-        destination: row.get(6)?,
-        reference: reference(row, 7)?,
-        provider: provider(row, 10)?,
+        destination: row.get(first + 6)?,
+        reference: reference(row, first + 7)?,
+        provider: provider(row, first + 10)?,
+    })
+}
+
+/// A notification as the log has it.
+pub(super) struct Logged {
+    pub(super) seq: i64,
+    pub(super) notification: Notification,
+    /// When it counts as arrived.
+    pub(super) arrived_at: Timestamp,
+    /// Whether it is a registration that the log has already.
+    pub(super) said_again: bool,
+    /// The provider's id that leads to its message.
+    pub(super) foreign_id: Option<ForeignId>,
+}
+
+/// Reads a notification from the columns of [`logged_columns`].
+pub(super) fn logged(row: &Row<'_>) -> rusqlite::Result<Logged> {
+    let Coded(status) = row.get(7)?;
+    let Coded(channel) = row.get(10)?;
+    let provider = provider(row, 15)?;
+    let (kind, said_again, by_foreign_id) = match row.get(3)? {
+        REPORT => (Kind::Report, false, false),
+        REPORT_BY_FOREIGN_ID => (Kind::Report, false, true),
+        REGISTRATION => (Kind::Registration, false, false),
+        SAID_AGAIN => (Kind::Registration, true, false),
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
+    };
+    let source: String = row.get(6)?;
+    let foreign_id = by_foreign_id.then(|| ForeignId { source, id: provider.id.clone() });
+    let received_at = row.get(4)?;
+    let statement = Statement {
+        message: message_id(row, 1)?,
+        kind,
+        status,
+        stated_at: row.get(8)?,
+        accepted_at: row.get(9)?,
+        channel,
+        destination: row.get(11)?,
+        reference: reference(row, 12)?,
+        provider: StatedProvider::default(),
+        segments: row.get(20)?,
+    };
+    let Bytes16(identity) = row.get(2)?;
+    Ok(Logged {
+        seq: row.get(0)?,
+        notification: Notification::stored(statement, provider, Identity::from_bytes(identity)),
+        arrived_at: row.get::<_, Option<Timestamp>>(5)?.unwrap_or(received_at),
+        said_again,
+        foreign_id,
     })
 }
 
@@ -215,7 +281,7 @@ pub(super) fn message_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Messa
 /// Binds the columns of [`record_columns`] that no index reads, from parameter `first` on: all but the
 /// three that say when the message began, the destination and the reference key.
 pub(super) fn bind_status(
-    statement: &mut Statement<'_>,
+    statement: &mut rusqlite::Statement<'_>,
     first: usize,
     record: &Record,
 ) -> rusqlite::Result<()> {
@@ -237,7 +303,7 @@ pub(super) fn bind_status(
 
 /// Binds the columns that indexes read, from parameter `first` on.
 pub(super) fn bind_indexed(
-    statement: &mut Statement<'_>,
+    statement: &mut rusqlite::Statement<'_>,
     first: usize,
     record: &Record,
 ) -> rusqlite::Result<()> {
@@ -248,15 +314,6 @@ pub(super) fn bind_indexed(
     statement
         .raw_bind_parameter(first + 3, record.destination.as_ref().map(|claim| claim.value))?;
     statement.raw_bind_parameter(first + 4, reference.and_then(Reference::key))
-}
-
-/// Whether both records have the same values in the columns that indexes read.
-pub(super) fn indexed_alike(one: &Record, other: &Record) -> bool {
-    let key = |record: &Record| {
-        record.reference.as_ref().and_then(|claim| claim.value.key().map(str::to_owned))
-    };
-    let destination = |record: &Record| record.destination.as_ref().map(|claim| claim.value);
-    one.began == other.began && destination(one) == destination(other) && key(one) == key(other)
 }
 
 /// One byte that says that there is no claim, and one for a claim of the same worth as the first.

@@ -21,7 +21,10 @@ use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
 use super::checkpoint::{self, TOO_LONG, Wake};
 use super::failure::{Failed, Failure, Trouble, trouble};
+use super::fold;
 use super::ledger::Ledger;
+use super::recent::Committed;
+use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
 use super::{schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
@@ -73,6 +76,8 @@ pub(super) type Act = Box<dyn FnOnce(&Connection, &mut Ledger) -> rusqlite::Resu
 pub(super) struct Writer {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) ledger: Ledger,
+    /// Where everybody who reads sees what was said lately.
+    pub(super) committed: Committed,
     /// Who moves the WAL's pages; none if another program does, and the WAL is left alone.
     pub(super) checkpoints: Option<SyncSender<Wake>>,
     /// Who has it may checkpoint.
@@ -101,6 +106,13 @@ impl Writer {
                 break;
             }
         }
+        self.fold_all(db);
+    }
+
+    /// So that the next start need not read the log. If it fails, that will.
+    fn fold_all(&mut self, db: &Connection) {
+        let fold = |db: &Connection, ledger: &mut Ledger| fold::some(db, ledger, FOLDED_AT_A_TIME);
+        while matches!(self.act(db, Box::new(fold)), Ok(1..)) {}
     }
 
     /// Does this and what is queued behind it, up to the end of the batch; says whether it goes on.
@@ -141,6 +153,7 @@ impl Writer {
         }
         match self.commit(db, batch) {
             Ok(results) if self.still_stands() => {
+                self.committed.replace(self.ledger.recent.clone());
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, result);
                 }
@@ -203,7 +216,7 @@ impl Writer {
         if self.failure.happened() {
             return Err(StoreError::Stopped);
         }
-        let mut ledger = self.ledger;
+        let mut ledger = self.ledger.clone();
         let acted = || -> rusqlite::Result<u64> {
             db.busy_timeout(schema::BUSY_TIMEOUT)?;
             let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
@@ -214,6 +227,7 @@ impl Writer {
         match acted() {
             Ok(done) if self.still_stands() => {
                 self.ledger = ledger;
+                self.committed.replace(self.ledger.recent.clone());
                 self.tend_wal(db);
                 Ok(done)
             }
@@ -286,7 +300,7 @@ impl Writer {
         db: &Connection,
         batch: &[Job],
     ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
-        let mut ledger = self.ledger;
+        let mut ledger = self.ledger.clone();
         // Who has waited for the others' attempt need not wait for another.
         let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
         db.busy_timeout(patience)?;
@@ -303,6 +317,7 @@ impl Writer {
                 Err(NotApplied::Sqlite(error)) => return Err(error),
             });
         }
+        fold::surplus(&transaction, &mut ledger)?;
         transaction.commit()?;
         self.ledger = ledger;
         self.full = false;

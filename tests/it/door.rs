@@ -288,6 +288,9 @@ fn what_is_logged_of_a_request_names_its_key_and_of_a_webhook_its_source_at_ever
     server.send("POST", "/webhooks/gateway", JSON, b"{}").assert_problem(401);
     let refused = lines(&server.log(), "refused a webhook");
     assert_eq!(refused[0]["span"]["source"], "gateway");
+    // In the table and not in memory.
+    assert_eq!(server.terminate(), Some(0));
+    server.start_again();
     let file = rusqlite::Connection::open(server.database()).unwrap();
     file.execute_batch("UPDATE message SET status = 99").unwrap();
     check_errors(server.port, &|| server.log());

@@ -74,7 +74,7 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
 #[test]
 fn the_wal_stays_short_under_traffic() {
     const LONGEST: u64 = 64 << 20;
-    const POSTED: u64 = 16_000;
+    const POSTED: u64 = 20_000;
     let chance = Chance::of("WAL");
     let since = Instant::now();
     let time = Duration::from_secs(times(0, 20, 600));

@@ -20,7 +20,7 @@ const FOR_EVER: u64 = u64::MAX >> 1;
 /// What storing webhooks does, and how often it surely does it.
 const STORING: &[(&str, u64)] = &[("pwrite64", 200), ("fdatasync", 40)];
 /// What a checkpoint of twenty new messages does to the database and its WAL.
-const TAKING_OVER: &[(&str, u64)] = &[("pwrite64", 5), ("fdatasync", 2), ("ftruncate", 2)];
+const TAKING_OVER: &[(&str, u64)] = &[("pwrite64", 2), ("fdatasync", 2), ("ftruncate", 2)];
 /// What it does to the database.
 const CLOSING: &[(&str, u64)] = &[("pwrite64", 5), ("fdatasync", 1), ("ftruncate", 1)];
 

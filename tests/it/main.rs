@@ -20,6 +20,7 @@ mod durability;
 mod failing_disk;
 mod faults;
 mod flips;
+mod folding;
 mod kill_points;
 mod limits;
 mod logged_life;

@@ -240,7 +240,7 @@ fn every_change_of_a_record_has_its_place_in_one_sequence() {
 }
 
 /// Everything of a record that a client can see.
-fn shown(record: &Record) -> impl PartialEq + std::fmt::Debug + use<> {
+pub(crate) fn shown(record: &Record) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         (record.status, record.status_changed_at(), record.accepted_at(), record.channel()),
         record.provider().clone(),

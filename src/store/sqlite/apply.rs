@@ -1,13 +1,11 @@
 //! What one delivery does to the tables. Runs inside the writer's transaction.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, ToSql, params};
 
+use super::erased;
 use super::ledger::Ledger;
 use super::recent::{self, ForeignId};
 use super::row::{Coded, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
-use super::{erased, fold};
 use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
 
@@ -87,10 +85,7 @@ impl Applying<'_> {
         foreign_id: Option<&str>,
     ) -> Result<Stored, NotApplied> {
         let message = notification.statement().message;
-        let known = match self.ledger.recent.get(&message) {
-            Some(known) => Some(Arc::clone(known)),
-            None => fold::load(self.db, message)?.map(Arc::new),
-        };
+        let known = self.ledger.known(self.db, message)?;
         if known.is_none() && self.is_erased(message.as_bytes())? {
             return Ok(Stored::Erased);
         }
@@ -124,7 +119,7 @@ impl Applying<'_> {
                 .map(|id| ForeignId { source: self.delivery.source.clone(), id: id.to_owned() });
             let record = judged.record.clone();
             let known = recent::Entry::after(known.as_deref(), seq, identity, foreign_id, record);
-            self.ledger.recent.put(message, known);
+            self.ledger.changes.put(message, known);
         }
         Ok(Stored::Judged {
             message,

@@ -139,9 +139,9 @@ pub fn contents(path: &Path) -> Result<Contents, OpenError> {
         // What the records lack is in the log.
         let mut ledger = Ledger::read(&everything, &Settings::new(path))?;
         everything.execute_batch(UNFOLDED)?;
-        for (id, entry) in ledger.recent.iter() {
+        for (id, entry) in ledger.committed.now().oldest() {
             let alone = Entry { row: None, foreign_ids: Vec::new(), ..Entry::clone(entry) };
-            fold::fold(&everything, &mut ledger.last_n, *id, &alone)?;
+            fold::fold(&everything, &mut ledger.last_n, id, &alone)?;
         }
         Ok(Contents {
             records: hash(

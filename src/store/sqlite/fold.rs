@@ -1,20 +1,21 @@
 //! How the records follow the log: an entry is taken from the tables, goes on in memory, and is written
 //! to the tables again.
 //!
-//! The log ([`notification`](super::apply)) is written first and is the truth. A message of which
-//! something new was said is kept in [`Recent`](super::recent), and only when there are many of them the
+//! The log ([`apply`](super::apply)) is written first and is the truth. A message of which something new
+//! was said is kept in memory ([`recent`](super::recent)), and only when there are many of them the
 //! oldest are folded into `message`, together and in the order of their coming, so that the random pages
 //! of its indexes are dirtied once for all that is said of a message within a while. `progress` says, in
 //! the same transaction, up to where the log is folded; a start takes the rest from the log again.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::ledger::Ledger;
-use super::recent::{Entry, ForeignId, listed_alike};
+use super::recent::{Entry, ForeignId, Row};
 use super::row::{
-    self, RECORD_COLUMNS, bind_indexed, bind_status, logged, logged_columns, record_columns,
+    self, RECORD_COLUMNS, REPORT_BY_FOREIGN_ID, SAID_AGAIN, bind_indexed, bind_status,
+    indexed_alike, logged, logged_columns, record_columns,
 };
 use crate::message::{Identity, MessageId, Record};
 
@@ -33,21 +34,22 @@ pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
         .optional()?;
     let Some((record, n, last)) = found else { return Ok(None) };
     let mut identities = Vec::new();
-    each_back_from(db, last, "previous, kind, identity", |row| {
-        if row.get::<_, i64>(1)? != row::SAID_AGAIN {
+    let mut foreign_ids = Vec::new();
+    each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
+        let kind: i64 = row.get(1)?;
+        if kind != SAID_AGAIN {
             identities.push(Identity::from_bytes(row.get(2)?));
+        }
+        if kind == REPORT_BY_FOREIGN_ID {
+            let id = ForeignId { source: row.get(3)?, id: row.get(4)? };
+            if !foreign_ids.contains(&id) {
+                foreign_ids.push(id);
+            }
         }
         Ok(())
     })?;
-    Ok(Some(Entry {
-        row: Some(n),
-        moved: false,
-        since: None,
-        last,
-        identities,
-        foreign_ids: Vec::new(),
-        record,
-    }))
+    let row = Row { n, record: record.clone().map(Arc::new), foreign_ids: foreign_ids.len() };
+    Ok(Some(Entry { row: Some(row), since: None, last, identities, foreign_ids, record }))
 }
 
 /// Looks at a message's notifications, the last one first. The first of the columns is `previous`.
@@ -55,7 +57,7 @@ pub(super) fn each_back_from(
     db: &Connection,
     last: i64,
     columns: &str,
-    mut look: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    mut look: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut select =
         db.prepare_cached(&format!("SELECT {columns} FROM notification WHERE seq = ?"))?;
@@ -80,7 +82,6 @@ impl Entry {
     ) -> Self {
         let mut entry = before.cloned().unwrap_or_else(|| Self {
             row: None,
-            moved: false,
             since: None,
             last: seq,
             identities: Vec::with_capacity(1),
@@ -93,55 +94,39 @@ impl Entry {
             entry.identities.push(identity);
         }
         entry.foreign_ids.extend(foreign_id.filter(|id| !entry.foreign_ids.contains(id)));
-        entry.moved |= match (&entry.record, &record) {
-            (Some(before), Some(after)) => {
-                before.began != after.began || !listed_alike(before, after)
-            }
-            (None, after) => after.is_some(),
-            (Some(_), None) => false,
-        };
         entry.record = record;
         entry
     }
 }
 
-/// Folds the oldest, as long as there is more in memory than may be.
+/// Folds the oldest, if there is more in memory than may be. To be done before anything is added.
 pub(super) fn surplus(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
-    let too_many = |ledger: &Ledger| {
-        ledger.recent.len() > ledger.recent_max
-            || ledger
-                .recent
-                .since()
-                .is_some_and(|since| ledger.last_seq - since > MOST_NOTIFICATIONS)
+    let bound = ledger.last_seq - MOST_NOTIFICATIONS;
+    let most = {
+        let recent = ledger.committed.now();
+        let too_many = recent.len().saturating_sub(ledger.recent_max);
+        let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since < Some(bound));
+        too_many.max(long_ago.count())
     };
-    let mut any = false;
-    while too_many(ledger) {
-        any |= fold_oldest(db, ledger)?;
-    }
-    if any { note_progress(db, ledger) } else { Ok(()) }
+    if most == 0 { Ok(()) } else { some(db, ledger, most).map(drop) }
 }
 
 /// Folds so many of the oldest; says how many there were.
-pub(super) fn some(db: &Connection, ledger: &mut Ledger, most: u64) -> rusqlite::Result<u64> {
-    let mut folded = 0;
-    while folded < most && fold_oldest(db, ledger)? {
-        folded += 1;
+pub(super) fn some(db: &Connection, ledger: &mut Ledger, most: usize) -> rusqlite::Result<u64> {
+    let (oldest, next): (Vec<_>, _) = {
+        let recent = ledger.committed.now();
+        let mut all = recent.oldest();
+        let oldest = all.by_ref().take(most);
+        let oldest = oldest.map(|(id, entry)| (id, Arc::clone(entry))).collect();
+        (oldest, all.next().and_then(|(_id, entry)| entry.since))
+    };
+    for (id, entry) in &oldest {
+        fold(db, &mut ledger.last_n, *id, entry)?;
+        ledger.changes.remove(*id);
     }
-    note_progress(db, ledger)?;
-    Ok(folded)
-}
-
-fn fold_oldest(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<bool> {
-    let Some(id) = ledger.recent.oldest() else { return Ok(false) };
-    if let Some(entry) = ledger.recent.remove(&id) {
-        fold(db, &mut ledger.last_n, id, &entry)?;
-    }
-    Ok(true)
-}
-
-fn note_progress(db: &Connection, ledger: &Ledger) -> rusqlite::Result<()> {
-    let folded = ledger.recent.since().map_or(ledger.last_seq, |since| since - 1);
-    db.prepare_cached("UPDATE progress SET folded = ?")?.execute([folded]).map(drop)
+    let folded = next.map_or(ledger.last_seq, |since| since - 1);
+    db.prepare_cached("UPDATE progress SET folded = ?")?.execute([folded])?;
+    Ok(u64::try_from(oldest.len()).unwrap_or(u64::MAX))
 }
 
 /// Writes an entry to the tables.
@@ -151,14 +136,14 @@ pub(super) fn fold(
     id: MessageId,
     entry: &Entry,
 ) -> rusqlite::Result<()> {
-    let n = match entry.row {
-        Some(n) => update(db, n, entry).map(|()| n)?,
+    let (n, known) = match &entry.row {
+        Some(row) => update(db, row, entry).map(|()| (row.n, row.foreign_ids))?,
         None => {
             *last_n += 1;
-            insert(db, *last_n, id, entry).map(|()| *last_n)?
+            insert(db, *last_n, id, entry).map(|()| (*last_n, 0))?
         }
     };
-    for ForeignId { source, id } in &entry.foreign_ids {
+    for ForeignId { source, id } in entry.foreign_ids.iter().skip(known) {
         db.prepare_cached("INSERT OR IGNORE INTO foreign_id (source, id, n) VALUES (?, ?, ?)")?
             .execute(params![source, id, n])?;
     }
@@ -188,7 +173,7 @@ fn insert(db: &Connection, n: i64, id: MessageId, entry: &Entry) -> rusqlite::Re
 
 /// Leaves the columns alone that indexes read, if none of them has changed: each costs a page of its
 /// index, even if it is given the value it has.
-fn update(db: &Connection, n: i64, entry: &Entry) -> rusqlite::Result<()> {
+fn update(db: &Connection, row: &Row, entry: &Entry) -> rusqlite::Result<()> {
     const PLACE: &str = "UPDATE message SET last = ?, notifications = ? WHERE n = ?";
     const STATUS: &str = "UPDATE message SET last = ?, notifications = ?, status = ?, \
          status_arrived_at = ?, channel = ?, reference_service = ?, reference_action = ?, \
@@ -199,10 +184,10 @@ fn update(db: &Connection, n: i64, entry: &Entry) -> rusqlite::Result<()> {
          provider_name = ?, provider_id = ?, provider_status = ?, provider_code = ?, \
          provider_message = ?, segments = ?, ranks = ?, began_accepted = ?, began_stated = ?, \
          began_arrived = ?, destination = ?, reference_key = ? WHERE n = ?";
-    let sql = match &entry.record {
-        None => PLACE,
-        Some(_) if !entry.moved => STATUS,
-        Some(_) => ALL,
+    let (sql, indexes_stay) = match (&row.record, &entry.record) {
+        (_, None) => (PLACE, true),
+        (Some(before), Some(after)) if indexed_alike(before, after) => (STATUS, true),
+        (_, Some(_)) => (ALL, false),
     };
     let mut update = db.prepare_cached(sql)?;
     bind_place(&mut update, entry)?;
@@ -210,12 +195,12 @@ fn update(db: &Connection, n: i64, entry: &Entry) -> rusqlite::Result<()> {
     if let Some(record) = &entry.record {
         bind_status(&mut update, next, record)?;
         next += 12;
-        if entry.moved {
+        if !indexes_stay {
             bind_indexed(&mut update, next, record)?;
             next += 5;
         }
     }
-    update.raw_bind_parameter(next, n)?;
+    update.raw_bind_parameter(next, row.n)?;
     update.raw_execute().map(drop)
 }
 
@@ -237,10 +222,7 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
     while let Some(row) = rows.next()? {
         let logged = logged(row)?;
         let id = logged.notification.statement().message;
-        let known = match ledger.recent.get(&id) {
-            Some(entry) => Some(Arc::clone(entry)),
-            None => load(db, id)?.map(Arc::new),
-        };
+        let known = ledger.known(db, id)?;
         // A message is folded whole, also what was said of it after the oldest of others.
         if known.as_ref().is_some_and(|entry| entry.last >= logged.seq) {
             continue;
@@ -251,8 +233,9 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
         let identity = logged.notification.identity();
         let entry =
             Entry::after(known.as_deref(), logged.seq, identity, logged.foreign_id, judged.record);
-        ledger.recent.put(id, entry);
+        ledger.changes.put(id, entry);
         replayed += 1;
     }
+    ledger.publish();
     Ok(replayed)
 }

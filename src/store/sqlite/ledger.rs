@@ -1,17 +1,22 @@
 //! What the writer knows of the tables without asking them again.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::erased::{self, HashKey};
 use super::fold;
 use super::open::Settings;
-use super::recent::Recent;
+use super::recent::{Changes, Committed, Entry};
+use crate::message::MessageId;
 
 /// Asked once at the start, and kept up with what is committed: a transaction changes a copy.
 #[derive(Clone)]
 pub(super) struct Ledger {
-    /// The records that `message` does not have as they are.
-    pub(super) recent: Recent,
+    /// The records that `message` does not have as they are, without what this transaction changes.
+    pub(super) committed: Committed,
+    /// What this transaction changes.
+    pub(super) changes: Changes,
     /// The greatest number that a notification ever had.
     pub(super) last_seq: i64,
     /// The greatest n that a message ever had.
@@ -39,7 +44,8 @@ impl Ledger {
         let (hash_key, last_seq, last_n) =
             db.query_row(GREATEST, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let mut ledger = Self {
-            recent: Recent::default(),
+            committed: Committed::default(),
+            changes: Changes::default(),
             last_seq,
             last_n,
             quarantined: u64::try_from(quarantined).unwrap_or(0),
@@ -51,5 +57,22 @@ impl Ledger {
         let replayed = fold::replay(db, &mut ledger)?;
         tracing::debug!(replayed, "read the log");
         Ok(ledger)
+    }
+
+    /// What is known of a message: lately, or else in the tables.
+    pub(super) fn known(
+        &self,
+        db: &Connection,
+        id: MessageId,
+    ) -> rusqlite::Result<Option<Arc<Entry>>> {
+        match self.changes.known(id, &self.committed) {
+            Some(known) => Ok(Some(known)),
+            None => Ok(fold::load(db, id)?.map(Arc::new)),
+        }
+    }
+
+    /// The transaction was committed.
+    pub(super) fn publish(&mut self) {
+        self.committed.publish(std::mem::take(&mut self.changes));
     }
 }

@@ -91,8 +91,7 @@ impl SqliteStore {
         let ledger = Ledger::read(&db, settings).map_err(failed)?;
         let watched =
             Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
-        let recent = Committed::default();
-        recent.replace(ledger.recent.clone());
+        let recent = ledger.committed.clone();
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
         let turn = Arc::new(Mutex::new(()));
@@ -112,7 +111,6 @@ impl SqliteStore {
         let writer = Writer {
             orders: queue,
             ledger,
-            committed: recent.clone(),
             checkpoints,
             turn,
             reading: Arc::clone(&reading),
@@ -263,26 +261,27 @@ impl Store for SqliteStore {
     }
 
     async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
-        let recent = self.recent.now();
+        let recent = self.recent.clone();
         self.readers.query(move |db| queries::holds(db, &recent, &notifications)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        match self.recent.get(&id) {
+        let lately = self.recent.now().get(id).cloned();
+        match lately {
             Some(entry) => Ok(entry.record.clone().map(|record| Message { id, record })),
             None => self.readers.query(move |db| queries::message(db, id)).await,
         }
     }
 
     async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
-        let recent = self.recent.now();
+        let recent = self.recent.clone();
         self.readers
             .query(move |db| queries::list(&*db.unchecked_transaction()?, &recent, &key, page))
             .await
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
-        let recent = self.recent.now();
+        let recent = self.recent.clone();
         self.readers.query(move |db| queries::history(db, &recent, id)).await
     }
 

@@ -1,13 +1,15 @@
 //! What is asked of the tables, and of what was said lately. Runs on a read thread.
 //!
-//! What was said lately is taken first and comes before what the tables say of the same message: they
-//! may be behind it, or, looked at later, ahead of it, but never behind what was not in it.
+//! What was said lately comes before what the tables say of the same message, which may be behind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fold::{each_back_from, load};
-use super::recent::Recent;
+use super::recent::Committed;
 use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns};
 use crate::message::{Identity, MessageId, Record, Timestamp};
 use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined};
@@ -15,16 +17,16 @@ use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantin
 /// Whether all of these notifications are stored.
 pub(super) fn holds(
     db: &Connection,
-    recent: &Recent,
+    recent: &Committed,
     notifications: &[(MessageId, Identity)],
 ) -> rusqlite::Result<bool> {
-    let both = db.unchecked_transaction()?;
     for (message, identity) in notifications {
-        let holds = match recent.get(message) {
-            Some(entry) => entry.identities.contains(identity),
-            None => load(&both, *message)?.is_some_and(|entry| entry.identities.contains(identity)),
+        let lately = recent.now().get(*message).cloned();
+        let known = match lately {
+            Some(known) => Some(known),
+            None => load(db, *message)?.map(Arc::new),
         };
-        if !holds {
+        if !known.is_some_and(|known| known.identities.contains(identity)) {
             return Ok(false);
         }
     }
@@ -41,13 +43,14 @@ pub(super) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option
 /// Everything that was said of a message.
 pub(super) fn history(
     db: &Connection,
-    recent: &Recent,
+    recent: &Committed,
     id: MessageId,
 ) -> rusqlite::Result<Option<History>> {
     const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
+    let lately = recent.now().get(id).cloned();
     // One transaction, so that record and history belong together.
     let both = db.unchecked_transaction()?;
-    let found = match recent.get(&id) {
+    let found = match lately {
         Some(entry) => Some((entry.record.clone(), entry.last)),
         None => both
             .prepare_cached(MESSAGE)?
@@ -97,7 +100,7 @@ pub(super) fn quarantined(
 /// transaction.
 pub(super) fn list(
     db: &Connection,
-    recent: &Recent,
+    recent: &Committed,
     key: &Key,
     page: Page,
 ) -> rusqlite::Result<Listing> {
@@ -109,15 +112,19 @@ pub(super) fn list(
         Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
         _ => (before.unwrap_or(i64::MAX), MessageId::from_bytes([u8::MAX; 16])),
     };
-    let mut fresh = recent.listed(key, begin).map(message_of).peekable();
+    let lately = lately(db, recent, key, begin, wanted)?;
+    let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
+    let mut lately =
+        lately.into_iter().filter_map(|(id, record)| Some(Message { id, record: record? }));
+    let mut lately = lately.by_ref().peekable();
     let mut messages: Vec<Message> = Vec::new();
     let mut place = begin;
     loop {
         let settled = settled(db, key, place, page.count.saturating_add(1))?;
         let last = settled.last().map(place_of).filter(|_| settled.len() == wanted);
-        for message in settled.into_iter().filter(|message| recent.get(&message.id).is_none()) {
+        for message in settled.into_iter().filter(|message| !elsewhere.contains(&message.id)) {
             let earlier = |other: &Message| is_before(place_of(other), place_of(&message));
-            while let Some(other) = fresh.next_if(earlier) {
+            while let Some(other) = lately.next_if(earlier) {
                 messages.push(other);
             }
             messages.push(message);
@@ -128,10 +135,33 @@ pub(super) fn list(
             _ => break,
         }
     }
-    messages.extend(fresh.take(wanted.saturating_sub(messages.len())));
+    messages.extend(lately.take(wanted.saturating_sub(messages.len())));
     let more = messages.len() >= wanted;
     messages.truncate(wanted - 1);
     Ok(Listing { messages, more })
+}
+
+/// What is listed lately behind a place, up to so many messages, and what only the table lists there.
+/// From then on the transaction reads the tables as they were at the same time.
+fn lately(
+    db: &Connection,
+    recent: &Committed,
+    key: &Key,
+    begin: (i64, MessageId),
+    most: usize,
+) -> rusqlite::Result<Vec<(MessageId, Option<Record>)>> {
+    let recent = recent.now();
+    db.prepare_cached("SELECT folded FROM progress")?.query_row([], |_row| Ok(()))?;
+    let mut found = 0;
+    Ok(recent
+        .listed(key, begin)
+        .take_while(|(_, record)| {
+            let enough = found == most;
+            found += usize::from(record.is_some());
+            !enough
+        })
+        .map(|(id, record)| (id, record.cloned()))
+        .collect())
 }
 
 /// What the table lists behind a place.
@@ -176,10 +206,6 @@ fn settled(
         }
     }
     Ok(messages)
-}
-
-fn message_of((id, record): (MessageId, &Record)) -> Message {
-    Message { id, record: record.clone() }
 }
 
 fn place_of(message: &Message) -> (i64, MessageId) {

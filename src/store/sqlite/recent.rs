@@ -1,43 +1,43 @@
 //! What was said lately: the records that the table `message` does not have yet, or not as they are.
 //!
-//! It is a value, not a place. A copy costs next to nothing, shares what it has in common with the
-//! original, and stays as it is; so the writer changes a copy, which counts once its transaction has been
-//! committed, and whoever reads keeps what it took for as long as it looks into the tables.
+//! The writer gathers what a transaction changes beside it, in [`Changes`], which count for everybody once
+//! it has been committed. So [`Recent`] and the tables belong together at any moment at which the lock of
+//! [`Committed`] is held: whoever begins to read the tables meanwhile finds each message in one of them.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use imbl::{HashMap, OrdMap, OrdSet};
-
-use crate::message::{Destination, Identity, MessageId, Record, Reference};
+use crate::message::{Destination, Identity, MessageId, Record};
 use crate::store::Key;
 
 /// What is known of one message.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Its row in `message`, if it has one.
-    pub(super) row: Option<i64>,
-    /// Whether columns that indexes read are not as the row has them.
-    pub(super) moved: bool,
-    /// Its first notification that the table has not followed; none if the row has all.
+    pub(super) row: Option<Row>,
+    /// Its first notification that the row lacks; none if it has all.
     pub(super) since: Option<i64>,
     /// Its last notification.
     pub(super) last: i64,
     /// Every notification of it, by identity.
     pub(super) identities: Vec<Identity>,
-    /// The provider's ids that lead to it and are not in `foreign_id` yet.
+    /// The provider's ids that lead to it; those first that lead to its row.
     pub(super) foreign_ids: Vec<ForeignId>,
     /// What follows; none if nothing valid was said.
     pub(super) record: Option<Record>,
 }
 
-impl Entry {
-    /// How many notifications there are.
-    pub(super) fn notifications(&self) -> u32 {
-        u32::try_from(self.identities.len()).unwrap_or(u32::MAX)
-    }
+/// A row of `message`.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) n: i64,
+    /// The record that it has.
+    pub(super) record: Option<Arc<Record>>,
+    /// How many of the provider's ids lead to it.
+    pub(super) foreign_ids: usize,
 }
 
 /// The provider's own id, at one source.
@@ -47,59 +47,98 @@ pub(super) struct ForeignId {
     pub(super) id: String,
 }
 
+impl Entry {
+    /// How many notifications there are.
+    pub(super) fn notifications(&self) -> u32 {
+        u32::try_from(self.identities.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it is listed under this.
+    fn is_under(&self, wanted: &Under<'_>) -> bool {
+        self.under().any(|under| under == *wanted)
+    }
+
+    /// Whether it has the same places in the lists and in the queue.
+    fn has_places_of(&self, other: &Self) -> bool {
+        let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
+        let at = |entry: &Self| entry.record.as_ref().map(Record::accepted_at);
+        self.since == other.since
+            && row(self) == row(other)
+            && at(self) == at(other)
+            && self.under().eq(other.under())
+    }
+
+    /// All that it is listed under.
+    fn under(&self) -> impl Iterator<Item = Under<'_>> {
+        let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
+        let foreign = foreign.map(|ForeignId { source, id }| Under::Foreign { source, id });
+        self.record.iter().flat_map(under).chain(foreign)
+    }
+}
+
+/// What a transaction changes: what is known of a message, or that the tables have all of it.
+#[derive(Clone, Default)]
+pub(super) struct Changes(HashMap<MessageId, Option<Arc<Entry>>>);
+
+impl Changes {
+    /// From now on this is known of a message.
+    pub(super) fn put(&mut self, id: MessageId, entry: Entry) {
+        self.0.insert(id, Some(Arc::new(entry)));
+    }
+
+    /// The tables have all that is known of a message, or it is gone.
+    pub(super) fn remove(&mut self, id: MessageId) {
+        self.0.insert(id, None);
+    }
+
+    /// What is known of a message that the tables do not have, with these changes.
+    pub(super) fn known(&self, id: MessageId, committed: &Committed) -> Option<Arc<Entry>> {
+        match self.0.get(&id) {
+            Some(changed) => changed.clone(),
+            None => committed.now().get(id).cloned(),
+        }
+    }
+}
+
+/// What was said lately, as far as it is committed, for everybody who reads.
+#[derive(Clone, Default)]
+pub(super) struct Committed(Arc<RwLock<Recent>>);
+
+impl Committed {
+    /// As it is for as long as this is held, which must not be long.
+    pub(super) fn now(&self) -> RwLockReadGuard<'_, Recent> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on everybody sees these changes.
+    pub(super) fn publish(&self, changes: Changes) {
+        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before: Vec<_> =
+            changes.0.into_iter().map(|(id, entry)| recent.replace(id, entry)).collect();
+        drop(recent);
+        // What nobody knows any more goes without anybody waiting for it.
+        drop(before);
+    }
+}
+
 /// A place in the lists: a hash of what is listed under, when the message was accepted, its name.
 type Listed = (u64, Reverse<i64>, MessageId);
 
 /// The records that `message` does not have as they are.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Recent {
     entries: HashMap<MessageId, Arc<Entry>>,
     /// In the order in which the table fell behind.
-    queue: OrdMap<i64, MessageId>,
-    lists: OrdSet<Listed>,
+    queue: BTreeMap<i64, MessageId>,
+    /// Where each message is listed, and where the table still lists it.
+    lists: BTreeSet<Listed>,
     hasher: RandomState,
 }
 
 impl Recent {
     /// What is known of a message, if the table does not have it.
-    pub(super) fn get(&self, id: &MessageId) -> Option<&Arc<Entry>> {
-        self.entries.get(id)
-    }
-
-    /// From now on this is known of a message.
-    pub(super) fn put(&mut self, id: MessageId, entry: Entry) {
-        let entry = Arc::new(entry);
-        match self.entries.insert(id, Arc::clone(&entry)) {
-            Some(before) if places_stay(&before, &entry) => {}
-            Some(before) => {
-                self.unlist(id, &before);
-                self.list(id, &entry);
-            }
-            None => {
-                self.queue.extend(entry.since.map(|since| (since, id)));
-                self.list(id, &entry);
-            }
-        }
-    }
-
-    /// The table has it now, or it is gone.
-    pub(super) fn remove(&mut self, id: &MessageId) -> Option<Arc<Entry>> {
-        let entry = self.entries.remove(id)?;
-        if let Some(since) = entry.since {
-            self.queue.remove(&since);
-        }
-        self.unlist(*id, &entry);
-        Some(entry)
-    }
-
-    /// The message of which the table has been behind for the longest.
-    pub(super) fn oldest(&self) -> Option<MessageId> {
-        self.queue.get_min().map(|(_since, id)| *id)
-    }
-
-    /// The first notification that the table has not followed.
-    pub(super) fn since(&self) -> Option<i64> {
-        self.queue.get_min().map(|(since, _id)| *since)
+    pub(super) fn get(&self, id: MessageId) -> Option<&Arc<Entry>> {
+        self.entries.get(&id)
     }
 
     /// How many messages there are.
@@ -107,44 +146,80 @@ impl Recent {
         self.entries.len()
     }
 
-    /// All of them, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&MessageId, &Arc<Entry>)> {
-        self.entries.iter()
+    /// All of them, beginning with the one of which the table has been behind for the longest.
+    pub(super) fn oldest(&self) -> impl Iterator<Item = (MessageId, &Arc<Entry>)> {
+        self.queue.values().filter_map(|id| self.entries.get(id).map(|entry| (*id, entry)))
     }
 
-    /// The messages under this key that lie behind a place, newest acceptance first, ties by id.
+    /// The messages behind a place that are listed under this key, newest acceptance first, ties by id;
+    /// and, without a record, those that only the table lists there.
     pub(super) fn listed<'a>(
         &'a self,
         key: &'a Key,
         (accepted_at, id): (i64, MessageId),
-    ) -> impl Iterator<Item = (MessageId, &'a Record)> {
-        let hash = self.hasher.hash_one(Under::from(key));
+    ) -> impl Iterator<Item = (MessageId, Option<&'a Record>)> {
+        let under = Under::from(key);
+        let hash = self.hasher.hash_one(&under);
         self.lists
             .range((Bound::Excluded((hash, Reverse(accepted_at), id)), Bound::Unbounded))
             .take_while(move |(other, _, _)| *other == hash)
-            .filter_map(move |(_, _, id)| {
+            .filter_map(move |(_, Reverse(at), id)| {
                 let entry = self.entries.get(id)?;
-                // Another key may have the same hash.
-                let really = under(entry).any(|under| under == Under::from(key));
-                entry.record.as_ref().filter(|_| really).map(|record| (*id, record))
+                // It may be listed in two places, and another key may have the same hash.
+                let here = |record: &&Record| record.accepted_at().micros() == *at;
+                let really = entry.is_under(&under);
+                Some((*id, entry.record.as_ref().filter(here).filter(|_| really)))
             })
     }
 
-    fn list(&mut self, id: MessageId, entry: &Entry) {
-        let Some(record) = &entry.record else { return };
-        for under in under(entry) {
-            let hash = self.hasher.hash_one(under);
-            self.lists.insert((hash, Reverse(record.accepted_at().micros()), id));
+    /// Takes over what is known of a message now, and gives back what was.
+    fn replace(&mut self, id: MessageId, entry: Option<Arc<Entry>>) -> Option<Arc<Entry>> {
+        let before = match &entry {
+            Some(entry) => self.entries.insert(id, Arc::clone(entry)),
+            None => self.entries.remove(&id),
+        };
+        if before.as_ref().zip(entry.as_ref()).is_some_and(|(one, two)| one.has_places_of(two)) {
+            return before;
         }
+        if let Some(before) = &before {
+            for place in self.places(id, before) {
+                self.lists.remove(&place);
+            }
+            before.since.and_then(|since| self.queue.remove(&since));
+        }
+        if let Some(entry) = &entry {
+            self.lists.extend(self.places(id, entry));
+            self.queue.extend(entry.since.map(|since| (since, id)));
+        }
+        before
     }
 
-    fn unlist(&mut self, id: MessageId, entry: &Entry) {
-        let Some(record) = &entry.record else { return };
-        for under in under(entry) {
+    fn places(&self, id: MessageId, entry: &Entry) -> Vec<Listed> {
+        let mut places = Vec::with_capacity(2);
+        let mut list = |record: &Record, under| {
             let hash = self.hasher.hash_one(under);
-            self.lists.remove(&(hash, Reverse(record.accepted_at().micros()), id));
+            places.push((hash, Reverse(record.accepted_at().micros()), id));
+        };
+        if let Some(record) = &entry.record {
+            entry.under().for_each(|under| list(record, under));
         }
+        if let Some(row) = &entry.row
+            && let Some(record) = row.record.as_deref()
+        {
+            under(record).for_each(|under| list(record, under));
+            let foreign = entry.foreign_ids.iter().take(row.foreign_ids);
+            foreign
+                .for_each(|ForeignId { source, id }| list(record, Under::Foreign { source, id }));
+        }
+        places
     }
+}
+
+/// What a record is listed under.
+fn under(record: &Record) -> impl Iterator<Item = Under<'_>> {
+    let destination = record.destination.as_ref().map(|claim| Under::Destination(claim.value));
+    let reference = record.reference.as_ref().and_then(|claim| claim.value.key());
+    destination.into_iter().chain(reference.map(Under::Reference))
 }
 
 /// What a message is listed under.
@@ -162,63 +237,5 @@ impl<'a> From<&'a Key> for Under<'a> {
             Key::Reference(key) => Self::Reference(key),
             Key::Foreign { source, id } => Self::Foreign { source, id },
         }
-    }
-}
-
-fn under(entry: &Entry) -> impl Iterator<Item = Under<'_>> {
-    let record = entry.record.as_ref();
-    let destination = record.and_then(|record| record.destination.as_ref());
-    let reference = record.and_then(|record| record.reference.as_ref());
-    let foreign = entry.foreign_ids.iter();
-    destination
-        .map(|claim| Under::Destination(claim.value))
-        .into_iter()
-        .chain(reference.and_then(|claim| claim.value.key()).map(Under::Reference))
-        .chain(foreign.map(|ForeignId { source, id }| Under::Foreign { source, id }))
-}
-
-/// Whether a message has the same places in the lists after a change as before it.
-fn places_stay(before: &Entry, after: &Entry) -> bool {
-    before.foreign_ids == after.foreign_ids
-        && match (&before.record, &after.record) {
-            (Some(before), Some(after)) => {
-                before.accepted_at() == after.accepted_at() && listed_alike(before, after)
-            }
-            (None, None) => true,
-            (None, Some(_)) | (Some(_), None) => false,
-        }
-}
-
-/// Whether two records are listed under the same number and reference key.
-pub(super) fn listed_alike(one: &Record, other: &Record) -> bool {
-    fn key(record: &Record) -> Option<&str> {
-        record.reference.as_ref().map(|claim| &claim.value).and_then(Reference::key)
-    }
-    let destination = |record: &Record| record.destination.as_ref().map(|claim| claim.value);
-    destination(one) == destination(other) && key(one) == key(other)
-}
-
-/// What was said lately, as far as it is committed, for everybody who reads.
-#[derive(Clone, Default)]
-pub(super) struct Committed(Arc<RwLock<Recent>>);
-
-impl Committed {
-    /// As it is now.
-    pub(super) fn now(&self) -> Recent {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What is known now of a message, if the table does not have it.
-    pub(super) fn get(&self, id: &MessageId) -> Option<Arc<Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
-    }
-
-    /// From now on everybody sees this.
-    pub(super) fn replace(&self, recent: Recent) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *held, recent);
-        drop(held);
-        // What only the old one had goes without anybody waiting for it.
-        drop(before);
     }
 }

@@ -3,7 +3,6 @@
 //! A read thread finds what is to go, in small pieces; the writer removes it, in small transactions
 //! among those of the deliveries, so that neither holds up the webhooks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode;
@@ -13,7 +12,7 @@ use tokio::time::sleep;
 use super::erased::{self, remember};
 use super::fold::{self, each_back_from};
 use super::ledger::Ledger;
-use super::recent::Recent;
+use super::recent::Committed;
 use super::row::message_id;
 use super::writer::{Act, Task};
 use super::{SqliteStore, queries};
@@ -25,7 +24,7 @@ const NOTIFICATIONS_AT_A_TIME: i64 = 2_000;
 /// How many messages are; each may have a long history.
 const MESSAGES_AT_A_TIME: i64 = 250;
 /// How many messages are folded in one transaction.
-pub(super) const FOLDED_AT_A_TIME: u64 = 1_000;
+pub(super) const FOLDED_AT_A_TIME: usize = 1_000;
 /// How many entries of the quarantine are: their bodies may be large.
 const ENTRIES_AT_A_TIME: i64 = 8;
 /// How many rows are looked through for what leads nowhere.
@@ -53,7 +52,7 @@ impl SqliteStore {
         // What came meanwhile.
         loop {
             let act: Act = Box::new(move |db, ledger| {
-                let messages = listed(db, &ledger.recent, number)?;
+                let messages = listed(db, &ledger.committed, number)?;
                 remove(db, ledger, &messages, Some(until))
             });
             match self.act(act).await? {
@@ -272,13 +271,9 @@ fn remove(
     const GIVEN: &str = "UPDATE progress SET last_seq = max(last_seq, ?), last_n = max(last_n, ?)";
     let mut removed = 0;
     for id in messages {
-        let known = match ledger.recent.remove(id) {
-            Some(known) => known,
-            None => match fold::load(db, *id)? {
-                Some(known) => Arc::new(known),
-                None => continue,
-            },
-        };
+        let Some(known) = ledger.known(db, *id)? else { continue };
+        let n = known.row.as_ref().map(|row| row.n);
+        ledger.changes.remove(*id);
         if let Some(until) = until {
             remember(db, &ledger.hash_key, id.as_bytes(), until)?;
             ledger.any_erased = true;
@@ -292,10 +287,10 @@ fn remove(
             let seq: &i64 = seq;
             db.prepare_cached("DELETE FROM notification WHERE seq = ?")?.execute([seq])?;
             db.prepare_cached("DELETE FROM foreign_id WHERE source = ? AND id = ? AND n = ?")?
-                .execute(params![source, provider_id, known.row])?;
+                .execute(params![source, provider_id, n])?;
         }
-        db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([known.row])?;
-        db.prepare_cached(GIVEN)?.execute(params![known.last, known.row.unwrap_or(0)])?;
+        db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([n])?;
+        db.prepare_cached(GIVEN)?.execute(params![known.last, n.unwrap_or(0)])?;
         removed += 1;
     }
     Ok(removed)
@@ -304,7 +299,7 @@ fn remove(
 /// The messages that are listed under this number.
 fn listed(
     db: &Connection,
-    recent: &Recent,
+    recent: &Committed,
     number: Destination,
 ) -> rusqlite::Result<Vec<MessageId>> {
     let page = Page { count: LISTED_AT_A_TIME, before: None, after: None };

@@ -316,6 +316,15 @@ pub(super) fn bind_indexed(
     statement.raw_bind_parameter(first + 4, reference.and_then(Reference::key))
 }
 
+/// Whether both records have the same values in the columns that indexes read.
+pub(super) fn indexed_alike(one: &Record, other: &Record) -> bool {
+    fn key(record: &Record) -> Option<&str> {
+        record.reference.as_ref().and_then(|claim| claim.value.key())
+    }
+    let destination = |record: &Record| record.destination.as_ref().map(|claim| claim.value);
+    one.began == other.began && destination(one) == destination(other) && key(one) == key(other)
+}
+
 /// One byte that says that there is no claim, and one for a claim of the same worth as the first.
 const NONE: u8 = 0xff;
 const SAME: u8 = 0xfe;

@@ -23,7 +23,6 @@ use super::checkpoint::{self, TOO_LONG, Wake};
 use super::failure::{Failed, Failure, Trouble, trouble};
 use super::fold;
 use super::ledger::Ledger;
-use super::recent::Committed;
 use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
 use super::{schema, store_error};
@@ -76,8 +75,6 @@ pub(super) type Act = Box<dyn FnOnce(&Connection, &mut Ledger) -> rusqlite::Resu
 pub(super) struct Writer {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) ledger: Ledger,
-    /// Where everybody who reads sees what was said lately.
-    pub(super) committed: Committed,
     /// Who moves the WAL's pages; none if another program does, and the WAL is left alone.
     pub(super) checkpoints: Option<SyncSender<Wake>>,
     /// Who has it may checkpoint.
@@ -153,7 +150,7 @@ impl Writer {
         }
         match self.commit(db, batch) {
             Ok(results) if self.still_stands() => {
-                self.committed.replace(self.ledger.recent.clone());
+                self.ledger.publish();
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, result);
                 }
@@ -227,7 +224,7 @@ impl Writer {
         match acted() {
             Ok(done) if self.still_stands() => {
                 self.ledger = ledger;
-                self.committed.replace(self.ledger.recent.clone());
+                self.ledger.publish();
                 self.tend_wal(db);
                 Ok(done)
             }
@@ -309,6 +306,7 @@ impl Writer {
             // So that even a batch which writes nothing shows whether there is space again.
             schema::write_version(&transaction)?;
         }
+        fold::surplus(&transaction, &mut ledger)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(match apply::apply(&transaction, &mut ledger, &job.delivery) {
@@ -317,7 +315,6 @@ impl Writer {
                 Err(NotApplied::Sqlite(error)) => return Err(error),
             });
         }
-        fold::surplus(&transaction, &mut ledger)?;
         transaction.commit()?;
         self.ledger = ledger;
         self.full = false;

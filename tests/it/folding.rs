@@ -1,0 +1,343 @@
+//! Records follow the log, in memory and in the table: nobody can tell which of the two has a message.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use actix_web::rt::System;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use rusqlite::Connection;
+use statusmirror::message::{
+    Destination, Identity, MessageId, Outcome, Record, Reference, Timestamp,
+};
+use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
+use statusmirror::store::{Entry, Key, Page, Place, Store, Stored};
+use tempfile::TempDir;
+
+use crate::convergence::{Arrived, any_notification, at};
+use crate::faults::{Chance, report, times};
+use crate::store_laws::{about, delivery, entry, shown};
+use crate::support::id;
+
+const NUMBERS: [&str; 2] = ["+393331234567", "+393337654321"];
+
+/// What happens to a store.
+#[derive(Debug, Clone)]
+enum Step {
+    /// These are said of these messages, in one delivery.
+    Said(Vec<(u64, Arrived)>),
+    /// It is stopped and started.
+    Restart,
+    /// The program is gone from one moment to the next.
+    Crash,
+    /// All that names this number is removed.
+    Erase(&'static str),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let said = prop::collection::vec((1..6_u64, any_notification()), 1..4);
+    prop_oneof![
+        20 => said.prop_map(Step::Said),
+        1 => Just(Step::Restart),
+        2 => Just(Step::Crash),
+        1 => select(NUMBERS.to_vec()).prop_map(Step::Erase),
+    ]
+}
+
+/// What a store must know.
+#[derive(Default)]
+struct Model(BTreeMap<MessageId, Known>);
+
+#[derive(Default)]
+struct Known {
+    record: Option<Record>,
+    said: Vec<(Identity, Timestamp, Outcome)>,
+    numbers: Vec<Option<Destination>>,
+    foreign: Vec<String>,
+    erased: bool,
+}
+
+impl Model {
+    /// What the store must say to it.
+    fn said(&mut self, entry: &Entry, arrived_at: Timestamp) -> Option<(Outcome, Option<Record>)> {
+        let Entry::Notification { notification, foreign_id, .. } = entry else { panic!() };
+        let known = self.0.entry(notification.statement().message).or_default();
+        if known.erased {
+            return None;
+        }
+        let identity = notification.identity();
+        let stored = known.said.iter().any(|(said, ..)| *said == identity);
+        let judged = Record::judge(known.record.clone(), notification, arrived_at, stored);
+        known.record.clone_from(&judged.record);
+        if !stored {
+            known.said.push((identity, arrived_at, judged.outcome));
+            known.numbers.push(notification.statement().destination);
+            known.foreign.extend(foreign_id.clone());
+        }
+        Some((judged.outcome, judged.record))
+    }
+
+    fn erase(&mut self, number: Destination) {
+        for known in self.0.values_mut() {
+            if known.numbers.contains(&Some(number)) {
+                *known = Known { erased: true, ..Known::default() };
+            }
+        }
+    }
+
+    /// The messages under a key, in the order of lists.
+    fn list(&self, key: &Key) -> Vec<Place> {
+        let is_under = |known: &Known, record: &Record| match key {
+            Key::Destination(number) => {
+                record.destination.as_ref().is_some_and(|claim| claim.value == *number)
+            }
+            Key::Reference(key) => {
+                let reference = record.reference.as_ref().map(|claim| &claim.value);
+                reference.and_then(Reference::key) == Some(key)
+            }
+            Key::Foreign { id, .. } => known.foreign.contains(id),
+        };
+        let mut places: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|(id, known)| Some((*id, known, known.record.as_ref()?)))
+            .filter(|(_, known, record)| is_under(known, record))
+            .map(|(id, _, record)| Place { accepted_at: record.accepted_at(), id })
+            .collect();
+        places.sort_by_key(|place| (-place.accepted_at.micros(), place.id));
+        places
+    }
+}
+
+struct Opened {
+    store: Arc<SqliteStore>,
+    closing: Closing,
+    folder: TempDir,
+    most: usize,
+}
+
+const FILE: &str = "mirror.db";
+
+impl Opened {
+    fn new(folder: TempDir, most: usize) -> Self {
+        let settings =
+            Settings { recent_max_messages: most, ..Settings::new(folder.path().join(FILE)) };
+        let (store, closing) = SqliteStore::open(&settings).unwrap();
+        Self { store: Arc::new(store), closing, folder, most }
+    }
+
+    fn restarted(self) -> Self {
+        drop(self.store);
+        assert!(self.closing.close());
+        let folded = "SELECT folded FROM progress";
+        let last = "SELECT coalesce(max(seq), 0) FROM notification";
+        let file = Connection::open(self.folder.path().join(FILE)).unwrap();
+        let ask = |query| file.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert!(ask(folded) >= ask(last), "an orderly stop leaves nothing to be read again");
+        drop(file);
+        Self::new(self.folder, self.most)
+    }
+
+    /// As if the program was killed: what goes on is a copy of its files.
+    fn crashed(self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [FILE, "mirror.db-wal"] {
+            fs::copy(self.folder.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let other = Self::new(folder, self.most);
+        drop(self.store);
+        assert!(self.closing.close());
+        other
+    }
+
+    async fn assert_is(&self, model: &Model) {
+        for (id, known) in &model.0 {
+            let found = self.store.message(*id).await.unwrap().map(|message| message.record);
+            assert_eq!(found.as_ref().map(shown), known.record.as_ref().map(shown), "{id}");
+            let history = self.store.history(*id).await.unwrap();
+            assert_eq!(history.is_some(), !known.said.is_empty(), "{id}");
+            if let Some(history) = history {
+                assert_eq!(history.record.as_ref().map(shown), found.as_ref().map(shown));
+                let said = history.said.iter().map(|said| (said.received_at, said.outcome));
+                let expected = known.said.iter().map(|(_, at, outcome)| (*at, *outcome));
+                assert!(said.eq(expected), "{id}");
+            }
+            let held = known.said.iter().map(|(identity, ..)| (*id, *identity)).collect();
+            assert!(self.store.holds(held).await.unwrap());
+        }
+        let numbers = NUMBERS.map(|number| Key::Destination(number.parse().unwrap()));
+        let references = ["a", "b"].map(|key| Key::Reference(key.to_owned()));
+        let foreign =
+            ["p1", "p2"].map(|id| Key::Foreign { source: "laws".to_owned(), id: id.to_owned() });
+        for key in numbers.into_iter().chain(references).chain(foreign) {
+            for count in [1, 2, 50] {
+                assert_eq!(pages(&*self.store, &key, count).await, model.list(&key), "{key:?}");
+            }
+        }
+    }
+}
+
+/// A whole list, page by page.
+async fn pages(store: &dyn Store, key: &Key, count: u32) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut after = None;
+    loop {
+        let page = Page { count, before: None, after };
+        let listing = store.list(key.clone(), page).await.unwrap();
+        let found = listing.messages.iter();
+        places.extend(found.map(|one| Place { accepted_at: one.record.accepted_at(), id: one.id }));
+        if !listing.more {
+            return places;
+        }
+        after = places.last().copied();
+    }
+}
+
+fn live(most: usize, steps: Vec<Step>) {
+    let mut opened = Opened::new(tempfile::tempdir().unwrap(), most);
+    let mut model = Model::default();
+    System::new().block_on(async {
+        for (second, step) in (1..).zip(steps) {
+            match step {
+                Step::Said(said) => {
+                    let entries: Vec<_> = (0..)
+                        .zip(said)
+                        .map(|(index, (number, (said, _)))| {
+                            let message = id(number).parse().unwrap();
+                            let foreign = said.provider().id.clone();
+                            let mut entry = entry(index, about(message, &said));
+                            if let Entry::Notification { foreign_id, .. } = &mut entry {
+                                *foreign_id = (!foreign.is_empty()).then_some(foreign);
+                            }
+                            entry
+                        })
+                        .collect();
+                    let expected: Vec<_> =
+                        entries.iter().map(|entry| model.said(entry, at(second))).collect();
+                    let stored = opened.store.ingest(delivery(at(second), entries)).await.unwrap();
+                    for (stored, expected) in stored.iter().zip(expected) {
+                        match (stored, expected) {
+                            (Stored::Judged { outcome, record, .. }, Some(expected)) => {
+                                assert_eq!(*outcome, expected.0);
+                                let record = record.as_deref().map(shown);
+                                assert_eq!(record, expected.1.as_ref().map(shown));
+                            }
+                            (Stored::Erased, None) => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                Step::Restart => opened = opened.restarted(),
+                Step::Crash => opened = opened.crashed(),
+                Step::Erase(number) => {
+                    let number = number.parse().unwrap();
+                    opened.store.erase(number, at(second), at(1_000_000)).await.unwrap();
+                    model.erase(number);
+                }
+            }
+            opened.assert_is(&model).await;
+        }
+    });
+    drop(opened.store);
+    assert!(opened.closing.close());
+}
+
+#[test]
+fn nothing_shows_whether_a_message_is_in_memory_or_in_the_table() {
+    let chance = Chance::of("folding");
+    let since = Instant::now();
+    let lives = u32::try_from(times(40, 400, 10_000)).unwrap();
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: lives, failure_persistence: None, ..Config::default() },
+        chance.rng(),
+    );
+    let life = (0..4_usize, prop::collection::vec(any_step(), 1..30));
+    runner
+        .run(&life, |(most, steps)| {
+            live(most, steps);
+            Ok(())
+        })
+        .unwrap();
+    report("P3, P15", &chance, &[("lives", u64::from(lives))], since);
+}
+
+/// A page of a list is read while its messages move from memory to the table, and back.
+#[test]
+fn a_list_is_whole_while_its_messages_are_folded() {
+    const MESSAGES: u64 = 40;
+    let chance = Chance::of("lists");
+    let since = Instant::now();
+    let rounds = times(40, 400, 10_000);
+    let opened = Opened::new(tempfile::tempdir().unwrap(), 5);
+    let number: Destination = NUMBERS[0].parse().unwrap();
+    let said = |message: u64, round: u64| {
+        let mut said = crate::convergence::statement(
+            statusmirror::message::Status::Sent,
+            Some(at(i64::try_from(round).unwrap())),
+        );
+        said.accepted_at = Some(at(i64::try_from(message / 4).unwrap()));
+        said.destination = Some(number);
+        about(id(message).parse().unwrap(), &crate::convergence::notification(said))
+    };
+    let post = |round: u64| {
+        for message in 1..=MESSAGES {
+            let delivery = delivery(at(1), vec![entry(0, said(message, round))]);
+            System::new().block_on(opened.store.ingest(delivery)).unwrap();
+        }
+    };
+    post(0);
+    let (ended, lists) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for count in [7, 100] {
+            let (ended, lists, opened) = (&ended, &lists, &opened);
+            scope.spawn(move || {
+                System::new().block_on(async {
+                    while !ended.load(Ordering::Relaxed) {
+                        let key = Key::Destination(number);
+                        let mut found = pages(&*opened.store, &key, count).await;
+                        let length = found.len();
+                        found.dedup_by_key(|place| place.id);
+                        assert_eq!((length, found.len()), (40, 40), "count {count}");
+                        lists.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            });
+        }
+        (1..=rounds).for_each(post);
+        ended.store(true, Ordering::Relaxed);
+    });
+    let lists = lists.into_inner();
+    assert!(lists > 0);
+    drop(opened.store);
+    assert!(opened.closing.close());
+    report("P18", &chance, &[("lists", lists), ("incomplete", 0)], since);
+}
+
+/// A start reads the log again as often as it is broken off, and the next one finds the same.
+#[test]
+fn what_was_not_folded_when_the_program_ended_is_in_a_backup_and_in_its_check() {
+    let opened = Opened::new(tempfile::tempdir().unwrap(), 2);
+    let hashes = |path: &Path| statusmirror::store::sqlite::contents(path).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let backup = opened.folder.path().join("backup.db");
+    System::new().block_on(async {
+        for second in 1..40 {
+            let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+            let message = id(u64::try_from(second).unwrap() % 7 + 1).parse().unwrap();
+            let said = vec![entry(0, about(message, &said))];
+            opened.store.ingest(delivery(at(second), said)).await.unwrap();
+        }
+        opened.store.back_up(backup.clone()).await.unwrap();
+    });
+    let path = opened.folder.path().join(FILE);
+    drop(opened.store);
+    assert!(opened.closing.close());
+    assert_eq!(hashes(&backup), hashes(&path), "folded or not, it is the same");
+    assert_eq!(hashes(&backup).records.rows, 7);
+}

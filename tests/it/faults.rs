@@ -39,6 +39,11 @@ impl Chance {
         Self { seed, random: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes) }
     }
 
+    /// What generates values with this chance.
+    pub(crate) fn random(&self) -> TestRng {
+        self.random.clone()
+    }
+
     /// A number below this one.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         use proptest::prelude::Rng;

@@ -1,0 +1,141 @@
+//! The programs that are measured, and how each is started.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::corpus::SECRET;
+
+/// The key that queries bring.
+pub(crate) const KEY: &str = "a-key-for-this-bench-alone";
+
+/// A program that takes webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Receiver {
+    /// Reads the body and answers.
+    Noop,
+    /// Also proves and parses it.
+    Verified,
+    /// statusmirror.
+    Ours,
+    /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
+    NaiveFull,
+    /// The same, with `synchronous=NORMAL`.
+    NaiveNormal,
+    /// FastAPI with sqlite3.
+    Fastapi,
+    /// Express with better-sqlite3.
+    Express,
+    /// actix with PostgreSQL.
+    Postgres,
+}
+
+impl Receiver {
+    /// Its name in commands and in the figures.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "noop",
+            Self::Verified => "verified",
+            Self::Ours => "ours",
+            Self::NaiveFull => "naive-full",
+            Self::NaiveNormal => "naive-normal",
+            Self::Fastapi => "fastapi",
+            Self::Express => "express",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// Whether it keeps what it takes.
+    pub(crate) fn stores(self) -> bool {
+        !matches!(self, Self::Noop | Self::Verified)
+    }
+}
+
+/// Where everything lies.
+pub(crate) struct Places {
+    /// The repository.
+    pub(crate) root: PathBuf,
+    /// What the bench builds and makes.
+    pub(crate) target: PathBuf,
+}
+
+impl Places {
+    /// Of this repository.
+    pub(crate) fn find() -> Result<Self> {
+        let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let root = benches.parent().context("no repository")?.to_owned();
+        Ok(Self { root, target: benches.join("target") })
+    }
+
+    /// The binary of the product.
+    pub(crate) fn product(&self) -> PathBuf {
+        self.root.join("target/release/statusmirror")
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// The command that starts a receiver in a folder of its own.
+    pub(crate) fn command(
+        &self,
+        receiver: Receiver,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> Result<Command> {
+        if receiver == Receiver::Ours {
+            return self.ours(address, folder);
+        }
+        let receivers = self.root.join("benches/receivers");
+        let mut command = match receiver {
+            Receiver::Fastapi => {
+                let mut command = Command::new(self.target.join("fastapi/bin/python"));
+                command.arg(receivers.join("fastapi/main.py"));
+                command
+            }
+            Receiver::Express => {
+                let mut command = Command::new("node");
+                command.arg(self.target.join("express/server.js"));
+                command
+            }
+            Receiver::NaiveFull | Receiver::NaiveNormal => Command::new(self.program("naive")),
+            Receiver::Noop | Receiver::Verified | Receiver::Postgres | Receiver::Ours => {
+                Command::new(self.program(receiver.name()))
+            }
+        };
+        let synchronous = if receiver == Receiver::NaiveNormal { "NORMAL" } else { "FULL" };
+        command
+            .env("LISTEN", address.to_string())
+            .env("SECRET", SECRET)
+            .env("DATABASE", folder.join("receiver.db"))
+            .env("SYNCHRONOUS", synchronous);
+        existing(command)
+    }
+
+    fn ours(&self, address: SocketAddr, folder: &Path) -> Result<Command> {
+        let config = folder.join("statusmirror.toml");
+        let database = folder.join("mirror.db");
+        let text = format!(
+            "[server]\nlisten = \"{address}\"\n\
+             [store]\nurl = \"sqlite:{}\"\n\
+             [api_keys.bench]\nkey = \"{KEY}\"\nscopes = [\"read\", \"register\"]\n\
+             [sources.bench.verify]\nscheme = \"hmac\"\nheader = \"X-Signature\"\nsecrets = [\"{SECRET}\"]\n",
+            database.display()
+        );
+        fs::write(&config, text)?;
+        let mut command = Command::new(self.product());
+        command.arg("--config").arg(config);
+        existing(command)
+    }
+}
+
+fn existing(command: Command) -> Result<Command> {
+    let program = OsString::from(command.get_program());
+    let path = Path::new(&program);
+    ensure!(path.is_relative() || path.exists(), "{} is not built", path.display());
+    Ok(command)
+}

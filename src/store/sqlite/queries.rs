@@ -2,6 +2,7 @@
 //!
 //! What was said lately comes before what the tables say of the same message, which may be behind.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -96,8 +97,8 @@ pub(super) fn quarantined(
     db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
 }
 
-/// Reads a page of a list, and one message more to see whether it goes on. All must be read in one
-/// transaction.
+/// Reads a page of a list, and one message more to see whether it goes on. To be done in a transaction
+/// that has not read anything yet: what the tables are behind with is looked for first.
 pub(super) fn list(
     db: &Connection,
     recent: &Committed,
@@ -112,15 +113,16 @@ pub(super) fn list(
         Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
         _ => (before.unwrap_or(i64::MAX), MessageId::from_bytes([u8::MAX; 16])),
     };
-    let lately = lately(db, recent, key, begin, wanted)?;
+    let lately = lately(recent, key, begin, wanted);
     let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
-    let mut lately =
-        lately.into_iter().filter_map(|(id, record)| Some(Message { id, record: record? }));
-    let mut lately = lately.by_ref().peekable();
+    let mut lately = lately
+        .into_iter()
+        .filter_map(|(id, record)| Some(Message { id, record: record? }))
+        .peekable();
     let mut messages: Vec<Message> = Vec::new();
     let mut place = begin;
     loop {
-        let settled = settled(db, key, place, page.count.saturating_add(1))?;
+        let settled = settled(db, key, place, wanted)?;
         let last = settled.last().map(place_of).filter(|_| settled.len() == wanted);
         for message in settled.into_iter().filter(|message| !elsewhere.contains(&message.id)) {
             let earlier = |other: &Message| is_before(place_of(other), place_of(&message));
@@ -142,18 +144,15 @@ pub(super) fn list(
 }
 
 /// What is listed lately behind a place, up to so many messages, and what only the table lists there.
-/// From then on the transaction reads the tables as they were at the same time.
 fn lately(
-    db: &Connection,
     recent: &Committed,
     key: &Key,
     begin: (i64, MessageId),
     most: usize,
-) -> rusqlite::Result<Vec<(MessageId, Option<Record>)>> {
-    let recent = recent.now();
-    db.prepare_cached("SELECT folded FROM progress")?.query_row([], |_row| Ok(()))?;
+) -> Vec<(MessageId, Option<Record>)> {
     let mut found = 0;
-    Ok(recent
+    recent
+        .now()
         .listed(key, begin)
         .take_while(|(_, record)| {
             let enough = found == most;
@@ -161,7 +160,7 @@ fn lately(
             !enough
         })
         .map(|(id, record)| (id, record.cloned()))
-        .collect())
+        .collect()
 }
 
 /// What the table lists behind a place.
@@ -169,7 +168,7 @@ fn settled(
     db: &Connection,
     key: &Key,
     (at, id): (i64, MessageId),
-    most: u32,
+    most: usize,
 ) -> rusqlite::Result<Vec<Message>> {
     macro_rules! select {
         ($from:literal) => {
@@ -179,8 +178,7 @@ fn settled(
                 ", message.id FROM ",
                 $from,
                 " AND status IS NOT NULL AND accepted_at <= ?3 \
-                 AND (accepted_at < ?3 OR message.id > ?4) \
-                 ORDER BY accepted_at DESC, message.id LIMIT ?5"
+                 AND (accepted_at < ?3 OR message.id > ?4) ORDER BY accepted_at DESC"
             )
         };
     }
@@ -196,16 +194,34 @@ fn settled(
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![first, second, at, id.as_bytes(), most], |row| {
+    let rows = select.query_map(params![first, second, at, id.as_bytes()], |row| {
         Ok(row::record(row)?.map(|record| (row::message_id(row, RECORD_COLUMNS), record)))
     })?;
-    let mut messages = Vec::new();
+    let mut messages: Vec<Message> = Vec::with_capacity(most);
     for row in rows {
-        if let Some((id, record)) = row? {
-            messages.push(Message { id: id?, record });
+        let Some((id, record)) = row? else { continue };
+        let message = Message { id: id?, record };
+        // Those accepted at the same time come in no order, so all of them have to be seen.
+        let of_this_time = |last: &Message| place_of(last).0 == place_of(&message).0;
+        if messages.len() >= most && !messages.last().is_some_and(of_this_time) {
+            break;
+        }
+        messages.push(message);
+        if messages.len() >= 2 * most {
+            first_of(&mut messages, most);
         }
     }
+    first_of(&mut messages, most);
     Ok(messages)
+}
+
+/// Brings messages into the order of lists, and leaves so many.
+fn first_of(messages: &mut Vec<Message>, most: usize) {
+    messages.sort_by_key(|message| {
+        let (at, id) = place_of(message);
+        (Reverse(at), id)
+    });
+    messages.truncate(most);
 }
 
 fn place_of(message: &Message) -> (i64, MessageId) {

@@ -45,7 +45,8 @@ impl Readers {
             .with_init(|db| {
                 db.execute_batch(
                     "PRAGMA query_only = ON; PRAGMA busy_timeout = 500; PRAGMA temp_store = MEMORY;
-                     PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+                     PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+                     PRAGMA mmap_size = 1099511627776;",
                 )
             });
         let pool = Pool::builder()

@@ -1,8 +1,8 @@
 //! What was said lately: the records that the table `message` does not have yet, or not as they are.
 //!
-//! The writer gathers what a transaction changes beside it, in [`Changes`], which count for everybody once
-//! it has been committed. So [`Recent`] and the tables belong together at any moment at which the lock of
-//! [`Committed`] is held: whoever begins to read the tables meanwhile finds each message in one of them.
+//! The writer gathers what a transaction changes in [`Changes`], which count for everybody once it has been
+//! committed. Whoever reads looks here first and into the tables afterwards: they may be behind what was
+//! found here, or ahead of it, but never behind what was not here.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -117,11 +117,11 @@ pub fn app(
     >,
 > {
     App::new()
-        .app_data(service)
+        .app_data(Data::clone(&service))
         .configure(routes)
         .default_service(web::to(not_found))
-        .wrap(from_fn(unread::close))
-        .wrap(from_fn(state::count_requests))
+        .wrap_fn(unread::close)
+        .wrap_fn(move |request, next| state::count_request(Data::clone(&service), request, next))
 }
 
 /// Every route of the service.

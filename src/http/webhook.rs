@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::Receipt;
@@ -28,7 +29,8 @@ pub(crate) async fn receive(
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
-    let refused = match admit(&service, &request) {
+    let Some(name) = source_name(&request) else { return not_found(request).await };
+    let refused = match admit(&service, name, &request) {
         Ok(source) => {
             // Of the highest level, so that it is there whatever is logged.
             let span = tracing::error_span!("webhook", source = source.name);
@@ -43,14 +45,16 @@ pub(crate) async fn receive(
     response
 }
 
+/// The one part of the path behind `/webhooks`.
+fn source_name(request: &HttpRequest) -> Option<&str> {
+    let name = request.match_info().unprocessed().strip_prefix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
 /// What can be refused before the body is read.
-fn admit(service: &Service, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
+fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
     service.ingest.has_room()?;
-    let source = service
-        .ingest
-        .sources
-        .get(request.match_info().query("source"))
-        .ok_or(Problem::UnknownSource)?;
+    let source = service.ingest.sources.get(name).ok_or(Problem::UnknownSource)?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
         let allowed = source.dialect.methods().join(", ");

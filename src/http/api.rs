@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tracing::Instrument;
+use tracing::Level;
 
 use super::auth::{self, Caller};
 use super::problem::Problem;
@@ -21,11 +21,14 @@ pub(crate) async fn answer(
         Ok(caller) => caller,
         Err(problem) => return problem.response(),
     };
-    // Of the highest level, so that it is there whatever is logged.
-    let span = tracing::error_span!("request", key = caller.0);
-    let answer = respond(&service, &caller, &request, payload).instrument(span.clone()).await;
-    let answer = answer.unwrap_or_else(|problem| problem.response());
-    span.in_scope(|| tracing::debug!(status = answer.status().as_u16(), "answered an API request"));
+    let answer = respond(&service, &caller, &request, payload).await;
+    // Of the highest level, so that it is there whatever is logged; and made only where something is.
+    let span = || tracing::error_span!("request", key = caller.0);
+    let answer = answer.unwrap_or_else(|problem| span().in_scope(|| problem.response()));
+    if tracing::enabled!(Level::DEBUG) {
+        let status = answer.status().as_u16();
+        span().in_scope(|| tracing::debug!(status, "answered an API request"));
+    }
     answer
 }
 

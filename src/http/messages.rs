@@ -1,7 +1,6 @@
 //! The gateway's three queries, the history, and the search by a provider's own id.
 
 use actix_web::http::header;
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::cursor;
@@ -12,53 +11,47 @@ use super::view::{Envelope, HistoryView, List};
 use crate::store::{Key, Place};
 
 /// `GET /api/messagestatus/{messageid}`
-pub(crate) async fn show(
-    service: Data<Service>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let id = query::message_id(&request)?;
+pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
+    let id = query::message_id(id)?;
     let message = service.store.message(id).await?.ok_or(Problem::UnknownMessage)?;
     Ok(HttpResponse::Ok().json(Envelope::from(&message)))
 }
 
 /// `GET /api/messagestatus/{messageid}/history`
-pub(crate) async fn history(
-    service: Data<Service>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let id = query::message_id(&request)?;
+pub(crate) async fn history(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
+    let id = query::message_id(id)?;
     let history = service.store.history(id).await?.ok_or(Problem::UnknownMessage)?;
     Ok(HttpResponse::Ok().json(HistoryView::new(id, &history)))
 }
 
 /// `GET /api/messagestatus/phonenumber/{phonenumber}`
 pub(crate) async fn by_destination(
-    service: Data<Service>,
-    request: HttpRequest,
+    service: &Service,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let number = query::destination(&request)?;
-    list(&service, &request, Key::Destination(number)).await
+    let number = query::destination(request)?;
+    list(service, request, Key::Destination(number)).await
 }
 
 /// `GET /api/messagestatus/reference/{referencekey}`
 pub(crate) async fn by_reference(
-    service: Data<Service>,
-    request: HttpRequest,
+    service: &Service,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let key = query::reference_key(&request)?;
-    list(&service, &request, Key::Reference(key)).await
+    let key = query::reference_key(request)?;
+    list(service, request, Key::Reference(key)).await
 }
 
 /// `GET /api/messagestatus/provider/{source}/{providerid}`
 pub(crate) async fn by_foreign_id(
-    service: Data<Service>,
-    request: HttpRequest,
+    service: &Service,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let (source, id) = query::foreign_id(&request)?;
+    let (source, id) = query::foreign_id(request)?;
     if service.ingest.sources.get(&source).is_none() {
         return Err(Problem::UnknownSource);
     }
-    list(&service, &request, Key::Foreign { source, id }).await
+    list(service, request, Key::Foreign { source, id }).await
 }
 
 async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<HttpResponse, Problem> {

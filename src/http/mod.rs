@@ -2,6 +2,7 @@
 //!
 //! The only floor that knows the web framework, status codes and JSON.
 
+mod api;
 pub mod attempts;
 mod auth;
 mod cursor;
@@ -31,7 +32,6 @@ use actix_service::{
 };
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route, guard};
@@ -100,7 +100,8 @@ pub fn server(
     Ok(server.run())
 }
 
-/// Routes of the service.
+/// Routes of the service, without patterns: the framework tries one regular expression after the other
+/// on every path, which can be more work than the answer.
 pub type Routes = fn(&mut ServiceConfig);
 
 /// What the server does with a request, without the server.
@@ -117,11 +118,11 @@ pub fn app(
     >,
 > {
     App::new()
-        .app_data(service)
+        .app_data(Data::clone(&service))
         .configure(routes)
         .default_service(web::to(not_found))
-        .wrap(from_fn(unread::close))
-        .wrap(from_fn(state::count_requests))
+        .wrap_fn(unread::close)
+        .wrap_fn(move |request, next| state::count_request(Data::clone(&service), request, next))
 }
 
 /// Every route of the service.
@@ -140,7 +141,7 @@ fn all_but_webhooks(config: &mut ServiceConfig) {
 }
 
 fn webhooks(config: &mut ServiceConfig) {
-    config.service(web::resource("/webhooks/{source}").to(webhook::receive));
+    config.service(web::scope("/webhooks").default_service(web::to(webhook::receive)));
 }
 
 fn probes(config: &mut ServiceConfig) {
@@ -152,33 +153,7 @@ fn probes(config: &mut ServiceConfig) {
 }
 
 fn api(config: &mut ServiceConfig) {
-    config.service(
-        web::scope("/api")
-            .wrap(from_fn(auth::require_key))
-            .service(answering(
-                "/messagestatus/phonenumber/{number:.*}",
-                get().to(messages::by_destination),
-                "GET, HEAD",
-            ))
-            .service(answering(
-                "/messagestatus/reference/{key:.*}",
-                get().to(messages::by_reference),
-                "GET, HEAD",
-            ))
-            .service(answering(
-                "/messagestatus/provider/{source}/{id:.*}",
-                get().to(messages::by_foreign_id),
-                "GET, HEAD",
-            ))
-            .service(answering(
-                "/messagestatus/{id}/history",
-                get().to(messages::history),
-                "GET, HEAD",
-            ))
-            .service(answering("/messagestatus/{id}", get().to(messages::show), "GET, HEAD"))
-            .service(answering("/messages/{id}", web::put().to(register::register), "PUT"))
-            .default_service(web::to(not_found)),
-    );
+    config.service(web::scope("/api").default_service(web::to(api::answer)));
 }
 
 fn get() -> Route {

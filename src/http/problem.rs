@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::ingest::Refusal;
 use crate::message::MAX_NOTIFICATIONS;
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 /// How long a sender is asked to wait before it comes again, in seconds.
 const RETRY_AFTER: &str = "5";
@@ -50,8 +50,10 @@ pub(crate) enum Problem {
     Erased,
     /// Come again.
     Unavailable(&'static str),
-    /// The stored data makes no sense.
-    Corrupt,
+    /// The store did not do it, for this reason.
+    Refused(Cause),
+    /// The stored data makes no sense, for this reason.
+    Corrupt(Cause),
     /// What came is not a request that could be read.
     Protocol(StatusCode),
 }
@@ -79,8 +81,8 @@ impl Problem {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany | Self::Erased => StatusCode::CONFLICT,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(_) | Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Protocol(status) => *status,
         }
     }
@@ -131,7 +133,8 @@ impl Problem {
                  could bring it back; register the next message under an id of its own."
                 .to_owned(),
             Self::ContentType(detail) | Self::Unavailable(detail) => (*detail).to_owned(),
-            Self::Corrupt => "The stored data makes no sense; see the log.".to_owned(),
+            Self::Refused(_) => "The store refused. Nothing was stored; try again.".to_owned(),
+            Self::Corrupt(_) => "The stored data makes no sense; see the log.".to_owned(),
             Self::Protocol(StatusCode::REQUEST_TIMEOUT) => {
                 "The request's headers came too slowly. Send it again.".to_owned()
             }
@@ -156,8 +159,14 @@ impl Problem {
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// The answer that says so.
+    /// The answer that says so. What an operator must see of it is logged with it.
     pub(crate) fn response(&self) -> HttpResponse {
+        if let Self::Refused(cause) = self {
+            tracing::error!(%cause, "the store refused");
+        }
+        if let Self::Corrupt(cause) = self {
+            tracing::error!(%cause, "a stored row makes no sense");
+        }
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
@@ -217,14 +226,8 @@ impl From<StoreError> for Problem {
             StoreError::Stopped => {
                 Self::Unavailable("The store has stopped. Nothing was stored; try again.")
             }
-            StoreError::Refused(cause) => {
-                tracing::error!(%cause, "the store refused");
-                Self::Unavailable("The store refused. Nothing was stored; try again.")
-            }
-            StoreError::Corrupt(cause) => {
-                tracing::error!(%cause, "a stored row makes no sense");
-                Self::Corrupt
-            }
+            StoreError::Refused(cause) => Self::Refused(cause),
+            StoreError::Corrupt(cause) => Self::Corrupt(cause),
         }
     }
 }

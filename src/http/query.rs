@@ -14,11 +14,8 @@ const DEFAULT_COUNT: u32 = 50;
 const LARGEST_COUNT: u32 = 100;
 
 /// The message named in the path.
-pub(crate) fn message_id(request: &HttpRequest) -> Result<MessageId, Problem> {
-    request
-        .match_info()
-        .query("id")
-        .parse()
+pub(crate) fn message_id(text: &str) -> Result<MessageId, Problem> {
+    text.parse()
         .map_err(|error| Problem::BadRequest(format!("The message id in the path is {error}.")))
 }
 

@@ -1,7 +1,7 @@
 //! `PUT /api/messages/{messageid}`: the sender's own word about a message.
 
-use actix_web::web::{Data, Payload};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
+use actix_web::web::Payload;
 use serde::Deserialize;
 
 use super::auth::Caller;
@@ -57,17 +57,17 @@ struct Sms {
 
 /// Registers a message: 201 if nothing was known of it, else 200.
 pub(crate) async fn register(
-    service: Data<Service>,
-    request: HttpRequest,
+    service: &Service,
+    caller: &Caller,
+    id: &str,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let id = query::message_id(&request)?;
+    let id = query::message_id(id)?;
     let body = match read_body(payload, MAX_BYTES, service.ingest.bytes()).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),
     };
     let notification = notification(id, &body.content).map_err(Problem::BadRequest)?;
-    let caller = request.extensions().get::<Caller>().cloned().ok_or(Problem::NoKey)?;
     let now = service.clock.now();
     let stored = service.ingest.register(&caller.0, notification, body.bytes, now).await?;
     let (outcome, record, new) = match stored {

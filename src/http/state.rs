@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::middleware::Next;
 use actix_web::web::Data;
 
 use super::attempts::Attempts;
@@ -57,18 +56,25 @@ impl Service {
 }
 
 /// Counts a request for as long as it is under way, unless it came when the service was closing.
-pub(crate) async fn count_requests(
+pub(crate) fn count_request<S, B>(
     service: Data<Service>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let _under_way = (!service.ingest.is_closing()).then(|| UnderWay::new(&service.under_way));
-    let mut response = next.call(request).await?;
-    if service.ingest.is_closing() {
-        // So that no client sends another request, which nobody would answer.
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    next: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: dev::Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let answer = next.call(request);
+    async move {
+        let _under_way = (!service.ingest.is_closing()).then(|| UnderWay::new(&service.under_way));
+        let mut response = answer.await?;
+        if service.ingest.is_closing() {
+            // So that no client sends another request, which nobody would answer.
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+        Ok(response)
     }
-    Ok(response)
 }
 
 /// One request under way; a client that hangs up ends it too.

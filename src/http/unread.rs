@@ -10,27 +10,36 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header;
-use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage};
 use futures_util::Stream;
 
 /// Keeps the payload of a chunked request until its response is sent.
-pub(crate) async fn close(
+pub(crate) fn close<S, B>(
     mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody, Held>>, Error> {
-    if !request.headers().contains_key(header::TRANSFER_ENCODING) {
-        return Ok(next.call(request).await?.map_into_left_body());
+    next: &S,
+) -> impl Future<Output = Result<ServiceResponse<EitherBody<B, Held>>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let held = chunked.then(|| {
+        let payload = Rc::new(RefCell::new(request.take_payload()));
+        let shared = Shared(Rc::clone(&payload));
+        request.set_payload(Payload::Stream { payload: Box::pin(shared) });
+        payload
+    });
+    let answer = next.call(request);
+    async move {
+        let response = answer.await?;
+        let Some(payload) = held else { return Ok(response.map_into_left_body()) };
+        let hold = |body| EitherBody::right(Held { body, _payload: payload });
+        Ok(response.map_into_boxed_body().map_body(|_head, body| hold(body)))
     }
-    let payload = Rc::new(RefCell::new(request.take_payload()));
-    let shared = Shared(Rc::clone(&payload));
-    request.set_payload(Payload::Stream { payload: Box::pin(shared) });
-    let response = next.call(request).await?.map_into_boxed_body();
-    Ok(response.map_body(|_head, body| EitherBody::right(Held { body, _payload: payload })))
 }
 
 struct Shared(Rc<RefCell<Payload>>);

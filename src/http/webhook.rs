@@ -8,8 +8,8 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use tokio::time::timeout;
-use tracing::Instrument;
 
+use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::Receipt;
@@ -28,12 +28,9 @@ pub(crate) async fn receive(
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
-    let refused = match admit(&service, &request) {
-        Ok(source) => {
-            // Of the highest level, so that it is there whatever is logged.
-            let span = tracing::error_span!("webhook", source = source.name);
-            return take(&service, &source, &request, payload).instrument(span).await;
-        }
+    let Some(name) = source_name(&request) else { return not_found(request).await };
+    let refused = match admit(&service, name, &request) {
+        Ok(source) => return take(&service, &source, &request, payload).await,
         Err(refused) => refused,
     };
     let mut response = refused.response();
@@ -43,14 +40,16 @@ pub(crate) async fn receive(
     response
 }
 
+/// The one part of the path behind `/webhooks`.
+fn source_name(request: &HttpRequest) -> Option<&str> {
+    let name = request.match_info().unprocessed().strip_prefix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
 /// What can be refused before the body is read.
-fn admit(service: &Service, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
+fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
     service.ingest.has_room()?;
-    let source = service
-        .ingest
-        .sources
-        .get(request.match_info().query("source"))
-        .ok_or(Problem::UnknownSource)?;
+    let source = service.ingest.sources.get(name).ok_or(Problem::UnknownSource)?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
         let allowed = source.dialect.methods().join(", ");
@@ -95,29 +94,35 @@ async fn take(
         body,
     };
     let taken = service.ingest.accept(source, posted, service.clock.now()).await;
-    log(&taken);
+    // Of the highest level, so that it is there whatever is logged; and made only where something is.
+    let span = || tracing::error_span!("webhook", source = source.name);
     match taken {
-        Ok(done) => HttpResponse::Ok().json(Receipt::from(done)),
-        Err(refusal) => Problem::from(refusal).response(),
+        Ok(done) => {
+            for entry in &done {
+                if let Done::Quarantined { id, .. } = entry {
+                    let log =
+                        || tracing::warn!(quarantine_id = %id, "a webhook was not understood");
+                    span().in_scope(log);
+                }
+            }
+            HttpResponse::Ok().json(Receipt::from(done))
+        }
+        Err(refusal) => span().in_scope(|| {
+            log(&refusal);
+            Problem::from(refusal).response()
+        }),
     }
 }
 
 /// Says what an operator should look at, and nothing of what the webhook says.
-fn log(taken: &Result<Vec<Done>, Refusal>) {
-    match taken {
-        Ok(done) => {
-            for entry in done {
-                if let Done::Quarantined { id, .. } = entry {
-                    tracing::warn!(quarantine_id = %id, "a webhook was not understood");
-                }
-            }
-        }
-        Err(Refusal::Unproven(cause)) => tracing::info!(%cause, "refused a webhook"),
-        Err(Refusal::TooOld) => tracing::info!(cause = "too old", "refused a webhook"),
-        Err(Refusal::NotEncoded(_)) => tracing::warn!("a webhook was not understood"),
-        Err(Refusal::Slow) => tracing::warn!("a commit takes too long"),
+fn log(refusal: &Refusal) {
+    match refusal {
+        Refusal::Unproven(cause) => tracing::info!(%cause, "refused a webhook"),
+        Refusal::TooOld => tracing::info!(cause = "too old", "refused a webhook"),
+        Refusal::NotEncoded(_) => tracing::warn!("a webhook was not understood"),
+        Refusal::Slow => tracing::warn!("a commit takes too long"),
         // The store has said what it met with; that it had too much to do is no news.
-        Err(Refusal::Overloaded | Refusal::Closing | Refusal::Store(_)) => {}
+        Refusal::Overloaded | Refusal::Closing | Refusal::Store(_) => {}
     }
 }
 

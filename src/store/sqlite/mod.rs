@@ -3,14 +3,14 @@
 //! [`open`] takes the file from a path to a database that may be written, and [`failure`] says what
 //! ends it for good. In between one thread writes ([`writer`]), two threads read ([`reader`]), one takes
 //! the WAL over into the database ([`checkpoint`]); the service's own threads never touch the file. What
-//! a delivery does to the tables is in [`apply`], what is asked of them in [`queries`], what is taken out
-//! of them again in [`removal`], and the tables are in `schema.sql`.
+//! a delivery does is in [`apply`], how the records follow in [`fold`], what is not in their table yet in
+//! [`recent`], what is asked of all that in [`queries`], what is taken out again in [`removal`], and the
+//! tables are in `schema.sql`.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits
-//! whatever is queued at once. A message is found by its UUID; its notifications lie beside each
-//! other in one tree under the message's small number, where a duplicate is a look at a page that
-//! the insert needs anyway. Random keys are kept out of every other tree, because a page that is
-//! dirtied at random costs more than a statement.
+//! whatever is queued at once. What it commits is mostly a few pages at the end of the log: a page that is
+//! dirtied at random costs more than a statement, and the pages of records and their indexes are dirtied
+//! later, once for all that was said of a message within a while.
 
 mod apply;
 mod backup;

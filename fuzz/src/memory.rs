@@ -2,6 +2,7 @@
 //! this one did.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use statusmirror::message::{
@@ -97,8 +98,8 @@ impl Store for Memory {
                     let before = self.message(message).await?.map(|message| message.record);
                     let new = before.is_none();
                     let is_stored = self.said.contains(&notification);
-                    let judged = Record::judge(before, &notification, received_at, is_stored);
-                    let record = judged.record.map(Box::new);
+                    let judged = Record::judge(before.as_ref(), &notification, received_at, is_stored);
+                    let record = judged.record.map(Arc::new);
                     Stored::Judged { message, outcome: judged.outcome, record, new }
                 }
                 Entry::Unreadable { index, reason } => {

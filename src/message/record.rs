@@ -200,24 +200,24 @@ impl Record {
     ///
     /// A registration that is repeated renews its arrival, so that the last one always wins.
     pub fn judge(
-        before: Option<Self>,
+        before: Option<&Self>,
         notification: &Notification,
         arrived_at: Timestamp,
         stored: bool,
     ) -> Judged {
         let kind = notification.statement().kind;
         if stored && kind == Kind::Report {
-            return Judged { outcome: Outcome::Duplicate, record: before, changed: false };
+            return Judged { outcome: Outcome::Duplicate, record: before.cloned(), changed: false };
         }
         let Some(alone) = Self::of(notification, arrived_at) else {
-            return Judged { outcome: Outcome::Invalid, record: before, changed: false };
+            return Judged { outcome: Outcome::Invalid, record: before.cloned(), changed: false };
         };
         let Some(before) = before else {
             return Judged { outcome: Outcome::Applied, record: Some(alone), changed: true };
         };
         let contradicts = before.status.contradicts(alone.status);
         let after = before.clone().merge(alone);
-        let changed = !after.shows_the_same_as(&before);
+        let changed = !after.shows_the_same_as(before);
         let outcome = if contradicts {
             Outcome::Conflict
         } else if changed {

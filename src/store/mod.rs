@@ -9,6 +9,7 @@ pub mod sqlite;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -113,7 +114,7 @@ pub enum Stored {
         /// What it did.
         outcome: Outcome,
         /// The record after it.
-        record: Option<Box<Record>>,
+        record: Option<Arc<Record>>,
         /// Whether there was no record before.
         new: bool,
     },

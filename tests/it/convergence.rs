@@ -56,7 +56,7 @@ pub(crate) fn fold<K: Ord>(
     for (notification, arrived_at) in arriving {
         let before = record.as_ref().map(|record| record.status);
         let known = !stored.insert(key(notification));
-        record = Record::judge(record, notification, *arrived_at, known).record;
+        record = Record::judge(record.as_ref(), notification, *arrived_at, known).record;
         assert!(record.as_ref().map(|record| record.status) >= before, "a status went down");
     }
     record
@@ -308,7 +308,7 @@ fn merging_is_commutative_associative_and_idempotent() {
 fn check(record: &[Arrived], arriving: &Arrived, outcome: Outcome) -> Option<Record> {
     let before = fold(record, Notification::identity);
     let stored = record.iter().any(|(said, _)| said.identity() == arriving.0.identity());
-    let judged = Record::judge(before, &arriving.0, arriving.1, stored);
+    let judged = Record::judge(before.as_ref(), &arriving.0, arriving.1, stored);
     assert_eq!(judged.outcome, outcome);
     judged.record
 }

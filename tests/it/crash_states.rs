@@ -188,7 +188,7 @@ fn fold(life: &Life, history: &[Row]) -> Option<Record> {
     let mut record = None;
     for row in history {
         let said = life.said[row.event].as_ref().unwrap();
-        record = Record::judge(record, said, row.arrived_at, row.again).record;
+        record = Record::judge(record.as_ref(), said, row.arrived_at, row.again).record;
     }
     record
 }

@@ -74,7 +74,7 @@ impl Model {
         }
         let identity = notification.identity();
         let stored = known.said.iter().any(|(said, ..)| *said == identity);
-        let judged = Record::judge(known.record.clone(), notification, arrived_at, stored);
+        let judged = Record::judge(known.record.as_ref(), notification, arrived_at, stored);
         known.record.clone_from(&judged.record);
         if !stored {
             known.said.push((identity, arrived_at, judged.outcome));

@@ -1,12 +1,16 @@
 //! What one delivery does to the tables. Runs inside the writer's transaction.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, ToSql, params};
 
 use super::erased;
 use super::ledger::Ledger;
 use super::recent::{self, ForeignId};
 use super::row::{Coded, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
-use crate::message::{Judged, Kind, MAX_NOTIFICATIONS, Notification, Record, Tier, Timestamp};
+use crate::message::{
+    Judged, Kind, MAX_NOTIFICATIONS, Notification, Outcome, Record, Tier, Timestamp,
+};
 use crate::store::{Delivery, Entry, QuarantineId, Stored};
 
 /// Why a delivery was not applied.
@@ -100,33 +104,29 @@ impl Applying<'_> {
                 format!("the message has {MAX_NOTIFICATIONS} notifications, the most it may have"),
             );
         }
-        let before = known.as_ref().and_then(|known| known.record.as_ref());
+        let before = known.as_ref().and_then(|known| known.record.as_deref());
         let arrived_at = arrival(before, notification, self.delivery.received_at);
-        let judged = Record::judge(before.cloned(), notification, arrived_at, stored);
+        let Judged { outcome, record, changed } =
+            Record::judge(before, notification, arrived_at, stored);
         let new = before.is_none();
+        let record = record.map(Arc::new);
         // Of what is said again only a registration can matter, if it was not the last one.
-        if !stored || judged.changed {
+        if !stored || changed {
             let kind = match (notification.statement().kind, foreign_id) {
                 (Kind::Registration, _) if stored => SAID_AGAIN,
                 (Kind::Registration, _) => REGISTRATION,
                 (Kind::Report, Some(_)) => REPORT_BY_FOREIGN_ID,
                 (Kind::Report, None) => REPORT,
             };
-            let seq = self.ledger.last_seq + 1;
-            self.log(seq, known.as_deref(), kind, notification, arrived_at, &judged)?;
-            self.ledger.last_seq = seq;
+            let seq =
+                self.log(known.as_deref(), kind, notification, arrived_at, outcome, changed)?;
             let foreign_id = foreign_id
                 .map(|id| ForeignId { source: self.delivery.source.clone(), id: id.to_owned() });
-            let record = judged.record.clone();
+            let record = record.clone();
             let known = recent::Entry::after(known.as_deref(), seq, identity, foreign_id, record);
             self.ledger.changes.put(message, known);
         }
-        Ok(Stored::Judged {
-            message,
-            outcome: judged.outcome,
-            record: judged.record.map(Box::new),
-            new,
-        })
+        Ok(Stored::Judged { message, outcome, record, new })
     }
 
     /// Whether what has this name was erased, and comes late.
@@ -135,21 +135,22 @@ impl Applying<'_> {
         Ok(*any_erased && erased::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
     }
 
-    /// Adds a notification to the log.
+    /// Adds a notification to the log, with what it did; says under which number.
     fn log(
-        &self,
-        seq: i64,
+        &mut self,
         known: Option<&recent::Entry>,
         kind: i64,
         notification: &Notification,
         arrived_at: Timestamp,
-        judged: &Judged,
-    ) -> rusqlite::Result<()> {
+        outcome: Outcome,
+        changed: bool,
+    ) -> rusqlite::Result<i64> {
         const INSERT: &str = "INSERT INTO notification (seq, message, previous, identity, kind, \
              changed_from, received_at, ordered_at, source, outcome, status, stated_at, accepted_at, \
              channel, destination, reference_service, reference_action, reference_key, \
              provider_name, provider_id, provider_status, provider_code, provider_message, segments) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let seq = self.ledger.last_seq + 1;
         let received_at = self.delivery.received_at;
         let said = notification.statement();
         let (reference, provider) = (notification.reference(), notification.provider());
@@ -158,35 +159,34 @@ impl Applying<'_> {
             Some(status) => status.to_sql()?,
             None => (-1).into(),
         };
-        self.db
-            .prepare_cached(INSERT)?
-            .execute(params![
-                seq,
-                said.message.as_bytes(),
-                known.map(|known| known.last),
-                notification.identity().as_bytes(),
-                kind,
-                judged.changed.then_some(changed_from),
-                received_at,
-                (arrived_at != received_at).then_some(arrived_at),
-                self.delivery.source,
-                Coded(judged.outcome),
-                Coded(said.status),
-                said.stated_at,
-                said.accepted_at,
-                Coded(said.channel),
-                said.destination,
-                reference.service(),
-                reference.action(),
-                reference.key(),
-                provider.name,
-                provider.id,
-                provider.status,
-                provider.code,
-                provider.message,
-                said.segments,
-            ])
-            .map(drop)
+        self.db.prepare_cached(INSERT)?.execute(params![
+            seq,
+            said.message.as_bytes(),
+            known.map(|known| known.last),
+            notification.identity().as_bytes(),
+            kind,
+            changed.then_some(changed_from),
+            received_at,
+            (arrived_at != received_at).then_some(arrived_at),
+            self.delivery.source,
+            Coded(outcome),
+            Coded(said.status),
+            said.stated_at,
+            said.accepted_at,
+            Coded(said.channel),
+            said.destination,
+            reference.service(),
+            reference.action(),
+            reference.key(),
+            provider.name,
+            provider.id,
+            provider.status,
+            provider.code,
+            provider.message,
+            said.segments,
+        ])?;
+        self.ledger.last_seq = seq;
+        Ok(seq)
     }
 
     /// Puts an entry aside. The same content is kept once and counted, also when there is no room

@@ -33,6 +33,7 @@ pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
         })
         .optional()?;
     let Some((record, n, last)) = found else { return Ok(None) };
+    let record = record.map(Arc::new);
     let mut identities = Vec::new();
     let mut foreign_ids = Vec::new();
     each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
@@ -48,7 +49,7 @@ pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
         }
         Ok(())
     })?;
-    let row = Row { n, record: record.clone().map(Arc::new), foreign_ids: foreign_ids.len() };
+    let row = Row { n, record: record.clone(), foreign_ids: foreign_ids.len() };
     Ok(Some(Entry { row: Some(row), since: None, last, identities, foreign_ids, record }))
 }
 
@@ -78,7 +79,7 @@ impl Entry {
         seq: i64,
         identity: Identity,
         foreign_id: Option<ForeignId>,
-        record: Option<Record>,
+        record: Option<Arc<Record>>,
     ) -> Self {
         let mut entry = before.cloned().unwrap_or_else(|| Self {
             row: None,
@@ -136,12 +137,13 @@ pub(super) fn fold(
     id: MessageId,
     entry: &Entry,
 ) -> rusqlite::Result<()> {
-    let (n, known) = match &entry.row {
-        Some(row) => update(db, row, entry).map(|()| (row.n, row.foreign_ids))?,
-        None => {
-            *last_n += 1;
-            insert(db, *last_n, id, entry).map(|()| (*last_n, 0))?
-        }
+    let (n, known) = if let Some(row) = &entry.row {
+        update(db, row, entry)?;
+        (row.n, row.foreign_ids)
+    } else {
+        *last_n += 1;
+        insert(db, *last_n, id, entry)?;
+        (*last_n, 0)
     };
     for ForeignId { source, id } in entry.foreign_ids.iter().skip(known) {
         db.prepare_cached("INSERT OR IGNORE INTO foreign_id (source, id, n) VALUES (?, ?, ?)")?
@@ -227,12 +229,17 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
         if known.as_ref().is_some_and(|entry| entry.last >= logged.seq) {
             continue;
         }
-        let before = known.as_ref().and_then(|entry| entry.record.clone());
+        let before = known.as_ref().and_then(|entry| entry.record.as_deref());
         let judged =
             Record::judge(before, &logged.notification, logged.arrived_at, logged.said_again);
         let identity = logged.notification.identity();
-        let entry =
-            Entry::after(known.as_deref(), logged.seq, identity, logged.foreign_id, judged.record);
+        let entry = Entry::after(
+            known.as_deref(),
+            logged.seq,
+            identity,
+            logged.foreign_id,
+            judged.record.map(Arc::new),
+        );
         ledger.changes.put(id, entry);
         replayed += 1;
     }

@@ -73,6 +73,6 @@ impl Ledger {
 
     /// The transaction was committed.
     pub(super) fn publish(&mut self) {
-        self.committed.publish(std::mem::take(&mut self.changes));
+        self.committed.publish(&std::mem::take(&mut self.changes));
     }
 }

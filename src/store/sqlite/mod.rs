@@ -268,7 +268,9 @@ impl Store for SqliteStore {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let lately = self.recent.now().get(id).cloned();
         match lately {
-            Some(entry) => Ok(entry.record.clone().map(|record| Message { id, record })),
+            Some(entry) => {
+                Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }))
+            }
             None => self.readers.query(move |db| queries::message(db, id)).await,
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn history(
     // One transaction, so that record and history belong together.
     let both = db.unchecked_transaction()?;
     let found = match lately {
-        Some(entry) => Some((entry.record.clone(), entry.last)),
+        Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
         None => both
             .prepare_cached(MESSAGE)?
             .query_row([id.as_bytes()], |row| {
@@ -117,7 +117,7 @@ pub(super) fn list(
     let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
     let mut lately = lately
         .into_iter()
-        .filter_map(|(id, record)| Some(Message { id, record: record? }))
+        .filter_map(|(id, record)| Some(Message { id, record: Record::clone(&*record?) }))
         .peekable();
     let mut messages: Vec<Message> = Vec::new();
     let mut place = begin;
@@ -149,7 +149,7 @@ fn lately(
     key: &Key,
     begin: (i64, MessageId),
     most: usize,
-) -> Vec<(MessageId, Option<Record>)> {
+) -> Vec<(MessageId, Option<Arc<Record>>)> {
     let mut found = 0;
     recent
         .now()

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     /// The provider's ids that lead to it; those first that lead to its row.
     pub(super) foreign_ids: Vec<ForeignId>,
     /// What follows; none if nothing valid was said.
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<Arc<Record>>,
 }
 
 /// A row of `message`.
@@ -61,7 +61,7 @@ impl Entry {
     /// Whether it has the same places in the lists and in the queue.
     fn has_places_of(&self, other: &Self) -> bool {
         let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
-        let at = |entry: &Self| entry.record.as_ref().map(Record::accepted_at);
+        let at = |entry: &Self| entry.record.as_ref().map(|record| record.accepted_at());
         self.since == other.since
             && row(self) == row(other)
             && at(self) == at(other)
@@ -72,7 +72,7 @@ impl Entry {
     fn under(&self) -> impl Iterator<Item = Under<'_>> {
         let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
         let foreign = foreign.map(|ForeignId { source, id }| Under::Foreign { source, id });
-        self.record.iter().flat_map(under).chain(foreign)
+        self.record.iter().flat_map(|record| under(record)).chain(foreign)
     }
 }
 
@@ -111,10 +111,10 @@ impl Committed {
     }
 
     /// From now on everybody sees these changes.
-    pub(super) fn publish(&self, changes: Changes) {
+    pub(super) fn publish(&self, changes: &Changes) {
         let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before: Vec<_> =
-            changes.0.into_iter().map(|(id, entry)| recent.replace(id, entry)).collect();
+        let replaced = changes.0.iter().map(|(id, entry)| recent.replace(*id, entry.as_ref()));
+        let before: Vec<_> = replaced.collect();
         drop(recent);
         // What nobody knows any more goes without anybody waiting for it.
         drop(before);
@@ -157,7 +157,7 @@ impl Recent {
         &'a self,
         key: &'a Key,
         (accepted_at, id): (i64, MessageId),
-    ) -> impl Iterator<Item = (MessageId, Option<&'a Record>)> {
+    ) -> impl Iterator<Item = (MessageId, Option<&'a Arc<Record>>)> {
         let under = Under::from(key);
         let hash = self.hasher.hash_one(&under);
         self.lists
@@ -166,19 +166,19 @@ impl Recent {
             .filter_map(move |(_, Reverse(at), id)| {
                 let entry = self.entries.get(id)?;
                 // It may be listed in two places, and another key may have the same hash.
-                let here = |record: &&Record| record.accepted_at().micros() == *at;
+                let here = |record: &&Arc<Record>| record.accepted_at().micros() == *at;
                 let really = entry.is_under(&under);
                 Some((*id, entry.record.as_ref().filter(here).filter(|_| really)))
             })
     }
 
     /// Takes over what is known of a message now, and gives back what was.
-    fn replace(&mut self, id: MessageId, entry: Option<Arc<Entry>>) -> Option<Arc<Entry>> {
-        let before = match &entry {
+    fn replace(&mut self, id: MessageId, entry: Option<&Arc<Entry>>) -> Option<Arc<Entry>> {
+        let before = match entry {
             Some(entry) => self.entries.insert(id, Arc::clone(entry)),
             None => self.entries.remove(&id),
         };
-        if before.as_ref().zip(entry.as_ref()).is_some_and(|(one, two)| one.has_places_of(two)) {
+        if before.as_ref().zip(entry).is_some_and(|(one, two)| one.has_places_of(two)) {
             return before;
         }
         if let Some(before) = &before {
@@ -187,7 +187,7 @@ impl Recent {
             }
             before.since.and_then(|since| self.queue.remove(&since));
         }
-        if let Some(entry) = &entry {
+        if let Some(entry) = entry {
             self.lists.extend(self.places(id, entry));
             self.queue.extend(entry.since.map(|since| (since, id)));
         }

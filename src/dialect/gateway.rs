@@ -3,6 +3,8 @@
 //! Needed are `type`, and of the message `id`, `status`, `channel` and `statusChangedAt` with a
 //! zone. `message.destination` is our extension of the shape.
 
+use std::borrow::Cow;
+
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -30,10 +32,10 @@ impl Dialect for Gateway {
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
         let text = str::from_utf8(&content.body)
             .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
-        match serde_json::from_str::<Object<Payload>>(text) {
+        match serde_json::from_str::<Object<Payload<'_>>>(text) {
             Ok(Object(payload)) => Ok(vec![said(payload)]),
             Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-                Ok(vec![Err(misshapen::<Object<Payload>>(text))])
+                Ok(vec![Err(misshapen::<Object<Payload<'_>>>(text))])
             }
             Err(error) => Err(NotEncoded(format!("the body is no JSON: {error}"))),
         }
@@ -41,70 +43,78 @@ impl Dialect for Gateway {
 }
 
 #[derive(serde::Deserialize)]
-struct Payload {
-    r#type: Option<Text>,
-    message: Option<Object<Message>>,
+struct Payload<'a> {
+    #[serde(borrow)]
+    r#type: Option<Text<'a>>,
+    message: Option<Object<Message<'a>>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Message {
-    id: Option<Text>,
-    provider_acceptance_at: Option<Text>,
-    status_changed_at: Option<Text>,
-    reference: Option<Object<ReferencePayload>>,
-    channel: Option<Text>,
-    status: Option<Text>,
-    provider: Option<Object<ProviderPayload>>,
-    sms: Option<Object<Sms>>,
-    destination: Option<Text>,
+struct Message<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    provider_acceptance_at: Option<Text<'a>>,
+    status_changed_at: Option<Text<'a>>,
+    reference: Option<Object<ReferencePayload<'a>>>,
+    channel: Option<Text<'a>>,
+    status: Option<Text<'a>>,
+    provider: Option<Object<ProviderPayload<'a>>>,
+    sms: Option<Object<Sms<'a>>>,
+    destination: Option<Text<'a>>,
 }
 
 #[derive(serde::Deserialize, Default)]
-struct ReferencePayload {
-    service: Option<Text>,
-    action: Option<Text>,
-    key: Option<Text>,
+struct ReferencePayload<'a> {
+    #[serde(borrow)]
+    service: Option<Text<'a>>,
+    action: Option<Text<'a>>,
+    key: Option<Text<'a>>,
 }
 
 #[derive(serde::Deserialize, Default)]
-struct ProviderPayload {
-    name: Option<Text>,
-    id: Option<Text>,
-    status: Option<Text>,
-    code: Option<Text>,
-    message: Option<Text>,
+struct ProviderPayload<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    id: Option<Text<'a>>,
+    status: Option<Text<'a>>,
+    code: Option<Text<'a>>,
+    message: Option<Text<'a>>,
 }
 
 #[derive(serde::Deserialize)]
-struct Sms {
-    segments: Option<Text>,
+struct Sms<'a> {
+    #[serde(borrow)]
+    segments: Option<Text<'a>>,
 }
 
 /// A text, or a number taken for its text, digit by digit: ids may have more than any number type.
-struct Text(String);
+struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(raw).map(Text).map_err(D::Error::custom),
-            Some(b'-' | b'0'..=b'9') => Ok(Text(raw.to_owned())),
-            _ => Err(D::Error::custom("neither a text nor a number")),
+        let quoted = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+        match (quoted, raw.as_bytes().first()) {
+            // Without an escape it is what it says.
+            (Some(text), _) if !text.contains('\\') => Ok(Text(Cow::Borrowed(text))),
+            (Some(_), _) => serde_json::from_str(raw).map(Text).map_err(D::Error::custom),
+            (None, Some(b'-' | b'0'..=b'9')) => Ok(Text(Cow::Borrowed(raw))),
+            (None, _) => Err(D::Error::custom("neither a text nor a number")),
         }
     }
 }
 
 /// The text of a member that says something.
-fn text(member: Option<Text>) -> Option<String> {
+fn text(member: Option<Text<'_>>) -> Option<Cow<'_, str>> {
     member.map(|Text(text)| text).filter(|text| !text.is_empty())
 }
 
-fn required(member: Option<Text>, name: &str) -> Result<String, Aside> {
+fn required<'a>(member: Option<Text<'a>>, name: &str) -> Result<Cow<'a, str>, Aside> {
     text(member).ok_or_else(|| missing(name))
 }
 
-fn said(payload: Payload) -> Reading {
+fn said(payload: Payload<'_>) -> Reading {
     let kind = required(payload.r#type, "type")?;
     if kind != STATUS_UPDATE {
         return Err(unknown("type", &kind));
@@ -124,7 +134,8 @@ fn said(payload: Payload) -> Reading {
         None => None,
     };
     let Object(ReferencePayload { service, action, key }) = message.reference.unwrap_or_default();
-    let reference = Reference::new(text(service), text(action), text(key))
+    let owned = |member| text(member).map(Cow::into_owned);
+    let reference = Reference::new(owned(service), owned(action), owned(key))
         .map_err(|error| Aside::Unreadable(format!("message.reference.key: {error}")))?;
     let Object(provider) = message.provider.unwrap_or_default();
     let segments = text(message.sms.and_then(|Object(sms)| sms.segments))
@@ -142,11 +153,11 @@ fn said(payload: Payload) -> Reading {
         destination: text(message.destination).and_then(|text| Destination::as_provided(&text)),
         reference,
         provider: StatedProvider {
-            name: text(provider.name).unwrap_or_default(),
-            id: text(provider.id).unwrap_or_default(),
-            status: text(provider.status).unwrap_or_default(),
-            code: text(provider.code).unwrap_or_default(),
-            message: text(provider.message).unwrap_or_default(),
+            name: owned(provider.name).unwrap_or_default(),
+            id: owned(provider.id).unwrap_or_default(),
+            status: owned(provider.status).unwrap_or_default(),
+            code: owned(provider.code).unwrap_or_default(),
+            message: owned(provider.message).unwrap_or_default(),
         },
         plain_words: None,
         segments,

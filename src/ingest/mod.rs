@@ -2,6 +2,8 @@
 //!
 //! Knows neither HTTP nor SQL. What can be refused without work is refused first.
 
+mod unattended;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use self::unattended::Unattended;
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, MessageId, Notification, Outcome, Status, Timestamp};
@@ -338,14 +341,12 @@ impl Ingest {
         admission: Option<Admission>,
     ) -> Result<Vec<Stored>, Refusal> {
         let store = Arc::clone(&self.store);
-        let storing = tokio::spawn(async move {
+        let storing = Unattended::new(async move {
             let _held = admission;
             store.ingest(delivery).await
         });
         match timeout(COMMIT_DEADLINE, storing).await {
-            Ok(Ok(stored)) => Ok(stored?),
-            // The runtime is ending.
-            Ok(Err(_gone)) => Err(Refusal::Closing),
+            Ok(stored) => Ok(stored?),
             Err(_elapsed) => Err(Refusal::Slow),
         }
     }

@@ -3,12 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat};
 use thiserror::Error;
 
 /// A moment in UTC, to the microsecond; what is finer is cut off. Its year has four digits.
+///
+/// Kept as microseconds since the start of 1970, because it is compared and stored more often than read
+/// by people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(DateTime<Utc>);
+pub struct Timestamp(i64);
+
+/// The first moment of the year 0, and the last of the year 9999: RFC 3339 can write no others.
+const FIRST: i64 = -62_167_219_200_000_000;
+const LAST: i64 = 253_402_300_799_999_999;
 
 /// Why a text is no moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -23,23 +30,21 @@ pub enum NotATime {
 
 impl Timestamp {
     /// The start of 1970.
-    pub const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
+    pub const EPOCH: Self = Self(0);
 
-    /// The moment so many microseconds after the start of 1970; none beyond the years 0 to 9999,
-    /// which RFC 3339 cannot write.
+    /// The moment so many microseconds after the start of 1970; none beyond the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        let moment = DateTime::from_timestamp_micros(micros)?;
-        (0..=9999).contains(&moment.year()).then_some(Self(moment))
+        (FIRST..=LAST).contains(&micros).then_some(Self(micros))
     }
 
     /// Microseconds since the start of 1970.
     pub fn micros(self) -> i64 {
-        self.0.timestamp_micros()
+        self.0
     }
 
     /// Whole seconds since the start of 1970, rounded down.
     pub fn seconds(self) -> i64 {
-        self.0.timestamp()
+        self.0.div_euclid(1_000_000)
     }
 }
 
@@ -72,7 +77,8 @@ fn with_colon_in_offset(text: &str) -> Option<String> {
 /// RFC 3339 in UTC with `Z` and no, three or six digits after the second.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        let moment = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
+        f.write_str(&moment.to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }
 }
 
@@ -99,6 +105,18 @@ mod tests {
         check("2026-02-12T14:51:00.120Z", "2026-02-12T14:51:00.120Z");
         check("2026-02-12T14:51:00.1234567Z", "2026-02-12T14:51:00.123456Z");
         check("2026-02-12T14:51:00.123456999+00:00", "2026-02-12T14:51:00.123456Z");
+    }
+
+    #[test]
+    fn a_moment_has_a_year_of_four_digits() {
+        for (micros, printed) in
+            [(FIRST, "0000-01-01T00:00:00Z"), (LAST, "9999-12-31T23:59:59.999999Z")]
+        {
+            assert_eq!(Timestamp::from_micros(micros).unwrap().to_string(), printed);
+            check(printed, printed);
+        }
+        assert_eq!(Timestamp::from_micros(FIRST - 1), None);
+        assert_eq!(Timestamp::from_micros(LAST + 1), None);
     }
 
     #[test]

@@ -52,7 +52,8 @@ async fn respond(
         Asked::ByDestination => messages::by_destination(service, request).await,
         Asked::ByReference => messages::by_reference(service, request).await,
         Asked::ByForeignId => messages::by_foreign_id(service, request).await,
-        Asked::Registration(id) => register::register(service, caller, id, payload).await,
+        // In a box, or it would make every query's future as large as it is.
+        Asked::Registration(id) => Box::pin(register::register(service, caller, id, payload)).await,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows neither HTTP nor SQL. What can be refused without work is refused first.
 
+mod body;
 mod unattended;
 
 use std::sync::Arc;
@@ -12,19 +13,18 @@ use thiserror::Error;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+pub use self::body::{BODY_BUDGET, Body, Bytes};
 use self::unattended::Unattended;
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, MessageId, Notification, Outcome, Status, Timestamp};
-use crate::proof::{Headers, Request, Unproven};
+use crate::proof::{Headers, Request, Unproven, Verified};
 use crate::store::{
     Delivery, Entry, QuarantineId, Quarantined, Removed, Store, StoreError, Stored,
 };
 
 /// How long a commit may take before the sender is asked to come again.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
-/// How many bytes of bodies may be in memory at a time, being read or waiting for the commit.
-pub const BODY_BUDGET: usize = 64 << 20;
 
 /// Why something is ignored that was erased.
 const ERASED: &str = "the message was erased, and this comes late";
@@ -106,36 +106,6 @@ pub struct Posted<'a> {
     pub body: Body,
 }
 
-/// A body, and its share of the budget for as long as it is in memory.
-pub struct Body {
-    /// The body's bytes.
-    pub content: Vec<u8>,
-    /// Its share.
-    pub bytes: Bytes,
-}
-
-/// Bytes taken from the budget, given back when dropped.
-#[derive(Debug)]
-pub struct Bytes {
-    budget: Arc<AtomicUsize>,
-    taken: usize,
-}
-
-impl Bytes {
-    /// Takes so many more.
-    pub fn take(&mut self, more: usize) -> Result<(), Refusal> {
-        let before = self.budget.fetch_add(more, Ordering::Relaxed);
-        self.taken += more;
-        if before + more > BODY_BUDGET { Err(Refusal::Overloaded) } else { Ok(()) }
-    }
-}
-
-impl Drop for Bytes {
-    fn drop(&mut self) {
-        self.budget.fetch_sub(self.taken, Ordering::Relaxed);
-    }
-}
-
 impl Ingest {
     /// Takes deliveries of these sources, at most `queue` at a time.
     pub fn new(sources: Vec<Source>, store: Arc<dyn Store>, queue: usize) -> Self {
@@ -172,7 +142,7 @@ impl Ingest {
 
     /// The budget for a body that is going to be read.
     pub fn bytes(&self) -> Bytes {
-        Bytes { budget: Arc::clone(&self.bytes), taken: 0 }
+        Bytes::of(&self.bytes)
     }
 
     /// Takes a webhook: verifies it over its raw bytes, reads it, stores what it says, and returns
@@ -183,19 +153,8 @@ impl Ingest {
         posted: Posted<'_>,
         now: Timestamp,
     ) -> Result<Vec<Done>, Refusal> {
-        let slot = self.slot()?;
-        let Posted { method, query, content_type, headers, body } = posted;
-        let request = Request { method, query, content_type, headers, body: &body.content };
-        let verified = source.verify(&request, now).map_err(Refusal::Unproven)?;
-        let content = Content {
-            method: method.to_owned(),
-            query: kept_query(query.unwrap_or_default()),
-            content_type: content_type.map(str::to_owned),
-            body: body.content,
-        };
-        let admission = Admission { _slot: slot, _bytes: body.bytes };
-        let read = source.read(&content);
-        if verified.too_old {
+        let Proven { content, read, too_old, admission } = self.prove(source, posted, now)?;
+        if too_old {
             return self.repeat(read).await;
         }
         let delivery = |entries| Delivery {
@@ -221,6 +180,27 @@ impl Ingest {
                 Err(Refusal::NotEncoded(reason))
             }
         }
+    }
+
+    /// What can be done with a webhook before anything must be waited for.
+    fn prove(
+        &self,
+        source: &Source,
+        posted: Posted<'_>,
+        now: Timestamp,
+    ) -> Result<Proven, Refusal> {
+        let slot = self.slot()?;
+        let Posted { method, query, content_type, headers, body } = posted;
+        let request = Request { method, query, content_type, headers, body: &body.content };
+        let Verified { too_old } = source.verify(&request, now).map_err(Refusal::Unproven)?;
+        let content = Content {
+            method: method.to_owned(),
+            query: kept_query(query.unwrap_or_default()),
+            content_type: content_type.map(str::to_owned),
+            body: body.content,
+        };
+        let admission = Admission { _slot: slot, _bytes: body.bytes };
+        Ok(Proven { read: source.read(&content), content, too_old, admission })
     }
 
     /// Some providers resend hours later with the first timestamp. An old delivery that says
@@ -335,21 +315,26 @@ impl Ingest {
 
     /// Stores a delivery. Who asked may stop waiting, but what is queued stays so, and holds its
     /// slot and its bytes until it is done.
-    async fn store(
+    fn store(
         &self,
         delivery: Delivery,
         admission: Option<Admission>,
-    ) -> Result<Vec<Stored>, Refusal> {
+    ) -> impl Future<Output = Result<Vec<Stored>, Refusal>> + use<> {
         let store = Arc::clone(&self.store);
         let storing = Unattended::new(async move {
             let _held = admission;
             store.ingest(delivery).await
         });
-        match timeout(COMMIT_DEADLINE, storing).await {
-            Ok(stored) => Ok(stored?),
-            Err(_elapsed) => Err(Refusal::Slow),
-        }
+        async { Ok(timeout(COMMIT_DEADLINE, storing).await.map_err(|_elapsed| Refusal::Slow)??) }
     }
+}
+
+/// A webhook that is authentic, and what it says.
+struct Proven {
+    content: Content,
+    read: Result<Vec<dialect::Entry>, NotEncoded>,
+    too_old: bool,
+    admission: Admission,
 }
 
 /// What a delivery that is under way takes of what there is; given back when dropped.

@@ -167,7 +167,7 @@ fn lately(
 fn settled(
     db: &Connection,
     key: &Key,
-    (at, id): (i64, MessageId),
+    begin: (i64, MessageId),
     most: usize,
 ) -> rusqlite::Result<Vec<Message>> {
     macro_rules! select {
@@ -177,8 +177,7 @@ fn settled(
                 record_columns!(),
                 ", message.id FROM ",
                 $from,
-                " AND status IS NOT NULL AND accepted_at <= ?3 \
-                 AND (accepted_at < ?3 OR message.id > ?4) ORDER BY accepted_at DESC"
+                " AND accepted_at <= ?3 ORDER BY accepted_at DESC"
             )
         };
     }
@@ -194,13 +193,16 @@ fn settled(
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![first, second, at, id.as_bytes()], |row| {
+    let rows = select.query_map(params![first, second, begin.0], |row| {
         Ok(row::record(row)?.map(|record| (row::message_id(row, RECORD_COLUMNS), record)))
     })?;
     let mut messages: Vec<Message> = Vec::with_capacity(most);
     for row in rows {
         let Some((id, record)) = row? else { continue };
         let message = Message { id: id?, record };
+        if !is_before(begin, place_of(&message)) {
+            continue;
+        }
         // Those accepted at the same time come in no order, so all of them have to be seen.
         let of_this_time = |last: &Message| place_of(last).0 == place_of(&message).0;
         if messages.len() >= most && !messages.last().is_some_and(of_this_time) {

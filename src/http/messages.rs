@@ -7,21 +7,21 @@ use super::cursor;
 use super::problem::Problem;
 use super::query;
 use super::state::Service;
-use super::view::{Envelope, HistoryView, List};
+use super::view::{self, JSON};
 use crate::store::{Key, Place};
 
 /// `GET /api/messagestatus/{messageid}`
 pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
     let message = service.store.message(id).await?.ok_or(Problem::UnknownMessage)?;
-    Ok(HttpResponse::Ok().json(Envelope::from(&message)))
+    Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&message)))
 }
 
 /// `GET /api/messagestatus/{messageid}/history`
 pub(crate) async fn history(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
     let history = service.store.history(id).await?.ok_or(Problem::UnknownMessage)?;
-    Ok(HttpResponse::Ok().json(HistoryView::new(id, &history)))
+    Ok(HttpResponse::Ok().content_type(JSON).body(view::history(id, &history)))
 }
 
 /// `GET /api/messagestatus/phonenumber/{phonenumber}`
@@ -65,5 +65,5 @@ async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<Http
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));
     }
-    Ok(response.json(List::from(&listing)))
+    Ok(response.content_type(JSON).body(view::list(&listing)))
 }

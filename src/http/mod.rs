@@ -18,6 +18,7 @@ mod unread;
 mod view;
 mod webhook;
 mod wire;
+mod written;
 
 use std::future::ready;
 use std::net::TcpListener;

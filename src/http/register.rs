@@ -8,7 +8,7 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::query;
 use super::state::Service;
-use super::view::{MessageView, Registered};
+use super::view::{self, JSON};
 use super::webhook::read_body;
 use crate::json::Object;
 use crate::message::{
@@ -75,9 +75,8 @@ pub(crate) async fn register(
         Stored::Erased => return Err(Problem::Erased),
         Stored::TooMany | Stored::Quarantined { .. } => return Err(Problem::TooMany),
     };
-    let message = record.as_deref().map(|record| MessageView::new(id, record));
     let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
-    Ok(response.json(Registered { outcome: outcome.name(), message }))
+    Ok(response.content_type(JSON).body(view::registered(outcome, id, record.as_deref())))
 }
 
 /// The notification that the body of a registration states, or what is wrong with it.

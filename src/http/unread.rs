@@ -37,8 +37,8 @@ where
     async move {
         let response = answer.await?;
         let Some(payload) = held else { return Ok(response.map_into_left_body()) };
-        let kept = |body| EitherBody::right(Held { body, _payload: payload });
-        Ok(response.map_into_boxed_body().map_body(|_head, body| kept(body)))
+        let response = response.map_into_boxed_body();
+        Ok(response.map_body(|_head, body| EitherBody::right(Held { body, _payload: payload })))
     }
 }
 

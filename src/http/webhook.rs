@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
-use super::view::Receipt;
+use super::view::{self, JSON};
 use crate::dialect::Source;
 use crate::ingest::{Body, Bytes, Done, Posted, Refusal};
 use crate::proof::{Header, Headers};
@@ -105,7 +105,7 @@ async fn take(
                     span().in_scope(log);
                 }
             }
-            HttpResponse::Ok().json(Receipt::from(done))
+            HttpResponse::Ok().content_type(JSON).body(view::receipt(&done))
         }
         Err(refusal) => span().in_scope(|| {
             log(&refusal);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use thiserror::Error;
 
 /// A moment in UTC, to the microsecond; what is finer is cut off. Its year has four digits.
@@ -77,8 +77,33 @@ fn with_colon_in_offset(text: &str) -> Option<String> {
 /// RFC 3339 in UTC with `Z` and no, three or six digits after the second.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
-        f.write_str(&moment.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        let at = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
+        let micros = at.timestamp_subsec_micros();
+        let year = at.year().unsigned_abs();
+        let mut text = *b"0000-00-00T00:00:00.000000";
+        for (place, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, at.month()),
+            (8, at.day()),
+            (11, at.hour()),
+            (14, at.minute()),
+            (17, at.second()),
+            (20, micros / 10_000),
+            (22, micros / 100 % 100),
+            (24, micros % 100),
+        ] {
+            for (to, digit) in text.iter_mut().skip(place).zip([number / 10, number % 10]) {
+                *to += u8::try_from(digit).unwrap_or_default();
+            }
+        }
+        let shown = match micros {
+            0 => "0000-00-00T00:00:00".len(),
+            _ if micros.is_multiple_of(1_000) => "0000-00-00T00:00:00.000".len(),
+            _ => text.len(),
+        };
+        let text = text.get(..shown).and_then(|text| str::from_utf8(text).ok());
+        write!(f, "{}Z", text.unwrap_or_default())
     }
 }
 
@@ -102,6 +127,9 @@ mod tests {
         check("2026-02-12T14:51:00Z", "2026-02-12T14:51:00Z");
         check("2026-02-12T15:51:00+01:00", "2026-02-12T14:51:00Z");
         check("2026-02-12T15:51:00+0100", "2026-02-12T14:51:00Z");
+        check("0000-01-02T03:04:05.000001Z", "0000-01-02T03:04:05.000001Z");
+        check("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z");
+        check("9999-12-31T23:59:59.987654Z", "9999-12-31T23:59:59.987654Z");
         check("2026-02-12T14:51:00.120Z", "2026-02-12T14:51:00.120Z");
         check("2026-02-12T14:51:00.1234567Z", "2026-02-12T14:51:00.123456Z");
         check("2026-02-12T14:51:00.123456999+00:00", "2026-02-12T14:51:00.123456Z");

@@ -106,13 +106,11 @@ impl Connection {
         while let Some(rest) = request.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
                 Ok(count) => self.written += count,
-                Err(error) => match error.kind() {
-                    // Not connected yet, or the other side takes no more for now.
-                    ErrorKind::WouldBlock | ErrorKind::NotConnected => return Ok(()),
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => return Ok(()),
-                    _ => return Err(error).context("cannot send"),
-                },
+                // Not connected yet, or the other side takes no more for now, or it has closed the
+                // connection, which reading will tell.
+                Err(error) if later(&error) || closed(&error) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot send"),
             }
         }
         Ok(())
@@ -129,14 +127,10 @@ impl Connection {
             let count = match self.socket.read(room) {
                 Ok(0) => return Ok(Progress::Closed),
                 Ok(count) => count,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::NotConnected => {
-                        return Ok(Progress::Pending);
-                    }
-                    ErrorKind::Interrupted => continue,
-                    ErrorKind::ConnectionReset => return Ok(Progress::Closed),
-                    _ => return Err(error).context("cannot receive"),
-                },
+                Err(error) if later(&error) => return Ok(Progress::Pending),
+                Err(error) if closed(&error) => return Ok(Progress::Closed),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error).context("cannot receive"),
             };
             self.filled += count;
             if let Some(answered) = self.answered()? {
@@ -167,6 +161,14 @@ impl Connection {
         let Head { status, closing, .. } = head;
         Ok(Some(Progress::Answered { request, status, closing }))
     }
+}
+
+fn later(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
+}
+
+fn closed(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// The head of the answer that begins here, once it is whole.

@@ -138,6 +138,12 @@ impl Corpus {
         format!("order-{}", self.shared.map_or(message, |shared| message % shared))
     }
 
+    /// Takes back all but the first of the messages: of the others nothing was sent.
+    pub(crate) fn forget_unsent(&mut self, sent: usize) {
+        self.ids.truncate(sent);
+        self.told.truncate(sent);
+    }
+
     fn add(&mut self) -> usize {
         let id = self.random_id();
         self.ids.push(id);

@@ -67,6 +67,81 @@ pub(crate) struct Round {
 /// The rounds of each receiver in one scenario; the rounds with the same index were run side by side.
 pub(crate) type Rounds = BTreeMap<String, Vec<Round>>;
 
+/// What a scenario found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// The day.
+    pub(crate) date: String,
+    /// Rounds of each subject.
+    #[serde(default)]
+    pub(crate) rounds: Rounds,
+    /// Other figures, by name.
+    #[serde(default)]
+    pub(crate) values: BTreeMap<String, Vec<f64>>,
+}
+
+/// What all scenarios found, and where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// The machine and the versions of everything, as lines of a table.
+    pub(crate) machine: Vec<(String, String)>,
+    /// What was found, by the scenario's name.
+    pub(crate) scenarios: BTreeMap<String, Found>,
+    /// The day that new figures are marked with.
+    #[serde(skip)]
+    pub(crate) today: String,
+}
+
+impl Results {
+    /// None yet; what comes is marked with this day.
+    pub(crate) fn new(today: String) -> Self {
+        Self { today, ..Self::default() }
+    }
+
+    /// Adds rounds.
+    pub(crate) fn rounds(&mut self, scenario: &str, rounds: Rounds) {
+        self.found(scenario).rounds.extend(rounds);
+    }
+
+    /// Adds other figures.
+    pub(crate) fn values(&mut self, scenario: &str, name: &str, values: Vec<f64>) {
+        self.found(scenario).values.insert(name.to_owned(), values);
+    }
+
+    /// Takes the other's scenarios, in the place of those of the same name.
+    pub(crate) fn replace(&mut self, newer: Self) {
+        self.machine = newer.machine;
+        self.scenarios.extend(newer.scenarios);
+    }
+
+    /// The rounds of a subject in a scenario; none if it was not run.
+    pub(crate) fn of(&self, scenario: &str, subject: &str) -> &[Round] {
+        let found = self.scenarios.get(scenario).and_then(|found| found.rounds.get(subject));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The median of a figure of a subject's rounds.
+    pub(crate) fn median(
+        &self,
+        scenario: &str,
+        subject: &str,
+        figure: impl Fn(&Round) -> f64,
+    ) -> Option<f64> {
+        median(self.of(scenario, subject).iter().map(figure))
+    }
+
+    /// The median of other figures.
+    pub(crate) fn value(&self, scenario: &str, name: &str) -> Option<f64> {
+        median(self.scenarios.get(scenario)?.values.get(name)?.iter().copied())
+    }
+
+    fn found(&mut self, scenario: &str) -> &mut Found {
+        let found = self.scenarios.entry(scenario.to_owned()).or_default();
+        found.date.clone_from(&self.today);
+        found
+    }
+}
+
 /// The middle one, or the mean of the two in the middle.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();

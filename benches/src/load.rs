@@ -8,14 +8,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use hdrhistogram::Histogram;
+use anyhow::{Context as _, Result, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::connection::{Connection, Progress, UnderWay};
 use crate::figures::float;
+use crate::tally::{Tally, Window};
 
 /// How long answers are waited for after the last request was due.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,25 +98,6 @@ pub(crate) struct Stream<'a> {
     pub(crate) answered: Answered<'a>,
 }
 
-/// What came of a stream. The counts are of answers that came within the window; the latencies, in
-/// nanoseconds, of requests that were due within it, whenever they were answered.
-pub(crate) struct Tally {
-    /// Answers 2xx.
-    pub(crate) accepted: u64,
-    /// Answers 503.
-    pub(crate) refused: u64,
-    /// Any other answers, of the whole run.
-    pub(crate) others: u64,
-    /// Requests whose connection was closed before the answer, of the whole run.
-    pub(crate) lost: u64,
-    /// Requests that were still without an answer when patience was over.
-    pub(crate) unanswered: u64,
-    /// Latencies of those answered 2xx.
-    pub(crate) latency: Histogram<u64>,
-    /// Latencies of those answered 503.
-    pub(crate) refusal: Histogram<u64>,
-}
-
 /// A border of the window.
 #[derive(Clone, Copy)]
 pub(crate) enum Border {
@@ -167,19 +148,6 @@ impl Lane<'_> {
     }
 }
 
-/// The window, in time since the run began.
-#[derive(Clone, Copy)]
-struct Window {
-    begin: Duration,
-    end: Option<Duration>,
-}
-
-impl Window {
-    fn holds(self, time: Duration) -> bool {
-        time >= self.begin && self.end.is_none_or(|end| time < end)
-    }
-}
-
 /// A run.
 struct Run<'a> {
     address: SocketAddr,
@@ -216,15 +184,7 @@ pub(crate) fn run(
 }
 
 fn lane(stream: Stream<'_>) -> Result<Lane<'_>> {
-    let tally = Tally {
-        accepted: 0,
-        refused: 0,
-        others: 0,
-        lost: 0,
-        unanswered: 0,
-        latency: Histogram::new(3)?,
-        refusal: Histogram::new(3)?,
-    };
+    let tally = Tally::new()?;
     Ok(Lane { stream, taken: 0, idle: Vec::new(), opened: 0, under_way: 0, tally })
 }
 
@@ -250,10 +210,8 @@ impl Run<'_> {
             if over && self.lanes.iter().all(|lane| lane.under_way == 0) {
                 break;
             }
-            if self.window.end.is_some_and(|end| now > end + PATIENCE) {
-                self.give_up(now);
-                break;
-            }
+            let late = self.window.end.is_some_and(|end| now > end + PATIENCE);
+            ensure!(!late, "some requests were not answered within {PATIENCE:?}");
             let wake = self.wake(begun, ended);
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), wake.as_ref()) {
@@ -279,12 +237,11 @@ impl Run<'_> {
                 return Ok(());
             }
             let Some(request) = lane.take(now, self.window.end)? else { return Ok(()) };
-            let connection = match lane.idle.pop() {
-                Some(connection) => connection,
-                None => {
-                    lane.opened += 1;
-                    self.open(index)?
-                }
+            let connection = if let Some(connection) = lane.idle.pop() {
+                connection
+            } else {
+                lane.opened += 1;
+                self.open(index)?
             };
             self.send(connection, request)?;
         }
@@ -354,72 +311,102 @@ impl Run<'_> {
     /// How long nothing will have to be done by itself.
     fn wake(&self, begun: bool, ended: bool) -> Option<Timespec> {
         let now = self.since.elapsed();
-        let begin = (!begun).then_some(self.window.begin);
+        let first = (!begun).then_some(self.window.begin);
         let end = if ended { self.window.end.map(|end| end + PATIENCE) } else { self.window.end };
         let due = self.lanes.iter().filter(|lane| lane.has_room()).filter_map(|lane| {
             let due = lane.due(now);
             let open = matches!(lane.stream.pace, Pace::Open(_));
             (open && self.window.end.is_none_or(|end| due < end)).then_some(due)
         });
-        let next = begin.into_iter().chain(end).chain(due).min()?;
+        let next = first.into_iter().chain(end).chain(due).min()?;
         Timespec::try_from(next.saturating_sub(now)).ok()
     }
+}
 
-    /// Counts what is not answered with the time that it has waited.
-    fn give_up(&mut self, now: Duration) {
-        for connection in &self.connections {
-            let Some(lane) = self.lanes.get_mut(connection.lane) else { continue };
-            if let Some(request) = connection.under_way() {
-                lane.tally.unanswered += 1;
-                if self.window.holds(request.due) {
-                    lane.tally.latency.saturating_record(nanoseconds(now - request.due));
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+    /// A server of one connection, which answers `count` requests and rests before one of them.
+    fn server(count: usize, rest_before: usize, rest: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = [0; REQUEST.len()];
+            for number in 0..count {
+                socket.read_exact(&mut request).unwrap();
+                if number == rest_before {
+                    thread::sleep(rest);
                 }
+                socket.write_all(ANSWER).unwrap();
             }
-        }
-        for lane in &mut self.lanes {
-            while let Pace::Open(_) = lane.stream.pace {
-                let Ok(Some(request)) = lane.take(now, self.window.end) else { break };
-                lane.tally.unanswered += 1;
-                lane.tally.latency.saturating_record(nanoseconds(now - request.due));
-            }
-        }
+        });
+        address
     }
-}
 
-impl Tally {
-    fn count(
-        &mut self,
-        request: UnderWay,
-        status: u16,
-        now: Duration,
-        window: Window,
-    ) -> Result<()> {
-        let (count, latency) = match status {
-            200..300 => (&mut self.accepted, &mut self.latency),
-            503 => (&mut self.refused, &mut self.refusal),
-            _ => {
-                self.others += 1;
-                return Ok(());
-            }
+    fn requests(count: usize) -> Requests {
+        let mut requests = Requests::default();
+        for _ in 0..count {
+            requests.push(|bytes| bytes.extend_from_slice(REQUEST));
+        }
+        requests
+    }
+
+    fn sent(address: SocketAddr, requests: &Requests, pace: Pace, span: Span) -> (Tally, usize) {
+        let mut answers = 0;
+        let mut answered = |_, status, _: &[u8]| {
+            assert_eq!(status, 200);
+            answers += 1;
+            Ok(())
         };
-        if window.holds(now) {
-            *count += 1;
-        }
-        if window.holds(request.due) {
-            latency.record(nanoseconds(now.saturating_sub(request.due)))?;
-        }
-        Ok(())
+        let stream =
+            Stream { requests, again: false, connections: 1, pace, answered: &mut answered };
+        let tally = run(address, vec![stream], span, &mut |_| Ok(())).unwrap().pop().unwrap();
+        (tally, answers)
     }
 
-    /// Fails if anything but 2xx and 503 came.
-    pub(crate) fn sound(&self) -> Result<()> {
-        if self.others > 0 || self.lost > 0 {
-            bail!("{} answers neither 2xx nor 503, {} without any", self.others, self.lost);
-        }
-        Ok(())
+    #[test]
+    fn a_stall_is_counted_for_every_request_that_it_delayed() {
+        let (length, rest) = (Duration::from_millis(500), Duration::from_millis(250));
+        let span = Span::Window { warm_up: Duration::ZERO, length };
+        let requests = requests(500);
+        let address = server(500, 100, rest);
+        let (tally, answers) = sent(address, &requests, Pace::Open(1_000.0), span);
+        assert_eq!((answers, tally.latency.len()), (500, 500));
+        // About 250 requests were due while it rested: the median waited for half of that.
+        let delayed = tally.latency.count_between(50_000_000, u64::MAX);
+        assert!(delayed >= 150, "{delayed}");
     }
-}
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    #[test]
+    fn a_closed_stream_ends_when_all_is_answered() {
+        let requests = requests(50);
+        let address = server(50, 0, Duration::ZERO);
+        let (tally, answers) = sent(address, &requests, Pace::Closed, Span::All);
+        assert_eq!((answers, tally.accepted, tally.latency.len()), (50, 50, 50));
+    }
+
+    #[test]
+    fn running_out_of_requests_within_the_window_is_an_error() {
+        let requests = requests(5);
+        let address = server(5, 0, Duration::ZERO);
+        let answered = &mut |_, _, _: &[u8]| Ok(());
+        let stream = Stream {
+            requests: &requests,
+            again: false,
+            connections: 1,
+            pace: Pace::Closed,
+            answered,
+        };
+        let span = Span::Window { warm_up: Duration::ZERO, length: Duration::from_secs(5) };
+        assert!(run(address, vec![stream], span, &mut |_| Ok(())).is_err());
+    }
 }

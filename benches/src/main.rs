@@ -4,24 +4,30 @@ mod connection;
 mod corpus;
 mod figures;
 mod load;
+mod machine;
 mod process;
 mod quick;
 mod receiver;
+mod report;
 mod round;
 mod scenario;
 mod server;
+mod tally;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::figures::Results;
 use crate::quick::Committed;
 use crate::receiver::{Places, Receiver};
-use crate::scenario::{Bench, Load, ingest};
+use crate::scenario::{Bench, Scenario, must_be_real};
 
-/// Measures statusmirror beside others.
+/// Measures statusmirror beside others, and writes docs/performance.md and its charts.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct Arguments {
     /// Only the ratio of CPU to verify-and-parse, in a minute.
     #[arg(long)]
@@ -29,41 +35,101 @@ struct Arguments {
     /// With --quick: fail if it is a quarter worse than what is committed.
     #[arg(long, requires = "quick")]
     check: bool,
-    /// Only these scenarios.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// Do not repeat rounds in which others used the machine: for work on a busy one.
+    /// Only these scenarios; prints and writes nothing.
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["growth", "memory", "quick"])]
+    only: Vec<Scenario>,
+    /// Also with up to ten million messages stored.
     #[arg(long)]
-    busy: bool,
+    growth: bool,
+    /// Also with a file larger than memory.
+    #[arg(long)]
+    memory: bool,
     /// Without these receivers.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Receiver>,
+    /// Do not repeat rounds in which others used the machine: for work on a busy one.
+    #[arg(long)]
+    busy: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Only writes the pages and charts again, from the figures of the last run.
+    Report,
 }
 
 fn main() -> ExitCode {
     match bench(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report_failure(&error);
+            explain(&error);
             ExitCode::FAILURE
         }
     }
 }
 
 #[expect(clippy::print_stderr, reason = "whoever runs the bench learns what went wrong")]
-fn report_failure(error: &anyhow::Error) {
+fn explain(error: &anyhow::Error) {
     eprintln!("bench: {error:#}");
 }
 
 fn bench(arguments: Arguments) -> Result<()> {
     let places = Places::find()?;
+    if let Some(Command::Report) = arguments.command {
+        return report::write(&places.root, &report::read(&places.root)?);
+    }
     let committed = places.root.join("benches/committed.toml");
-    let bench = Bench::new(places, arguments.without, arguments.busy)?;
+    must_be_real(&places.data())?;
+    allow_many_connections()?;
+    let scenarios = chosen(&arguments);
+    if !arguments.quick && scenarios.contains(&Scenario::Ingest) {
+        places.install(&arguments.without)?;
+    }
+    let root = places.root.clone();
+    // The short form is short: it compares CPU, and repeats as a whole.
+    let busy = arguments.busy || arguments.quick;
+    let mut bench = Bench::new(places, arguments.without, busy)?;
     if arguments.quick {
         let committed = arguments.check.then(|| Committed::read(&committed)).transpose()?;
         return quick::quick(&bench, committed.as_ref());
     }
-    let receivers = [Receiver::Noop, Receiver::Verified, Receiver::Ours];
-    ingest(&bench, &receivers, 5, |_| Load::closed(64))?;
-    Ok(())
+    let mut results = Results::new(machine::today());
+    results.machine = machine::describe(&bench.places)?;
+    for scenario in scenarios {
+        heading(scenario);
+        scenario.run(&mut bench, &mut results).with_context(|| format!("{scenario:?}"))?;
+    }
+    if !arguments.only.is_empty() {
+        report::print(&results);
+        return Ok(());
+    }
+    if let Some(cpu_ratio) = report::cpu_ratio(&results) {
+        Committed { cpu_ratio }.write(&committed)?;
+    }
+    let mut all = report::read(&root).unwrap_or_default();
+    all.replace(results);
+    report::write(&root, &all)
+}
+
+fn chosen(arguments: &Arguments) -> Vec<Scenario> {
+    if !arguments.only.is_empty() {
+        return arguments.only.clone();
+    }
+    let mut scenarios = Scenario::DEFAULT.to_vec();
+    scenarios.extend(arguments.growth.then_some(Scenario::Growth));
+    scenarios.extend(arguments.memory.then_some(Scenario::Memory));
+    scenarios
+}
+
+/// A schedule may need thousands of connections; servers inherit the limit.
+fn allow_many_connections() -> Result<()> {
+    let limits = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits })?)
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
+fn heading(scenario: Scenario) {
+    eprintln!("{scenario:?}");
 }

@@ -76,6 +76,28 @@ impl Places {
         self.root.join("target/release/statusmirror")
     }
 
+    /// Where servers keep what they store.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.target.join("data")
+    }
+
+    /// The Python that FastAPI is installed for.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.target.join("fastapi/bin/python")
+    }
+
+    /// Installs what the receivers need that are not written in Rust, unless they are left out.
+    pub(crate) fn install(&self, without: &[Receiver]) -> Result<()> {
+        let wanted = [Receiver::Fastapi, Receiver::Express];
+        let mut wanted = wanted.into_iter().filter(|receiver| !without.contains(receiver));
+        if wanted.next().is_none() {
+            return Ok(());
+        }
+        let status = Command::new(self.root.join("benches/receivers/install")).status()?;
+        ensure!(status.success(), "not all receivers are there; --without leaves some out");
+        Ok(())
+    }
+
     fn program(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
     }
@@ -93,13 +115,13 @@ impl Places {
         let receivers = self.root.join("benches/receivers");
         let mut command = match receiver {
             Receiver::Fastapi => {
-                let mut command = Command::new(self.target.join("fastapi/bin/python"));
+                let mut command = Command::new(self.python());
                 command.arg(receivers.join("fastapi/main.py"));
                 command
             }
             Receiver::Express => {
                 let mut command = Command::new("node");
-                command.arg(self.target.join("express/server.js"));
+                command.arg(receivers.join("express/server.js"));
                 command
             }
             Receiver::NaiveFull | Receiver::NaiveNormal => Command::new(self.program("naive")),
@@ -111,7 +133,6 @@ impl Places {
         command
             .env("LISTEN", address.to_string())
             .env("SECRET", SECRET)
-            .env("DATABASE", folder.join("receiver.db"))
             .env("SYNCHRONOUS", synchronous);
         existing(command)
     }

@@ -9,15 +9,18 @@ use uuid::Uuid;
 
 use crate::corpus::{Batch, Status};
 use crate::figures::{Latency, Round, float};
-use crate::load::{Border, Pace, Requests, Span, Stream, Tally, run};
+use crate::load::{Border, Pace, Requests, Span, Stream, run};
 use crate::process::{Usage, Used, memory_of};
 use crate::receiver::KEY;
 use crate::server::Server;
+use crate::tally::Tally;
 
 /// How long a server works before what it does is counted.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
 /// How long it is counted.
 pub(crate) const LENGTH: Duration = Duration::from_secs(3);
+/// How many messages are read back at a time.
+const AT_A_TIME: usize = 500_000;
 /// How many connections read back.
 const READERS: usize = 64;
 
@@ -60,53 +63,72 @@ pub(crate) fn figures(tally: &Tally, used: &Used, memory: u64) -> Result<Round> 
     })
 }
 
+/// The only stream's tally, if nothing went wrong with it.
+pub(crate) fn sole(tallies: &[Tally]) -> Result<&Tally> {
+    let [tally] = tallies else { bail!("{} streams instead of one", tallies.len()) };
+    tally.sound()?;
+    Ok(tally)
+}
+
 /// The highest status acknowledged of each message, by the message's number.
+#[derive(Default)]
 pub(crate) struct Acknowledged(Vec<Option<Status>>);
 
 impl Acknowledged {
-    /// None of so many messages yet.
-    pub(crate) fn new(messages: usize) -> Self {
-        Self(vec![None; messages])
-    }
-
-    /// Notes that what this webhook says was acknowledged.
-    pub(crate) fn note(&mut self, batch: &Batch, index: usize) -> Result<()> {
+    /// Notes how a webhook was answered.
+    pub(crate) fn note(&mut self, batch: &Batch, index: usize, status: u16) -> Result<()> {
+        if !(200..300).contains(&status) {
+            return Ok(());
+        }
         let said = batch.said.get(index).context("no such webhook")?;
+        if said.message >= self.0.len() {
+            self.0.resize(said.message + 1, None);
+        }
         let highest = self.0.get_mut(said.message).context("no such message")?;
         *highest = (*highest).max(Some(said.status));
         Ok(())
     }
 
+    /// How many messages there are up to the last one of which something was acknowledged.
+    pub(crate) fn messages(&self) -> usize {
+        self.0.len()
+    }
+
     /// Asks the server for every message of which something was acknowledged, and fails unless it is
-    /// there with a status that is not lower. Returns how many there were.
-    pub(crate) fn read_back(&self, server: &Server, ids: &[Uuid]) -> Result<usize> {
+    /// there with a status that is not lower.
+    pub(crate) fn read_back(&self, server: &Server, ids: &[Uuid]) -> Result<()> {
         let known: Vec<_> =
             (self.0.iter().zip(ids)).filter_map(|(highest, id)| Some(((*highest)?, *id))).collect();
-        let mut requests = Requests::default();
-        for (_, id) in &known {
-            requests.push(|bytes| get(bytes, &format!("/api/messagestatus/{id}")));
-        }
-        let mut found = 0;
-        let stream = Stream {
-            requests: &requests,
-            again: false,
-            connections: READERS,
-            pace: Pace::Closed,
-            answered: &mut |index, status, body| {
-                let (highest, id) = known.get(index).context("no such query")?;
-                let shown = (status == 200).then(|| shown(body, *id)).flatten();
-                if shown < Some(*highest) {
-                    let body = String::from_utf8_lossy(body);
-                    bail!("{id} was acknowledged as {highest:?} but is {status} {body}");
-                }
-                found += 1;
-                Ok(())
-            },
-        };
-        run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
-        ensure!(found == known.len(), "{found} of {} messages were read back", known.len());
-        Ok(found)
+        ensure!(!known.is_empty(), "nothing was acknowledged");
+        known.chunks(AT_A_TIME).try_for_each(|part| read_back(server, part))
     }
+}
+
+fn read_back(server: &Server, known: &[(Status, Uuid)]) -> Result<()> {
+    let mut requests = Requests::default();
+    for (_, id) in known {
+        requests.push(|bytes| get(bytes, &format!("/api/messagestatus/{id}")));
+    }
+    let mut found = 0;
+    let stream = Stream {
+        requests: &requests,
+        again: false,
+        connections: READERS,
+        pace: Pace::Closed,
+        answered: &mut |index, status, body| {
+            let (highest, id) = known.get(index).context("no such query")?;
+            let shown = (status == 200).then(|| shown(body, *id)).flatten();
+            if shown < Some(*highest) {
+                let body = String::from_utf8_lossy(body);
+                bail!("{id} was acknowledged as {highest:?} but is {status} {body}");
+            }
+            found += 1;
+            Ok(())
+        },
+    };
+    run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
+    ensure!(found == known.len(), "{found} of {} messages were read back", known.len());
+    Ok(())
 }
 
 /// Renders a query.

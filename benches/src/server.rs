@@ -1,19 +1,21 @@
-//! A receiver that runs, with a folder of its own on a real disk.
+//! A receiver that runs, with a folder of its own on a real disk, and the database server that it
+//! needs, if it does.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::receiver::{Places, Receiver};
 
 /// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The ports that are used, those that are taken left out.
 const FIRST_PORT: u16 = 21_000;
 const PORTS: u16 = 1_000;
@@ -29,6 +31,7 @@ pub(crate) struct Server {
     /// The processes that do its work, each with all that come from it.
     pub(crate) processes: Vec<u32>,
     child: Child,
+    database: Option<Child>,
 }
 
 impl Server {
@@ -39,53 +42,42 @@ impl Server {
         environment: &[(&str, String)],
     ) -> Result<Self> {
         let address = free_address()?;
-        let folder = places.target.join("data").join(address.port().to_string());
+        let folder = places.data().join(address.port().to_string());
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
+        let (database, url) = if receiver == Receiver::Postgres {
+            let (child, url) = postgres(places, &folder)?;
+            (Some(child), url)
+        } else {
+            (None, folder.join("receiver.db").display().to_string())
+        };
         let mut command = places.command(receiver, address, &folder)?;
+        command.env("DATABASE", url);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let child = spawn(&mut command, &folder)?;
-        let processes = vec![child.id()];
-        let mut server = Self { receiver, address, folder, processes, child };
-        server.wait_until_ready()?;
+        let child = spawn(&mut command, &folder, "log")?;
+        let processes =
+            [Some(&child), database.as_ref()].into_iter().flatten().map(Child::id).collect();
+        let mut server = Self { receiver, address, folder, processes, child, database };
+        wait_until_ready(&mut server.child, server.address, &server.folder.join("log"))?;
         Ok(server)
     }
 
     /// Starts it again, on what it has stored.
     pub(crate) fn start_again(&mut self, places: &Places) -> Result<()> {
         let mut command = places.command(self.receiver, self.address, &self.folder)?;
-        self.child = spawn(&mut command, &self.folder)?;
+        self.child = spawn(&mut command, &self.folder, "log")?;
         self.processes = vec![self.child.id()];
-        self.wait_until_ready()
+        wait_until_ready(&mut self.child, self.address, &self.folder.join("log"))
     }
 
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        let process = Pid::from_child(&self.child);
-        kill_process(process, Signal::TERM)?;
-        let since = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            if since.elapsed() > PATIENCE {
-                bail!("{} does not stop", self.receiver.name());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(())
-    }
-
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let since = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                bail!("{} ended with {status}:\n{log}", self.receiver.name());
-            }
-            if since.elapsed() > PATIENCE {
-                bail!("{} does not listen", self.receiver.name());
-            }
-            std::thread::sleep(Duration::from_micros(100));
+        stop(&mut self.child, Signal::TERM).context(self.receiver.name())?;
+        if let Some(database) = &mut self.database {
+            // The receiver's connections are not waited for.
+            stop(database, Signal::INT).context("PostgreSQL")?;
         }
         Ok(())
     }
@@ -93,15 +85,28 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Either may have ended already.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+        if let Some(database) = &mut self.database {
+            stop(database, Signal::QUIT).unwrap_or_default();
+        }
         fs::remove_dir_all(&self.folder).unwrap_or_default();
     }
 }
 
-fn spawn(command: &mut Command, folder: &std::path::Path) -> Result<Child> {
-    let log = File::create(folder.join("log"))?;
+/// Starts a PostgreSQL of its own; its address as a URL.
+fn postgres(places: &Places, folder: &Path) -> Result<(Child, String)> {
+    let address = free_address()?;
+    let mut command = Command::new(places.root.join("benches/receivers/postgres/start"));
+    command.arg(folder.join("postgres")).arg(address.port().to_string());
+    let mut child = spawn(&mut command, folder, "postgres.log")?;
+    wait_until_ready(&mut child, address, &folder.join("postgres.log"))?;
+    Ok((child, format!("postgres://postgres@{address}/postgres")))
+}
+
+fn spawn(command: &mut Command, folder: &Path, log: &str) -> Result<Child> {
+    let log = File::create(folder.join(log))?;
     command
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -109,6 +114,32 @@ fn spawn(command: &mut Command, folder: &std::path::Path) -> Result<Child> {
         .stderr(log)
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+fn wait_until_ready(child: &mut Child, address: SocketAddr, log: &Path) -> Result<()> {
+    let since = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = child.try_wait()? {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            bail!("it ended with {status}: {}", log.trim());
+        }
+        ensure!(since.elapsed() < PATIENCE, "it does not listen");
+        thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
+}
+
+fn stop(child: &mut Child, signal: Signal) -> Result<()> {
+    if child.try_wait()?.is_some() {
+        return Ok(());
+    }
+    kill_process(Pid::from_child(child), signal)?;
+    let since = Instant::now();
+    while child.try_wait()?.is_none() {
+        ensure!(since.elapsed() < PATIENCE, "it does not stop");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 fn free_address() -> Result<SocketAddr> {

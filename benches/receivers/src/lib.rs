@@ -3,8 +3,10 @@
 //! It follows the guide of actix-web: extractors, `HttpServer` with a worker for each core, shared
 //! state in `Data`. Each program in `bin` adds what it is there to show.
 
+pub mod sql;
 pub mod webhook;
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
@@ -13,7 +15,6 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use thiserror::Error;
 
 use crate::webhook::Webhook;
 
@@ -64,7 +65,7 @@ impl Proof {
 }
 
 /// Why a request is not taken.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Its signature is missing or wrong.
     #[error("unproven")]
@@ -75,9 +76,16 @@ pub enum Refusal {
     /// There is no such message.
     #[error("unknown")]
     Unknown,
-    /// It was not stored.
-    #[error("not stored: {0}")]
+    /// The database failed.
+    #[error("the database failed: {0}")]
     Store(String),
+}
+
+impl Refusal {
+    /// What a failing database comes to.
+    pub fn store(error: impl Error) -> Self {
+        Self::Store(error.to_string())
+    }
 }
 
 impl ResponseError for Refusal {

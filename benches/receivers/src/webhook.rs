@@ -3,6 +3,7 @@
 use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Refusal;
@@ -88,11 +89,11 @@ pub struct Provider {
 #[derive(Deserialize, Serialize)]
 pub struct Sms {
     /// In how many pieces it travels.
-    pub segments: u32,
+    pub segments: u16,
 }
 
 /// What became of a message. A later one beats an earlier one.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// The provider took it.
@@ -110,7 +111,7 @@ pub enum Status {
 }
 
 /// The way a message travels.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
     /// A text message.
@@ -120,7 +121,7 @@ pub enum Channel {
 }
 
 /// What a webhook did.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The message has changed.
@@ -156,6 +157,54 @@ impl Webhook {
     /// The webhook in a body.
     pub fn parse(body: &Bytes) -> Result<Self, Refusal> {
         Ok(serde_json::from_slice(body)?)
+    }
+
+    /// What the same webhook is known by when it comes again.
+    pub fn identity(body: &Bytes) -> [u8; 32] {
+        Sha256::digest(body).into()
+    }
+}
+
+impl Status {
+    const ALL: [Self; 6] = [
+        Self::ProviderAcceptance,
+        Self::Sent,
+        Self::Rejected,
+        Self::Undelivered,
+        Self::Delivered,
+        Self::Read,
+    ];
+
+    /// Its number, which is greater the more it is worth.
+    pub fn number(self) -> i16 {
+        match self {
+            Self::ProviderAcceptance => 0,
+            Self::Sent => 1,
+            Self::Rejected => 2,
+            Self::Undelivered => 3,
+            Self::Delivered => 4,
+            Self::Read => 5,
+        }
+    }
+
+    /// The status with this number.
+    pub fn numbered(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.number() == number)
+    }
+}
+
+impl Channel {
+    /// The gateway's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sms => "SMS",
+            Self::Rcs => "RCS",
+        }
+    }
+
+    /// The channel with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Sms, Self::Rcs].into_iter().find(|channel| channel.name() == name)
     }
 }
 

@@ -1,23 +1,33 @@
 //! Webhooks as fast as they are taken, or on a schedule.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 
-use super::{Bench, interleaved};
-use crate::figures::{Round, Rounds};
+use anyhow::{Context as _, Result, ensure};
+
+use super::disk::sync_time;
+use super::{Bench, CONNECTIONS, ROUNDS, interleaved};
+use crate::figures::{Results, Round, Rounds};
 use crate::load::{Pace, Span, Stream};
-use crate::receiver::Receiver;
-use crate::round::{Acknowledged, LENGTH, WARM_UP, figures, measure};
+use crate::receiver::{Places, Receiver};
+use crate::round::{Acknowledged, LENGTH, WARM_UP, figures, measure, sole};
 use crate::server::Server;
+
+/// The connections that a schedule may use: more than any receiver lets wait.
+const SCHEDULED: usize = 4_096;
+/// How much longer a sync takes on the slow disk, in microseconds.
+const DELAY: &str = "1000";
 
 /// How webhooks come.
 #[derive(Clone)]
 pub(crate) struct Load {
     /// On how many connections; on a schedule, at most.
-    pub(crate) connections: usize,
+    connections: usize,
     /// When.
-    pub(crate) pace: Pace,
+    pace: Pace,
     /// What is in the server's environment.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Load {
@@ -27,12 +37,77 @@ impl Load {
     }
 }
 
+/// Every receiver at its capacity.
+pub(super) fn capacity(bench: &mut Bench, results: &mut Results) -> Result<()> {
+    use Receiver::{Express, Fastapi, NaiveFull, NaiveNormal, Noop, Ours, Postgres, Verified};
+    let receivers = [Noop, Verified, Ours, NaiveFull, NaiveNormal, Fastapi, Express, Postgres];
+    let rounds = ingest(bench, &receivers, ROUNDS, |_| Load::closed(CONNECTIONS))?;
+    bench.learn(&rounds);
+    results.rounds("ingest", rounds);
+    Ok(())
+}
+
+/// Three receivers on few and on many connections; on one, beside what a sync of this disk takes.
+pub(super) fn connections(bench: &mut Bench, results: &mut Results) -> Result<()> {
+    let receivers = [Receiver::Noop, Receiver::Verified, Receiver::Ours];
+    for connections in [1, 8, 64, 256] {
+        let mut syncs = Vec::new();
+        let rounds = ingest(bench, &receivers, ROUNDS, |receiver| {
+            if connections == 1 && receiver == Receiver::Ours {
+                syncs.extend(sync_time(&bench.places.data()));
+            }
+            Load::closed(connections)
+        })?;
+        results.rounds(&format!("connections-{connections}"), rounds);
+        if connections == 1 {
+            results.values("connections-1", "sync", syncs);
+        }
+    }
+    Ok(())
+}
+
+/// Ours and the naive design on a schedule, at a share of what each can.
+pub(super) fn scheduled(
+    bench: &mut Bench,
+    results: &mut Results,
+    name: &str,
+    share: f64,
+) -> Result<()> {
+    let receivers = [Receiver::Ours, Receiver::NaiveFull];
+    let mut rates = BTreeMap::new();
+    for receiver in bench.among(&receivers) {
+        rates.insert(receiver, bench.capacity(receiver)? * share);
+    }
+    let rounds = ingest(bench, &receivers, ROUNDS, |receiver| Load {
+        connections: SCHEDULED,
+        pace: Pace::Open(rates.get(&receiver).copied().unwrap_or(f64::NAN)),
+        environment: Vec::new(),
+    })?;
+    results.rounds(name, rounds);
+    for (receiver, rate) in rates {
+        results.values(name, &format!("{} a second", receiver.name()), vec![rate]);
+    }
+    Ok(())
+}
+
+/// Ours and the naive design on a disk whose syncs take a millisecond longer.
+pub(super) fn slow_disk(bench: &mut Bench, results: &mut Results) -> Result<()> {
+    let shim = compile(&bench.places)?;
+    let receivers = [Receiver::Ours, Receiver::NaiveFull];
+    let rounds = ingest(bench, &receivers, ROUNDS, |_| Load {
+        environment: vec![("LD_PRELOAD", shim.clone()), ("SYNC_DELAY", DELAY.to_owned())],
+        ..Load::closed(CONNECTIONS)
+    })?;
+    results.rounds("slow-disk", rounds);
+    Ok(())
+}
+
 /// Rounds of these receivers, each on an empty store. Whatever was acknowledged is read back.
 pub(crate) fn ingest(
     bench: &Bench,
     receivers: &[Receiver],
     rounds: usize,
-    load: impl Fn(Receiver) -> Load,
+    mut load: impl FnMut(Receiver) -> Load,
 ) -> Result<Rounds> {
     let receivers = bench.among(receivers);
     interleaved(
@@ -44,28 +119,44 @@ pub(crate) fn ingest(
     )
 }
 
-fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Round> {
+/// One round of one receiver.
+pub(super) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Round> {
     let mut server = Server::start(&bench.places, receiver, &load.environment)?;
-    let mut acknowledged = Acknowledged::new(bench.corpus.ids.len());
+    if let Some((_, shim)) = load.environment.iter().find(|(name, _)| *name == "LD_PRELOAD") {
+        let [process, ..] = server.processes.as_slice() else { anyhow::bail!("no process") };
+        let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
+        ensure!(maps.contains(shim), "the slow disk is not loaded");
+    }
+    let mut acknowledged = Acknowledged::default();
     let webhooks = &bench.webhooks;
     let stream = Stream {
         requests: &webhooks.requests,
         again: !receiver.stores(),
         connections: load.connections,
         pace: load.pace,
-        answered: &mut |index, status, _| match status {
-            200..300 => acknowledged.note(webhooks, index),
-            _ => Ok(()),
-        },
+        answered: &mut |index, status, _| acknowledged.note(webhooks, index, status),
     };
     let span = Span::Window { warm_up: WARM_UP, length: LENGTH };
     let (tallies, used, memory) = measure(&server, vec![stream], span)?;
-    let [tally] = tallies.as_slice() else { anyhow::bail!("not one stream") };
-    tally.sound()?;
+    let tally = sole(&tallies)?;
     let round = figures(tally, &used, memory)?;
     if receiver.stores() {
         acknowledged.read_back(&server, &bench.corpus.ids)?;
     }
     server.stop()?;
     Ok(round)
+}
+
+/// Compiles the shim of the slow disk; where it is.
+fn compile(places: &Places) -> Result<String> {
+    let shim = places.target.join("slow_disk.so").display().to_string();
+    let source = places.root.join("benches/slow_disk.c");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O2", "-o", &shim])
+        .arg(source)
+        .arg("-ldl")
+        .status()
+        .context("install a C compiler (cc)")?;
+    ensure!(status.success(), "slow_disk.c does not compile");
+    Ok(shim)
 }

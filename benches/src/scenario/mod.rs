@@ -1,23 +1,87 @@
 //! What is measured: each scenario is a function that runs its rounds and gives their figures.
 
+mod disk;
+mod fixture;
+mod footprint;
+mod growth;
 mod ingest;
+mod memory;
+mod reads;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
+pub(crate) use disk::{must_be_real, sync_time};
 pub(crate) use ingest::{Load, ingest};
 
 use crate::corpus::{Batch, Corpus};
-use crate::figures::{Round, Rounds};
+use crate::figures::{Results, Round, Rounds, median};
 use crate::receiver::{Places, Receiver};
 
+/// How many rounds of each subject.
+pub(crate) const ROUNDS: usize = 5;
+/// On how many connections, where nothing else is said.
+pub(crate) const CONNECTIONS: usize = 64;
 /// What others may use of the machine, in cores, before a round is repeated.
 const OTHERS: f64 = 0.3;
 /// How often a round is repeated at most.
 const REPETITIONS: u32 = 3;
 /// How many webhooks are rendered: more than any receiver that stores them takes in one round.
 const WEBHOOKS: usize = 400_000;
+
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Every receiver at its capacity.
+    Ingest,
+    /// On 1, 8, 64 and 256 connections.
+    Connections,
+    /// On a schedule, at half of the own capacity.
+    HalfLoad,
+    /// On a schedule, at twice the own capacity.
+    Overload,
+    /// With a disk whose syncs take a millisecond longer.
+    SlowDisk,
+    /// Queries.
+    Reads,
+    /// Start, memory, bytes on disk.
+    Footprint,
+    /// With up to ten million messages stored.
+    Growth,
+    /// With a file larger than memory.
+    Memory,
+}
+
+impl Scenario {
+    /// Those of a run without further arguments, in order.
+    pub(crate) const DEFAULT: [Self; 7] = [
+        Self::Ingest,
+        Self::Connections,
+        Self::HalfLoad,
+        Self::Overload,
+        Self::SlowDisk,
+        Self::Reads,
+        Self::Footprint,
+    ];
+
+    /// Runs it and adds what it found.
+    pub(crate) fn run(self, bench: &mut Bench, results: &mut Results) -> Result<()> {
+        match self {
+            Self::Ingest => ingest::capacity(bench, results),
+            Self::Connections => ingest::connections(bench, results),
+            Self::HalfLoad => ingest::scheduled(bench, results, "half-load", 0.5),
+            Self::Overload => ingest::scheduled(bench, results, "overload", 2.0),
+            Self::SlowDisk => ingest::slow_disk(bench, results),
+            Self::Reads => reads::reads(bench, results),
+            Self::Footprint => footprint::footprint(bench, results),
+            Self::Growth => growth::growth(bench, results),
+            Self::Memory => memory::memory(bench, results),
+        }
+    }
+}
 
 /// What all scenarios need.
 pub(crate) struct Bench {
@@ -31,6 +95,7 @@ pub(crate) struct Bench {
     pub(crate) corpus: Corpus,
     /// The webhooks, the same for every receiver and round.
     pub(crate) webhooks: Batch,
+    capacity: BTreeMap<Receiver, f64>,
 }
 
 impl Bench {
@@ -38,12 +103,31 @@ impl Bench {
     pub(crate) fn new(places: Places, without: Vec<Receiver>, busy: bool) -> Result<Self> {
         let mut corpus = Corpus::new(1, None)?;
         let webhooks = corpus.mixed(WEBHOOKS)?;
-        Ok(Self { places, without, busy, corpus, webhooks })
+        Ok(Self { places, without, busy, corpus, webhooks, capacity: BTreeMap::new() })
     }
 
     /// Those of these receivers that are not left out.
     pub(crate) fn among(&self, receivers: &[Receiver]) -> Vec<Receiver> {
         receivers.iter().filter(|receiver| !self.without.contains(receiver)).copied().collect()
+    }
+
+    /// How many webhooks a second a receiver takes, measured now unless it was before.
+    fn capacity(&mut self, receiver: Receiver) -> Result<f64> {
+        if let Some(known) = self.capacity.get(&receiver) {
+            return Ok(*known);
+        }
+        let rounds = ingest(self, &[receiver], 3, |_| Load::closed(CONNECTIONS))?;
+        self.learn(&rounds);
+        self.capacity.get(&receiver).copied().context("no capacity")
+    }
+
+    /// Remembers the capacities that these rounds showed.
+    fn learn(&mut self, rounds: &Rounds) {
+        for receiver in Receiver::value_variants() {
+            let shown = rounds.get(receiver.name());
+            let median = median(shown.into_iter().flatten().map(|round| round.per_second));
+            self.capacity.extend(median.map(|median| (*receiver, median)));
+        }
     }
 }
 
@@ -59,15 +143,16 @@ pub(crate) fn interleaved<T: Copy>(
     let mut all = Rounds::new();
     for _ in 0..rounds {
         for subject in subjects {
-            let mut taken = round(*subject)?;
+            let name = name(*subject);
+            let mut taken = round(*subject).with_context(|| name.clone())?;
             for repeated in 1..=REPETITIONS {
                 if taken.others <= OTHERS || bench.busy {
                     break;
                 }
-                taken = Round { repeated, ..round(*subject)? };
+                taken = Round { repeated, ..round(*subject).with_context(|| name.clone())? };
             }
-            progress(&name(*subject), &taken);
-            all.entry(name(*subject)).or_default().push(taken);
+            progress(&name, &taken);
+            all.entry(name).or_default().push(taken);
         }
     }
     Ok(all)
@@ -76,17 +161,17 @@ pub(crate) fn interleaved<T: Copy>(
 /// Says what a round gave.
 #[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
 fn progress(name: &str, round: &Round) {
-    let milliseconds = |micros: f64| Duration::from_secs_f64(micros.max(0.0) / 1e6);
+    let time = |micros: f64| Duration::from_secs_f64(micros.max(0.0) / 1e6);
+    let others = if round.repeated > 0 { "others, repeated" } else { "others" };
     eprintln!(
-        "  {name:<14} {:>8.0}/s  {:>7.2} µs CPU  p50 {:>9.2?}  p99 {:>9.2?}  refused {:>6.0}/s  \
-         generator {:.1} µs  others {:.2}{}",
+        "  {name:<16} {:>8.0}/s  {:>7.2} µs CPU  p50 {:>9.2?}  p99 {:>9.2?}  refused {:>6.0}/s  \
+         generator {:.1} µs  {:.2} {others}",
         round.per_second,
         round.cpu,
-        milliseconds(round.latency.p50),
-        milliseconds(round.latency.p99),
+        time(round.latency.p50),
+        time(round.latency.p99),
         round.refused,
         round.generator,
         round.others,
-        if round.repeated > 0 { "  (repeated)" } else { "" },
     );
 }

@@ -1,0 +1,351 @@
+//! The tables of figures.
+
+use std::fmt::Write as _;
+
+use crate::figures::{Latency, Results, Round, median};
+
+/// What stands where nothing was measured.
+pub(super) const NOTHING: &str = "Not measured.";
+
+/// The receivers with the words for them, in the order in which they are shown.
+pub(super) const RECEIVERS: [(&str, &str); 8] = [
+    ("noop", "no-op: reads the body"),
+    ("verified", "verify and parse, nothing stored"),
+    ("ours", "**statusmirror**"),
+    ("naive-normal", "naive design, NORMAL (not durable)"),
+    ("naive-full", "naive design, FULL"),
+    ("postgres", "actix + PostgreSQL"),
+    ("express", "Express + better-sqlite3"),
+    ("fastapi", "FastAPI + sqlite3"),
+];
+
+/// A number with three figures that count, and thousands set apart.
+pub(super) fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        size if size >= 99.5 => 0,
+        size if size >= 9.95 => 1,
+        _ => 2,
+    };
+    let plain = format!("{value:.decimals$}");
+    if decimals > 0 {
+        return plain;
+    }
+    let mut grouped = String::new();
+    for (index, digit) in plain.chars().enumerate() {
+        let left = plain.len() - index;
+        if index > 0 && left.is_multiple_of(3) && !grouped.ends_with('-') {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A time that is given in microseconds.
+fn time(micros: f64) -> String {
+    match micros {
+        value if value >= 1e6 => format!("{} s", number(value / 1e6)),
+        value if value >= 1e3 => format!("{} ms", number(value / 1e3)),
+        value => format!("{} µs", number(value)),
+    }
+}
+
+fn bytes(value: f64) -> String {
+    format!("{} MB", number(value / 1e6))
+}
+
+/// A table of these columns; nothing if it has no rows.
+fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return NOTHING.to_owned();
+    }
+    let mut text = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    for row in rows {
+        // Writing to a String does not fail.
+        writeln!(text, "| {} |", row.join(" | ")).unwrap_or_default();
+    }
+    text
+}
+
+/// Medians of the rounds' figures.
+struct Medians<'a>(&'a [Round]);
+
+impl Medians<'_> {
+    fn of(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.0.iter().map(figure)).unwrap_or(f64::NAN)
+    }
+
+    fn quantiles(&self, of: impl Fn(&Round) -> Option<Latency>) -> [String; 4] {
+        let pick = |figure: fn(&Latency) -> f64| {
+            let values = self.0.iter().filter_map(&of).map(|latency| figure(&latency));
+            median(values).map_or_else(|| "–".to_owned(), time)
+        };
+        [pick(|of| of.p50), pick(|of| of.p99), pick(|of| of.p999), pick(|of| of.max)]
+    }
+
+    fn latency(&self) -> [String; 4] {
+        self.quantiles(|round| Some(round.latency))
+    }
+}
+
+/// The rounds of these subjects of a scenario, where there are any.
+fn rounds<'a>(
+    results: &'a Results,
+    scenario: &str,
+    subjects: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str, Medians<'a>)> {
+    let all = subjects
+        .iter()
+        .map(|(subject, label)| (*subject, *label, Medians(results.of(scenario, subject))));
+    all.filter(|(_, _, medians)| !medians.0.is_empty()).collect()
+}
+
+pub(super) fn ingest(results: &Results) -> String {
+    let mut rows = Vec::new();
+    for (scenario, more) in [("ingest", ""), ("slow-disk", ", syncs 1 ms longer")] {
+        for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
+            let [p50, p99, p999, max] = medians.latency();
+            rows.push(vec![
+                format!("{label}{more}"),
+                number(medians.of(|round| round.per_second)),
+                format!("{} µs", number(medians.of(|round| round.cpu))),
+                p50,
+                p99,
+                p999,
+                max,
+                bytes(medians.of(|round| round.memory)),
+            ]);
+        }
+    }
+    let columns =
+        ["64 connections", "webhooks/s", "server CPU each", "p50", "p99", "p99.9", "max", "memory"];
+    table(&columns, rows)
+}
+
+pub(super) fn connections(results: &Results) -> String {
+    let mut rows = Vec::new();
+    for connections in ["1", "8", "64", "256"] {
+        let scenario = format!("connections-{connections}");
+        for (_, label, medians) in rounds(results, &scenario, &RECEIVERS) {
+            let [p50, p99, p999, max] = medians.latency();
+            rows.push(vec![
+                connections.to_owned(),
+                label.to_owned(),
+                number(medians.of(|round| round.per_second)),
+                format!("{} µs", number(medians.of(|round| round.cpu))),
+                p50,
+                p99,
+                p999,
+                max,
+            ]);
+        }
+    }
+    let columns =
+        ["connections", "", "webhooks/s", "server CPU each", "p50", "p99", "p99.9", "max"];
+    table(&columns, rows)
+}
+
+pub(super) fn latency(results: &Results) -> String {
+    let mut rows = Vec::new();
+    for (scenario, load) in [("half-load", "half"), ("overload", "twice")] {
+        for (subject, label, medians) in rounds(results, scenario, &RECEIVERS) {
+            let rate = results.value(scenario, &format!("{subject} a second"));
+            let mut row = |what: &str, per_second: f64, quantiles: [String; 4]| {
+                let mut cells = vec![
+                    load.to_owned(),
+                    format!("{label}{what}"),
+                    rate.map_or_else(|| "–".to_owned(), number),
+                    number(per_second),
+                ];
+                cells.extend(quantiles);
+                rows.push(cells);
+            };
+            row("", medians.of(|round| round.per_second), medians.latency());
+            let refused = medians.of(|round| round.refused);
+            if refused > 0.0 {
+                row(", refused", refused, medians.quantiles(|round| round.refusal));
+            }
+        }
+    }
+    let columns = ["load", "", "sent/s", "answered/s", "p50", "p99", "p99.9", "max"];
+    table(&columns, rows)
+}
+
+pub(super) fn reads(results: &Results) -> String {
+    let subjects = [
+        ("constant-point", "constant GET, as long as a point query's answer"),
+        ("point", "point query, any of 100,000 messages"),
+        ("recent", "point query, the last 20,000"),
+        ("old", "point query, the others"),
+        ("constant-history", "constant GET, as long as a history"),
+        ("history", "history of three notifications"),
+        ("constant-destination", "constant GET, as long as a list"),
+        ("destination", "list of 50 by phone number"),
+        ("reference", "list of 50 by reference"),
+    ];
+    let mut rows = Vec::new();
+    for (scenario, meanwhile) in [("reads-idle", "nothing"), ("reads-busy", "3,000 webhooks/s")] {
+        for (_, label, medians) in rounds(results, scenario, &subjects) {
+            let [p50, p99, p999, max] = medians.latency();
+            rows.push(vec![
+                meanwhile.to_owned(),
+                label.to_owned(),
+                number(medians.of(|round| round.per_second)),
+                format!("{} µs", number(medians.of(|round| round.cpu))),
+                p50,
+                p99,
+                p999,
+                max,
+            ]);
+        }
+    }
+    let columns = ["meanwhile", "", "queries/s", "server CPU each", "p50", "p99", "p99.9", "max"];
+    table(&columns, rows)
+}
+
+pub(super) fn footprint(results: &Results) -> String {
+    let value = |name: &str| results.value("footprint", name);
+    let loaded = results.median("ingest", "ours", |round| round.memory);
+    let milliseconds = |value: f64| time(value * 1e3);
+    let rows = [
+        ("start to first answer, new file", value("start empty").map(milliseconds)),
+        ("start to first answer, 100,000 messages", value("start existing").map(milliseconds)),
+        ("start to first answer, the no-op server", value("start noop").map(milliseconds)),
+        ("anonymous memory, idle, new file", value("idle empty").map(bytes)),
+        ("anonymous memory, idle, 100,000 messages", value("idle existing").map(bytes)),
+        ("anonymous memory, idle, the no-op server", value("idle noop").map(bytes)),
+        ("anonymous memory under full load, 64 connections", loaded.map(bytes)),
+        ("on disk, each message with three notifications", value("bytes a message").map(octets)),
+        ("binary", value("binary").map(bytes)),
+    ];
+    if rows.iter().all(|(_, value)| value.is_none()) {
+        return NOTHING.to_owned();
+    }
+    let rows =
+        rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_else(|| "–".to_owned())]);
+    table(&["", ""], rows.into())
+}
+
+fn octets(value: f64) -> String {
+    format!("{} bytes", number(value))
+}
+
+pub(super) fn growth(results: &Results) -> String {
+    let mut rows = Vec::new();
+    for (scenario, stored) in
+        [("growth-0", "none"), ("growth-1M", "1,000,000"), ("growth-10M", "10,000,000")]
+    {
+        for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
+            let [p50, p99, ..] = medians.latency();
+            rows.push(vec![
+                stored.to_owned(),
+                label.to_owned(),
+                number(medians.of(|round| round.per_second)),
+                format!("{} µs", number(medians.of(|round| round.cpu))),
+                p50,
+                p99,
+            ]);
+        }
+    }
+    let mut text = table(&["messages", "", "webhooks/s", "server CPU each", "p50", "p99"], rows);
+    let seconds: f64 = ["growth-1M", "growth-10M"]
+        .iter()
+        .filter_map(|scenario| results.value(scenario, "seconds to fill"))
+        .sum();
+    if seconds > 0.0 {
+        let (seconds, date) = (number(seconds), date(results, "growth-10M"));
+        // Writing to a String does not fail.
+        write!(text, "\nFilled by webhooks in {seconds} seconds, on {date}.").unwrap_or_default();
+    }
+    text
+}
+
+pub(super) fn memory(results: &Results) -> String {
+    let subjects = [
+        ("ingest limited", "webhooks, limited"),
+        ("ingest unlimited", "webhooks, not limited"),
+        ("point limited", "point queries, limited"),
+        ("point unlimited", "point queries, not limited"),
+    ];
+    let mut rows = Vec::new();
+    for (_, label, medians) in rounds(results, "memory", &subjects) {
+        let [p50, p99, p999, max] = medians.latency();
+        rows.push(vec![
+            label.to_owned(),
+            number(medians.of(|round| round.per_second)),
+            format!("{} µs", number(medians.of(|round| round.cpu))),
+            p50,
+            p99,
+            p999,
+            max,
+        ]);
+    }
+    let mut text = table(&["", "a second", "server CPU each", "p50", "p99", "p99.9", "max"], rows);
+    let value = |name: &str| results.value("memory", name);
+    if let (Some(limit), Some(stored), Some(seconds)) =
+        (value("limit"), value("stored"), value("seconds to fill"))
+    {
+        let (limit, stored) = (bytes(limit), bytes(stored));
+        let (seconds, date) = (number(seconds), date(results, "memory"));
+        // Writing to a String does not fail.
+        write!(text, "\nLimit {limit}, file {stored}, filled in {seconds} seconds, on {date}.")
+            .unwrap_or_default();
+    }
+    text
+}
+
+fn date(results: &Results, scenario: &str) -> String {
+    results.scenarios.get(scenario).map(|found| found.date.clone()).unwrap_or_default()
+}
+
+pub(super) fn machine(results: &Results) -> String {
+    let rows = results.machine.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
+    table(&["", ""], rows.collect())
+}
+
+pub(super) fn summary(results: &Results) -> String {
+    let rows = rounds(results, "ingest", &RECEIVERS);
+    let rows = rows.into_iter().map(|(_, label, medians)| {
+        let [p50, p99, ..] = medians.latency();
+        let cpu = format!("{} µs", number(medians.of(|round| round.cpu)));
+        let per_second = number(medians.of(|round| round.per_second));
+        vec![label.to_owned(), per_second, cpu, p50, p99]
+    });
+    let columns = [
+        "64 connections, 2 of 3 webhooks update a message",
+        "webhooks/s",
+        "CPU each",
+        "p50",
+        "p99",
+    ];
+    table(&columns, rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_show_three_figures() {
+        let shown = [0.273, 9.96, 44.44, 99.6, 1234.5, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.27", "10.0", "44.4", "100", "1,234", "1,234,567"]);
+        assert_eq!([350.0, 12_345.0, 2_000_000.0].map(time), ["350 µs", "12.3 ms", "2.00 s"]);
+    }
+
+    #[test]
+    fn a_table_without_rows_says_so() {
+        assert_eq!(table(&["a"], Vec::new()), NOTHING);
+        assert_eq!(
+            table(&["a", "b"], vec![vec!["1".into(), "2".into()]]),
+            "| a | b |\n|---|---|\n| 1 | 2 |\n"
+        );
+    }
+
+    #[test]
+    fn the_median_round_is_shown() {
+        let mut results = Results::default();
+        let rounds = [10.0, 30.0, 20.0].map(|cpu| Round { cpu, ..Round::default() });
+        results.rounds("ingest", [("ours".to_owned(), rounds.into())].into());
+        assert!(ingest(&results).contains("| 20.0 µs |"), "{}", ingest(&results));
+    }
+}

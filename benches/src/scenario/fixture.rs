@@ -1,0 +1,52 @@
+//! A store of a hundred thousand messages with three notifications each, which queries and the size
+//! of the file are measured on.
+
+use anyhow::{Result, ensure};
+
+use super::Bench;
+use crate::corpus::{Batch, Corpus};
+use crate::load::{Pace, Span, Stream, run};
+use crate::receiver::Receiver;
+use crate::round::{Acknowledged, sole};
+use crate::server::Server;
+
+/// How many messages there are.
+pub(super) const MESSAGES: usize = 100_000;
+/// How many destinations and references they share: 50 messages each.
+const SHARED: usize = MESSAGES / 50;
+/// On how many connections a store is filled.
+const CONNECTIONS: usize = 64;
+
+/// A filled server, and what it was filled with.
+pub(super) struct Fixture {
+    pub(super) server: Server,
+    pub(super) corpus: Corpus,
+    pub(super) acknowledged: Acknowledged,
+}
+
+impl Fixture {
+    /// Starts ours and fills it.
+    pub(super) fn new(bench: &Bench) -> Result<Self> {
+        let mut corpus = Corpus::new(2, Some(SHARED))?;
+        let batch = corpus.thrice(MESSAGES)?;
+        let server = Server::start(&bench.places, Receiver::Ours, &[])?;
+        let mut acknowledged = Acknowledged::default();
+        fill(&server, &batch, &mut acknowledged)?;
+        Ok(Self { server, corpus, acknowledged })
+    }
+}
+
+/// Posts all of these webhooks.
+pub(super) fn fill(server: &Server, batch: &Batch, acknowledged: &mut Acknowledged) -> Result<()> {
+    let stream = Stream {
+        requests: &batch.requests,
+        again: false,
+        connections: CONNECTIONS,
+        pace: Pace::Closed,
+        answered: &mut |index, status, _| acknowledged.note(batch, index, status),
+    };
+    let tallies = run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
+    let tally = sole(&tallies)?;
+    ensure!(tally.refused == 0, "{} webhooks were refused", tally.refused);
+    Ok(())
+}

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::figures::float;
 use crate::process::field;
-use crate::receiver::Places;
+use crate::receiver::{POSTGRES, Places};
 use crate::scenario::sync_time;
 
 /// The day, in UTC.
@@ -44,7 +44,7 @@ pub(crate) fn describe(places: &Places) -> Result<Vec<(String, String)>> {
         ("FastAPI", pinned(&places.root.join("benches/receivers/fastapi/requirements.txt"))),
         ("Node", said("node", &["--version"])),
         ("Express", depended(&places.root.join("benches/receivers/express/package.json"))),
-        ("PostgreSQL", said("/usr/lib/postgresql/15/bin/postgres", &["--version"])),
+        ("PostgreSQL", said(POSTGRES, &["--version"])),
     ];
     lines.extend(versions.map(|(name, version)| (name.to_owned(), version)));
     Ok(lines)

@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::figures::Results;
 use crate::quick::Committed;
 use crate::receiver::{Places, Receiver};
-use crate::scenario::{Bench, Scenario, must_be_real};
+use crate::scenario::{Bench, Scenario, clear};
 
 /// Measures statusmirror beside others, and writes docs/performance.md and its charts.
 #[derive(Parser)]
@@ -81,7 +81,7 @@ fn bench(arguments: Arguments) -> Result<()> {
         return report::write(&places.root, &report::read(&places.root)?);
     }
     let committed = places.root.join("benches/committed.toml");
-    must_be_real(&places.data())?;
+    clear(&places.data())?;
     allow_many_connections()?;
     let scenarios = chosen(&arguments);
     if !arguments.quick && scenarios.contains(&Scenario::Ingest) {

@@ -13,6 +13,9 @@ use crate::corpus::SECRET;
 /// The key that queries bring.
 pub(crate) const KEY: &str = "a-key-for-this-bench-alone";
 
+/// PostgreSQL 15 as Debian packages it.
+pub(crate) const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
+
 /// A program that takes webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Receiver {
@@ -86,15 +89,20 @@ impl Places {
         self.target.join("fastapi/bin/python")
     }
 
-    /// Installs what the receivers need that are not written in Rust, unless they are left out.
+    /// Installs what the receivers need that are not written in Rust, and fails if something is
+    /// missing that the system has to bring.
     pub(crate) fn install(&self, without: &[Receiver]) -> Result<()> {
-        let wanted = [Receiver::Fastapi, Receiver::Express];
-        let mut wanted = wanted.into_iter().filter(|receiver| !without.contains(receiver));
-        if wanted.next().is_none() {
-            return Ok(());
+        const HINT: &str = "or leave receivers out with --without";
+        let wanted = |receiver: &Receiver| !without.contains(receiver);
+        ensure!(
+            !wanted(&Receiver::Postgres) || Path::new(POSTGRES).exists(),
+            "install postgresql-15, {HINT}"
+        );
+        for receiver in [Receiver::Fastapi, Receiver::Express].iter().filter(|one| wanted(one)) {
+            let installer = self.root.join("benches/receivers/install");
+            let status = Command::new(installer).arg(receiver.name()).status()?;
+            ensure!(status.success(), "install what {} needs, {HINT}", receiver.name());
         }
-        let status = Command::new(self.root.join("benches/receivers/install")).status()?;
-        ensure!(status.success(), "not all receivers are there; --without leaves some out");
         Ok(())
     }
 

@@ -32,8 +32,12 @@ pub(crate) fn sync_time(folder: &Path) -> Result<f64> {
     median(times).context("no syncs")
 }
 
-/// Fails if there is no disk behind a folder: a sync would cost nothing there.
-pub(crate) fn must_be_real(folder: &Path) -> Result<()> {
+/// Clears the folder that stores are kept in of what a run that was interrupted has left, and fails
+/// if there is no disk behind it: a sync would cost nothing there.
+pub(crate) fn clear(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
     fs::create_dir_all(folder)?;
     let kind = rustix::fs::statfs(folder)?.f_type;
     ensure!(u64::try_from(kind) != Ok(TMPFS), "{} is in memory", folder.display());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-pub(crate) use disk::{must_be_real, sync_time};
+pub(crate) use disk::{clear, sync_time};
 pub(crate) use ingest::{Load, ingest};
 
 use crate::corpus::{Batch, Corpus};

@@ -98,7 +98,8 @@ impl Store for Memory {
                     let before = self.message(message).await?.map(|message| message.record);
                     let new = before.is_none();
                     let is_stored = self.said.contains(&notification);
-                    let judged = Record::judge(before.as_ref(), &notification, received_at, is_stored);
+                    let judged =
+                        Record::judge(before.as_ref(), &notification, received_at, is_stored);
                     let record = judged.record.map(Arc::new);
                     Stored::Judged { message, outcome: judged.outcome, record, new }
                 }

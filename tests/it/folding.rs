@@ -272,7 +272,7 @@ fn said_of((index, (number, (said, _))): (u32, (u64, Arrived))) -> Entry {
 fn nothing_shows_whether_a_message_is_in_memory_or_in_the_table() {
     let chance = Chance::of("folding");
     let since = Instant::now();
-    let lives = u32::try_from(times(24, 400, 10_000)).unwrap();
+    let lives = u32::try_from(times(24, 150, 10_000)).unwrap();
     let mut runner = TestRunner::new_with_rng(
         Config { cases: lives, failure_persistence: None, ..Config::default() },
         chance.random(),
@@ -293,7 +293,7 @@ fn a_list_is_whole_while_its_messages_are_folded() {
     const MESSAGES: u64 = 40;
     let chance = Chance::of("lists");
     let since = Instant::now();
-    let rounds = times(25, 400, 10_000);
+    let rounds = times(25, 150, 10_000);
     let opened = Opened::new(tempfile::tempdir().unwrap(), 5);
     let number: Destination = NUMBERS[0].parse().unwrap();
     let said = |message: u64, round: u64| {

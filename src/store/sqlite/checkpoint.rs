@@ -2,9 +2,10 @@
 //!
 //! SQLite's own automatic checkpoint ignores I/O errors, so it is off, and every result is looked
 //! at here. While there is traffic the thread moves pages without stopping the writer. Only the
-//! writer can begin the WAL anew under load, because nobody else ever finds it at rest: it cuts the
-//! WAL between two batches when that has grown too long, which is quick, as most of it has been
-//! moved. The thread cuts it when the service has been idle for a while, or the disk is full.
+//! writer can begin the WAL anew under load, because nobody else ever finds it at rest: it does so
+//! between two batches, just after the thread has moved nearly everything. The file keeps its length
+//! then, because to write over a file that is already as long costs the disk less than to cut it and
+//! let it grow. The thread cuts it when the service has been idle for a while, or the disk is full.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +16,8 @@ use rusqlite::Connection;
 use super::failure::{Failure, Trouble, trouble};
 
 /// So many pages that were not moved yet are worth a checkpoint: 16 MiB.
-const WORTH_IT: u32 = 4 << 10;
-/// Above so many pages the writer cuts the WAL: 48 MiB.
+pub(super) const WORTH_IT: u32 = 4 << 10;
+/// Above so many pages the WAL is begun anew though readers have to wait for it: 48 MiB.
 pub(super) const TOO_LONG: u32 = 12 << 10;
 /// Without traffic for so long, the WAL is cut.
 const IDLE: Duration = Duration::from_secs(5);
@@ -33,27 +34,20 @@ pub(super) enum Wake {
     Full,
 }
 
-/// What a checkpoint came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moved {
-    /// Whether all was done that was asked for.
-    pub(super) whole: bool,
-    /// How many of the WAL's pages are in the database now.
-    pages: u32,
-}
+/// How many of the WAL's pages are in the database. Whoever holds it may checkpoint.
+pub(super) type Moved = Mutex<u32>;
 
-/// Checkpoints until the writer is gone. Whoever checkpoints has the turn.
-pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, failure: &Failure) {
-    let mut moved = 0;
+/// Checkpoints until the writer is gone.
+pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, moved: &Moved, failure: &Failure) {
     let mut to_be_cut = false;
     loop {
-        let mode = match wakes.recv_timeout(IDLE) {
+        let wake = wakes.recv_timeout(IDLE);
+        let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = match wake {
             Ok(Wake::Full) => "TRUNCATE",
             Ok(Wake::Committed { pages }) => {
                 to_be_cut = true;
-                // A WAL that is shorter than what was moved of it has begun anew.
-                moved = if pages < moved { 0 } else { moved };
-                if pages - moved <= WORTH_IT {
+                if to_be_moved(pages, *moved) <= WORTH_IT {
                     continue;
                 }
                 "PASSIVE"
@@ -65,16 +59,10 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, fai
         if failure.happened() {
             return;
         }
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // Cutting keeps the writer out. What is moved before, without doing so, need not be then.
-        match checkpoint(db, "PASSIVE").and_then(|done| match mode {
-            "PASSIVE" => Ok(done),
-            mode => checkpoint(db, mode),
-        }) {
-            Ok(done) => {
-                moved = done.pages;
-                to_be_cut = mode != "TRUNCATE" || !done.whole;
-            }
+        // What the writer adds during the first one is little for it, or the second, to move.
+        let done = checkpoint(db, "PASSIVE", &mut moved);
+        match done.and_then(|_| checkpoint(db, mode, &mut moved)) {
+            Ok(whole) => to_be_cut = mode != "TRUNCATE" || !whole,
             Err(error) => match trouble(db, &error) {
                 Trouble::Busy | Trouble::Full => {
                     tracing::warn!(%error, mode, "the checkpoint has to wait");
@@ -88,12 +76,25 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, turn: &Mutex<()>, fai
     }
 }
 
-/// One checkpoint. Being kept from finishing by readers or the writer is no error: the next one
-/// goes on.
-pub(super) fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
+/// How many of so many pages in the WAL are not in the database. A WAL that is shorter than what was
+/// moved of it has begun anew.
+pub(super) fn to_be_moved(pages: u32, moved: u32) -> u32 {
+    pages.checked_sub(moved).unwrap_or(pages)
+}
+
+/// One checkpoint; says whether all was done that was asked for. Being kept from it by readers or the
+/// writer is no error: the next one goes on.
+pub(super) fn checkpoint(db: &Connection, mode: &str, moved: &mut u32) -> rusqlite::Result<bool> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let whole = row.get::<_, i64>(0)? == 0;
+        let begins_anew = whole && mode != "PASSIVE";
         // The pages are -1 where there is no WAL.
-        let pages = u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-        Ok(Moved { whole: row.get::<_, i64>(0)? == 0, pages })
+        *moved = if begins_anew { 0 } else { u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0) };
+        Ok(whole)
     })
+}
+
+/// Moves everything and cuts the WAL, if nobody else uses it; says whether that could be done.
+pub(super) fn cut(db: &Connection) -> rusqlite::Result<bool> {
+    checkpoint(db, "TRUNCATE", &mut 0)
 }

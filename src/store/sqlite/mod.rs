@@ -37,7 +37,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -94,16 +94,16 @@ impl SqliteStore {
         let recent = ledger.committed.clone();
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
-        let turn = Arc::new(Mutex::new(()));
+        let moved = Arc::new(checkpoint::Moved::default());
         let reading = Arc::new(RwLock::new(()));
         let mut others = Vec::new();
         let mut checkpoints = None;
         if !settings.external_checkpoints {
             let (wake, wakes) = sync_channel(1);
-            let (db, turn, failure) =
-                (schema::open_again(path)?, Arc::clone(&turn), failure.clone());
+            let (db, moved, failure) =
+                (schema::open_again(path)?, Arc::clone(&moved), failure.clone());
             others.push(spawn("checkpoints", move || {
-                checkpoint::run(&db, &wakes, &turn, &failure);
+                checkpoint::run(&db, &wakes, &moved, &failure);
             })?);
             checkpoints = Some(wake);
         }
@@ -112,13 +112,13 @@ impl SqliteStore {
             orders: queue,
             ledger,
             checkpoints,
-            turn,
+            moved,
             reading: Arc::clone(&reading),
             failure: failure.clone(),
             watched,
             full: false,
             locked: false,
-            cut_at: checkpoint::TOO_LONG,
+            anew_at: checkpoint::WORTH_IT,
         };
         let readers = Readers::start(path, &reading, &failure)?;
         let writer = spawn("writer", move || writer.run(&db))?;
@@ -188,8 +188,7 @@ impl Closing {
         }
         let path = &self.settings.path;
         let emptied = self.settings.external_checkpoints
-            || schema::open_again(path)
-                .is_ok_and(|db| checkpoint::checkpoint(&db, "TRUNCATE").is_ok());
+            || schema::open_again(path).is_ok_and(|db| checkpoint::cut(&db).is_ok());
         let left = emptied && self.lock.leave_in_order(path).is_ok();
         ended && left
     }

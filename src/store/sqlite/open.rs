@@ -226,7 +226,7 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
     marks.clear().map_err(file)?;
     schema::set_up(&db, path)?;
     if !settings.external_checkpoints {
-        checkpoint::checkpoint(&db, "TRUNCATE").map_err(failed)?;
+        checkpoint::cut(&db).map_err(failed)?;
     }
     schema::bring_up_to_date(&mut db, path, found)?;
     Ok(Opened { db, lock, marks, unchecked })

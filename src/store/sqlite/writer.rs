@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
-use super::checkpoint::{self, TOO_LONG, Wake};
+use super::checkpoint::{self, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
 use super::failure::{Failed, Failure, Trouble, trouble};
 use super::fold;
 use super::ledger::Ledger;
@@ -28,8 +28,10 @@ use super::watch::Watched;
 use super::{schema, store_error};
 use crate::store::{Delivery, StoreError, Stored};
 
-/// So many pages later the WAL is tried to be cut again when a reader was in the way: 4 MiB.
-const CUT_AGAIN: u32 = 1 << 10;
+/// So many pages at most the writer moves itself when it begins the WAL anew: 4 MiB.
+const A_FEW: u32 = 1 << 10;
+/// So many pages later it tries again when a reader was in the way: 1 MiB.
+const AGAIN: u32 = 1 << 8;
 /// The most deliveries that share one transaction.
 const LARGEST_BATCH: usize = 512;
 
@@ -77,8 +79,8 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     /// Who moves the WAL's pages; none if another program does, and the WAL is left alone.
     pub(super) checkpoints: Option<SyncSender<Wake>>,
-    /// Who has it may checkpoint.
-    pub(super) turn: Arc<Mutex<()>>,
+    /// How much of the WAL is in the database.
+    pub(super) moved: Arc<Moved>,
     /// Whoever reads shares it.
     pub(super) reading: Arc<RwLock<()>>,
     pub(super) failure: Failure,
@@ -87,8 +89,8 @@ pub(super) struct Writer {
     pub(super) full: bool,
     /// Whether the last commit waited for another process in vain.
     pub(super) locked: bool,
-    /// Above so many pages the WAL is cut.
-    pub(super) cut_at: u32,
+    /// Above so many pages the WAL is begun anew.
+    pub(super) anew_at: u32,
 }
 
 impl Writer {
@@ -175,34 +177,39 @@ impl Writer {
     /// Sees after a commit that the WAL does not grow too long.
     fn tend_wal(&mut self, db: &Connection) {
         if let Some(pages) = WAL_PAGES.take() {
-            if pages > self.cut_at && self.checkpoints.is_some() {
-                self.cut(db, pages);
+            if pages > self.anew_at && self.checkpoints.is_some() {
+                self.begin_wal_anew(db, pages);
             }
             self.wake(Wake::Committed { pages });
         }
     }
 
-    /// Begins the WAL anew. If a reader is in the way, it is tried again some pages later, and then
-    /// the readers have to wait; if the checkpoints' thread is, after the next batch.
-    fn cut(&mut self, db: &Connection, pages: u32) {
-        let turn = Arc::clone(&self.turn);
-        let _turn = match turn.try_lock() {
-            Ok(turn) => turn,
+    /// Begins the WAL anew, once the checkpoints' thread has left little of it to be moved. If a
+    /// reader is in the way, it is tried again some pages later. When the WAL is too long nothing of
+    /// this counts, and the readers have to wait.
+    fn begin_wal_anew(&mut self, db: &Connection, pages: u32) {
+        let moved = Arc::clone(&self.moved);
+        let mut moved = match moved.try_lock() {
+            Ok(moved) => moved,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // After the next batch, then.
             Err(TryLockError::WouldBlock) => return,
         };
+        let too_long = pages > TOO_LONG;
+        if !too_long && to_be_moved(pages, *moved) > A_FEW {
+            return;
+        }
         // Where queries come without a pause there is no moment without one, unless it is made.
         let reading = Arc::clone(&self.reading);
-        let _quiet = (self.cut_at > TOO_LONG)
-            .then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
-        let done = without_waiting(db, |db| checkpoint::checkpoint(db, "TRUNCATE"));
+        let _quiet = too_long.then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
+        let done = without_waiting(db, |db| checkpoint::checkpoint(db, "RESTART", &mut moved));
         match done.map_err(|error| (trouble(db, &error), error)) {
-            Ok(done) if done.whole => self.cut_at = TOO_LONG,
-            Ok(_) | Err((Trouble::Busy | Trouble::Full, _)) => {
-                if self.cut_at == TOO_LONG {
+            Ok(true) => self.anew_at = WORTH_IT,
+            Ok(false) | Err((Trouble::Busy | Trouble::Full, _)) => {
+                if too_long && self.anew_at <= TOO_LONG {
                     tracing::warn!("the WAL grows: something reads the database for a long time");
                 }
-                self.cut_at = pages.saturating_add(CUT_AGAIN);
+                self.anew_at = pages.saturating_add(AGAIN);
             }
             Err((trouble, error)) => self.failure.report(trouble.lasting(), "a checkpoint", &error),
         }
@@ -242,9 +249,8 @@ impl Writer {
         if self.checkpoints.is_none() {
             return Ok(false);
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let emptied = checkpoint::checkpoint(db, "TRUNCATE");
-        emptied.map(|done| done.whole).map_err(|error| {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        checkpoint::checkpoint(db, "TRUNCATE", &mut moved).map_err(|error| {
             if let Trouble::Lasting(failed) = trouble(db, &error) {
                 self.failure.report(failed, "a checkpoint", &error);
             }

@@ -51,7 +51,7 @@ fn a_service_with_many_messages_is_soon_there_again_after_a_kill() {
     let chance = Chance::of("restart");
     let since = Instant::now();
     let many = times(5_000, 1_000_000, 1_000_000);
-    let left_behind = times(4, 40, 40) << 20;
+    let left_behind = times(4, 16, 16) << 20;
     let mut server = Server::start(GATEWAY);
     let wal = server.folder.path().join("mirror.db-wal");
     assert_eq!(server.terminate(), Some(0));

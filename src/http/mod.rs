@@ -13,6 +13,7 @@ mod problem;
 pub mod proxies;
 mod query;
 mod register;
+mod shedding;
 pub mod state;
 mod unread;
 mod view;
@@ -22,6 +23,7 @@ mod written;
 
 use std::future::ready;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_server::Server;
 use actix_service::{
-    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
 };
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
@@ -38,8 +40,10 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route, guard};
 
 use self::problem::Problem;
+use self::shedding::{Lateness, shed_or_call};
 use self::state::Service;
 use self::wire::Wire;
+use crate::store::reply;
 
 /// How long a request's headers may take.
 const HEADER_TIME: Duration = Duration::from_secs(5);
@@ -80,14 +84,20 @@ pub fn server(
     for (listener, routes) in public.chain(internal) {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
+            // Here each worker begins.
+            reply::gather_here();
             let app = app(Data::clone(&service), routes)
                 .into_factory()
                 .map_err(|error: Error| error.error_response());
+            let app = map_config(app, |()| AppConfig::default());
+            let (service, lateness) = (Data::clone(&service), Rc::new(Lateness::new()));
             let http = HttpService::build()
                 .keep_alive(KEEP_ALIVE)
                 .client_request_timeout(HEADER_TIME)
                 .client_disconnect_timeout(DISCONNECT_TIME)
-                .h1(map_config(app, |()| AppConfig::default()));
+                .h1(apply_fn_factory(app, move |request, app: &_| {
+                    shed_or_call(&service, &lateness, request, app)
+                }));
             fn_service(|io: TcpStream| {
                 let peer = io.peer_addr().ok();
                 // Without it answers wait for the client's acknowledgements.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::web::{Data, Payload};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::not_found;
@@ -22,18 +23,26 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 /// A body that is not wanted is read up to here, so that the connection can be used again.
 const DRAINED: usize = 256 << 10;
 
+/// A body as it arrives.
+pub(crate) trait Chunks: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin {}
+impl<T: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin> Chunks for T {}
+
 /// Takes a webhook; any other method is for the source's dialect to allow.
 pub(crate) async fn receive(
     service: Data<Service>,
     request: HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
 ) -> HttpResponse {
     let Some(name) = source_name(&request) else { return not_found(request).await };
-    let refused = match admit(&service, name, &request) {
-        Ok(source) => return take(&service, &source, &request, payload).await,
-        Err(refused) => refused,
-    };
-    let mut response = refused.response();
+    match admit(&service, name, &request) {
+        Ok(source) => take(&service, &source, &request, payload).await,
+        Err(problem) => refuse(problem, payload).await,
+    }
+}
+
+/// Refuses a webhook whose body was not read.
+pub(crate) async fn refuse(problem: Problem, mut payload: impl Chunks) -> HttpResponse {
+    let mut response = problem.response();
     if !drained(&mut payload).await {
         close(&mut response);
     }
@@ -176,7 +185,7 @@ pub(crate) async fn read_body(
 }
 
 /// Reads a body that is not wanted; says whether it came to its end.
-async fn drained(payload: &mut Payload) -> bool {
+async fn drained(payload: &mut impl Chunks) -> bool {
     let read = async {
         let mut length = 0;
         while let Some(chunk) = payload.next().await {

@@ -26,6 +26,9 @@ use crate::store::{
 /// How long a commit may take before the sender is asked to come again.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
 
+/// So many deliveries under way keep the writer busy.
+const A_FEW: usize = 16;
+
 /// Why something is ignored that was erased.
 const ERASED: &str = "the message was erased, and this comes late";
 
@@ -34,6 +37,8 @@ pub struct Ingest {
     /// Who posts.
     pub sources: Sources,
     store: Arc<dyn Store>,
+    /// How many deliveries may be under way, and what is left of that.
+    queue: usize,
     slots: Arc<Semaphore>,
     bytes: Arc<AtomicUsize>,
     closing: AtomicBool,
@@ -112,6 +117,7 @@ impl Ingest {
         Self {
             sources: Sources::new(sources),
             store,
+            queue,
             slots: Arc::new(Semaphore::new(queue)),
             bytes: Arc::default(),
             closing: AtomicBool::new(false),
@@ -128,6 +134,11 @@ impl Ingest {
             return Err(Refusal::Overloaded);
         }
         Ok(())
+    }
+
+    /// Whether enough deliveries are under way, so that another one may be refused.
+    pub fn is_busy(&self) -> bool {
+        self.queue - self.slots.available_permits() >= A_FEW
     }
 
     /// From now on nothing is taken.

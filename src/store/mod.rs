@@ -4,6 +4,7 @@
 //! HTTP. Each method is one transaction; what a method has answered is durable and is seen by every
 //! later call.
 
+pub mod reply;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

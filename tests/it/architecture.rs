@@ -24,7 +24,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("actix_server", &["http"]),
     ("ipnet", &["http"]),
     ("clap", &["cli"]),
-    ("tokio", &["store/sqlite", "ingest", "http", "admin.rs", "cli"]),
+    ("tokio", &["store/sqlite", "store/reply.rs", "ingest", "http", "admin.rs", "cli"]),
     ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate"]),
 ];
 

@@ -214,6 +214,16 @@ fn peak_memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// A webhook about this message with so many bytes more than it needs.
+fn request(number: u64, padding: usize) -> String {
+    let mut body = webhook(&id(number), "SENT", 1);
+    body["padding"] = "x".repeat(padding).into();
+    let body = body.to_string();
+    let path = webhook_path("");
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
 /// Asks for places until one is refused at once, as all of them are taken; returns after what time.
 fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Duration {
     for attempt in 0..200 {
@@ -248,14 +258,6 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
     let server = Server::start_with(GATEWAY, &disk.envs());
     let mut slowest = Duration::ZERO;
     let (mut rounds, mut taken, mut refused) = (0, 0, 0);
-    let request = |number, padding| {
-        let mut body = webhook(&id(number), "SENT", 1);
-        body["padding"] = "x".repeat(padding).into();
-        let body = body.to_string();
-        let path = webhook_path("");
-        let length = body.len();
-        format!("POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}")
-    };
     while rounds == 0 || since.elapsed() < time {
         for (fault, count, padding) in
             [("stuck", LARGE, 250_000), ("stuck", MANY, 0), ("slowish", LARGE, 250_000)]
@@ -295,4 +297,46 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
         ("MiB of memory at most", peak >> 10),
     ];
     report("P22", &chance, &figures, since);
+}
+
+#[test]
+fn of_a_flood_some_is_refused_at_once_and_all_that_is_taken_is_kept() {
+    /// So many connections send so many webhooks each, all at once.
+    const CONNECTIONS: u64 = 512;
+    const EACH: u64 = 24;
+    // The queue has room for all of them: what is short is time.
+    let queue = (CONNECTIONS * EACH).to_string();
+    let server = Server::start_with(GATEWAY, &[("STATUSMIRROR__STORE__QUEUE", queue)]);
+    let mut taken = Vec::new();
+    let mut refused = Vec::new();
+    for round in 0..3 {
+        let mut flood: Vec<_> = (0..CONNECTIONS)
+            .map(|number| {
+                let first = (round * CONNECTIONS + number) * EACH;
+                let requests = (first..first + EACH).map(|number| request(number, 0));
+                let mut connection = server.connect();
+                connection.write(requests.collect::<String>().as_bytes());
+                (connection, first)
+            })
+            .collect();
+        for (connection, first) in &mut flood {
+            for number in *first..*first + EACH {
+                let answer = connection.read().unwrap();
+                if answer.status == 200 { taken.push(number) } else { refused.push(answer) }
+            }
+        }
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    assert!(!refused.is_empty() && !taken.is_empty(), "{} taken, none refused", taken.len());
+    for refused in refused {
+        refused.assert_problem(503);
+        assert!(refused.header("retry-after").is_some());
+        assert!(refused.json()["detail"].as_str().unwrap().contains("under way"), "{refused:?}");
+    }
+    post_until_taken(&server, EXAMPLE_ID);
+    for number in taken {
+        assert_eq!(server.history(&id(number)).len(), 1, "{number} was acknowledged");
+    }
 }

@@ -42,7 +42,7 @@ use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{mpsc, oneshot, watch as signal};
+use tokio::sync::{mpsc, watch as signal};
 
 use self::backup::BackupError;
 use self::check::Verdict;
@@ -56,11 +56,11 @@ use self::reader::Readers;
 use self::recent::Committed;
 pub use self::schema::VERSION;
 use self::watch::Watched;
-use self::writer::{Act, Job, Order, Task, Writer};
+use self::writer::{Act, Answer, Job, Order, Task, Writer};
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::{
     Cause, Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Removed,
-    Store, StoreError, Stored,
+    Store, StoreError, Stored, reply,
 };
 
 /// A store in one SQLite file.
@@ -149,13 +149,13 @@ impl SqliteStore {
 
     /// See [`Store::back_up`].
     async fn copy_to(&self, name: PathBuf) -> Result<(), BackupError> {
-        let (reply, copied) = oneshot::channel();
+        let (reply, copied) = reply::channel();
         let order = Order::Other(Task::BackUp(name, reply));
         self.orders.send(order).await.map_err(|_closed| BackupError::Stopped)?;
         let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
         // Not on the writer's thread, because the sync of a long file takes its time.
-        let (reply, kept) = oneshot::channel();
-        thread::spawn(move || drop(reply.send(partial.keep())));
+        let (reply, kept) = reply::channel();
+        thread::spawn(move || reply.send(partial.keep()));
         kept.await.map_err(|_gone| BackupError::Stopped)?
     }
 
@@ -164,8 +164,11 @@ impl SqliteStore {
         self.task(|reply| Task::Act(act, reply)).await
     }
 
-    async fn task<T>(&self, task: impl FnOnce(writer::Reply<T>) -> Task) -> Result<T, StoreError> {
-        let (reply, done) = oneshot::channel();
+    async fn task<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(Answer<T>) -> Task,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = reply::channel();
         let order = Order::Other(task(reply));
         self.orders.send(order).await.map_err(|_closed| StoreError::Stopped)?;
         done.await.map_err(|_gone| StoreError::Stopped)?
@@ -249,7 +252,7 @@ fn store_error(error: rusqlite::Error) -> StoreError {
 #[async_trait]
 impl Store for SqliteStore {
     async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError> {
-        let (reply, result) = oneshot::channel();
+        let (reply, result) = reply::channel();
         self.orders.try_send(Order::Store(Job { delivery, reply })).map_err(
             |refused| match refused {
                 mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::failure::{Failed, Failure};
 use super::{OpenError, store_error};
-use crate::store::StoreError;
+use crate::store::{StoreError, reply};
 
 /// How many threads read.
 const THREADS: u32 = 2;
@@ -73,10 +73,10 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, result) = oneshot::channel();
+        let (reply, result) = reply::channel();
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
         let queue = self.queues.get(turn).ok_or(StoreError::Stopped)?;
-        let query: Query = Box::new(move |db| drop(reply.send(query(db))));
+        let query: Query = Box::new(move |db| reply.send(query(db)));
         queue.try_send(query).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,

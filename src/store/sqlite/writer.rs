@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
@@ -26,6 +26,7 @@ use super::ledger::Ledger;
 use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
 use super::{schema, store_error};
+use crate::store::reply::Reply;
 use crate::store::{Delivery, StoreError, Stored};
 
 /// So many pages at most the writer moves itself when it begins the WAL anew: 4 MiB.
@@ -52,23 +53,23 @@ pub(super) enum Order {
 /// A delivery, and where its answer goes.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
-    pub(super) reply: Reply<Vec<Stored>>,
+    pub(super) reply: Answer<Vec<Stored>>,
 }
 
 /// What is done between two batches.
 pub(super) enum Task {
     /// Something small, in a transaction of its own.
-    Act(Act, Reply<u64>),
+    Act(Act, Answer<u64>),
     /// To begin the WAL anew, so that nothing old is left in it; says whether that could be done.
-    Cut(Reply<bool>),
+    Cut(Answer<bool>),
     /// To copy the database; the answer is a copy that is whole, but not durable yet.
-    BackUp(PathBuf, oneshot::Sender<Result<Partial, BackupError>>),
+    BackUp(PathBuf, Reply<Result<Partial, BackupError>>),
     /// To end, once everything that was asked before is done.
     End,
 }
 
-/// Where an answer goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Where the answer to an order goes.
+pub(super) type Answer<T> = Reply<Result<T, StoreError>>;
 
 /// Something small to be done in a transaction of its own.
 pub(super) type Act = Box<dyn FnOnce(&Connection, &mut Ledger) -> rusqlite::Result<u64> + Send>;
@@ -135,8 +136,8 @@ impl Writer {
             self.write(db, &mut batch);
         }
         match task {
-            Some(Task::Act(act, reply)) => drop(reply.send(self.act(db, act))),
-            Some(Task::Cut(reply)) => drop(reply.send(self.empty_wal(db))),
+            Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
+            Some(Task::Cut(reply)) => reply.send(self.empty_wal(db)),
             Some(Task::BackUp(name, reply)) => return self.back_up(db, &name, reply),
             Some(Task::End) => return false,
             None => {}
@@ -263,7 +264,7 @@ impl Writer {
         &mut self,
         db: &Connection,
         name: &Path,
-        reply: oneshot::Sender<Result<Partial, BackupError>>,
+        reply: Reply<Result<Partial, BackupError>>,
     ) -> bool {
         let mut goes_on = true;
         let mut copied = || -> Result<Partial, BackupError> {
@@ -282,7 +283,7 @@ impl Writer {
             partial.complete(copy)?;
             Ok(partial)
         };
-        drop(reply.send(copied()));
+        reply.send(copied());
         goes_on
     }
 
@@ -377,7 +378,7 @@ fn without_waiting<T>(
 
 fn answer(job: Job, result: Result<Vec<Stored>, StoreError>) {
     // Whoever asked may have given up waiting; what was committed stays.
-    drop(job.reply.send(result));
+    job.reply.send(result);
 }
 
 fn answer_all(jobs: impl Iterator<Item = Job>, mut error: impl FnMut() -> StoreError) {

@@ -6,6 +6,7 @@
 //! for every request that it delayed. Several streams can run side by side.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TOO_MANY_LOST: u64 = 1000;
 /// How many events are taken at a time.
 const EVENTS: usize = 256;
+/// When more requests of a schedule than this are under way,
+const MANY: usize = 200;
+/// answers are waited for at least so long, which is nothing beside how long they take then: each would
+/// have to wake the generator otherwise, and the server is who pays for that.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// Requests, rendered one after the other.
 #[derive(Default)]
@@ -142,6 +148,11 @@ impl Lane<'_> {
         Ok(Some(UnderWay { index, due }))
     }
 
+    /// Whether so many requests of a schedule are under way that a pause is nothing to them.
+    fn has_many_under_way(&self) -> bool {
+        matches!(self.stream.pace, Pace::Open(_)) && self.under_way > MANY
+    }
+
     /// Whether a request could be sent now if it were due.
     fn has_room(&self) -> bool {
         !self.idle.is_empty() || self.opened < self.stream.connections
@@ -212,6 +223,9 @@ impl Run<'_> {
             }
             let late = self.window.end.is_some_and(|end| now > end + PATIENCE);
             ensure!(!late, "some requests were not answered within {PATIENCE:?}");
+            if self.lanes.iter().any(Lane::has_many_under_way) {
+                thread::sleep(PAUSE);
+            }
             let wake = self.wake(begun, ended);
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), wake.as_ref()) {
@@ -327,7 +341,6 @@ impl Run<'_> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::thread;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! What statusmirror costs, measured side by side with others. `scripts/bench` builds and runs it.
 
 mod connection;
+mod cores;
 mod corpus;
 mod figures;
 mod load;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::disk::sync_time;
 use super::{Bench, CONNECTIONS, ROUNDS, interleaved};
+use crate::cores::Divided;
 use crate::figures::{Results, Round, Rounds};
 use crate::load::{Pace, Span, Stream};
 use crate::receiver::{Places, Receiver};
@@ -26,6 +27,8 @@ pub(crate) struct Load {
     connections: usize,
     /// When.
     pace: Pace,
+    /// Whether the server and the generator have cores of their own.
+    divided: bool,
     /// What is in the server's environment.
     environment: Vec<(&'static str, String)>,
 }
@@ -33,16 +36,20 @@ pub(crate) struct Load {
 impl Load {
     /// As fast as they are taken, on so many connections.
     pub(crate) fn closed(connections: usize) -> Self {
-        Self { connections, pace: Pace::Closed, environment: Vec::new() }
+        Self { connections, pace: Pace::Closed, divided: false, environment: Vec::new() }
+    }
+
+    /// The same with cores of its own for the server.
+    pub(super) fn divided(self) -> Self {
+        Self { divided: true, ..self }
     }
 }
 
 /// Every receiver at its capacity.
-pub(super) fn capacity(bench: &mut Bench, results: &mut Results) -> Result<()> {
+pub(super) fn capacity(bench: &Bench, results: &mut Results) -> Result<()> {
     use Receiver::{Express, Fastapi, NaiveFull, NaiveNormal, Noop, Ours, Postgres, Verified};
     let receivers = [Noop, Verified, Ours, NaiveFull, NaiveNormal, Fastapi, Express, Postgres];
     let rounds = ingest(bench, &receivers, ROUNDS, |_| Load::closed(CONNECTIONS))?;
-    bench.learn(&rounds);
     results.rounds("ingest", rounds);
     Ok(())
 }
@@ -79,9 +86,8 @@ pub(super) fn scheduled(
         rates.insert(receiver, bench.capacity(receiver)? * share);
     }
     let rounds = ingest(bench, &receivers, ROUNDS, |receiver| Load {
-        connections: SCHEDULED,
         pace: Pace::Open(rates.get(&receiver).copied().unwrap_or(f64::NAN)),
-        environment: Vec::new(),
+        ..Load::closed(SCHEDULED).divided()
     })?;
     results.rounds(name, rounds);
     for (receiver, rate) in rates {
@@ -121,7 +127,12 @@ pub(crate) fn ingest(
 
 /// One round of one receiver.
 pub(super) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Round> {
-    let mut server = Server::start(&bench.places, receiver, &load.environment)?;
+    let start = || Server::start(&bench.places, receiver, &load.environment);
+    let (mut server, _divided) = if load.divided {
+        Divided::start(start).map(|(divided, server)| (server, Some(divided)))?
+    } else {
+        (start()?, None)
+    };
     if let Some((_, shim)) = load.environment.iter().find(|(name, _)| *name == "LD_PRELOAD") {
         let [process, ..] = server.processes.as_slice() else { anyhow::bail!("no process") };
         let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;

@@ -7,7 +7,8 @@ use rusqlite::{Connection, ToSql, params};
 use super::erased;
 use super::ledger::Ledger;
 use super::recent::{self, ForeignId};
-use super::row::{Coded, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
+use super::row::{REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
+use super::value::Coded;
 use crate::message::{
     Judged, Kind, MAX_NOTIFICATIONS, Notification, Outcome, Record, Tier, Timestamp,
 };

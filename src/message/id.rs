@@ -39,6 +39,11 @@ impl MessageId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    /// Writes its hyphenated form into this room.
+    pub fn write(self, room: &mut [u8; 36]) -> &str {
+        self.0.as_hyphenated().encode_lower(room)
+    }
 }
 
 impl FromStr for MessageId {

@@ -74,13 +74,13 @@ fn with_colon_in_offset(text: &str) -> Option<String> {
         .then(|| format!("{time}{hours}:{minutes}"))
 }
 
-/// RFC 3339 in UTC with `Z` and no, three or six digits after the second.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// Writes it into this room: RFC 3339 in UTC with `Z` and no, three or six digits after the second.
+    pub fn write(self, room: &mut [u8; 27]) -> &[u8] {
         let at = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
         let micros = at.timestamp_subsec_micros();
         let year = at.year().unsigned_abs();
-        let mut text = *b"0000-00-00T00:00:00.000000";
+        *room = *b"0000-00-00T00:00:00.000000Z";
         for (place, number) in [
             (0, year / 100),
             (2, year % 100),
@@ -93,17 +93,26 @@ impl fmt::Display for Timestamp {
             (22, micros / 100 % 100),
             (24, micros % 100),
         ] {
-            for (to, digit) in text.iter_mut().skip(place).zip([number / 10, number % 10]) {
+            for (to, digit) in room.iter_mut().skip(place).zip([number / 10, number % 10]) {
                 *to += u8::try_from(digit).unwrap_or_default();
             }
         }
-        let shown = match micros {
-            0 => "0000-00-00T00:00:00".len(),
-            _ if micros.is_multiple_of(1_000) => "0000-00-00T00:00:00.000".len(),
-            _ => text.len(),
+        let length = match micros {
+            0 => "0000-00-00T00:00:00Z".len(),
+            _ if micros.is_multiple_of(1_000) => "0000-00-00T00:00:00.000Z".len(),
+            _ => room.len(),
         };
-        let text = text.get(..shown).and_then(|text| str::from_utf8(text).ok());
-        write!(f, "{}Z", text.unwrap_or_default())
+        let text = room.get_mut(..length).unwrap_or_default();
+        if let Some(last) = text.last_mut() {
+            *last = b'Z';
+        }
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(self.write(&mut [0; 27])).unwrap_or_default())
     }
 }
 

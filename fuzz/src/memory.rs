@@ -11,7 +11,7 @@ use statusmirror::message::{
 };
 use statusmirror::store::{
     Cause, Delivery, Entry, History, Key, Listing, Message, Page, QuarantineId, Quarantined,
-    Removed, Said, Store, StoreError, Stored,
+    Removed, Said, Store, StoreError, Stored, Write,
 };
 
 /// The recipient of every message.
@@ -125,7 +125,7 @@ impl Store for Memory {
         Ok(self.messages.iter().find(|message| message.id == id).cloned())
     }
 
-    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
+    async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let is_theirs = match key {
             Key::Destination(number) => Destination::from_digits(NUMBER) == Ok(number),
             Key::Reference(key) => key == REFERENCE,
@@ -139,10 +139,13 @@ impl Store for Memory {
             is_theirs && follows && page.before.is_none_or(|before| accepted_at < before)
         };
         let count = usize::try_from(page.count).expect("a page is small");
-        let mut messages: Vec<_> = self.messages.iter().filter(is_wanted).cloned().collect();
-        let more = messages.len() > count;
-        messages.truncate(count);
-        Ok(Listing { messages, more })
+        let mut listing = Listing::default();
+        for Message { id, record } in self.messages.iter().filter(is_wanted) {
+            listing.add(&record.shown(*id), write);
+        }
+        listing.more = listing.messages.len() > count;
+        listing.messages.truncate(count);
+        Ok(listing)
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {

@@ -8,13 +8,13 @@ use super::problem::Problem;
 use super::query;
 use super::state::Service;
 use super::view::{self, JSON};
-use crate::store::{Key, Place};
+use crate::store::Key;
 
 /// `GET /api/messagestatus/{messageid}`
 pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
     let message = service.store.message(id).await?.ok_or(Problem::UnknownMessage)?;
-    Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&message)))
+    Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&message.record.shown(id))))
 }
 
 /// `GET /api/messagestatus/{messageid}/history`
@@ -56,11 +56,11 @@ pub(crate) async fn by_foreign_id(
 
 async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<HttpResponse, Problem> {
     let page = query::page(request, &key)?;
-    let listing = service.store.list(key.clone(), page).await?;
+    let listing = service.store.list(key.clone(), page, view::add_envelope).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = listing.messages.last().filter(|_| listing.more) {
-        let place = Place { accepted_at: last.record.accepted_at(), id: last.id };
-        let (path, count, cursor) = (request.uri().path(), page.count, cursor::write(&key, place));
+        let (path, count) = (request.uri().path(), page.count);
+        let cursor = cursor::write(&key, last.place);
         // The cursor lies behind every bound that the first page had.
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));

@@ -3,32 +3,47 @@
 //! Written straight into one text: of a list of fifty messages, what each member would cost on its way
 //! through a serializer is most of the work.
 
+use std::mem;
+
 use super::written::Json;
 use crate::ingest::Done;
-use crate::message::{Channel, MessageId, Outcome, Provider, Record, Reference};
-use crate::store::{History, Listing, Message, Said};
+use crate::message::{Channel, MessageId, Outcome, Provider, Record, Reference, Shown};
+use crate::store::{History, Listing, Said};
 
 /// The content type of all of this.
 pub(crate) const JSON: &str = "application/json";
 /// What a message takes, if it has no unusual words.
-const BYTES: usize = 512;
+const BYTES: usize = 640;
 
 /// `{"message": …}`
-pub(crate) fn envelope(found: &Message) -> String {
-    let mut json = Json::with_capacity(BYTES);
-    write_envelope(&mut json, found);
-    json.finish()
+pub(crate) fn envelope(message: &Shown<'_>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(BYTES);
+    add_envelope(&mut text, message);
+    text
 }
 
-/// `{"messages": [{"message": …}, …]}`
-pub(crate) fn list(listing: &Listing) -> String {
-    let mut json = Json::with_capacity((listing.messages.len() + 1) * BYTES);
-    json.raw(r#"{"messages":"#).array(&listing.messages, write_envelope).raw("}");
+/// Adds the same to a text.
+pub(crate) fn add_envelope(text: &mut Vec<u8>, message: &Shown<'_>) {
+    let mut json = Json::behind(mem::take(text));
+    json.raw(r#"{"message":"#);
+    write_message(&mut json, message);
+    json.raw("}");
+    *text = json.finish();
+}
+
+/// `{"messages": [{"message": …}, …]}`, of which each was written by [`add_envelope`].
+pub(crate) fn list(listing: &Listing) -> Vec<u8> {
+    let mut json = Json::with_capacity(listing.messages.len() * (BYTES + 1) + BYTES);
+    json.raw(r#"{"messages":"#);
+    json.array(&listing.messages, |json, message| {
+        json.raw(listing.text_of(message));
+    });
+    json.raw("}");
     json.finish()
 }
 
 /// `{"message": …|null, "history": […]}`
-pub(crate) fn history(id: MessageId, history: &History) -> String {
+pub(crate) fn history(id: MessageId, history: &History) -> Vec<u8> {
     let mut json = Json::with_capacity((history.said.len() + 1) * BYTES);
     json.raw(r#"{"message":"#);
     write_message_or_null(&mut json, id, history.record.as_ref());
@@ -37,7 +52,7 @@ pub(crate) fn history(id: MessageId, history: &History) -> String {
 }
 
 /// `{"outcome": …, "message": …|null}`
-pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record>) -> String {
+pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record>) -> Vec<u8> {
     let mut json = Json::with_capacity(BYTES);
     json.raw(r#"{"outcome":"#).text(outcome.name()).raw(r#","message":"#);
     write_message_or_null(&mut json, id, record);
@@ -46,21 +61,15 @@ pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record
 }
 
 /// `{"results": […]}`
-pub(crate) fn receipt(done: &[Done]) -> String {
+pub(crate) fn receipt(done: &[Done]) -> Vec<u8> {
     let mut json = Json::with_capacity(BYTES);
     json.raw(r#"{"results":"#).array(done, write_result).raw("}");
     json.finish()
 }
 
-fn write_envelope(json: &mut Json, found: &Message) {
-    json.raw(r#"{"message":"#);
-    write_message(json, found.id, &found.record);
-    json.raw("}");
-}
-
 fn write_message_or_null(json: &mut Json, id: MessageId, record: Option<&Record>) {
     match record {
-        Some(record) => write_message(json, id, record),
+        Some(record) => write_message(json, &record.shown(id)),
         None => {
             json.raw("null");
         }
@@ -68,39 +77,38 @@ fn write_message_or_null(json: &mut Json, id: MessageId, record: Option<&Record>
 }
 
 /// A message, as the gateway shows it.
-fn write_message(json: &mut Json, id: MessageId, record: &Record) {
-    json.raw(r#"{"id":"#).quoted(id);
-    json.raw(r#","providerAcceptanceAt":"#).quoted(record.accepted_at());
-    json.raw(r#","statusChangedAt":"#).quoted(record.status_changed_at());
+fn write_message(json: &mut Json, message: &Shown<'_>) {
+    json.raw(r#"{"id":"#).id(message.id);
+    json.raw(r#","providerAcceptanceAt":"#).time(message.accepted_at);
+    json.raw(r#","statusChangedAt":"#).time(message.status_changed_at);
     json.raw(r#","reference":"#);
-    write_reference(json, record.reference.as_ref().map(|claim| &claim.value));
-    json.raw(r#","channel":"#).text(record.channel().name());
-    json.raw(r#","status":"#).text(record.status.name());
+    write_reference(json, &message.reference);
+    json.raw(r#","channel":"#).text(message.channel.name());
+    json.raw(r#","status":"#).text(message.status.name());
     json.raw(r#","provider":"#);
-    write_provider(json, record.provider());
-    if let (Channel::Sms, Some(claim)) = (record.channel(), &record.segments) {
-        json.raw(r#","sms":{"segments":"#).number(claim.value).raw("}");
+    write_provider(json, &message.provider);
+    if let (Channel::Sms, Some(segments)) = (message.channel, message.segments) {
+        json.raw(r#","sms":{"segments":"#).number(segments).raw("}");
     }
     json.raw("}");
 }
 
-fn write_reference(json: &mut Json, reference: Option<&Reference>) {
-    json.texts(&[
-        ("service", reference.and_then(Reference::service)),
-        ("action", reference.and_then(Reference::action)),
-        ("key", reference.and_then(Reference::key)),
+fn write_reference(json: &mut Json, reference: &Reference<impl AsRef<str>>) {
+    json.texts([
+        (r#""service":"#, reference.service()),
+        (r#""action":"#, reference.action()),
+        (r#""key":"#, reference.key()),
     ]);
 }
 
-fn write_provider(json: &mut Json, provider: &Provider) {
-    let Provider { name, id, status, code, message } = provider;
-    json.texts(&[
-        ("name", Some(name)),
-        ("id", Some(id)),
-        ("status", Some(status)),
-        ("code", Some(code)),
-        ("message", message.as_deref()),
-    ]);
+fn write_provider(json: &mut Json, provider: &Provider<impl AsRef<str>>) {
+    let Provider { name, id, status, code, message } = provider.map(AsRef::as_ref);
+    json.raw(r#"{"name":"#).text(name).raw(r#","id":"#).text(id);
+    json.raw(r#","status":"#).text(status).raw(r#","code":"#).text(code);
+    if let Some(message) = message {
+        json.raw(r#","message":"#).text(message);
+    }
+    json.raw("}");
 }
 
 /// A notification, as it was said.
@@ -108,12 +116,12 @@ fn write_said(json: &mut Json, said: &Said) {
     json.raw(r#"{"source":"#).text(&said.source);
     json.raw(r#","status":"#).text(said.status.name());
     json.raw(r#","statusChangedAt":"#).quoted_or_null(said.stated_at);
-    json.raw(r#","receivedAt":"#).quoted(said.received_at);
+    json.raw(r#","receivedAt":"#).time(said.received_at);
     json.raw(r#","outcome":"#).text(said.outcome.name());
     json.raw(r#","channel":"#).text(said.channel.name());
     json.raw(r#","destination":"#).quoted_or_null(said.destination);
     json.raw(r#","reference":"#);
-    write_reference(json, Some(&said.reference));
+    write_reference(json, &said.reference);
     json.raw(r#","provider":"#);
     write_provider(json, &said.provider);
     json.raw("}");
@@ -122,7 +130,7 @@ fn write_said(json: &mut Json, said: &Said) {
 fn write_result(json: &mut Json, done: &Done) {
     match done {
         Done::Judged { message, outcome, status } => {
-            json.raw(r#"{"messageId":"#).quoted(message);
+            json.raw(r#"{"messageId":"#).id(*message);
             json.raw(r#","outcome":"#).text(outcome.name());
             if let Some(status) = status {
                 json.raw(r#","status":"#).text(status.name());

@@ -2,40 +2,56 @@
 //!
 //! What belongs together is the caller's business; what must be escaped is the library's.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
+use std::io::Write as _;
+
+use crate::message::{MessageId, Timestamp};
 
 /// A text of JSON that grows.
-pub(crate) struct Json(String);
+pub(crate) struct Json(Vec<u8>);
 
 impl Json {
     /// An empty one, with room for so many bytes.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// One that goes on behind this.
+    pub(crate) fn behind(text: Vec<u8>) -> Self {
+        Self(text)
     }
 
     /// All of it.
-    pub(crate) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
 
     /// A piece that is JSON as it stands.
-    pub(crate) fn raw(&mut self, json: &str) -> &mut Self {
-        self.0.push_str(json);
+    pub(crate) fn raw(&mut self, json: impl AsRef<[u8]>) -> &mut Self {
+        self.0.extend_from_slice(json.as_ref());
         self
     }
 
     /// A number.
     pub(crate) fn number(&mut self, number: u32) -> &mut Self {
-        // Writing to a string cannot fail.
+        // Writing to memory cannot fail.
         let _written = write!(self.0, "{number}");
         self
     }
 
-    /// A text that prints without anything to escape, such as an id or a time.
+    /// The id of a message.
+    pub(crate) fn id(&mut self, id: MessageId) -> &mut Self {
+        self.between_quotes(id.write(&mut [0; 36]).as_bytes())
+    }
+
+    /// A moment.
+    pub(crate) fn time(&mut self, time: Timestamp) -> &mut Self {
+        self.between_quotes(time.write(&mut [0; 27]))
+    }
+
+    /// Something else that prints without anything to escape.
     pub(crate) fn quoted(&mut self, value: impl Display) -> &mut Self {
-        self.0.push('"');
-        let _written = write!(self.0, "{value}");
-        self.0.push('"');
+        let _written = write!(self.0, "\"{value}\"");
         self
     }
 
@@ -49,21 +65,32 @@ impl Json {
 
     /// Any text.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
-        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        if text.bytes().all(is_plain) {
-            return self.raw("\"").raw(text).raw("\"");
+        let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        // To the end in any case, so that many are looked at in one step.
+        if !text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+            return self.between_quotes(text.as_bytes());
         }
         // No text fails to be written.
         let escaped = serde_json::to_string(text).unwrap_or_default();
         self.raw(&escaped)
     }
 
-    /// An object of texts: the members that there are.
-    pub(crate) fn texts(&mut self, members: &[(&str, Option<&str>)]) -> &mut Self {
+    fn between_quotes(&mut self, text: &[u8]) -> &mut Self {
+        self.0.push(b'"');
+        self.0.extend_from_slice(text);
+        self.0.push(b'"');
+        self
+    }
+
+    /// An object of the texts that there are, each behind its name as it is written.
+    pub(crate) fn texts<const N: usize>(
+        &mut self,
+        members: [(&'static str, Option<&str>); N],
+    ) -> &mut Self {
         let mut before = "{";
         for (name, text) in members {
             if let Some(text) = text {
-                self.raw(before).raw("\"").raw(name).raw("\":").text(text);
+                self.raw(before).raw(name).text(text);
                 before = ",";
             }
         }
@@ -92,21 +119,26 @@ mod tests {
             let text = format!("a{letter}b");
             let mut json = Json::with_capacity(0);
             json.text(&text);
-            assert_eq!(json.finish(), serde_json::to_string(&text).unwrap());
+            assert_eq!(json.finish(), serde_json::to_vec(&text).unwrap());
         }
     }
 
     #[test]
     fn what_there_is_stands_between_commas() {
         let mut json = Json::with_capacity(0);
-        json.texts(&[("a", None), ("b", Some("")), ("c", None), ("d", Some("x"))]);
-        json.texts(&[("a", None)]);
+        json.texts([
+            (r#""a":"#, None),
+            (r#""b":"#, Some("")),
+            (r#""c":"#, None),
+            (r#""d":"#, Some("x")),
+        ]);
+        json.texts([(r#""a":"#, None)]);
         json.array(&[1, 2], |json, number| {
             json.number(*number);
         });
         json.array(&[], |json, number| {
             json.number(*number);
         });
-        assert_eq!(json.finish(), r#"{"b":"","d":"x"}{}[1,2][]"#);
+        assert_eq!(json.finish(), br#"{"b":"","d":"x"}{}[1,2][]"#);
     }
 }

@@ -8,6 +8,7 @@ mod notification;
 mod provider;
 mod record;
 mod reference;
+mod shown;
 mod status;
 mod timestamp;
 
@@ -16,6 +17,7 @@ pub use notification::{Added, Kind, Notification, Statement};
 pub use provider::{Provider, StatedProvider};
 pub use record::{Arrival, Claim, Judged, Outcome, Rank, Record, Tier};
 pub use reference::{KeyTooLong, MAX_KEY_BYTES, Reference};
+pub use shown::Shown;
 pub use status::{Channel, Status, UnknownWord};
 pub use timestamp::{NotATime, Timestamp};
 

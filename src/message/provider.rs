@@ -1,18 +1,32 @@
 //! The aggregator behind the gateway, in its own words.
 
 /// The `provider` object of a message. Members that are not known are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Provider {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Provider<Text = String> {
     /// The aggregator's name.
-    pub name: String,
+    pub name: Text,
     /// The aggregator's own id of the message.
-    pub id: String,
+    pub id: Text,
     /// The aggregator's own word for the status.
-    pub status: String,
+    pub status: Text,
     /// The aggregator's status or error code.
-    pub code: String,
+    pub code: Text,
     /// What went wrong, in words.
-    pub message: Option<String>,
+    pub message: Option<Text>,
+}
+
+impl<Text> Provider<Text> {
+    /// The same with its texts lent or kept.
+    pub fn map<'a, T>(&'a self, text: impl Fn(&'a Text) -> T) -> Provider<T> {
+        let Self { name, id, status, code, message } = self;
+        Provider {
+            name: text(name),
+            id: text(id),
+            status: text(status),
+            code: text(code),
+            message: message.as_ref().map(text),
+        }
+    }
 }
 
 /// What a notification itself states about the provider; an empty text states nothing.

@@ -9,7 +9,9 @@
 use std::cmp::Ordering;
 
 use super::notification::{Kind, Notification};
-use super::{Channel, Destination, Identity, Provider, Reference, Status, Timestamp};
+use super::{
+    Channel, Destination, Identity, MessageId, Provider, Reference, Shown, Status, Timestamp,
+};
 
 /// How strong a claim is, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +44,14 @@ impl Rank {
         match notification.statement().stated_at {
             Some(time) => Self { tier: Tier::Stated, at: time.micros(), identity },
             None => Self { tier: Tier::Unstated, at: 0, identity },
+        }
+    }
+
+    /// When the status came about of which this is the rank, if that was stated.
+    pub fn stated_at(self) -> Option<Timestamp> {
+        match self.tier {
+            Tier::Stated => Timestamp::from_micros(self.at),
+            Tier::Registered | Tier::Unstated => None,
         }
     }
 
@@ -232,11 +242,7 @@ impl Record {
 
     /// When the message reached its status: as stated, else the earliest arrival of that status.
     pub fn status_changed_at(&self) -> Timestamp {
-        let rank = self.at_status.rank;
-        match rank.tier {
-            Tier::Stated => Timestamp::from_micros(rank.at).unwrap_or(self.status_arrived_at),
-            Tier::Registered | Tier::Unstated => self.status_arrived_at,
-        }
+        self.at_status.rank.stated_at().unwrap_or(self.status_arrived_at)
     }
 
     /// When the provider accepted the message: as stated, else the earliest time stated of any
@@ -253,6 +259,21 @@ impl Record {
     /// The aggregator behind the gateway.
     pub fn provider(&self) -> &Provider {
         &self.at_status.value.1
+    }
+
+    /// What is shown of the message, which has this name.
+    pub fn shown(&self, id: MessageId) -> Shown<'_> {
+        let reference = self.reference.as_ref().map(|claim| claim.value.map(String::as_str));
+        Shown {
+            id,
+            status: self.status,
+            status_changed_at: self.status_changed_at(),
+            accepted_at: self.accepted_at(),
+            channel: self.channel(),
+            reference: reference.unwrap_or_default(),
+            provider: self.provider().map(String::as_str),
+            segments: self.segments.as_ref().map(|claim| claim.value),
+        }
     }
 
     fn shows_the_same_as(&self, other: &Self) -> bool {

@@ -6,11 +6,11 @@ use thiserror::Error;
 pub const MAX_KEY_BYTES: usize = 512;
 
 /// The reference object of the send request. A member that is empty says nothing and is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reference {
-    service: Option<String>,
-    action: Option<String>,
-    key: Option<String>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference<Text = String> {
+    service: Option<Text>,
+    action: Option<Text>,
+    key: Option<Text>,
 }
 
 /// The key is longer than [`MAX_KEY_BYTES`].
@@ -18,40 +18,52 @@ pub struct Reference {
 #[error("the reference key has {0} bytes; at most 512 are allowed")]
 pub struct KeyTooLong(pub usize);
 
-impl Reference {
+impl<Text: AsRef<str>> Reference<Text> {
     /// A reference with those of its members that say something.
     pub fn new(
-        service: Option<String>,
-        action: Option<String>,
-        key: Option<String>,
+        service: Option<Text>,
+        action: Option<Text>,
+        key: Option<Text>,
     ) -> Result<Self, KeyTooLong> {
-        let said = |member: Option<String>| member.filter(|text| !text.is_empty());
+        let said = |member: Option<Text>| member.filter(|text| !text.as_ref().is_empty());
         match said(key) {
-            Some(key) if key.len() > MAX_KEY_BYTES => Err(KeyTooLong(key.len())),
+            Some(key) if key.as_ref().len() > MAX_KEY_BYTES => Err(KeyTooLong(key.as_ref().len())),
             key => Ok(Self { service: said(service), action: said(action), key }),
         }
     }
 
     /// Whether nothing is referred to.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.service.is_none() && self.action.is_none() && self.key.is_none()
     }
 
     /// The client's service.
     pub fn service(&self) -> Option<&str> {
-        self.service.as_deref()
+        self.service.as_ref().map(Text::as_ref)
     }
 
     /// The service's action.
     pub fn action(&self) -> Option<&str> {
-        self.action.as_deref()
+        self.action.as_ref().map(Text::as_ref)
     }
 
     /// The client's key, by which messages are found.
     pub fn key(&self) -> Option<&str> {
-        self.key.as_deref()
+        self.key.as_ref().map(Text::as_ref)
     }
 
+    /// The same with its texts lent or kept.
+    pub fn map<'a, T>(&'a self, text: impl Fn(&'a Text) -> T) -> Reference<T> {
+        let Self { service, action, key } = self;
+        Reference {
+            service: service.as_ref().map(&text),
+            action: action.as_ref().map(&text),
+            key: key.as_ref().map(&text),
+        }
+    }
+}
+
+impl Reference {
     /// The same reference, of this service if it is not empty and names none.
     #[must_use]
     pub fn or_service(self, service: Option<&str>) -> Self {

@@ -8,7 +8,10 @@ pub mod reply;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+use std::cmp::Reverse;
 use std::fmt;
+use std::mem;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use uuid::Uuid;
 use crate::content::Content;
 use crate::message::{
     Channel, Destination, Identity, MessageId, Notification, Outcome, Provider, Record, Reference,
-    Status, Timestamp,
+    Shown, Status, Timestamp,
 };
 
 /// Keeps what was said of messages, and answers from it.
@@ -37,7 +40,7 @@ pub trait Store: Send + Sync {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
 
     /// A page of the messages under this key: newest acceptance first, ties by id, ascending.
-    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError>;
+    async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError>;
 
     /// Everything said of a message, in the order of arrival; none if nothing was ever said.
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError>;
@@ -177,13 +180,56 @@ pub struct Place {
     pub id: MessageId,
 }
 
-/// A part of a list.
-#[derive(Debug, Clone)]
+/// Adds what is shown of a message to a text.
+pub type Write = fn(&mut Vec<u8>, &Shown<'_>);
+
+/// A part of a list. Of the many rows of a list only what was written of them is kept, all in one text.
+#[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The messages, in order.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Listed>,
     /// Whether the list goes on after them.
     pub more: bool,
+    /// What was written of them, in whatever order.
+    text: Vec<u8>,
+}
+
+/// A message of a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Where it stands.
+    pub place: Place,
+    /// Where it is in the text.
+    text: Range<usize>,
+}
+
+impl Listing {
+    /// Adds a message behind the others.
+    pub fn add(&mut self, message: &Shown<'_>, write: Write) {
+        let place = Place { accepted_at: message.accepted_at, id: message.id };
+        let start = self.text.len();
+        write(&mut self.text, message);
+        self.messages.push(Listed { place, text: start..self.text.len() });
+    }
+
+    /// Brings the messages into the order of lists, and leaves so many, with what was written of them.
+    pub fn keep_first(&mut self, count: usize) {
+        self.messages.sort_by_key(|message| (Reverse(message.place.accepted_at), message.place.id));
+        if self.messages.len() > count {
+            self.messages.truncate(count);
+            let before = mem::take(&mut self.text);
+            for Listed { text, .. } in &mut self.messages {
+                let start = self.text.len();
+                self.text.extend_from_slice(before.get(text.clone()).unwrap_or_default());
+                *text = start..self.text.len();
+            }
+        }
+    }
+
+    /// What was written of one of its messages.
+    pub fn text_of(&self, message: &Listed) -> &[u8] {
+        self.text.get(message.text.clone()).unwrap_or_default()
+    }
 }
 
 /// Everything said of a message.

@@ -15,10 +15,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use statusmirror::message::{
-    Destination, Identity, Kind, MessageId, Notification, Outcome, Record, Reference, Timestamp,
+    Destination, Identity, Kind, MessageId, Notification, Outcome, Record, Reference, Shown,
+    Timestamp,
 };
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
-use statusmirror::store::{Entry, Key, Page, Place, Store, Stored};
+use statusmirror::store::{Entry, Key, Listed, Page, Place, Store, Stored};
 use tempfile::TempDir;
 
 use crate::convergence::{Arrived, any_notification, at};
@@ -178,25 +179,37 @@ impl Opened {
             ["p1", "p2"].map(|id| Key::Foreign { source: "laws".to_owned(), id: id.to_owned() });
         for key in numbers.into_iter().chain(references).chain(foreign) {
             for count in [1, 2, 50] {
-                assert_eq!(pages(&*self.store, &key, count).await, model.list(&key), "{key:?}");
+                let listed = pages(&*self.store, &key, count).await;
+                let places: Vec<_> = listed.iter().map(|(place, _)| *place).collect();
+                assert_eq!(places, model.list(&key), "{key:?}");
+                for (place, text) in listed {
+                    let alone = self.store.message(place.id).await.unwrap().unwrap();
+                    let mut written = Vec::new();
+                    write(&mut written, &alone.record.shown(place.id));
+                    assert_eq!(text, written);
+                }
             }
         }
     }
 }
 
-/// A whole list, page by page.
-async fn pages(store: &dyn Store, key: &Key, count: u32) -> Vec<Place> {
-    let mut places = Vec::new();
+fn write(text: &mut Vec<u8>, message: &Shown<'_>) {
+    text.extend(format!("{message:?}").bytes());
+}
+
+/// A whole list, page by page, with what was written of each message.
+async fn pages(store: &dyn Store, key: &Key, count: u32) -> Vec<(Place, Vec<u8>)> {
+    let mut listed = Vec::new();
     let mut after = None;
     loop {
         let page = Page { count, before: None, after };
-        let listing = store.list(key.clone(), page).await.unwrap();
-        let found = listing.messages.iter();
-        places.extend(found.map(|one| Place { accepted_at: one.record.accepted_at(), id: one.id }));
+        let listing = store.list(key.clone(), page, write).await.unwrap();
+        let text_of = |one: &Listed| listing.text_of(one).to_owned();
+        listed.extend(listing.messages.iter().map(|one| (one.place, text_of(one))));
         if !listing.more {
-            return places;
+            return listed;
         }
-        after = places.last().copied();
+        after = listed.last().map(|(place, _)| *place);
     }
 }
 
@@ -322,7 +335,7 @@ fn a_list_is_whole_while_its_messages_are_folded() {
                         let key = Key::Destination(number);
                         let mut found = pages(&*opened.store, &key, count).await;
                         let length = found.len();
-                        found.dedup_by_key(|place| place.id);
+                        found.dedup_by_key(|(place, _)| place.id);
                         assert_eq!((length, found.len()), (40, 40), "count {count}");
                         lists.fetch_add(1, Ordering::Relaxed);
                     }

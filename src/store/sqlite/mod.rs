@@ -61,7 +61,7 @@ use self::writer::{Act, Answer, Job, Order, Task, Writer};
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::{
     Cause, Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Removed,
-    Store, StoreError, Stored, reply,
+    Store, StoreError, Stored, Write, reply,
 };
 
 /// A store in one SQLite file.
@@ -278,11 +278,9 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn list(&self, key: Key, page: Page) -> Result<Listing, StoreError> {
+    async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let recent = self.recent.clone();
-        self.readers
-            .query(move |db| queries::list(&*db.unchecked_transaction()?, &recent, &key, page))
-            .await
+        self.readers.query(move |db| queries::list(db, &recent, &key, page, write)).await
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {

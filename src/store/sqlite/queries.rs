@@ -2,7 +2,6 @@
 //!
 //! What was said lately comes before what the tables say of the same message, which may be behind.
 
-use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -11,9 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fold::{each_back_from, load};
 use super::recent::Committed;
-use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns};
+use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns, shown_columns};
 use crate::message::{Identity, MessageId, Record, Timestamp};
-use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined};
+use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined, Write};
 
 /// Whether all of these notifications are stored.
 pub(super) fn holds(
@@ -97,13 +96,14 @@ pub(super) fn quarantined(
     db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
 }
 
-/// Reads a page of a list, and one message more to see whether it goes on. To be done in a transaction
-/// that has not read anything yet: what the tables are behind with is looked for first.
+/// Reads a page of a list, and one message more to see whether it goes on. What the table is behind with
+/// is looked for first, and then the table is read in one piece.
 pub(super) fn list(
     db: &Connection,
     recent: &Committed,
     key: &Key,
     page: Page,
+    write: Write,
 ) -> rusqlite::Result<Listing> {
     let wanted = usize::try_from(page.count).unwrap_or(usize::MAX).saturating_add(1);
     // One bound, because SQLite takes only the first for where to begin in the index. Behind a
@@ -115,32 +115,16 @@ pub(super) fn list(
     };
     let lately = lately(recent, key, begin, wanted);
     let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
-    let mut lately = lately
-        .into_iter()
-        .filter_map(|(id, record)| Some(Message { id, record: Record::clone(&*record?) }))
-        .peekable();
-    let mut messages: Vec<Message> = Vec::new();
-    let mut place = begin;
-    loop {
-        let settled = settled(db, key, place, wanted)?;
-        let last = settled.last().map(place_of).filter(|_| settled.len() == wanted);
-        for message in settled.into_iter().filter(|message| !elsewhere.contains(&message.id)) {
-            let earlier = |other: &Message| is_before(place_of(other), place_of(&message));
-            while let Some(other) = lately.next_if(earlier) {
-                messages.push(other);
-            }
-            messages.push(message);
-        }
-        match last {
-            // What the table is behind with was left out, and more may follow.
-            Some(last) if messages.len() < wanted => place = last,
-            _ => break,
+    let mut listing = Listing::default();
+    for (id, record) in &lately {
+        if let Some(record) = record {
+            listing.add(&record.shown(*id), write);
         }
     }
-    messages.extend(lately.take(wanted.saturating_sub(messages.len())));
-    let more = messages.len() >= wanted;
-    messages.truncate(wanted - 1);
-    Ok(Listing { messages, more })
+    add_settled(db, key, begin, wanted, &elsewhere, write, &mut listing)?;
+    listing.more = listing.messages.len() >= wanted;
+    listing.messages.truncate(wanted - 1);
+    Ok(listing)
 }
 
 /// What is listed lately behind a place, up to so many messages, and what only the table lists there.
@@ -163,19 +147,22 @@ fn lately(
         .collect()
 }
 
-/// What the table lists behind a place.
-fn settled(
+/// Adds what the table lists behind a place, and leaves the first so many.
+fn add_settled(
     db: &Connection,
     key: &Key,
     begin: (i64, MessageId),
     most: usize,
-) -> rusqlite::Result<Vec<Message>> {
+    elsewhere: &HashSet<MessageId>,
+    write: Write,
+    listing: &mut Listing,
+) -> rusqlite::Result<()> {
     macro_rules! select {
         ($from:literal) => {
             concat!(
                 "SELECT ",
-                record_columns!(),
-                ", message.id FROM ",
+                shown_columns!(),
+                " FROM ",
                 $from,
                 " AND accepted_at <= ?3 ORDER BY accepted_at DESC"
             )
@@ -193,41 +180,27 @@ fn settled(
         Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
     };
     let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![first, second, begin.0], |row| {
-        Ok(row::record(row)?.map(|record| (row::message_id(row, RECORD_COLUMNS), record)))
-    })?;
-    let mut messages: Vec<Message> = Vec::with_capacity(most);
-    for row in rows {
-        let Some((id, record)) = row? else { continue };
-        let message = Message { id: id?, record };
-        if !is_before(begin, place_of(&message)) {
-            continue;
-        }
+    let mut rows = select.query(params![first, second, begin.0])?;
+    let mut at = begin.0;
+    while let Some(row) = rows.next()? {
+        let Some(shown) = row::shown(row)? else { continue };
+        let place = (shown.accepted_at.micros(), shown.id);
         // Those accepted at the same time come in no order, so all of them have to be seen.
-        let of_this_time = |last: &Message| place_of(last).0 == place_of(&message).0;
-        if messages.len() >= most && !messages.last().is_some_and(of_this_time) {
-            break;
+        let is_earlier = place.0 < at;
+        at = place.0;
+        let found = listing.messages.len();
+        if found >= 2 * most || (found >= most && is_earlier) {
+            listing.keep_first(most);
+            if listing.messages.last().is_some_and(|last| last.place.accepted_at.micros() > at) {
+                return Ok(());
+            }
         }
-        messages.push(message);
-        if messages.len() >= 2 * most {
-            first_of(&mut messages, most);
+        if is_before(begin, place) && !elsewhere.contains(&shown.id) {
+            listing.add(&shown, write);
         }
     }
-    first_of(&mut messages, most);
-    Ok(messages)
-}
-
-/// Brings messages into the order of lists, and leaves so many.
-fn first_of(messages: &mut Vec<Message>, most: usize) {
-    messages.sort_by_key(|message| {
-        let (at, id) = place_of(message);
-        (Reverse(at), id)
-    });
-    messages.truncate(most);
-}
-
-fn place_of(message: &Message) -> (i64, MessageId) {
-    (message.record.accepted_at().micros(), message.id)
+    listing.keep_first(most);
+    Ok(())
 }
 
 /// Whether a place comes before another: newest acceptance first, ties by id.

@@ -303,8 +303,8 @@ fn listed(
     number: Destination,
 ) -> rusqlite::Result<Vec<MessageId>> {
     let page = Page { count: LISTED_AT_A_TIME, before: None, after: None };
-    let listing = queries::list(db, recent, &Key::Destination(number), page)?;
-    Ok(listing.messages.into_iter().map(|message| message.id).collect())
+    let listing = queries::list(db, recent, &Key::Destination(number), page, |_, _| {})?;
+    Ok(listing.messages.into_iter().map(|message| message.place.id).collect())
 }
 
 /// Removes these entries of the quarantine.

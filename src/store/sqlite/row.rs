@@ -8,7 +8,7 @@ use super::value::{Bytes16, Coded};
 use crate::content::Content;
 use crate::message::{
     Arrival, Claim, Identity, Kind, MessageId, Notification, Provider, Rank, Record, Reference,
-    StatedProvider, Statement, Status, Tier, Timestamp,
+    Shown, StatedProvider, Statement, Status, Tier, Timestamp,
 };
 use crate::store::{QuarantineId, Quarantined, Said};
 
@@ -24,6 +24,16 @@ pub(super) use record_columns;
 
 /// How many columns [`record_columns`] names.
 pub(super) const RECORD_COLUMNS: usize = 17;
+
+/// The columns of `message` that [`shown`] reads, in its order.
+macro_rules! shown_columns {
+    () => {
+        "message.id, status, status_arrived_at, accepted_at, channel, reference_service, \
+         reference_action, reference_key, provider_name, provider_id, provider_status, \
+         provider_code, provider_message, segments, ranks"
+    };
+}
+pub(super) use shown_columns;
 
 /// The columns of `notification` that [`said`] reads, in its order.
 macro_rules! said_columns {
@@ -56,23 +66,14 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let Some(Coded(status)) = row.get::<_, Option<Coded<Status>>>(0)? else {
         return Ok(None);
     };
-    let blob: Vec<u8> = row.get(16)?;
-    let mut ranks = Ranks { rest: &blob, first: None };
-    let mut rank = || {
-        ranks.next().map_err(|source| {
-            rusqlite::Error::FromSqlConversionFailure(16, Type::Blob, Box::new(source))
-        })
-    };
-    let (at_status, of_destination, of_reference, of_segments) =
-        (rank()?, rank()?, rank()?, rank()?);
-    let Some(at_status) = at_status else {
-        return Err(rusqlite::Error::InvalidColumnType(16, "ranks".to_owned(), Type::Null));
-    };
+    let mut ranks = Ranks::of(row, 16)?;
+    let at_status = ranks.of_status()?;
+    let (of_destination, of_reference, of_segments) = (ranks.next()?, ranks.next()?, ranks.next()?);
     let Coded(channel) = row.get(5)?;
-    let reference = reference(row, 7)?;
+    let reference = kept_reference(row, 7)?;
     Ok(Some(Record {
         status,
-        at_status: Claim { rank: at_status, value: (channel, provider(row, 10)?) },
+        at_status: Claim { rank: at_status, value: (channel, kept_provider(row, 10)?) },
         status_arrived_at: row.get(1)?,
         began: Arrival { accepted: row.get(2)?, stated: row.get(3)?, arrived: row.get(4)? },
         destination: claim(of_destination, row.get(6)?)?,
@@ -91,20 +92,49 @@ fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Cla
     }
 }
 
-fn reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
-    Reference::new(row.get(first)?, row.get(first + 1)?, row.get(first + 2)?).map_err(|source| {
-        rusqlite::Error::FromSqlConversionFailure(first + 2, Type::Text, Box::new(source))
+/// Reads what is shown of a message from the columns of [`shown_columns`], which come first; none if the
+/// status is NULL.
+pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Shown<'a>>> {
+    let Some(Coded(status)) = row.get(1)? else { return Ok(None) };
+    let stated_at = Ranks::of(row, 14)?.of_status()?.stated_at();
+    let Coded(channel) = row.get(4)?;
+    Ok(Some(Shown {
+        id: message_id(row, 0)?,
+        status,
+        status_changed_at: stated_at.map_or_else(|| row.get(2), Ok)?,
+        accepted_at: row.get(3)?,
+        channel,
+        reference: reference(row, 5)?,
+        provider: provider(row, 8)?,
+        segments: row.get(13)?,
+    }))
+}
+
+fn reference<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Reference<&'a str>> {
+    Reference::new(
+        row.get_ref(first)?.as_str_or_null()?,
+        row.get_ref(first + 1)?.as_str_or_null()?,
+        row.get_ref(first + 2)?.as_str_or_null()?,
+    )
+    .map_err(|source| FromSqlError::other(source).into())
+}
+
+fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
+    Ok(reference(row, first)?.map(|text| (*text).to_owned()))
+}
+
+fn provider<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Provider<&'a str>> {
+    Ok(Provider {
+        name: row.get_ref(first)?.as_str()?,
+        id: row.get_ref(first + 1)?.as_str()?,
+        status: row.get_ref(first + 2)?.as_str()?,
+        code: row.get_ref(first + 3)?.as_str()?,
+        message: row.get_ref(first + 4)?.as_str_or_null()?,
     })
 }
 
-fn provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
-    Ok(Provider {
-        name: row.get(first)?,
-        id: row.get(first + 1)?,
-        status: row.get(first + 2)?,
-        code: row.get(first + 3)?,
-        message: row.get(first + 4)?,
-    })
+fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
+    Ok(provider(row, first)?.map(|text| (*text).to_owned()))
 }
 
 /// Reads a notification as it is shown, from the columns of [`said_columns`], the first of which is this.
@@ -120,8 +150,8 @@ pub(super) fn said(row: &Row<'_>, first: usize) -> rusqlite::Result<Said> {
         stated_at: row.get(first + 4)?,
         channel,
         destination: row.get(first + 6)?,
-        reference: reference(row, first + 7)?,
-        provider: provider(row, first + 10)?,
+        reference: kept_reference(row, first + 7)?,
+        provider: kept_provider(row, first + 10)?,
     })
 }
 
@@ -141,7 +171,7 @@ pub(super) struct Logged {
 pub(super) fn logged(row: &Row<'_>) -> rusqlite::Result<Logged> {
     let Coded(status) = row.get(7)?;
     let Coded(channel) = row.get(10)?;
-    let provider = provider(row, 15)?;
+    let provider = kept_provider(row, 15)?;
     let (kind, said_again, by_foreign_id) = match row.get(3)? {
         REPORT => (Kind::Report, false, false),
         REPORT_BY_FOREIGN_ID => (Kind::Report, false, true),
@@ -160,7 +190,7 @@ pub(super) fn logged(row: &Row<'_>) -> rusqlite::Result<Logged> {
         accepted_at: row.get(9)?,
         channel,
         destination: row.get(11)?,
-        reference: reference(row, 12)?,
+        reference: kept_reference(row, 12)?,
         provider: StatedProvider::default(),
         segments: row.get(20)?,
     };
@@ -290,7 +320,15 @@ struct Ranks<'a> {
     first: Option<Rank>,
 }
 
-impl Ranks<'_> {
+impl<'a> Ranks<'a> {
+    fn of(row: &'a Row<'_>, column: usize) -> rusqlite::Result<Self> {
+        Ok(Self { rest: row.get_ref(column)?.as_blob()?, first: None })
+    }
+
+    fn of_status(&mut self) -> rusqlite::Result<Rank> {
+        Ok(self.next()?.ok_or(FromSqlError::InvalidType)?)
+    }
+
     fn next(&mut self) -> Result<Option<Rank>, FromSqlError> {
         let tier = match self.take::<1>()? {
             [NONE] => return Ok(None),

@@ -214,6 +214,9 @@ fn peak_memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// More than may be under way.
+const MANY: u64 = 1_100;
+
 /// A webhook about this message with so many bytes more than it needs.
 fn request(number: u64, padding: usize) -> String {
     let mut body = webhook(&id(number), "SENT", 1);
@@ -224,14 +227,15 @@ fn request(number: u64, padding: usize) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-/// Asks for places until one is refused at once, as all of them are taken; returns after what time.
+/// Asks for places until one is refused at once, as all of them are taken; returns after what time. Few
+/// of them may be taken yet: a server that is late refuses before.
 fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Duration {
-    for attempt in 0..200 {
+    for attempt in 0..MANY {
         let asked = Instant::now();
         let mut connection = server.connect();
         // Who is refused may be cut short.
         drop(connection.try_write(request.as_bytes()));
-        let Some(refused) = connection.read_within(Duration::from_millis(10 + attempt)) else {
+        let Some(refused) = connection.read_within(Duration::from_millis(10 + attempt / 8)) else {
             waiting.push(connection);
             continue;
         };
@@ -249,8 +253,6 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
     const MEMORY: u64 = 256 << 10;
     /// Together more than 64 MiB.
     const LARGE: u64 = 300;
-    /// More than may be under way.
-    const MANY: u64 = 1_100;
     let chance = Chance::of("overload");
     let since = Instant::now();
     let time = Duration::from_secs(times(1, 60, 300));

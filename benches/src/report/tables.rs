@@ -83,9 +83,26 @@ impl Medians<'_> {
         [pick(|of| of.p50), pick(|of| of.p99), pick(|of| of.p999), pick(|of| of.max)]
     }
 
+    fn cpu(&self) -> String {
+        format!("{} µs", number(self.of(|round| round.cpu)))
+    }
+
+    /// The cells behind these, as [`columns`] names them.
+    fn row(&self, first: &[&str]) -> Vec<String> {
+        let mut cells: Vec<_> = first.iter().map(|cell| (*cell).to_owned()).collect();
+        cells.extend([number(self.of(|round| round.per_second)), self.cpu()]);
+        cells.extend(self.latency());
+        cells
+    }
+
     fn latency(&self) -> [String; 4] {
         self.quantiles(|round| Some(round.latency))
     }
+}
+
+/// These columns, the last of which says what is counted, and those that every table has.
+fn columns<'a>(first: &[&'a str]) -> Vec<&'a str> {
+    [first, &["server CPU each", "p50", "p99", "p99.9", "max"]].concat()
 }
 
 /// The rounds of these subjects of a scenario, where there are any.
@@ -104,21 +121,13 @@ pub(super) fn ingest(results: &Results) -> String {
     let mut rows = Vec::new();
     for (scenario, more) in [("ingest", ""), ("slow-disk", ", syncs 1 ms longer")] {
         for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
-            let [p50, p99, p999, max] = medians.latency();
-            rows.push(vec![
-                format!("{label}{more}"),
-                number(medians.of(|round| round.per_second)),
-                format!("{} µs", number(medians.of(|round| round.cpu))),
-                p50,
-                p99,
-                p999,
-                max,
-                bytes(medians.of(|round| round.memory)),
-            ]);
+            let mut row = medians.row(&[&format!("{label}{more}")]);
+            row.push(bytes(medians.of(|round| round.memory)));
+            rows.push(row);
         }
     }
-    let columns =
-        ["64 connections", "webhooks/s", "server CPU each", "p50", "p99", "p99.9", "max", "memory"];
+    let mut columns = columns(&["64 connections", "webhooks/s"]);
+    columns.push("memory");
     table(&columns, rows)
 }
 
@@ -127,22 +136,10 @@ pub(super) fn connections(results: &Results) -> String {
     for connections in ["1", "8", "64", "256"] {
         let scenario = format!("connections-{connections}");
         for (_, label, medians) in rounds(results, &scenario, &RECEIVERS) {
-            let [p50, p99, p999, max] = medians.latency();
-            rows.push(vec![
-                connections.to_owned(),
-                label.to_owned(),
-                number(medians.of(|round| round.per_second)),
-                format!("{} µs", number(medians.of(|round| round.cpu))),
-                p50,
-                p99,
-                p999,
-                max,
-            ]);
+            rows.push(medians.row(&[connections, label]));
         }
     }
-    let columns =
-        ["connections", "", "webhooks/s", "server CPU each", "p50", "p99", "p99.9", "max"];
-    table(&columns, rows)
+    table(&columns(&["connections", "", "webhooks/s"]), rows)
 }
 
 pub(super) fn latency(results: &Results) -> String {
@@ -156,6 +153,7 @@ pub(super) fn latency(results: &Results) -> String {
                     format!("{label}{what}"),
                     rate.map_or_else(|| "–".to_owned(), number),
                     number(per_second),
+                    medians.cpu(),
                 ];
                 cells.extend(quantiles);
                 rows.push(cells);
@@ -167,8 +165,7 @@ pub(super) fn latency(results: &Results) -> String {
             }
         }
     }
-    let columns = ["load", "", "sent/s", "answered/s", "p50", "p99", "p99.9", "max"];
-    table(&columns, rows)
+    table(&columns(&["load", "", "sent/s", "answered/s"]), rows)
 }
 
 pub(super) fn reads(results: &Results) -> String {
@@ -186,21 +183,10 @@ pub(super) fn reads(results: &Results) -> String {
     let mut rows = Vec::new();
     for (scenario, meanwhile) in [("reads-idle", "nothing"), ("reads-busy", "3,000 webhooks/s")] {
         for (_, label, medians) in rounds(results, scenario, &subjects) {
-            let [p50, p99, p999, max] = medians.latency();
-            rows.push(vec![
-                meanwhile.to_owned(),
-                label.to_owned(),
-                number(medians.of(|round| round.per_second)),
-                format!("{} µs", number(medians.of(|round| round.cpu))),
-                p50,
-                p99,
-                p999,
-                max,
-            ]);
+            rows.push(medians.row(&[meanwhile, label]));
         }
     }
-    let columns = ["meanwhile", "", "queries/s", "server CPU each", "p50", "p99", "p99.9", "max"];
-    table(&columns, rows)
+    table(&columns(&["meanwhile", "", "queries/s"]), rows)
 }
 
 pub(super) fn footprint(results: &Results) -> String {
@@ -236,18 +222,10 @@ pub(super) fn growth(results: &Results) -> String {
         [("growth-0", "none"), ("growth-1M", "1,000,000"), ("growth-10M", "10,000,000")]
     {
         for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
-            let [p50, p99, ..] = medians.latency();
-            rows.push(vec![
-                stored.to_owned(),
-                label.to_owned(),
-                number(medians.of(|round| round.per_second)),
-                format!("{} µs", number(medians.of(|round| round.cpu))),
-                p50,
-                p99,
-            ]);
+            rows.push(medians.row(&[stored, label]));
         }
     }
-    let mut text = table(&["messages", "", "webhooks/s", "server CPU each", "p50", "p99"], rows);
+    let mut text = table(&columns(&["messages", "", "webhooks/s"]), rows);
     let seconds: f64 = ["growth-1M", "growth-10M"]
         .iter()
         .filter_map(|scenario| results.value(scenario, "seconds to fill"))
@@ -267,20 +245,9 @@ pub(super) fn memory(results: &Results) -> String {
         ("point limited", "point queries, limited"),
         ("point unlimited", "point queries, not limited"),
     ];
-    let mut rows = Vec::new();
-    for (_, label, medians) in rounds(results, "memory", &subjects) {
-        let [p50, p99, p999, max] = medians.latency();
-        rows.push(vec![
-            label.to_owned(),
-            number(medians.of(|round| round.per_second)),
-            format!("{} µs", number(medians.of(|round| round.cpu))),
-            p50,
-            p99,
-            p999,
-            max,
-        ]);
-    }
-    let mut text = table(&["", "a second", "server CPU each", "p50", "p99", "p99.9", "max"], rows);
+    let rows = rounds(results, "memory", &subjects);
+    let rows = rows.into_iter().map(|(_, label, medians)| medians.row(&[label])).collect();
+    let mut text = table(&columns(&["", "a second"]), rows);
     let value = |name: &str| results.value("memory", name);
     if let (Some(limit), Some(stored), Some(seconds)) =
         (value("limit"), value("stored"), value("seconds to fill"))
@@ -307,9 +274,8 @@ pub(super) fn summary(results: &Results) -> String {
     let rows = rounds(results, "ingest", &RECEIVERS);
     let rows = rows.into_iter().map(|(_, label, medians)| {
         let [p50, p99, ..] = medians.latency();
-        let cpu = format!("{} µs", number(medians.of(|round| round.cpu)));
         let per_second = number(medians.of(|round| round.per_second));
-        vec![label.to_owned(), per_second, cpu, p50, p99]
+        vec![label.to_owned(), per_second, medians.cpu(), p50, p99]
     });
     let columns = [
         "64 connections, 2 of 3 webhooks update a message",

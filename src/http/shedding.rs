@@ -2,9 +2,9 @@
 //! that are taken are answered soon.
 //!
 //! A bounded queue is not enough for that. What has arrived waits first until its worker comes to it, and
-//! a worker that takes all it can comes later and later. So each worker measures how late it is, after the
-//! model of controlled delay (RFC 8289): a long wait that soon passes is a burst, and bursts are taken;
-//! one that does not pass is overload, and then only what need not wait is taken.
+//! a worker that takes all it can comes later and later. So each worker measures how late it is. That alone
+//! means nothing, since the machine may have other work, and bursts pass. But once the queue is full, or the
+//! worker very late, there is an overload, and until it is over only what need not wait is taken.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -22,10 +22,8 @@ use crate::ingest::Refusal;
 
 /// A worker that is not later than this is on time.
 const ON_TIME: Duration = Duration::from_millis(2);
-/// Nothing is shed before a worker is later than this,
-const LATE: Duration = Duration::from_millis(20);
-/// and has not been on time for so long.
-const BURST: Duration = Duration::from_millis(100);
+/// Later than this it is overloaded.
+const LATE: Duration = Duration::from_millis(100);
 /// After it had to shed nothing for so long, an overload is over.
 const OVER: Duration = Duration::from_secs(1);
 /// A worker looks at most so often how late it is.
@@ -54,7 +52,14 @@ impl Lateness {
         }
     }
 
-    /// Whether what came now and can wait has to be shed.
+    /// From now on things are shed.
+    fn overloaded(&self, now: Instant) {
+        if self.shed.replace(Some(now)).is_none() {
+            tracing::warn!("more webhooks come than can be taken; some of them are refused");
+        }
+    }
+
+    /// Whether what came now has to be shed, unless it need not wait.
     fn sheds(self: &Rc<Self>) -> bool {
         let now = Instant::now();
         if self.looking.get().is_none() && now - self.looked.get() >= BETWEEN_LOOKS {
@@ -72,8 +77,7 @@ impl Lateness {
     /// Sees how long it takes until the worker has done all that it has to do now, again and again
     /// until it is on time.
     async fn look(self: Rc<Self>) {
-        let since = Instant::now();
-        let mut begun = since;
+        let mut begun = Instant::now();
         loop {
             self.looking.set(Some(begun));
             // Behind all that is there, and all that has arrived meanwhile.
@@ -85,9 +89,8 @@ impl Lateness {
             if late <= ON_TIME {
                 break;
             }
-            if late > LATE && now - since > BURST && self.shed.get().is_none() {
-                tracing::warn!("more webhooks come than can be taken; some of them are refused");
-                self.shed.set(Some(now));
+            if late > LATE {
+                self.overloaded(now);
             }
             begun = now;
         }
@@ -110,8 +113,12 @@ where
     S: dev::Service<Request, Response: Into<Response<B>>>,
     B: MessageBody,
 {
-    let is_webhook = request.path().starts_with("/webhooks/");
-    if is_webhook && lateness.sheds() && service.ingest.is_busy() {
+    let ingest = &service.ingest;
+    let is_webhook = request.path().starts_with("/webhooks/") && !ingest.is_closing();
+    if is_webhook && ingest.is_full() {
+        lateness.overloaded(Instant::now());
+    }
+    if is_webhook && lateness.sheds() && ingest.is_busy() {
         let payload = request.take_payload();
         return Either::Left(async {
             let response = webhook::refuse(Refusal::Overloaded.into(), payload).await;

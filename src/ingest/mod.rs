@@ -130,10 +130,12 @@ impl Ingest {
         if self.is_closing() {
             return Err(Refusal::Closing);
         }
-        if self.slots.available_permits() == 0 {
-            return Err(Refusal::Overloaded);
-        }
-        Ok(())
+        if self.is_full() { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+
+    /// Whether as many deliveries are under way as may be.
+    pub fn is_full(&self) -> bool {
+        self.slots.available_permits() == 0
     }
 
     /// Whether enough deliveries are under way, so that another one may be refused.

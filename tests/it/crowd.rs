@@ -50,7 +50,7 @@ impl Idler {
 }
 
 /// The most connections that this process and the server may have.
-fn raised_limit() -> u64 {
+pub(crate) fn raised_limit() -> u64 {
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
     most.unwrap_or(u64::MAX)

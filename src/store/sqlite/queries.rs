@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::fold::{each_back_from, load};
 use super::recent::Committed;
 use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns, shown_columns};
-use crate::message::{Identity, MessageId, Record, Timestamp};
+use crate::message::{Identity, MessageId, Timestamp};
 use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined, Write};
 
 /// Whether all of these notifications are stored.
@@ -113,7 +113,7 @@ pub(super) fn list(
         Some((at, id)) if before.is_none_or(|before| at < before) => (at, id),
         _ => (before.unwrap_or(i64::MAX), MessageId::from_bytes([u8::MAX; 16])),
     };
-    let lately = lately(recent, key, begin, wanted);
+    let lately = recent.now().listed(key, begin, wanted);
     let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
     let mut listing = Listing::default();
     for (id, record) in &lately {
@@ -125,26 +125,6 @@ pub(super) fn list(
     listing.more = listing.messages.len() >= wanted;
     listing.messages.truncate(wanted - 1);
     Ok(listing)
-}
-
-/// What is listed lately behind a place, up to so many messages, and what only the table lists there.
-fn lately(
-    recent: &Committed,
-    key: &Key,
-    begin: (i64, MessageId),
-    most: usize,
-) -> Vec<(MessageId, Option<Arc<Record>>)> {
-    let mut found = 0;
-    recent
-        .now()
-        .listed(key, begin)
-        .take_while(|(_, record)| {
-            let enough = found == most;
-            found += usize::from(record.is_some());
-            !enough
-        })
-        .map(|(id, record)| (id, record.cloned()))
-        .collect()
 }
 
 /// Adds what the table lists behind a place, and leaves the first so many.

@@ -5,10 +5,14 @@
 //! found here, or ahead of it, but never behind what was not here.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{self, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use slab::Slab;
 
 use crate::message::{Destination, Identity, MessageId, Record};
 use crate::store::Key;
@@ -127,18 +131,22 @@ type Listed = (u64, Reverse<i64>, MessageId);
 /// The records that `message` does not have as they are.
 #[derive(Default)]
 pub(super) struct Recent {
-    entries: HashMap<MessageId, Arc<Entry>>,
-    /// In the order in which the table fell behind.
-    queue: BTreeMap<i64, MessageId>,
-    /// Where each message is listed, and where the table still lists it.
-    lists: BTreeSet<Listed>,
+    /// A message keeps its slot for as long as it is here.
+    entries: Slab<(MessageId, Arc<Entry>)>,
+    /// The slot of each message.
+    slots: HashMap<MessageId, usize>,
+    /// The slots in the order in which the table fell behind.
+    queue: BTreeMap<i64, usize>,
+    /// The slot of each message where it is listed, and where the table still lists it.
+    lists: BTreeMap<Listed, usize>,
     hasher: RandomState,
 }
 
 impl Recent {
     /// What is known of a message, if the table does not have it.
     pub(super) fn get(&self, id: MessageId) -> Option<&Arc<Entry>> {
-        self.entries.get(&id)
+        let (_, entry) = self.entries.get(*self.slots.get(&id)?)?;
+        Some(entry)
     }
 
     /// How many messages there are.
@@ -148,50 +156,87 @@ impl Recent {
 
     /// All of them, beginning with the one of which the table has been behind for the longest.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (MessageId, &Arc<Entry>)> {
-        self.queue.values().filter_map(|id| self.entries.get(id).map(|entry| (*id, entry)))
+        let entries = self.queue.values().filter_map(|slot| self.entries.get(*slot));
+        entries.map(|(id, entry)| (*id, entry))
     }
 
-    /// The messages behind a place that are listed under this key, newest acceptance first, ties by id;
-    /// and, without a record, those that only the table lists there.
-    pub(super) fn listed<'a>(
-        &'a self,
-        key: &'a Key,
+    /// What is listed under this key behind a place, up to so many messages, newest acceptance first, ties
+    /// by id; and, without a record, what only the table lists there.
+    pub(super) fn listed(
+        &self,
+        key: &Key,
         (accepted_at, id): (i64, MessageId),
-    ) -> impl Iterator<Item = (MessageId, Option<&'a Arc<Record>>)> {
+        mut most: usize,
+    ) -> Vec<(MessageId, Option<Arc<Record>>)> {
         let under = Under::from(key);
         let hash = self.hasher.hash_one(&under);
-        self.lists
+        let mut places = self
+            .lists
             .range((Bound::Excluded((hash, Reverse(accepted_at), id)), Bound::Unbounded))
-            .take_while(move |(other, _, _)| *other == hash)
-            .filter_map(move |(_, Reverse(at), id)| {
-                let entry = self.entries.get(id)?;
-                // It may be listed in two places, and another key may have the same hash.
+            .take_while(|((other, _, _), _)| *other == hash);
+        let mut listed = Vec::new();
+        loop {
+            // Each step is done for all of them, so that the processor waits for several at a time.
+            let next: Vec<_> = places.by_ref().take(most).collect();
+            if next.is_empty() {
+                return listed;
+            }
+            let entries = next.iter().filter_map(|((_, Reverse(at), _), slot)| {
+                let (id, entry) = self.entries.get(**slot)?;
+                // It may be listed in two places.
                 let here = |record: &&Arc<Record>| record.accepted_at().micros() == *at;
-                let really = entry.is_under(&under);
-                Some((*id, entry.record.as_ref().filter(here).filter(|_| really)))
-            })
+                Some((*id, entry, entry.record.as_ref().filter(here)))
+            });
+            let entries: Vec<_> = entries.collect();
+            listed.extend(entries.into_iter().map(|(id, entry, record)| {
+                // Another key may have the same hash.
+                let record = record.filter(|_| entry.is_under(&under));
+                most -= usize::from(record.is_some());
+                (id, record.cloned())
+            }));
+        }
     }
 
     /// Takes over what is known of a message now, and gives back what was.
     fn replace(&mut self, id: MessageId, entry: Option<&Arc<Entry>>) -> Option<Arc<Entry>> {
-        let before = match entry {
-            Some(entry) => self.entries.insert(id, Arc::clone(entry)),
-            None => self.entries.remove(&id),
-        };
-        if before.as_ref().zip(entry).is_some_and(|(one, two)| one.has_places_of(two)) {
-            return before;
-        }
-        if let Some(before) = &before {
-            for place in self.places(id, before) {
-                self.lists.remove(&place);
+        match (self.slots.entry(id), entry) {
+            (hash_map::Entry::Occupied(slot), Some(entry)) => {
+                let slot = *slot.get();
+                let (_, kept) = self.entries.get_mut(slot)?;
+                let before = mem::replace(kept, Arc::clone(entry));
+                if !before.has_places_of(entry) {
+                    self.take_out(id, &before);
+                    self.put_in(id, entry, slot);
+                }
+                Some(before)
             }
-            before.since.and_then(|since| self.queue.remove(&since));
+            (hash_map::Entry::Occupied(slot), None) => {
+                let (_, before) = self.entries.try_remove(slot.remove())?;
+                self.take_out(id, &before);
+                Some(before)
+            }
+            (hash_map::Entry::Vacant(place), Some(entry)) => {
+                let slot = *place.insert(self.entries.insert((id, Arc::clone(entry))));
+                self.put_in(id, entry, slot);
+                None
+            }
+            (hash_map::Entry::Vacant(_), None) => None,
         }
-        if let Some(entry) = entry {
-            self.lists.extend(self.places(id, entry));
-            self.queue.extend(entry.since.map(|since| (since, id)));
+    }
+
+    /// Takes a message out of the lists and the queue.
+    fn take_out(&mut self, id: MessageId, entry: &Entry) {
+        for place in self.places(id, entry) {
+            self.lists.remove(&place);
         }
-        before
+        entry.since.and_then(|since| self.queue.remove(&since));
+    }
+
+    /// Puts a message in the lists and in the queue.
+    fn put_in(&mut self, id: MessageId, entry: &Entry, slot: usize) {
+        let places = self.places(id, entry);
+        self.lists.extend(places.into_iter().map(|place| (place, slot)));
+        self.queue.extend(entry.since.map(|since| (since, slot)));
     }
 
     fn places(&self, id: MessageId, entry: &Entry) -> Vec<Listed> {

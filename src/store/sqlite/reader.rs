@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::failure::{Failed, Failure};
 use super::{OpenError, store_error};
-use crate::store::{StoreError, reply};
+use crate::store::StoreError;
+use crate::store::reply::{self, Replies};
 
 /// How many threads read.
 const THREADS: u32 = 2;
@@ -24,7 +25,10 @@ const LONGEST_QUERY: Duration = Duration::from_secs(2);
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
-type Query = Box<dyn FnOnce(&Connection) + Send>;
+/// For so long a reply may wait for those of queries that wait already, so that they go out together.
+const TOGETHER: Duration = Duration::from_millis(1);
+
+type Query = Box<dyn FnOnce(&Connection, &mut Replies) + Send>;
 
 /// Hands queries to the read threads, in turn.
 pub(super) struct Readers {
@@ -76,7 +80,7 @@ impl Readers {
         let (reply, result) = reply::channel();
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
         let queue = self.queues.get(turn).ok_or(StoreError::Stopped)?;
-        let query: Query = Box::new(move |db| reply.send(query(db)));
+        let query: Query = Box::new(move |db, replies| replies.add(reply, query(db)));
         queue.try_send(query).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
@@ -105,9 +109,17 @@ fn read(
     if let Err(error) = watched {
         tracing::warn!(%error, "long queries cannot be interrupted");
     }
-    while let Some(query) = queries.blocking_recv() {
+    let mut replies = Replies::default();
+    while let Some(first) = queries.blocking_recv() {
         let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
-        *started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        query(db);
+        let until = Instant::now() + TOGETHER;
+        let mut next = Some(first);
+        while let Some(query) = next {
+            let now = Instant::now();
+            *started.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            query(db, &mut replies);
+            next = if now < until { queries.try_recv().ok() } else { None };
+        }
+        replies.send();
     }
 }

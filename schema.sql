@@ -1,4 +1,4 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 3.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 4.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -56,14 +56,11 @@ CREATE TABLE message (
                       (coalesce(began_accepted, began_stated, began_arrived)) VIRTUAL,
     channel           INTEGER,
     destination       INTEGER,
-    reference_service TEXT,
-    reference_action  TEXT,
     reference_key     TEXT,
-    provider_name     TEXT,
-    provider_id       TEXT,
-    provider_status   TEXT,
     provider_code     TEXT,
-    provider_message  TEXT,
+    texts             TEXT,              -- reference service and action, provider name, id, status and
+                                         -- message: of each its length in bytes, a colon and itself,
+                                         -- or a dash if it is missing
     segments          INTEGER,
     ranks             BLOB               -- the worth of the claims to status, destination,
                                          -- reference and segments; see src/store/sqlite/row.rs

@@ -197,16 +197,15 @@ fn fold(life: &Life, history: &[Row]) -> Option<Record> {
 /// after the place up to which all are said to be folded.
 fn compare_records(db: &Connection, life: &Life, histories: &Histories) -> Result<(), Failure> {
     const SELECT: &str = "SELECT id, notifications, status, status_arrived_at, began_accepted, \
-        began_stated, began_arrived, channel, destination, reference_service, reference_action, \
-        reference_key, provider_name, provider_id, provider_status, provider_code, \
-        provider_message, segments, last FROM message";
+        began_stated, began_arrived, channel, destination, reference_key, provider_code, texts, \
+        segments, last FROM message";
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
     let mut followed = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let message: [u8; 16] = row.get(0)?;
         let history = histories.get(&message).ok_or("a message without a history")?;
-        let last: i64 = row.get(18)?;
+        let last: i64 = row.get(13)?;
         let length = history.iter().position(|row| row.seq == last).ok_or("no last one")? + 1;
         let history = &history[..length];
         followed.insert(message, last);
@@ -215,8 +214,8 @@ fn compare_records(db: &Connection, life: &Life, histories: &Histories) -> Resul
         if shown != usize::try_from(count)? {
             return Err(format!("{count} notifications, {shown} in history").into());
         }
-        let found: Vec<Value> = (2..18).map(|column| row.get(column)).collect::<Result<_, _>>()?;
-        let expected = fold(life, history).as_ref().map_or(vec![Value::Null; 16], columns);
+        let found: Vec<Value> = (2..13).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        let expected = fold(life, history).as_ref().map_or(vec![Value::Null; 11], columns);
         if found != expected {
             return Err(format!("a record {found:?} and not {expected:?}").into());
         }
@@ -239,6 +238,17 @@ fn columns(record: &Record) -> Vec<Value> {
     let destination = record.destination.as_ref().map(|claim| claim.value.number());
     let reference = record.reference.as_ref().map(|claim| &claim.value);
     let provider = record.provider();
+    let texts = [
+        reference.and_then(Reference::service),
+        reference.and_then(Reference::action),
+        Some(provider.name.as_str()),
+        Some(provider.id.as_str()),
+        Some(provider.status.as_str()),
+        provider.message.as_deref(),
+    ];
+    let packed = texts
+        .map(|text| text.map_or_else(|| "-".to_owned(), |text| format!("{}:{text}", text.len())));
+    let packed = packed.concat();
     vec![
         code(Status::ALL.iter().position(|status| *status == record.status)),
         time(Some(record.status_arrived_at)),
@@ -247,14 +257,9 @@ fn columns(record: &Record) -> Vec<Value> {
         time(Some(record.began.arrived)),
         code(Channel::ALL.iter().position(|channel| *channel == record.channel())),
         Value::from(destination.map(|number| i64::try_from(number).unwrap())),
-        text(reference.and_then(Reference::service)),
-        text(reference.and_then(Reference::action)),
         text(reference.and_then(Reference::key)),
-        text(Some(&provider.name)),
-        text(Some(&provider.id)),
-        text(Some(&provider.status)),
         text(Some(&provider.code)),
-        text(provider.message.as_deref()),
+        Value::from(packed),
         Value::from(record.segments.as_ref().map(|claim| claim.value)),
     ]
 }

@@ -11,13 +11,14 @@ use crate::faults::{Chance, report, times};
 use crate::support::*;
 
 /// Every earlier version, with the same contents.
-const EARLIER: [(i64, &[u8]); 2] = [
+const EARLIER: [(i64, &[u8]); 3] = [
     (1, include_bytes!("../fixtures/schema-1.db")),
     (2, include_bytes!("../fixtures/schema-2.db")),
+    (3, include_bytes!("../fixtures/schema-3.db")),
 ];
 /// The present version, and a file of it: the next version will have to migrate it.
-const PRESENT: i64 = 3;
-const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-3.db");
+const PRESENT: i64 = 4;
+const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-4.db");
 
 fn schema(path: &Path) -> Vec<(String, Option<String>)> {
     let file = Connection::open(path).unwrap();
@@ -40,7 +41,8 @@ fn stopped() -> Server {
 }
 
 fn put(server: &Server, file: &[u8]) {
-    for name in ["mirror.db-wal", "mirror.db-shm", "mirror.db.version-1", "mirror.db.version-2"] {
+    let kept = EARLIER.map(|(version, _)| format!("mirror.db.version-{version}"));
+    for name in kept.iter().map(String::as_str).chain(["mirror.db-wal", "mirror.db-shm"]) {
         drop(fs::remove_file(server.folder.path().join(name)));
     }
     fs::write(server.database(), file).unwrap();

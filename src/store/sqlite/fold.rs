@@ -154,19 +154,18 @@ pub(super) fn fold(
 
 fn insert(db: &Connection, n: i64, id: MessageId, entry: &Entry) -> rusqlite::Result<()> {
     const INSERT: &str = "INSERT INTO message (last, notifications, n, id, status, \
-         status_arrived_at, channel, reference_service, reference_action, provider_name, provider_id, \
-         provider_status, provider_code, provider_message, segments, ranks, began_accepted, \
+         status_arrived_at, channel, provider_code, texts, segments, ranks, began_accepted, \
          began_stated, began_arrived, destination, reference_key) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut insert = db.prepare_cached(INSERT)?;
     bind_place(&mut insert, entry)?;
     insert.raw_bind_parameter(3, n)?;
     insert.raw_bind_parameter(4, id.as_bytes())?;
     if let Some(record) = &entry.record {
         bind_status(&mut insert, 5, record)?;
-        bind_indexed(&mut insert, 17, record)?;
+        bind_indexed(&mut insert, 12, record)?;
     } else {
-        for parameter in 5..=21 {
+        for parameter in 5..=16 {
             insert.raw_bind_parameter(parameter, None::<i64>)?;
         }
     }
@@ -178,13 +177,9 @@ fn insert(db: &Connection, n: i64, id: MessageId, entry: &Entry) -> rusqlite::Re
 fn update(db: &Connection, row: &Row, entry: &Entry) -> rusqlite::Result<()> {
     const PLACE: &str = "UPDATE message SET last = ?, notifications = ? WHERE n = ?";
     const STATUS: &str = "UPDATE message SET last = ?, notifications = ?, status = ?, \
-         status_arrived_at = ?, channel = ?, reference_service = ?, reference_action = ?, \
-         provider_name = ?, provider_id = ?, provider_status = ?, provider_code = ?, \
-         provider_message = ?, segments = ?, ranks = ? WHERE n = ?";
+         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ? WHERE n = ?";
     const ALL: &str = "UPDATE message SET last = ?, notifications = ?, status = ?, \
-         status_arrived_at = ?, channel = ?, reference_service = ?, reference_action = ?, \
-         provider_name = ?, provider_id = ?, provider_status = ?, provider_code = ?, \
-         provider_message = ?, segments = ?, ranks = ?, began_accepted = ?, began_stated = ?, \
+         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ?, began_accepted = ?, began_stated = ?, \
          began_arrived = ?, destination = ?, reference_key = ? WHERE n = ?";
     let (sql, indexes_stay) = match (&row.record, &entry.record) {
         (_, None) => (PLACE, true),
@@ -196,7 +191,7 @@ fn update(db: &Connection, row: &Row, entry: &Entry) -> rusqlite::Result<()> {
     let mut next = 3;
     if let Some(record) = &entry.record {
         bind_status(&mut update, next, record)?;
-        next += 12;
+        next += 7;
         if !indexes_stay {
             bind_indexed(&mut update, next, record)?;
             next += 5;

@@ -29,6 +29,7 @@ mod recent;
 mod removal;
 mod row;
 mod schema;
+mod texts;
 mod value;
 mod watch;
 mod writer;

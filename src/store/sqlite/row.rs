@@ -4,6 +4,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 
 use super::recent::ForeignId;
+use super::texts::{Packed, pack};
 use super::value::{Bytes16, Coded};
 use crate::content::Content;
 use crate::message::{
@@ -16,21 +17,19 @@ use crate::store::{QuarantineId, Quarantined, Said};
 macro_rules! record_columns {
     () => {
         "status, status_arrived_at, began_accepted, began_stated, began_arrived, channel, \
-         destination, reference_service, reference_action, reference_key, provider_name, \
-         provider_id, provider_status, provider_code, provider_message, segments, ranks"
+         destination, reference_key, provider_code, texts, segments, ranks"
     };
 }
 pub(super) use record_columns;
 
 /// How many columns [`record_columns`] names.
-pub(super) const RECORD_COLUMNS: usize = 17;
+pub(super) const RECORD_COLUMNS: usize = 12;
 
 /// The columns of `message` that [`shown`] reads, in its order.
 macro_rules! shown_columns {
     () => {
-        "message.id, status, status_arrived_at, accepted_at, channel, reference_service, \
-         reference_action, reference_key, provider_name, provider_id, provider_status, \
-         provider_code, provider_message, segments, ranks"
+        "message.id, status, status_arrived_at, accepted_at, channel, reference_key, provider_code, \
+         texts, segments, ranks"
     };
 }
 pub(super) use shown_columns;
@@ -66,20 +65,53 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let Some(Coded(status)) = row.get::<_, Option<Coded<Status>>>(0)? else {
         return Ok(None);
     };
-    let mut ranks = Ranks::of(row, 16)?;
+    let mut ranks = Ranks::of(row, 11)?;
     let at_status = ranks.of_status()?;
     let (of_destination, of_reference, of_segments) = (ranks.next()?, ranks.next()?, ranks.next()?);
     let Coded(channel) = row.get(5)?;
-    let reference = kept_reference(row, 7)?;
+    let (reference, provider) = texts(row, 7)?;
+    let reference = reference.map(|text| (*text).to_owned());
+    let provider = provider.map(|text| (*text).to_owned());
     Ok(Some(Record {
         status,
-        at_status: Claim { rank: at_status, value: (channel, kept_provider(row, 10)?) },
+        at_status: Claim { rank: at_status, value: (channel, provider) },
         status_arrived_at: row.get(1)?,
         began: Arrival { accepted: row.get(2)?, stated: row.get(3)?, arrived: row.get(4)? },
         destination: claim(of_destination, row.get(6)?)?,
         reference: claim(of_reference, (!reference.is_empty()).then_some(reference))?,
-        segments: claim(of_segments, row.get(15)?)?,
+        segments: claim(of_segments, row.get(10)?)?,
     }))
+}
+
+/// Reads the reference and the provider of a record from three columns: the reference key, the provider's
+/// code and the other texts.
+fn texts<'a>(
+    row: &'a Row<'_>,
+    first: usize,
+) -> rusqlite::Result<(Reference<&'a str>, Provider<&'a str>)> {
+    let key = row.get_ref(first)?.as_str_or_null()?;
+    let code = row.get_ref(first + 1)?.as_str()?;
+    let mut packed = Packed(row.get_ref(first + 2)?.as_str()?);
+    let reference =
+        Reference::new(packed.next()?, packed.next()?, key).map_err(FromSqlError::other)?;
+    let mut said = || packed.next()?.ok_or(FromSqlError::InvalidType);
+    let (name, id, status) = (said()?, said()?, said()?);
+    let provider = Provider { name, id, status, code, message: packed.next()? };
+    Ok((reference, provider))
+}
+
+/// Packs what [`texts`] unpacks.
+fn pack_texts(record: &Record) -> String {
+    let Provider { name, id, status, code: _, message } = record.provider();
+    let reference = record.reference.as_ref().map(|claim| &claim.value);
+    pack([
+        reference.and_then(Reference::service),
+        reference.and_then(Reference::action),
+        Some(name),
+        Some(id),
+        Some(status),
+        message.as_deref(),
+    ])
 }
 
 fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Claim<T>>> {
@@ -87,7 +119,7 @@ fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Cla
         (Some(rank), Some(value)) => Ok(Some(Claim { rank, value })),
         (None, None) => Ok(None),
         (Some(_), None) | (None, Some(_)) => {
-            Err(rusqlite::Error::InvalidColumnType(16, "ranks".to_owned(), Type::Blob))
+            Err(rusqlite::Error::InvalidColumnType(11, "ranks".to_owned(), Type::Blob))
         }
     }
 }
@@ -96,17 +128,18 @@ fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Cla
 /// status is NULL.
 pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Shown<'a>>> {
     let Some(Coded(status)) = row.get(1)? else { return Ok(None) };
-    let stated_at = Ranks::of(row, 14)?.of_status()?.stated_at();
+    let stated_at = Ranks::of(row, 9)?.of_status()?.stated_at();
     let Coded(channel) = row.get(4)?;
+    let (reference, provider) = texts(row, 5)?;
     Ok(Some(Shown {
         id: message_id(row, 0)?,
         status,
         status_changed_at: stated_at.map_or_else(|| row.get(2), Ok)?,
         accepted_at: row.get(3)?,
         channel,
-        reference: reference(row, 5)?,
-        provider: provider(row, 8)?,
-        segments: row.get(13)?,
+        reference,
+        provider,
+        segments: row.get(8)?,
     }))
 }
 
@@ -238,20 +271,13 @@ pub(super) fn bind_status(
     first: usize,
     record: &Record,
 ) -> rusqlite::Result<()> {
-    let provider = record.provider();
-    let reference = record.reference.as_ref().map(|claim| &claim.value);
     statement.raw_bind_parameter(first, Coded(record.status))?;
     statement.raw_bind_parameter(first + 1, record.status_arrived_at)?;
     statement.raw_bind_parameter(first + 2, Coded(record.channel()))?;
-    statement.raw_bind_parameter(first + 3, reference.and_then(Reference::service))?;
-    statement.raw_bind_parameter(first + 4, reference.and_then(Reference::action))?;
-    statement.raw_bind_parameter(first + 5, &provider.name)?;
-    statement.raw_bind_parameter(first + 6, &provider.id)?;
-    statement.raw_bind_parameter(first + 7, &provider.status)?;
-    statement.raw_bind_parameter(first + 8, &provider.code)?;
-    statement.raw_bind_parameter(first + 9, provider.message.as_deref())?;
-    statement.raw_bind_parameter(first + 10, record.segments.as_ref().map(|claim| claim.value))?;
-    statement.raw_bind_parameter(first + 11, ranks(record))
+    statement.raw_bind_parameter(first + 3, &record.provider().code)?;
+    statement.raw_bind_parameter(first + 4, pack_texts(record))?;
+    statement.raw_bind_parameter(first + 5, record.segments.as_ref().map(|claim| claim.value))?;
+    statement.raw_bind_parameter(first + 6, ranks(record))
 }
 
 /// Binds the columns that indexes read, from parameter `first` on.

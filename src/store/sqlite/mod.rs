@@ -122,7 +122,7 @@ impl SqliteStore {
             locked: false,
             anew_at: checkpoint::WORTH_IT,
         };
-        let readers = Readers::start(path, &reading, &failure)?;
+        let readers = Readers::start(path, &recent, &reading, &failure)?;
         let writer = spawn("writer", move || writer.run(&db))?;
         if unchecked {
             let (failure, ends) = (failure.clone(), Arc::clone(&ends));

@@ -1,5 +1,9 @@
-//! Reading: threads of their own, each with one connection of the pool for as long as it lives, so
+//! Reading: threads of their own, each with two connections of the pool for as long as it lives, so
 //! that no query ever runs on a worker that serves requests.
+//!
+//! One of the two maps the file, so that nothing is copied of what is read. But SQLite gives the whole
+//! mapping up after every commit, and each page then has to be mapped anew. So while webhooks arrive the
+//! other one reads pages as they are needed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::mpsc;
 
 use super::failure::{Failed, Failure};
+use super::recent::Committed;
 use super::{OpenError, store_error};
 use crate::store::StoreError;
 use crate::store::reply::{self, Replies};
@@ -22,6 +27,8 @@ const THREADS: u32 = 2;
 const WAITING: usize = 1_024;
 /// How long a query may take; a longer one would keep the WAL from being taken over.
 const LONGEST_QUERY: Duration = Duration::from_secs(2);
+/// For so long nothing must have been committed before the mapping is used.
+const QUIET: Duration = Duration::from_millis(100);
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
@@ -41,6 +48,7 @@ impl Readers {
     /// Starts the threads, each of which shares this lock while it reads.
     pub(super) fn start(
         path: &std::path::Path,
+        committed: &Committed,
         reading: &Arc<RwLock<()>>,
         failure: &Failure,
     ) -> Result<Self, OpenError> {
@@ -48,24 +56,25 @@ impl Readers {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
                 db.execute_batch(
-                    // What is mapped is not copied; and not kept, so that SQLite's additional check of
-                    // each page it takes, which the writer has, would be done for every row.
+                    // Without SQLite's additional check of each page it takes, which the writer has: of
+                    // pages that are mapped it would be done for every row.
                     "PRAGMA query_only = ON; PRAGMA busy_timeout = 500; PRAGMA temp_store = MEMORY;
-                     PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 1099511627776;",
+                     PRAGMA trusted_schema = OFF;",
                 )
             });
         let pool = Pool::builder()
-            .max_size(THREADS)
+            .max_size(2 * THREADS)
             .build(manager)
             .map_err(|source| OpenError::Readers { source })?;
         let mut queues = Vec::new();
         for number in 0..THREADS {
-            let db = pool.get().map_err(|source| OpenError::Readers { source })?;
+            let get = || pool.get().map_err(|source| OpenError::Readers { source });
+            let connections = Connections::new(get()?, get()?, committed.clone());
             let (queue, queries) = mpsc::channel(WAITING);
             let reading = Arc::clone(reading);
             thread::Builder::new()
                 .name(format!("reader-{number}"))
-                .spawn(move || read(&db, queries, &reading))
+                .spawn(move || read(connections, queries, &reading))
                 .map_err(|source| OpenError::Thread { source })?;
             queues.push(queue);
         }
@@ -94,21 +103,54 @@ impl Readers {
     }
 }
 
-/// The life of a read thread: until nobody can ask any more.
-fn read(
-    db: &PooledConnection<SqliteConnectionManager>,
-    mut queries: mpsc::Receiver<Query>,
-    reading: &RwLock<()>,
-) {
-    let started = Arc::new(Mutex::new(Instant::now()));
-    let seen = Arc::clone(&started);
-    let watched = db.progress_handler(
-        STEPS_BETWEEN_LOOKS,
-        Some(move || seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > LONGEST_QUERY),
-    );
-    if let Err(error) = watched {
-        tracing::warn!(%error, "long queries cannot be interrupted");
+/// The two connections of a read thread.
+struct Connections {
+    mapping: PooledConnection<SqliteConnectionManager>,
+    plain: PooledConnection<SqliteConnectionManager>,
+    /// When the query began that runs.
+    started: Arc<Mutex<Instant>>,
+    committed: Committed,
+    /// How often something was committed when that was last looked at, and since when it is the same.
+    commits: u64,
+    since: Instant,
+}
+
+impl Connections {
+    fn new(
+        mapping: PooledConnection<SqliteConnectionManager>,
+        plain: PooledConnection<SqliteConnectionManager>,
+        committed: Committed,
+    ) -> Self {
+        let now = Instant::now();
+        let started = Arc::new(Mutex::new(now));
+        for db in [&mapping, &plain] {
+            let seen = Arc::clone(&started);
+            let is_long = move || {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > LONGEST_QUERY
+            };
+            if let Err(error) = db.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_long)) {
+                tracing::warn!(%error, "long queries cannot be interrupted");
+            }
+        }
+        if let Err(error) = mapping.pragma_update(None, "mmap_size", 1_i64 << 40) {
+            tracing::warn!(%error, "the database cannot be mapped into memory; lists are slower");
+        }
+        Self { mapping, plain, started, commits: committed.commits(), committed, since: now }
     }
+
+    /// The one for a query that begins now.
+    fn next(&mut self, now: Instant) -> &Connection {
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let commits = self.committed.commits();
+        if commits != self.commits {
+            (self.commits, self.since) = (commits, now);
+        }
+        if now.duration_since(self.since) < QUIET { &self.plain } else { &self.mapping }
+    }
+}
+
+/// The life of a read thread: until nobody can ask any more.
+fn read(mut connections: Connections, mut queries: mpsc::Receiver<Query>, reading: &RwLock<()>) {
     let mut replies = Replies::default();
     while let Some(first) = queries.blocking_recv() {
         let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
@@ -116,8 +158,7 @@ fn read(
         let mut next = Some(first);
         while let Some(query) = next {
             let now = Instant::now();
-            *started.lock().unwrap_or_else(PoisonError::into_inner) = now;
-            query(db, &mut replies);
+            query(connections.next(now), &mut replies);
             next = if now < until { queries.try_recv().ok() } else { None };
         }
         replies.send();

@@ -10,6 +10,7 @@ use std::collections::hash_map::{self, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use slab::Slab;
@@ -106,17 +107,26 @@ impl Changes {
 
 /// What was said lately, as far as it is committed, for everybody who reads.
 #[derive(Clone, Default)]
-pub(super) struct Committed(Arc<RwLock<Recent>>);
+pub(super) struct Committed {
+    recent: Arc<RwLock<Recent>>,
+    commits: Arc<AtomicU64>,
+}
 
 impl Committed {
     /// As it is for as long as this is held, which must not be long.
     pub(super) fn now(&self) -> RwLockReadGuard<'_, Recent> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often something was committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// From now on everybody sees these changes.
     pub(super) fn publish(&self, changes: &Changes) {
-        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         let replaced = changes.0.iter().map(|(id, entry)| recent.replace(*id, entry.as_ref()));
         let before: Vec<_> = replaced.collect();
         drop(recent);

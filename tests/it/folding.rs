@@ -43,7 +43,7 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let said = prop::collection::vec((1..6_u64, any_notification()), 1..4);
+    let said = prop::collection::vec((1..10_u64, any_notification()), 1..4);
     prop_oneof![
         20 => said.prop_map(Step::Said),
         1 => Just(Step::Restart),
@@ -290,7 +290,7 @@ fn nothing_shows_whether_a_message_is_in_memory_or_in_the_table() {
         Config { cases: lives, failure_persistence: None, ..Config::default() },
         chance.random(),
     );
-    let life = (0..4_usize, prop::collection::vec(any_step(), 1..30));
+    let life = (0..9_usize, prop::collection::vec(any_step(), 1..30));
     runner
         .run(&life, |(most, steps)| {
             live(most, steps);

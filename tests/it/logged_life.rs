@@ -112,7 +112,7 @@ pub(crate) fn folder() -> TempDir {
 
 /// Opens the store in this file.
 pub(crate) fn open(path: &Path) -> Result<(SqliteStore, Closing), Failure> {
-    Ok(SqliteStore::open(&Settings { queue: 64, recent_max_messages: 3, ..Settings::new(path) })?)
+    Ok(SqliteStore::open(&Settings { queue: 64, recent_max_messages: 5, ..Settings::new(path) })?)
 }
 
 /// A checkpoint beside the writer, as the store's own thread makes it when there is more to move.

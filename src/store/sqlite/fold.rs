@@ -3,10 +3,13 @@
 //!
 //! The log ([`apply`](super::apply)) is written first and is the truth. A message of which something new
 //! was said is kept in memory ([`recent`](super::recent)), and only when there are many of them the
-//! oldest are folded into `message`, together and in the order of their coming, so that the random pages
-//! of its indexes are dirtied once for all that is said of a message within a while. `progress` says, in
-//! the same transaction, up to where the log is folded; a start takes the rest from the log again.
+//! oldest are folded into `message`, so that the random pages of its indexes are dirtied once for all that
+//! is said of a message within a while. The oldest quarter takes its turns by recipient: so the rows of a list
+//! lie side by side, as far as its messages came within that time, and share pages of the indexes.
+//! `progress` says, in the same transaction, up to where the log is folded; a start takes the rest from
+//! the log again.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
@@ -21,6 +24,8 @@ use crate::message::{Identity, MessageId, Record};
 
 /// How many notifications a start has to take from the log at most.
 const MOST_NOTIFICATIONS: i64 = 1 << 18;
+/// Which part of the messages that may be in memory has its turns together: a quarter.
+const SHARE: usize = 4;
 
 /// What the tables know of a message.
 pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Entry>> {
@@ -100,34 +105,81 @@ impl Entry {
     }
 }
 
-/// Folds the oldest, if there is more in memory than may be. To be done before anything is added.
+/// Folds what has to be, if there is more in memory than may be. To be done before anything is added.
 pub(super) fn surplus(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
     let bound = ledger.last_seq - MOST_NOTIFICATIONS;
-    let most = {
+    let (mut too_many, long_ago): (_, Vec<_>) = {
         let recent = ledger.committed.now();
-        let too_many = recent.len().saturating_sub(ledger.recent_max);
         let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since < Some(bound));
-        too_many.max(long_ago.count())
+        (recent.len().saturating_sub(ledger.recent_max), long_ago.map(|(id, _entry)| id).collect())
     };
-    if most == 0 { Ok(()) } else { some(db, ledger, most).map(drop) }
+    for id in &long_ago {
+        fold_known(db, ledger, *id)?;
+    }
+    too_many = too_many.saturating_sub(long_ago.len());
+    if too_many > 0 {
+        some(db, ledger, too_many).map(drop)
+    } else if long_ago.is_empty() {
+        Ok(())
+    } else {
+        note_progress(db, ledger)
+    }
 }
 
-/// Folds so many of the oldest; says how many there were.
+/// Folds so many of those whose turn it is; says how many there were.
 pub(super) fn some(db: &Connection, ledger: &mut Ledger, most: usize) -> rusqlite::Result<u64> {
-    let (oldest, next): (Vec<_>, _) = {
-        let recent = ledger.committed.now();
-        let mut all = recent.oldest();
-        let oldest = all.by_ref().take(most);
-        let oldest = oldest.map(|(id, entry)| (id, Arc::clone(entry))).collect();
-        (oldest, all.next().and_then(|(_id, entry)| entry.since))
-    };
-    for (id, entry) in &oldest {
-        fold(db, &mut ledger.last_n, *id, entry)?;
-        ledger.changes.remove(*id);
+    let mut folded = 0;
+    while folded < most
+        && let Some(id) = next_turn(ledger)
+    {
+        folded += usize::from(fold_known(db, ledger, id)?);
     }
+    note_progress(db, ledger)?;
+    Ok(u64::try_from(folded).unwrap_or(u64::MAX))
+}
+
+/// The message whose turn it is. The oldest have their turns by recipient, for each the newest acceptance
+/// first, as lists are.
+fn next_turn(ledger: &mut Ledger) -> Option<MessageId> {
+    if ledger.turns_taken == ledger.turns.len() {
+        let recent = ledger.committed.now();
+        let unfolded = recent.oldest().filter(|(id, _entry)| !ledger.changes.removes(*id));
+        let mut turns: Vec<_> = unfolded
+            .take(ledger.recent_max / SHARE + 1)
+            .map(|(id, entry)| {
+                let record = entry.record.as_deref();
+                let destination = record.and_then(|record| record.destination.as_ref());
+                let number = destination.map(|claim| claim.value.number());
+                (number, Reverse(record.map(Record::accepted_at)), id)
+            })
+            .collect();
+        drop(recent);
+        turns.sort_unstable();
+        ledger.turns = turns.into_iter().map(|(_number, _accepted_at, id)| id).collect();
+        ledger.turns_taken = 0;
+    }
+    let id = ledger.turns.get(ledger.turns_taken).copied()?;
+    ledger.turns_taken += 1;
+    Some(id)
+}
+
+/// Folds a message, if it is in memory; says whether it was.
+fn fold_known(db: &Connection, ledger: &mut Ledger, id: MessageId) -> rusqlite::Result<bool> {
+    let Some(entry) = ledger.changes.known(id, &ledger.committed) else { return Ok(false) };
+    fold(db, &mut ledger.last_n, id, &entry)?;
+    ledger.changes.remove(id);
+    Ok(true)
+}
+
+/// Notes up to where the log is folded now.
+fn note_progress(db: &Connection, ledger: &Ledger) -> rusqlite::Result<()> {
+    let next = {
+        let recent = ledger.committed.now();
+        let mut unfolded = recent.oldest().filter(|(id, _entry)| !ledger.changes.removes(*id));
+        unfolded.next().and_then(|(_id, entry)| entry.since)
+    };
     let folded = next.map_or(ledger.last_seq, |since| since - 1);
-    db.prepare_cached("UPDATE progress SET folded = ?")?.execute([folded])?;
-    Ok(u64::try_from(oldest.len()).unwrap_or(u64::MAX))
+    db.prepare_cached("UPDATE progress SET folded = ?")?.execute([folded]).map(drop)
 }
 
 /// Writes an entry to the tables.
@@ -177,10 +229,12 @@ fn insert(db: &Connection, n: i64, id: MessageId, entry: &Entry) -> rusqlite::Re
 fn update(db: &Connection, row: &Row, entry: &Entry) -> rusqlite::Result<()> {
     const PLACE: &str = "UPDATE message SET last = ?, notifications = ? WHERE n = ?";
     const STATUS: &str = "UPDATE message SET last = ?, notifications = ?, status = ?, \
-         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ? WHERE n = ?";
+         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ? \
+         WHERE n = ?";
     const ALL: &str = "UPDATE message SET last = ?, notifications = ?, status = ?, \
-         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ?, began_accepted = ?, began_stated = ?, \
-         began_arrived = ?, destination = ?, reference_key = ? WHERE n = ?";
+         status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ?, \
+         began_accepted = ?, began_stated = ?, began_arrived = ?, destination = ?, \
+         reference_key = ? WHERE n = ?";
     let (sql, indexes_stay) = match (&row.record, &entry.record) {
         (_, None) => (PLACE, true),
         (Some(before), Some(after)) if indexed_alike(before, after) => (STATUS, true),
@@ -206,6 +260,13 @@ fn bind_place(statement: &mut Statement<'_>, entry: &Entry) -> rusqlite::Result<
     statement.raw_bind_parameter(2, entry.notifications())
 }
 
+/// The last notification that the row of a message has.
+fn last_folded(db: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT last FROM message WHERE id = ?")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()
+}
+
 /// Takes from the log what the tables have not followed; says how many notifications that were.
 pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u64> {
     const SELECT: &str = concat!(
@@ -219,11 +280,15 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
     while let Some(row) = rows.next()? {
         let logged = logged(row)?;
         let id = logged.notification.statement().message;
-        let known = ledger.known(db, id)?;
-        // A message is folded whole, also what was said of it after the oldest of others.
-        if known.as_ref().is_some_and(|entry| entry.last >= logged.seq) {
-            continue;
-        }
+        let known = match ledger.changes.known(id, &ledger.committed) {
+            Some(known) => Some(known),
+            // A message is folded whole, also what was said of it after the oldest of others.
+            None => match last_folded(db, id)? {
+                Some(last) if last >= logged.seq => continue,
+                Some(_) => load(db, id)?.map(Arc::new),
+                None => None,
+            },
+        };
         let before = known.as_ref().and_then(|entry| entry.record.as_deref());
         let judged =
             Record::judge(before, &logged.notification, logged.arrived_at, logged.said_again);

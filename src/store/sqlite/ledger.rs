@@ -27,6 +27,10 @@ pub(super) struct Ledger {
     pub(super) quarantine_max: u64,
     /// How many messages may be in memory.
     pub(super) recent_max: usize,
+    /// In which order messages are folded next.
+    pub(super) turns: Arc<[MessageId]>,
+    /// How many of these turns were taken.
+    pub(super) turns_taken: usize,
     /// Whether anything is erased that could come late.
     pub(super) any_erased: bool,
     /// The key of the hashes of what is erased.
@@ -51,6 +55,8 @@ impl Ledger {
             quarantined: u64::try_from(quarantined).unwrap_or(0),
             quarantine_max: settings.quarantine_max_rows,
             recent_max: settings.recent_max_messages,
+            turns: Arc::default(),
+            turns_taken: 0,
             any_erased: erased::is_anything(db)?,
             hash_key,
         };

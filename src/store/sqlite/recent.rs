@@ -96,6 +96,11 @@ impl Changes {
         self.0.insert(id, None);
     }
 
+    /// Whether a message is removed, so that it is not in memory any more.
+    pub(super) fn removes(&self, id: MessageId) -> bool {
+        matches!(self.0.get(&id), Some(None))
+    }
+
     /// What is known of a message that the tables do not have, with these changes.
     pub(super) fn known(&self, id: MessageId, committed: &Committed) -> Option<Arc<Entry>> {
         match self.0.get(&id) {

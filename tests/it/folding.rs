@@ -137,12 +137,7 @@ impl Opened {
     fn restarted(self) -> Self {
         drop(self.store);
         assert!(self.closing.close());
-        let folded = "SELECT folded FROM progress";
-        let last = "SELECT coalesce(max(seq), 0) FROM notification";
-        let file = Connection::open(self.folder.path().join(FILE)).unwrap();
-        let ask = |query| file.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
-        assert!(ask(folded) >= ask(last), "an orderly stop leaves nothing to be read again");
-        drop(file);
+        assert!(to_be_read(&self.folder) <= 0, "an orderly stop leaves nothing to be read again");
         Self::new(self.folder, self.most)
     }
 
@@ -191,6 +186,14 @@ impl Opened {
             }
         }
     }
+}
+
+/// How many notifications a start would read again.
+fn to_be_read(folder: &TempDir) -> i64 {
+    const QUERY: &str =
+        "SELECT (SELECT coalesce(max(seq), 0) FROM notification) - folded FROM progress";
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.query_row(QUERY, [], |row| row.get(0)).unwrap()
 }
 
 fn write(text: &mut Vec<u8>, message: &Shown<'_>) {
@@ -298,6 +301,30 @@ fn nothing_shows_whether_a_message_is_in_memory_or_in_the_table() {
         })
         .unwrap();
     report("P3, P15", &chance, &[("lives", u64::from(lives))], since);
+}
+
+/// However few messages there are, and however much is said of some while nothing is said of others.
+#[test]
+fn a_start_reads_a_bounded_part_of_the_log() {
+    const MOST: usize = 5;
+    let opened = Opened::new(tempfile::tempdir().unwrap(), MOST);
+    let mut model = Model::default();
+    let system = System::new();
+    let mut runner = TestRunner::deterministic();
+    for second in 1..200 {
+        let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+        let message = id(if second == 1 { 1 } else { 2 }).parse().unwrap();
+        let entries = vec![entry(0, about(message, &said))];
+        let expected: Vec<_> = entries.iter().map(|entry| model.said(entry, at(second))).collect();
+        let stored = opened.store.ingest(delivery(at(second), entries));
+        compare(&system.block_on(stored).unwrap(), &expected);
+        let to_be_read = to_be_read(&opened.folder);
+        assert!(to_be_read <= 8 * i64::try_from(MOST).unwrap() + 1, "{to_be_read}");
+    }
+    let opened = opened.crashed();
+    system.block_on(opened.assert_is(&model));
+    drop(opened.store);
+    assert!(opened.closing.close());
 }
 
 /// A page of a list is read while its messages move from memory to the table, and back.

@@ -22,8 +22,9 @@ use super::row::{
 };
 use crate::message::{Identity, MessageId, Record};
 
-/// How many notifications a start has to take from the log at most.
-const MOST_NOTIFICATIONS: i64 = 1 << 18;
+/// How many notifications a start has to take from the log at most, for each message that may be in
+/// memory.
+const NOTIFICATIONS_EACH: usize = 8;
 /// Which part of the messages that may be in memory has its turns together: a quarter.
 const SHARE: usize = 4;
 
@@ -107,26 +108,24 @@ impl Entry {
 
 /// Folds what has to be, if there is more in memory than may be. To be done before anything is added.
 pub(super) fn surplus(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
-    let bound = ledger.last_seq - MOST_NOTIFICATIONS;
-    let (mut too_many, long_ago): (_, Vec<_>) = {
+    let most = i64::try_from(ledger.recent_max * NOTIFICATIONS_EACH).unwrap_or(i64::MAX);
+    let bound = ledger.last_seq.saturating_sub(most);
+    let (too_many, long_ago): (_, Vec<_>) = {
         let recent = ledger.committed.now();
-        let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since < Some(bound));
+        let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
         (recent.len().saturating_sub(ledger.recent_max), long_ago.map(|(id, _entry)| id).collect())
     };
+    if too_many == 0 && long_ago.is_empty() {
+        return Ok(());
+    }
     for id in &long_ago {
         fold_known(db, ledger, *id)?;
     }
-    too_many = too_many.saturating_sub(long_ago.len());
-    if too_many > 0 {
-        some(db, ledger, too_many).map(drop)
-    } else if long_ago.is_empty() {
-        Ok(())
-    } else {
-        note_progress(db, ledger)
-    }
+    some(db, ledger, too_many.saturating_sub(long_ago.len())).map(drop)
 }
 
-/// Folds so many of those whose turn it is; says how many there were.
+/// Folds so many of those whose turn it is, and notes up to where the log is folded; says how many there
+/// were.
 pub(super) fn some(db: &Connection, ledger: &mut Ledger, most: usize) -> rusqlite::Result<u64> {
     let mut folded = 0;
     while folded < most

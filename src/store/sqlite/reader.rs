@@ -2,14 +2,16 @@
 //! that no query ever runs on a worker that serves requests.
 //!
 //! One of the two maps the file, so that nothing is copied of what is read. But SQLite gives the whole
-//! mapping up after every commit, and each page then has to be mapped anew. So while webhooks arrive the
-//! other one reads pages as they are needed.
+//! mapping up after every commit, and each page then has to be mapped anew; and of a file that is larger
+//! than memory a mapping brings in far more than is asked for. So while webhooks arrive, or when a page was
+//! not in memory, the other one reads pages as they are needed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -29,6 +31,8 @@ const WAITING: usize = 1_024;
 const LONGEST_QUERY: Duration = Duration::from_secs(2);
 /// For so long nothing must have been committed before the mapping is used.
 const QUIET: Duration = Duration::from_millis(100);
+/// For so long the mapping is not used after a page of it was not in memory.
+const DISK: Duration = Duration::from_secs(1);
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
@@ -113,6 +117,9 @@ struct Connections {
     /// How often something was committed when that was last looked at, and since when it is the same.
     commits: u64,
     since: Instant,
+    /// How often this thread had to wait for a page that was mapped, and when that was last seen.
+    waits: i64,
+    waited: Option<Instant>,
 }
 
 impl Connections {
@@ -135,7 +142,8 @@ impl Connections {
         if let Err(error) = mapping.pragma_update(None, "mmap_size", 1_i64 << 40) {
             tracing::warn!(%error, "the database cannot be mapped into memory; lists are slower");
         }
-        Self { mapping, plain, started, commits: committed.commits(), committed, since: now }
+        let commits = committed.commits();
+        Self { mapping, plain, started, committed, commits, since: now, waits: 0, waited: None }
     }
 
     /// The one for a query that begins now.
@@ -145,8 +153,19 @@ impl Connections {
         if commits != self.commits {
             (self.commits, self.since) = (commits, now);
         }
-        if now.duration_since(self.since) < QUIET { &self.plain } else { &self.mapping }
+        let waits = waits();
+        if waits != self.waits {
+            (self.waits, self.waited) = (waits, Some(now));
+        }
+        let within = |past: Instant, time| now.duration_since(past) < time;
+        let plain = within(self.since, QUIET) || self.waited.is_some_and(|at| within(at, DISK));
+        if plain { &self.plain } else { &self.mapping }
     }
+}
+
+/// How often this thread has waited for a page of a mapping to come from the disk.
+fn waits() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.major_page_faults())
 }
 
 /// The life of a read thread: until nobody can ask any more.

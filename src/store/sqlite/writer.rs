@@ -26,7 +26,7 @@ use super::ledger::Ledger;
 use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
 use super::{schema, store_error};
-use crate::store::reply::{Replies, Reply};
+use crate::store::reply::Reply;
 use crate::store::{Delivery, StoreError, Stored};
 
 /// So many pages at most the writer moves itself when it begins the WAL anew: 4 MiB.
@@ -154,7 +154,9 @@ impl Writer {
         match self.commit(db, batch) {
             Ok(results) if self.still_stands() => {
                 self.ledger.publish();
-                answer(batch.drain(..).zip(results));
+                for (job, result) in batch.drain(..).zip(results) {
+                    answer(job, result);
+                }
                 self.tend_wal(db);
             }
             Ok(_) => answer_all(batch.drain(..), || StoreError::Stopped),
@@ -374,15 +376,13 @@ fn without_waiting<T>(
     done
 }
 
-/// Answers each job. Whoever asked may have given up waiting; what was committed stays.
-fn answer(answers: impl Iterator<Item = (Job, Result<Vec<Stored>, StoreError>)>) {
-    let mut replies = Replies::default();
-    for (job, result) in answers {
-        replies.add(job.reply, result);
-    }
-    replies.send();
+fn answer(job: Job, result: Result<Vec<Stored>, StoreError>) {
+    // Whoever asked may have given up waiting; what was committed stays.
+    job.reply.send(result);
 }
 
 fn answer_all(jobs: impl Iterator<Item = Job>, mut error: impl FnMut() -> StoreError) {
-    answer(jobs.map(|job| (job, Err(error()))));
+    for job in jobs {
+        answer(job, Err(error()));
+    }
 }

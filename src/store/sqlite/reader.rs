@@ -114,12 +114,12 @@ struct Connections {
     /// When the query began that runs.
     started: Arc<Mutex<Instant>>,
     committed: Committed,
-    /// How often something was committed when that was last looked at, and since when it is the same.
+    /// How often something was committed, and how often this thread had to wait for a mapped page, when
+    /// that was last looked at.
     commits: u64,
-    since: Instant,
-    /// How often this thread had to wait for a page that was mapped, and when that was last seen.
     waits: i64,
-    waited: Option<Instant>,
+    /// Until then the mapping is not used.
+    plain_until: Instant,
 }
 
 impl Connections {
@@ -143,23 +143,21 @@ impl Connections {
             tracing::warn!(%error, "the database cannot be mapped into memory; lists are slower");
         }
         let commits = committed.commits();
-        Self { mapping, plain, started, committed, commits, since: now, waits: 0, waited: None }
+        Self { mapping, plain, started, committed, commits, waits: 0, plain_until: now + QUIET }
     }
 
     /// The one for a query that begins now.
     fn next(&mut self, now: Instant) -> &Connection {
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        let commits = self.committed.commits();
+        let (commits, waits) = (self.committed.commits(), waits());
         if commits != self.commits {
-            (self.commits, self.since) = (commits, now);
+            self.plain_until = self.plain_until.max(now + QUIET);
         }
-        let waits = waits();
         if waits != self.waits {
-            (self.waits, self.waited) = (waits, Some(now));
+            self.plain_until = self.plain_until.max(now + DISK);
         }
-        let within = |past: Instant, time| now.duration_since(past) < time;
-        let plain = within(self.since, QUIET) || self.waited.is_some_and(|at| within(at, DISK));
-        if plain { &self.plain } else { &self.mapping }
+        (self.commits, self.waits) = (commits, waits);
+        if now < self.plain_until { &self.plain } else { &self.mapping }
     }
 }
 

@@ -308,21 +308,15 @@ fn nothing_shows_whether_a_message_is_in_memory_or_in_the_table() {
 fn a_start_reads_a_bounded_part_of_the_log() {
     const MOST: usize = 5;
     let opened = Opened::new(tempfile::tempdir().unwrap(), MOST);
-    let mut model = Model::default();
-    let system = System::new();
     let mut runner = TestRunner::deterministic();
     for second in 1..200 {
         let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
         let message = id(if second == 1 { 1 } else { 2 }).parse().unwrap();
-        let entries = vec![entry(0, about(message, &said))];
-        let expected: Vec<_> = entries.iter().map(|entry| model.said(entry, at(second))).collect();
-        let stored = opened.store.ingest(delivery(at(second), entries));
-        compare(&system.block_on(stored).unwrap(), &expected);
+        let said = delivery(at(second), vec![entry(0, about(message, &said))]);
+        System::new().block_on(opened.store.ingest(said)).unwrap();
         let to_be_read = to_be_read(&opened.folder);
         assert!(to_be_read <= 8 * i64::try_from(MOST).unwrap() + 1, "{to_be_read}");
     }
-    let opened = opened.crashed();
-    system.block_on(opened.assert_is(&model));
     drop(opened.store);
     assert!(opened.closing.close());
 }

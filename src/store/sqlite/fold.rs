@@ -108,7 +108,8 @@ impl Entry {
 
 /// Folds what has to be, if there is more in memory than may be. To be done before anything is added.
 pub(super) fn surplus(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
-    let most = i64::try_from(ledger.recent_max * NOTIFICATIONS_EACH).unwrap_or(i64::MAX);
+    let most =
+        i64::try_from(ledger.recent_max.saturating_mul(NOTIFICATIONS_EACH)).unwrap_or(i64::MAX);
     let bound = ledger.last_seq.saturating_sub(most);
     let (too_many, long_ago): (_, Vec<_>) = {
         let recent = ledger.committed.now();

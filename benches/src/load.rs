@@ -347,7 +347,8 @@ mod tests {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    /// A server of one connection, which answers `count` requests and rests before one of them.
+    /// A server of one connection, which answers `count` requests and rests before one of them. It
+    /// leaves when its client has: a connection closed earlier would be opened again by the load.
     fn server(count: usize, rest_before: usize, rest: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -361,6 +362,7 @@ mod tests {
                 }
                 socket.write_all(ANSWER).unwrap();
             }
+            assert_eq!(socket.read(&mut request).unwrap(), 0);
         });
         address
     }

@@ -9,9 +9,10 @@ use statusmirror::message::{
     Added, Channel, Destination, Identity, Kind, MessageId, Notification, Outcome, Record,
     Reference, StatedProvider, Statement, Status, Timestamp,
 };
+use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
-    Cause, Delivery, Entry, History, Key, Listing, Message, Page, QuarantineId, Quarantined,
-    Removed, Said, Store, StoreError, Stored, Write,
+    Cause, Changes, Delivery, Entry, Filter, History, Key, Listing, Message, Page, QuarantineId,
+    Quarantined, Removed, Said, Store, StoreError, Stored, Write, WriteChange,
 };
 
 /// The recipient of every message.
@@ -163,6 +164,23 @@ impl Store for Memory {
             provider: notification.provider().clone(),
         });
         Ok(Some(History { record: Some(message.record), said: shown.collect() }))
+    }
+
+    fn news(&self, id: MessageId) -> Waiting {
+        News::default().of(id)
+    }
+
+    fn latest_change(&self) -> Latest {
+        News::default().latest()
+    }
+
+    async fn changes(
+        &self,
+        after: i64,
+        _: Arc<Filter>,
+        _: WriteChange,
+    ) -> Result<Changes, StoreError> {
+        Ok(Changes { last: after, ..Changes::default() })
     }
 
     async fn quarantine(&self, _: i64, _: u32) -> Result<Vec<Quarantined>, StoreError> {

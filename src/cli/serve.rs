@@ -133,7 +133,7 @@ async fn serve(
         }
     }
     tracing::info!("stopping");
-    service.ingest.close();
+    service.ingest.closing.begin();
     let orderly = async {
         // New requests are still answered, with 503, until those that were accepted are done.
         let drained = async {

@@ -8,7 +8,7 @@ use tracing::Level;
 use super::auth::{self, Caller};
 use super::problem::Problem;
 use super::state::Service;
-use super::{messages, register};
+use super::{events, messages, register};
 
 /// Answers whoever has a key for it, before anything else is judged. What is logged on the way names
 /// the key.
@@ -33,7 +33,7 @@ pub(crate) async fn answer(
 }
 
 async fn respond(
-    service: &Service,
+    service: &Data<Service>,
     caller: &Caller,
     request: &HttpRequest,
     payload: Payload,
@@ -47,11 +47,12 @@ async fn respond(
         return Err(Problem::Method { method: method.to_string(), allowed });
     }
     match asked {
-        Asked::Message(id) => messages::show(service, id).await,
+        Asked::Message(id) => messages::show(service, id, request).await,
         Asked::History(id) => messages::history(service, id).await,
         Asked::ByDestination => messages::by_destination(service, request).await,
         Asked::ByReference => messages::by_reference(service, request).await,
         Asked::ByForeignId => messages::by_foreign_id(service, request).await,
+        Asked::Events => events::stream(service, request),
         // In a box, or it would make every query's future as large as it is.
         Asked::Registration(id) => Box::pin(register::register(service, caller, id, payload)).await,
     }
@@ -64,6 +65,7 @@ enum Asked<'a> {
     ByDestination,
     ByReference,
     ByForeignId,
+    Events,
     Registration(&'a str),
 }
 
@@ -86,6 +88,7 @@ impl<'a> Asked<'a> {
             [Some("messagestatus"), Some(id), None, None] if !id.is_empty() => {
                 Some(Self::Message(id))
             }
+            [Some("events"), None, ..] => Some(Self::Events),
             [Some("messages"), Some(id), None, None] if !id.is_empty() => {
                 Some(Self::Registration(id))
             }
@@ -100,6 +103,8 @@ impl<'a> Asked<'a> {
             | Self::ByDestination
             | Self::ByReference
             | Self::ByForeignId => &[Method::GET, Method::HEAD],
+            // Not HEAD, for which the framework would wait until there are no more events.
+            Self::Events => &[Method::GET],
             Self::Registration(_) => &[Method::PUT],
         }
     }

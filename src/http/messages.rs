@@ -8,13 +8,27 @@ use super::problem::Problem;
 use super::query;
 use super::state::Service;
 use super::view::{self, JSON};
-use crate::store::Key;
+use super::waiting::{self, Wait};
+use crate::store::{Key, Message};
 
 /// `GET /api/messagestatus/{messageid}`
-pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
+pub(crate) async fn show(
+    service: &Service,
+    id: &str,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
-    let message = service.store.message(id).await?.ok_or(Problem::UnknownMessage)?;
-    Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&message.record.shown(id))))
+    match Wait::of(request)? {
+        // In a box, as hardly any query waits.
+        Some(wait) => Box::pin(waiting::answer(service, id, wait)).await,
+        None => answer(service.store.message(id).await?),
+    }
+}
+
+/// The answer with what is known of a message.
+pub(super) fn answer(message: Option<Message>) -> Result<HttpResponse, Problem> {
+    let Message { id, record } = message.ok_or(Problem::UnknownMessage)?;
+    Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&record.shown(id))))
 }
 
 /// `GET /api/messagestatus/{messageid}/history`

@@ -6,6 +6,7 @@ mod api;
 pub mod attempts;
 mod auth;
 mod cursor;
+mod events;
 mod health;
 pub mod key;
 mod messages;
@@ -17,6 +18,7 @@ mod shedding;
 pub mod state;
 mod unread;
 mod view;
+mod waiting;
 mod webhook;
 mod wire;
 mod written;
@@ -38,6 +40,7 @@ use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route, guard};
+use rustix::net::sockopt::set_tcp_user_timeout;
 
 use self::problem::Problem;
 use self::shedding::{Lateness, shed_or_call};
@@ -49,6 +52,8 @@ use crate::store::reply;
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// How long a connection that is to be closed is still read from.
 const DISCONNECT_TIME: Duration = Duration::from_secs(1);
+/// For so long a client may take nothing of what it is sent, or not say that it has, in milliseconds.
+const TAKING_TIME: u32 = 60_000;
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long requests under way may take when the service stops, in seconds.
@@ -100,15 +105,19 @@ pub fn server(
                 }));
             fn_service(|io: TcpStream| {
                 let peer = io.peer_addr().ok();
-                // Without it answers wait for the client's acknowledgements.
-                ready(
-                    io.set_nodelay(true).map(|()| (Wire::new(io), peer)).map_err(DispatchError::Io),
-                )
+                ready(set_up(&io).map(|()| (Wire::new(io), peer)).map_err(DispatchError::Io))
             })
             .and_then(http)
         })?;
     }
     Ok(server.run())
+}
+
+fn set_up(connection: &TcpStream) -> std::io::Result<()> {
+    // Without it answers wait for the client's acknowledgements.
+    connection.set_nodelay(true)?;
+    // Nobody else ends the connection of a client that listens to events and has stopped to read.
+    Ok(set_tcp_user_timeout(connection, TAKING_TIME)?)
 }
 
 /// Routes of the service, without patterns: the framework tries one regular expression after the other

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor;
 use super::problem::Problem;
-use crate::message::{Destination, MAX_KEY_BYTES, MessageId, Timestamp};
-use crate::store::{Key, Page};
+use crate::message::{Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
+use crate::store::{Filter, Key, Page};
 
 const DEFAULT_COUNT: u32 = 50;
 const LARGEST_COUNT: u32 = 100;
@@ -22,14 +22,21 @@ pub(crate) fn message_id(text: &str) -> Result<MessageId, Problem> {
 /// The phone number at the end of the path: with its `+` plain, encoded, as a space, or left out.
 pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem> {
     let text = decoded(tail(request))?;
-    let digits = text.strip_prefix(['+', ' ']).unwrap_or(&text);
+    number(&text, "The phone number in the path")
+}
+
+fn number(text: &str, what: &str) -> Result<Destination, Problem> {
+    let digits = text.strip_prefix(['+', ' ']).unwrap_or(text);
     Destination::from_digits(digits)
-        .map_err(|error| Problem::BadRequest(format!("The phone number in the path is {error}.")))
+        .map_err(|error| Problem::BadRequest(format!("{what} is {error}.")))
 }
 
 /// The reference key at the end of the path. It may hold anything, slashes too.
 pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
-    let key = decoded(tail(request))?.into_owned();
+    key(decoded(tail(request))?.into_owned())
+}
+
+fn key(key: String) -> Result<String, Problem> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Problem::BadRequest(format!(
             "A reference key has 1 to {MAX_KEY_BYTES} bytes; this one has {}.",
@@ -68,6 +75,42 @@ pub(crate) fn page(request: &HttpRequest, list: &Key) -> Result<Page, Problem> {
         }
     }
     Ok(page)
+}
+
+/// Which changes are wanted. What is not known may be a filter that was misspelt, so it is an error.
+pub(crate) fn filter(request: &HttpRequest) -> Result<Filter, Problem> {
+    let mut filter = Filter::default();
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        match &*name {
+            "phonenumber" => filter.destination = Some(number(&value, "`phonenumber`")?),
+            "referencekey" => filter.reference_key = Some(key(value.into_owned())?),
+            "status" => filter.statuses.push(status(&value)?),
+            "final" => filter.is_final = Some(is_final(&value)?),
+            _ => {
+                return Err(Problem::BadRequest(format!(
+                    "`{name}` is no filter of events; there are `phonenumber`, `referencekey`, \
+                     `status` and `final`."
+                )));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+fn status(word: &str) -> Result<Status, Problem> {
+    word.parse().map_err(|_unknown| {
+        let words = Status::ALL.map(Status::name).join(", ");
+        Problem::BadRequest(format!("`status` is one of {words}; give it once for each."))
+    })
+}
+
+fn is_final(word: &str) -> Result<bool, Problem> {
+    word.parse().map_err(|_neither| {
+        Problem::BadRequest(
+            "`final` is `true` or `false`: whether the status after the change is final."
+                .to_owned(),
+        )
+    })
 }
 
 fn count(text: &str) -> Result<u32, Problem> {

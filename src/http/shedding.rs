@@ -114,7 +114,7 @@ where
     B: MessageBody,
 {
     let ingest = &service.ingest;
-    let is_webhook = request.path().starts_with("/webhooks/") && !ingest.is_closing();
+    let is_webhook = request.path().starts_with("/webhooks/") && !ingest.closing.has_begun();
     if is_webhook && ingest.is_full() {
         lateness.overloaded(Instant::now());
     }

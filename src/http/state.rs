@@ -67,9 +67,10 @@ where
 {
     let answer = next.call(request);
     async move {
-        let _under_way = (!service.ingest.is_closing()).then(|| UnderWay::new(&service.under_way));
+        let _under_way =
+            (!service.ingest.closing.has_begun()).then(|| UnderWay::new(&service.under_way));
         let mut response = answer.await?;
-        if service.ingest.is_closing() {
+        if service.ingest.closing.has_begun() {
             // So that no client sends another request, which nobody would answer.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }

@@ -8,7 +8,7 @@ use std::mem;
 use super::written::Json;
 use crate::ingest::Done;
 use crate::message::{Channel, MessageId, Outcome, Provider, Record, Reference, Shown};
-use crate::store::{History, Listing, Said};
+use crate::store::{Change, History, Listing, Said};
 
 /// The content type of all of this.
 pub(crate) const JSON: &str = "application/json";
@@ -28,6 +28,18 @@ pub(crate) fn add_envelope(text: &mut Vec<u8>, message: &Shown<'_>) {
     json.raw(r#"{"message":"#);
     write_message(&mut json, message);
     json.raw("}");
+    *text = json.finish();
+}
+
+/// Adds `{"message": …, "previous": …|null, "corrected": …}` to a text.
+pub(crate) fn add_change(text: &mut Vec<u8>, change: &Change<'_>) {
+    let Change { number: _, message, previous } = change;
+    let mut json = Json::behind(mem::take(text));
+    json.raw(r#"{"message":"#);
+    write_message(&mut json, message);
+    json.raw(r#","previous":"#).quoted_or_null(*previous);
+    let corrected = previous.is_some_and(|previous| message.status.corrects(previous));
+    json.raw(r#","corrected":"#).raw(if corrected { "true}" } else { "false}" });
     *text = json.finish();
 }
 

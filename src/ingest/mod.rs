@@ -3,10 +3,11 @@
 //! Knows neither HTTP nor SQL. What can be refused without work is refused first.
 
 mod body;
+mod closing;
 mod unattended;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,6 +15,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use self::body::{BODY_BUDGET, Body, Bytes};
+pub use self::closing::Closing;
 use self::unattended::Unattended;
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
@@ -41,7 +43,8 @@ pub struct Ingest {
     queue: usize,
     slots: Arc<Semaphore>,
     bytes: Arc<AtomicUsize>,
-    closing: AtomicBool,
+    /// Whether nothing is taken any more.
+    pub closing: Closing,
     probing: Mutex<()>,
 }
 
@@ -120,14 +123,14 @@ impl Ingest {
             queue,
             slots: Arc::new(Semaphore::new(queue)),
             bytes: Arc::default(),
-            closing: AtomicBool::new(false),
+            closing: Closing::default(),
             probing: Mutex::new(()),
         }
     }
 
     /// Whether there is room for another delivery; asked before any work is done for one.
     pub fn has_room(&self) -> Result<(), Refusal> {
-        if self.is_closing() {
+        if self.closing.has_begun() {
             return Err(Refusal::Closing);
         }
         if self.is_full() { Err(Refusal::Overloaded) } else { Ok(()) }
@@ -141,16 +144,6 @@ impl Ingest {
     /// Whether enough deliveries are under way, so that another one may be refused.
     pub fn is_busy(&self) -> bool {
         self.queue - self.slots.available_permits() >= A_FEW
-    }
-
-    /// From now on nothing is taken.
-    pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether nothing is taken any more.
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
     }
 
     /// The budget for a body that is going to be read.

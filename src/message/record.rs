@@ -276,7 +276,8 @@ impl Record {
         }
     }
 
-    fn shows_the_same_as(&self, other: &Self) -> bool {
+    /// Whether both show the same, so that the one follows from the other without a change.
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
         fn value<T>(claim: Option<&Claim<T>>) -> Option<&T> {
             claim.map(|claim| &claim.value)
         }

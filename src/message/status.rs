@@ -61,6 +61,20 @@ impl Status {
         }
     }
 
+    /// Whether nothing more is to be expected: what comes later may still correct it, but need not come.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::ProviderAcceptance | Self::Sent => false,
+            Self::Rejected | Self::Undelivered | Self::Delivered | Self::Read => true,
+        }
+    }
+
+    /// Whether it is evidence of delivery, where a failure was reported before.
+    pub fn corrects(self, previous: Self) -> bool {
+        matches!(previous, Self::Rejected | Self::Undelivered)
+            && matches!(self, Self::Delivered | Self::Read)
+    }
+
     /// Whether both cannot be true of one message: REJECTED means that it was never sent, and
     /// UNDELIVERED and DELIVERED exclude each other.
     pub fn contradicts(self, other: Self) -> bool {

@@ -4,6 +4,8 @@
 //! HTTP. Each method is one transaction; what a method has answered is durable and is seen by every
 //! later call.
 
+mod changes;
+pub mod news;
 pub mod reply;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -20,6 +22,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use self::changes::{Change, Changes, Filter, WriteChange};
+use self::news::{Latest, Waiting};
 use crate::content::Content;
 use crate::message::{
     Channel, Destination, Identity, MessageId, Notification, Outcome, Provider, Record, Reference,
@@ -44,6 +48,20 @@ pub trait Store: Send + Sync {
 
     /// Everything said of a message, in the order of arrival; none if nothing was ever said.
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError>;
+
+    /// Waits for news of this message, from now on.
+    fn news(&self, id: MessageId) -> Waiting;
+
+    /// Waits for changes of any record.
+    fn latest_change(&self) -> Latest;
+
+    /// The next changes behind this number in the sequence of all changes, of those that pass.
+    async fn changes(
+        &self,
+        after: i64,
+        filter: Arc<Filter>,
+        write: WriteChange,
+    ) -> Result<Changes, StoreError>;
 
     /// What is in quarantine, oldest first, after this place: at most `count` entries, bodies left
     /// empty.

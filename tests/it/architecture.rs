@@ -24,7 +24,10 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("actix_server", &["http"]),
     ("ipnet", &["http"]),
     ("clap", &["cli"]),
-    ("tokio", &["store/sqlite", "store/reply.rs", "ingest", "http", "admin.rs", "cli"]),
+    (
+        "tokio",
+        &["store/sqlite", "store/reply.rs", "store/news.rs", "ingest", "http", "admin.rs", "cli"],
+    ),
     ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate"]),
 ];
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ToSql, params};
 use super::erased;
 use super::ledger::Ledger;
 use super::recent::{self, ForeignId};
-use super::row::{REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
+use super::row::{NO_RECORD, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
 use super::value::Coded;
 use crate::message::{
     Judged, Kind, MAX_NOTIFICATIONS, Notification, Outcome, Record, Tier, Timestamp,
@@ -158,7 +158,7 @@ impl Applying<'_> {
         let status_before = known.and_then(|known| known.record.as_ref()).map(|r| Coded(r.status));
         let changed_from = match &status_before {
             Some(status) => status.to_sql()?,
-            None => (-1).into(),
+            None => NO_RECORD.into(),
         };
         self.db.prepare_cached(INSERT)?.execute(params![
             seq,

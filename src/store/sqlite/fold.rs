@@ -278,7 +278,7 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
     let mut rows = select.query([])?;
     let mut replayed = 0;
     while let Some(row) = rows.next()? {
-        let logged = logged(row)?;
+        let logged = logged(row, 0)?;
         let id = logged.notification.statement().message;
         let known = match ledger.changes.known(id, &ledger.committed) {
             Some(known) => Some(known),

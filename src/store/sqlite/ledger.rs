@@ -79,6 +79,6 @@ impl Ledger {
 
     /// The transaction was committed.
     pub(super) fn publish(&mut self) {
-        self.committed.publish(&std::mem::take(&mut self.changes));
+        self.committed.publish(&std::mem::take(&mut self.changes), self.last_seq);
     }
 }

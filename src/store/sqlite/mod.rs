@@ -14,6 +14,7 @@
 
 mod apply;
 mod backup;
+mod changes;
 mod check;
 mod checkpoint;
 mod copy;
@@ -60,9 +61,10 @@ pub use self::schema::VERSION;
 use self::watch::Watched;
 use self::writer::{Act, Answer, Job, Order, Task, Writer};
 use crate::message::{Destination, Identity, MessageId, Timestamp};
+use crate::store::news::{Latest, Waiting};
 use crate::store::{
-    Cause, Delivery, History, Key, Listing, Message, Page, QuarantineId, Quarantined, Removed,
-    Store, StoreError, Stored, Write, reply,
+    Cause, Changes, Delivery, Filter, History, Key, Listing, Message, Page, QuarantineId,
+    Quarantined, Removed, Store, StoreError, Stored, Write, WriteChange, reply,
 };
 
 /// A store in one SQLite file.
@@ -287,6 +289,24 @@ impl Store for SqliteStore {
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
         let recent = self.recent.clone();
         self.readers.query(move |db| queries::history(db, &recent, id)).await
+    }
+
+    fn news(&self, id: MessageId) -> Waiting {
+        self.recent.news.of(id)
+    }
+
+    fn latest_change(&self) -> Latest {
+        self.recent.news.latest()
+    }
+
+    async fn changes(
+        &self,
+        after: i64,
+        filter: Arc<Filter>,
+        write: WriteChange,
+    ) -> Result<Changes, StoreError> {
+        let recent = self.recent.clone();
+        self.readers.query(move |db| changes::changes(db, &recent, after, &filter, write)).await
     }
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::message::{Destination, Identity, MessageId, Record};
 use crate::store::Key;
+use crate::store::news::News;
 
 /// What is known of one message.
 #[derive(Debug, Clone)]
@@ -115,6 +116,8 @@ impl Changes {
 pub(super) struct Committed {
     recent: Arc<RwLock<Recent>>,
     commits: Arc<AtomicU64>,
+    /// For those who wait for it.
+    pub(super) news: News,
 }
 
 impl Committed {
@@ -128,13 +131,15 @@ impl Committed {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// From now on everybody sees these changes.
-    pub(super) fn publish(&self, changes: &Changes) {
+    /// From now on everybody sees these changes, up to the last number that the log has given.
+    pub(super) fn publish(&self, changes: &Changes, last: i64) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         let replaced = changes.0.iter().map(|(id, entry)| recent.replace(*id, entry.as_ref()));
         let before: Vec<_> = replaced.collect();
         drop(recent);
+        let anew = changes.0.iter().filter(|(_id, entry)| entry.is_some());
+        self.news.tell(anew.map(|(id, _entry)| *id), last);
         // What nobody knows any more goes without anybody waiting for it.
         drop(before);
     }

@@ -60,6 +60,9 @@ pub(super) const REPORT_BY_FOREIGN_ID: i64 = 1;
 pub(super) const REGISTRATION: i64 = 2;
 pub(super) const SAID_AGAIN: i64 = 3;
 
+/// What a notification's change is from, where there was no record before.
+pub(super) const NO_RECORD: i64 = -1;
+
 /// Reads the record from the columns of [`record_columns`], which come first; none if the status is NULL.
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let Some(Coded(status)) = row.get::<_, Option<Coded<Status>>>(0)? else {
@@ -200,38 +203,38 @@ pub(super) struct Logged {
     pub(super) foreign_id: Option<ForeignId>,
 }
 
-/// Reads a notification from the columns of [`logged_columns`].
-pub(super) fn logged(row: &Row<'_>) -> rusqlite::Result<Logged> {
-    let Coded(status) = row.get(7)?;
-    let Coded(channel) = row.get(10)?;
-    let provider = kept_provider(row, 15)?;
-    let (kind, said_again, by_foreign_id) = match row.get(3)? {
+/// Reads a notification from the columns of [`logged_columns`], the first of which is this.
+pub(super) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
+    let Coded(status) = row.get(first + 7)?;
+    let Coded(channel) = row.get(first + 10)?;
+    let provider = kept_provider(row, first + 15)?;
+    let (kind, said_again, by_foreign_id) = match row.get(first + 3)? {
         REPORT => (Kind::Report, false, false),
         REPORT_BY_FOREIGN_ID => (Kind::Report, false, true),
         REGISTRATION => (Kind::Registration, false, false),
         SAID_AGAIN => (Kind::Registration, true, false),
-        other => return Err(rusqlite::Error::IntegralValueOutOfRange(3, other)),
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(first + 3, other)),
     };
-    let source: String = row.get(6)?;
+    let source: String = row.get(first + 6)?;
     let foreign_id = by_foreign_id.then(|| ForeignId { source, id: provider.id.clone() });
-    let received_at = row.get(4)?;
+    let received_at = row.get(first + 4)?;
     let statement = Statement {
-        message: message_id(row, 1)?,
+        message: message_id(row, first + 1)?,
         kind,
         status,
-        stated_at: row.get(8)?,
-        accepted_at: row.get(9)?,
+        stated_at: row.get(first + 8)?,
+        accepted_at: row.get(first + 9)?,
         channel,
-        destination: row.get(11)?,
-        reference: kept_reference(row, 12)?,
+        destination: row.get(first + 11)?,
+        reference: kept_reference(row, first + 12)?,
         provider: StatedProvider::default(),
-        segments: row.get(20)?,
+        segments: row.get(first + 20)?,
     };
-    let Bytes16(identity) = row.get(2)?;
+    let Bytes16(identity) = row.get(first + 2)?;
     Ok(Logged {
-        seq: row.get(0)?,
+        seq: row.get(first)?,
         notification: Notification::stored(statement, provider, Identity::from_bytes(identity)),
-        arrived_at: row.get::<_, Option<Timestamp>>(5)?.unwrap_or(received_at),
+        arrived_at: row.get::<_, Option<Timestamp>>(first + 5)?.unwrap_or(received_at),
         said_again,
         foreign_id,
     })

@@ -1,0 +1,400 @@
+//! `GET /api/events`: every change, in order, once.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_web::rt::System;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use statusmirror::message::{MessageId, Record};
+use statusmirror::store::{Change, Changes, Filter, Store};
+
+use crate::convergence::{any_notification, at};
+use crate::faults::Chance;
+use crate::logged_life::{DATABASE, folder, open, place};
+use crate::store_laws::{about, delivery, entry};
+use crate::support::*;
+
+/// How long nothing may come before a test gives up; a heartbeat comes sooner.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A client that listens.
+struct Listener {
+    reader: BufReader<TcpStream>,
+}
+
+/// An event as it came; a heartbeat has no name.
+#[derive(Debug, Clone, PartialEq)]
+struct Event {
+    id: u64,
+    name: String,
+    data: Value,
+}
+
+impl Listener {
+    /// Listens from behind this event on, or from now on.
+    fn to(server: &Server, filter: &str, last: Option<u64>) -> Self {
+        Self::on(TcpStream::connect(("127.0.0.1", server.port)).unwrap(), filter, last)
+    }
+
+    /// The same, on this connection.
+    fn on(mut stream: TcpStream, filter: &str, last: Option<u64>) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let last = last.map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
+        let request = format!(
+            "GET /api/events?{filter} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n{last}\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// Reads the head, and the first thing that comes, which says from where on it listens.
+    fn begin(&mut self) -> u64 {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(self.reader.read_line(&mut head).unwrap() > 0, "closed after {head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+        self.next().expect("a beginning").id
+    }
+
+    /// The next thing that comes; none when there is nothing more.
+    fn next(&mut self) -> Option<Event> {
+        let mut event = Event { id: 0, name: String::new(), data: Value::Null };
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("id", id)) => event.id = id.parse().unwrap(),
+                Some(("event", name)) => name.clone_into(&mut event.name),
+                Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                Some(("" | "retry", _)) => {}
+                _ if line.is_empty() => return Some(event),
+                _ => panic!("what is {line:?}?"),
+            }
+        }
+    }
+
+    /// A line of the body, whose chunks end with events.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        assert!(self.reader.read_line(&mut line).unwrap() > 0, "cut off");
+        if let Some(length) = line.strip_suffix("\r\n").filter(|line| !line.is_empty()) {
+            if u64::from_str_radix(length, 16).unwrap() == 0 {
+                return None;
+            }
+            return self.line();
+        }
+        // The end of a chunk.
+        if line == "\r\n" { self.line() } else { Some(line.trim_end().to_owned()) }
+    }
+
+    /// The next changes, without what comes between them.
+    fn changes(&mut self, count: usize) -> Vec<Event> {
+        let mut changes = Vec::new();
+        while changes.len() < count {
+            let event = self.next().expect("another event");
+            if !event.name.is_empty() {
+                assert_eq!(event.name, "change", "{event:?}");
+                changes.push(event);
+            }
+        }
+        changes
+    }
+}
+
+fn post(server: &Server, body: &Value) {
+    assert_eq!(server.post(&body.to_string()).status, 200);
+}
+
+#[test]
+fn a_change_is_told_with_the_message_and_the_status_before() {
+    let server = Server::start(GATEWAY);
+    let mut listener = Listener::to(&server, "", None);
+    assert_eq!(listener.begin(), 0);
+    let id = id(1);
+    for (status, second) in [("SENT", 2), ("SENT", 2), ("SENT", 3), ("UNDELIVERED", 4)] {
+        post(&server, &webhook(&id, status, second));
+    }
+    assert_eq!(server.put(&id, &json!({"destination": "+393331234567"})).status, 200);
+    post(&server, &webhook(&id, "DELIVERED", 5));
+    let told = listener.changes(4);
+    let told: Vec<_> = told.iter().map(|event| &event.data).collect();
+    let shown = |change: &Value| change["message"]["status"].as_str().unwrap().to_owned();
+    let said: Vec<_> = told
+        .iter()
+        .map(|change| (shown(change), change["previous"].clone(), change["corrected"] == true))
+        .collect();
+    let expected = [
+        ("SENT", Value::Null, false),
+        ("UNDELIVERED", json!("SENT"), false),
+        ("UNDELIVERED", json!("UNDELIVERED"), false),
+        ("DELIVERED", json!("UNDELIVERED"), true),
+    ]
+    .map(|(status, previous, corrected)| (status.to_owned(), previous, corrected));
+    assert_eq!(said, expected);
+    let asked = server.get(&format!("/api/messagestatus/{id}")).json();
+    assert_eq!(told[3]["message"], asked["message"]);
+}
+
+#[test]
+fn only_what_is_wanted_is_told() {
+    let server = Server::start(GATEWAY);
+    let about = |number: u64, status: &str, key: &str| {
+        let mut body = webhook(&id(number), status, 1);
+        body["message"]["reference"] = json!({"service": "s", "key": key});
+        body["message"]["destination"] = json!(format!("+39333123456{number}"));
+        post(&server, &body);
+    };
+    about(1, "SENT", "a b");
+    about(2, "DELIVERED", "c");
+    about(1, "REJECTED", "a b");
+    about(3, "UNDELIVERED", "a b");
+    let told = |filter: &str, count| {
+        let mut listener = Listener::to(&server, filter, Some(0));
+        listener.begin();
+        let told = listener.changes(count);
+        let told: Vec<_> = told.iter().map(|event| event.id).collect();
+        // Whatever comes next was not there before.
+        about(9, "DELIVERED", "c");
+        told
+    };
+    assert_eq!(told("phonenumber=%2B393331234561", 2), [1, 3]);
+    assert_eq!(told("phonenumber=+393331234561&final=true", 1), [3]);
+    assert_eq!(told("referencekey=a+b", 3), [1, 3, 4]);
+    assert_eq!(told("final=false", 1), [1]);
+    assert_eq!(told("status=SENT&status=UNDELIVERED", 2), [1, 4]);
+    for filter in ["phonenumber=1", "referencekey=", "status=sent", "final=yes", "key=a", "count=5"]
+    {
+        server.get(&format!("/api/events?{filter}")).assert_problem(400);
+    }
+    assert_eq!(server.send("HEAD", "/api/events", &[("X-Api-Key", KEY)], b"").status, 405);
+    server.send("GET", "/api/events", &[], b"").assert_problem(403);
+}
+
+#[test]
+fn whoever_comes_again_goes_on_where_it_was_also_after_a_kill() {
+    let mut server = Server::start(GATEWAY);
+    let mut chance = Chance::of("events");
+    let mut told = Vec::new();
+    let mut last = 0;
+    for round in 0..4_u64 {
+        thread::scope(|scope| {
+            for sender in 0..4 {
+                let server = &server;
+                scope.spawn(move || {
+                    for number in 0..40 {
+                        let id = id(sender * 1_000 + number / 2);
+                        let status = ["SENT", "UNDELIVERED", "DELIVERED"]
+                            [usize::try_from(round % 3).unwrap()];
+                        let second = u32::try_from(round * 40 + number).unwrap();
+                        post(server, &webhook(&id, status, second));
+                    }
+                });
+            }
+            for _ in 0..5 {
+                let mut listener = Listener::to(&server, "", Some(last));
+                assert_eq!(listener.begin(), last);
+                let some = usize::try_from(1 + chance.below(4)).unwrap();
+                told.extend(listener.changes(some));
+                last = told.last().unwrap().id;
+            }
+        });
+        if round % 2 == 0 {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate(), Some(0));
+        }
+        server.start_again();
+    }
+    // All of it once more, of which nothing is in memory.
+    let mut listener = Listener::to(&server, "", Some(last));
+    listener.begin();
+    post(&server, &webhook(&id(9_999), "SENT", 1));
+    while told.last().unwrap().data["message"]["id"] != id(9_999) {
+        told.extend(listener.changes(1));
+    }
+    assert_eq!(server.terminate(), Some(0));
+    server.start_again();
+    let mut again = Listener::to(&server, "", Some(0));
+    again.begin();
+    assert_eq!(again.changes(told.len()), told);
+    assert!(told.is_sorted_by(|one, other| one.id < other.id));
+    let mut now = std::collections::BTreeMap::new();
+    for event in &told {
+        let message = &event.data["message"];
+        let before = now.insert(message["id"].to_string(), message["status"].clone());
+        assert_eq!(event.data["previous"], before.unwrap_or(Value::Null), "{event:?}");
+    }
+    for (number, ahead) in [("1000000", true), ("-1", false), ("x", false)] {
+        let headers = [("X-Api-Key", KEY), ("Last-Event-ID", number)];
+        let answer = server.send("GET", "/api/events", &headers, b"");
+        answer.assert_problem(400);
+        assert_eq!(answer.body.contains("is none that was given"), ahead, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_was_erased_is_not_told_and_the_rest_is() {
+    let server = Server::start(GATEWAY);
+    for number in 1..=3 {
+        let mut body = webhook(&id(number), "SENT", 1);
+        body["message"]["destination"] = json!(format!("+39333123456{number}"));
+        post(&server, &body);
+    }
+    assert!(server.run(&["erase", "--destination", "+393331234563"]).status.success());
+    let mut listener = Listener::to(&server, "", Some(1));
+    assert_eq!(listener.begin(), 1);
+    assert_eq!(listener.changes(1)[0].id, 2);
+    post(&server, &webhook(&id(1), "DELIVERED", 2));
+    assert_eq!(listener.changes(1)[0].id, 4);
+}
+
+/// Listens from the beginning on, with little room for what it does not read.
+fn with_little_room(server: &Server) -> Listener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], server.port)).into()).unwrap();
+    Listener::on(socket.into(), "", Some(0))
+}
+
+/// Makes more events than there is room for between a server and a client; says how many.
+fn make_many(server: &Server) -> u64 {
+    let (key, count) = ("k".repeat(512), 2_500);
+    let mut connection = server.connect();
+    for number in 0..count {
+        let mut body = webhook(&id(number), "SENT", 1);
+        body["message"]["reference"] = json!({"service": key, "action": key, "key": key});
+        let body = body.to_string();
+        let answer = connection.send("POST", &webhook_path(""), JSON, body.as_bytes());
+        assert_eq!(answer.status, 200);
+    }
+    count
+}
+
+#[test]
+fn a_slow_client_is_told_to_come_again() {
+    let mut server = Server::start(GATEWAY);
+    let mut slow = with_little_room(&server);
+    let mut other = Listener::to(&server, "status=READ", None);
+    other.begin();
+    let count = make_many(&server);
+    // Longer than anybody is waited for who takes nothing.
+    thread::sleep(Duration::from_secs(11));
+    slow.begin();
+    let mut told = Vec::new();
+    let end = loop {
+        let event = slow.next().expect("an end");
+        if event.name == "end" {
+            break event;
+        }
+        told.push(event.id);
+    };
+    assert_eq!(end.data["reason"], "slow");
+    assert_eq!(slow.next(), None);
+    assert_eq!(told, (1..=end.id).collect::<Vec<_>>());
+    assert!(end.id < count, "it was never slow");
+    let mut again = Listener::to(&server, "", Some(end.id));
+    again.begin();
+    let rest = again.changes(usize::try_from(count - end.id).unwrap());
+    assert_eq!((rest[0].id, rest[rest.len() - 1].id), (end.id + 1, count));
+    // Who wants nothing of it is told that somebody is there, and up to where there was nothing.
+    let beat = std::iter::from_fn(|| other.next()).find(|beat| beat.id == count).unwrap();
+    assert_eq!(beat.name, "");
+    server.signal("-TERM");
+    let end = std::iter::from_fn(|| other.next()).last().unwrap();
+    assert_eq!((end.name.as_str(), &end.data["reason"]), ("end", &json!("closing")));
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_client_that_takes_nothing_any_more_is_closed() {
+    let server = Server::start(GATEWAY);
+    let sockets = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", server.process())).unwrap();
+        let leads_to = |name: &Path| fs::read_link(name).unwrap_or_default();
+        let names = open.map(|entry| leads_to(&entry.unwrap().path()));
+        names.filter(|to| to.to_string_lossy().starts_with("socket:")).count()
+    };
+    let without = sockets();
+    let gone = with_little_room(&server);
+    make_many(&server);
+    let since = Instant::now();
+    while sockets() > without {
+        assert!(since.elapsed() < Duration::from_mins(3), "it is still there");
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop(gone);
+}
+
+/// What a change is for the law below: its message as it is shown, and what it was before.
+fn write(text: &mut Vec<u8>, change: &Change<'_>) {
+    writeln!(text, "{} {:?} {:?}", change.number, change.previous, change.message).unwrap();
+}
+
+/// All changes behind a number, and each number.
+async fn behind(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
+    let mut found = Vec::new();
+    loop {
+        let Changes { text: said, last, more } =
+            store.changes(after, Arc::new(Filter::default()), write).await.unwrap();
+        found.extend(text(&said).lines().map(|line| {
+            let (number, rest) = line.split_once(' ').unwrap();
+            (number.parse().unwrap(), rest.to_owned())
+        }));
+        after = last;
+        if !more {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn the_sequence_of_changes_is_what_the_domain_says_wherever_the_records_are() {
+    let folder = folder();
+    let path = folder.path().join(DATABASE);
+    let mut chance = Chance::of("changes");
+    let mut runner = TestRunner::deterministic();
+    let mut known: std::collections::HashMap<MessageId, (Option<Record>, Vec<_>)> =
+        std::collections::HashMap::new();
+    let mut expected = Vec::new();
+    for period in 1..=6 {
+        let (store, closing) = open(&path).unwrap();
+        System::new().block_on(async {
+            for second in 1..=60 {
+                let received_at = at(period * 100 + second);
+                let message = id(chance.below(20)).parse().unwrap();
+                let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+                let said = about(message, &said);
+                let (record, identities) = known.entry(message).or_default();
+                let stored = identities.contains(&said.identity());
+                let judged = Record::judge(record.as_ref(), &said, received_at, stored);
+                if judged.changed {
+                    let (previous, shown) = (
+                        record.as_ref().map(|record| record.status),
+                        judged.record.as_ref().unwrap(),
+                    );
+                    expected.push(format!("{previous:?} {:?}", shown.shown(message)));
+                }
+                *record = judged.record;
+                identities.push(said.identity());
+                store.ingest(delivery(received_at, vec![entry(0, said)])).await.unwrap();
+            }
+            let all = behind(&store, 0).await;
+            let told: Vec<_> = all.iter().map(|(_, change)| change.clone()).collect();
+            assert_eq!(told, expected);
+            assert!(all.is_sorted_by_key(|(number, _)| *number));
+            let from = place(&mut chance, all.len());
+            assert_eq!(behind(&store, all[from].0).await, all[from + 1..]);
+        });
+        drop(store);
+        assert!(closing.close());
+    }
+}

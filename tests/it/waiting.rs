@@ -1,0 +1,129 @@
+//! `?wait=`: a query that answers when there is something to say.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::crowd::raised_limit;
+use crate::faults::times;
+use crate::support::*;
+
+/// Longer than a client of these tests has patience for, so that no answer comes because time is over.
+const LONG: &str = "60";
+/// Long enough to see an answer that comes too early.
+const A_WHILE: Duration = Duration::from_millis(100);
+
+fn path(id: &str, parameters: &str) -> String {
+    format!("/api/messagestatus/{id}?{parameters}")
+}
+
+/// Asks, and does not read the answer.
+fn ask(server: &Server, id: &str, parameters: &str) -> Connection {
+    let mut connection = server.connect();
+    let path = path(id, parameters);
+    connection
+        .write(format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n").as_bytes());
+    connection
+}
+
+fn post(server: &Server, id: &str, status: &str, second: u32) {
+    assert_eq!(server.post(&webhook(id, status, second).to_string()).status, 200);
+}
+
+fn status(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["message"]["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_final_status_is_waited_for_from_before_the_message_is_known() {
+    let server = Server::start(GATEWAY);
+    for (number, last) in ["REJECTED", "UNDELIVERED", "DELIVERED"].into_iter().enumerate() {
+        let id = id(u64::try_from(number).unwrap());
+        let mut waiting = [ask(&server, &id, "wait=60"), ask(&server, &id, "until=final&wait=600")];
+        assert_eq!(server.put(&id, &json!({"destination": "+393331234567"})).status, 201);
+        post(&server, &id, "SENT", 1);
+        for connection in &mut waiting {
+            assert!(connection.read_within(A_WHILE).is_none(), "SENT is not final");
+        }
+        post(&server, &id, last, 2);
+        for mut connection in waiting {
+            assert_eq!(status(&connection.read().unwrap()), last);
+        }
+        assert_eq!(status(&server.get(&path(&id, "wait=60"))), last, "at once, as it has come");
+    }
+}
+
+#[test]
+fn a_change_is_waited_for_and_what_changes_nothing_is_none() {
+    let server = Server::start(GATEWAY);
+    let id = id(1);
+    let mut waiting = ask(&server, &id, "wait=60&until=change");
+    post(&server, &id, "SENT", 1);
+    assert_eq!(status(&waiting.read().unwrap()), "SENT");
+    let mut waiting = ask(&server, &id, "wait=60&until=change");
+    assert!(waiting.read_within(A_WHILE).is_none(), "it is known already");
+    post(&server, &id, "SENT", 1);
+    post(&server, &id, "SENT", 2);
+    post(&server, &self::id(2), "DELIVERED", 3);
+    assert!(waiting.read_within(A_WHILE).is_none(), "a duplicate, a late one, another message");
+    assert_eq!(server.put(&id, &json!({"destination": "+393331234567"})).status, 200);
+    assert_eq!(status(&waiting.read().unwrap()), "SENT", "the recipient is a part of the record");
+    let mut waiting = ask(&server, &id, "wait=60&until=change");
+    assert!(waiting.read_within(A_WHILE).is_none());
+    post(&server, &id, "UNDELIVERED", 4);
+    assert_eq!(status(&waiting.read().unwrap()), "UNDELIVERED");
+    let mut waiting = ask(&server, &id, "wait=60&until=change");
+    assert!(waiting.read_within(A_WHILE).is_none(), "a final status is not a change");
+    post(&server, &id, "DELIVERED", 5);
+    assert_eq!(status(&waiting.read().unwrap()), "DELIVERED");
+}
+
+#[test]
+fn when_the_time_is_over_what_is_known_then_is_answered() {
+    let server = Server::start(GATEWAY);
+    let (unknown, sent) = (id(1), id(2));
+    post(&server, &sent, "SENT", 1);
+    for wait in ["0", "1"] {
+        server.get(&path(&unknown, &format!("wait={wait}"))).assert_problem(404);
+        assert_eq!(status(&server.get(&path(&sent, &format!("wait={wait}")))), "SENT");
+    }
+    for parameters in ["wait=", "wait=-1", "wait=1.5", "wait=x", "until=final", "wait=1&until=x"] {
+        server.get(&path(&sent, parameters)).assert_problem(400);
+    }
+}
+
+#[test]
+fn many_wait_without_threads_and_all_are_answered_when_it_stops() {
+    let many = times(500, 10_000, 10_000).min(raised_limit() / 2);
+    let mut server = Server::start(GATEWAY);
+    let threads = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("Threads:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap()
+    };
+    // Some start with the first that comes.
+    assert_eq!(server.get(&path(&id(1), "wait=1")).status, 404);
+    let before = threads();
+    let wait = format!("wait={LONG}");
+    let mut waiting: Vec<_> = (0..many).map(|n| ask(&server, &id(n % 100), &wait)).collect();
+    for connection in waiting.iter_mut().step_by(50) {
+        assert!(connection.read_within(Duration::from_millis(5)).is_none());
+    }
+    assert_eq!(threads(), before);
+    post(&server, &id(7), "DELIVERED", 1);
+    for connection in waiting.iter_mut().skip(7).step_by(100) {
+        assert_eq!(status(&connection.read().unwrap()), "DELIVERED");
+    }
+    let started = std::time::Instant::now();
+    server.signal("-TERM");
+    for (number, connection) in waiting.iter_mut().enumerate() {
+        if number % 100 != 7 {
+            connection.read().expect("an answer").assert_problem(404);
+        }
+    }
+    assert_eq!(server.wait(), Some(0));
+    // Far less than they would have waited.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}

@@ -295,6 +295,7 @@ fn a_slow_client_is_told_to_come_again() {
         if event.name == "end" {
             break event;
         }
+        assert_eq!(event.name, "change", "all was told, and nothing is slow");
         told.push(event.id);
     };
     assert_eq!(end.data["reason"], "slow");

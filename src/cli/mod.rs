@@ -3,6 +3,7 @@
 mod callback_url;
 mod check_config;
 mod live;
+mod print_config;
 mod quarantine;
 mod reload;
 mod serve;
@@ -57,6 +58,9 @@ enum Command {
     /// Says whether the configuration is right, and what should be known of it.
     #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
     CheckConfig,
+    /// Prints every setting that holds, and where it comes from; of secrets only where they are.
+    #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
+    PrintConfig,
     /// Prints a callback URL to give to a sender, with its proof.
     #[command(
         after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7"
@@ -216,6 +220,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             serve::run(config, file, lock_wait)
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
+        Command::PrintConfig => print_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::CallbackUrl(arguments) => {
             callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }

@@ -32,10 +32,9 @@ pub(super) fn source(
     warnings: &mut Vec<String>,
 ) -> Result<Source, ConfigError> {
     let key = |rest: &str| format!("sources.{name}{rest}");
-    let default = Window::default();
     let window = Window {
-        max_age_seconds: raw.verify.max_age_seconds.map_or(default.max_age_seconds, i64::from),
-        max_skew_seconds: raw.verify.max_skew_seconds.map_or(default.max_skew_seconds, i64::from),
+        max_age_seconds: raw.verify.max_age_seconds,
+        max_skew_seconds: raw.verify.max_skew_seconds,
     };
     let public_url = if !raw.public_url.is_empty() {
         raw.public_url
@@ -144,7 +143,7 @@ pub(super) fn api_key(
         return Err(ConfigError::at(&key(""), dialect::BadSource::Name.to_string()));
     }
     let mut scopes = Vec::new();
-    for scope in raw.scopes.map_or_else(|| vec!["read".to_owned()], raw::OneOrMany::into_vec) {
+    for scope in raw.scopes.into_vec() {
         scopes.push(match scope.as_str() {
             "read" => Scope::Read,
             "register" => Scope::Register,

@@ -7,6 +7,7 @@ mod access;
 mod demo;
 pub mod duration;
 mod raw;
+mod setting;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use self::demo::{Made, NAME as DEMO, Secrets};
+pub use self::setting::Setting;
 use crate::clock::Clock;
 use crate::dialect::{self, Source};
 use crate::http::key::{ApiKey, Scope};
@@ -46,6 +48,8 @@ pub struct Config {
     pub demo_key: Option<Made>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Every setting that holds, secrets left out.
+    pub settings: Vec<Setting>,
     /// Every key that is read only at the start, with its value.
     fixed: BTreeMap<String, String>,
 }
@@ -157,6 +161,7 @@ fn read_with(
     running: Option<&Running>,
 ) -> Result<Config, ConfigError> {
     let (raw, origins) = raw::read(file)?;
+    let settings = origins.settings(&raw);
     let config = interpret(raw, secrets, running, Clock::System.now());
     let config = config.map_err(|error| match error {
         ConfigError::Key { key, mend, .. } => {
@@ -164,7 +169,7 @@ fn read_with(
         }
         error @ (ConfigError::File { .. } | ConfigError::Make { .. }) => error,
     })?;
-    Ok(Config { fixed: origins.fixed(), ..config })
+    Ok(Config { settings, fixed: origins.fixed(), ..config })
 }
 
 /// The secret in this environment variable.
@@ -270,6 +275,7 @@ fn interpret(
         demo_secret,
         demo_key,
         warnings,
+        settings: Vec::new(),
         fixed: BTreeMap::new(),
     })
 }

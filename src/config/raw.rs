@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ConfigError;
+use super::setting::{Origins, PREFIX};
+use crate::proof::Window;
 
 /// Every key with its default, as the first layer.
 const DEFAULTS: &str = include_str!("../../config/statusmirror.toml");
-const PREFIX: &str = "STATUSMIRROR";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) server: Server,
@@ -25,7 +26,7 @@ pub(super) struct Raw {
     pub(super) sources: BTreeMap<String, Source>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Server {
     pub(super) listen: String,
@@ -34,7 +35,7 @@ pub(super) struct Server {
     pub(super) trusted_proxies: OneOrMany<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Store {
     pub(super) url: String,
@@ -44,29 +45,30 @@ pub(super) struct Store {
     pub(super) any_filesystem: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Quarantine {
     pub(super) max_rows: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Log {
     pub(super) level: String,
     pub(super) format: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct ApiKey {
     pub(super) key: Option<Secret>,
     pub(super) sha256: Option<String>,
-    pub(super) scopes: Option<OneOrMany<String>>,
+    #[serde(default = "read_scope")]
+    pub(super) scopes: OneOrMany<String>,
     pub(super) expires: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Source {
     #[serde(default = "gateway")]
@@ -80,7 +82,7 @@ pub(super) struct Source {
     pub(super) verify: Verify,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a section like { scheme = \"url-token\", secrets = [{ env = \"NAME\" }] }"
@@ -88,8 +90,10 @@ pub(super) struct Source {
 pub(super) struct Verify {
     pub(super) scheme: String,
     pub(super) secrets: Option<OneOrMany<Secret>>,
-    pub(super) max_age_seconds: Option<u32>,
-    pub(super) max_skew_seconds: Option<u32>,
+    #[serde(default = "max_age_seconds")]
+    pub(super) max_age_seconds: u32,
+    #[serde(default = "max_skew_seconds")]
+    pub(super) max_skew_seconds: u32,
     pub(super) header: Option<String>,
     pub(super) algorithm: Option<String>,
     pub(super) encoding: Option<String>,
@@ -122,7 +126,7 @@ impl Verify {
 }
 
 /// A list, or one value taken for a list of one: the environment has no lists.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(
     untagged,
     expecting = "write a text or a list of texts; a secret may also be { env = \"NAME\" } or \
@@ -165,6 +169,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// What is printed of it.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let reference = match self {
+            Self::Text(_) => return serializer.serialize_str("(hidden)"),
+            Self::Env { env } => ("env", env.clone()),
+            Self::File { file } => ("file", file.display().to_string()),
+        };
+        serializer.collect_map([reference])
+    }
+}
+
 impl Secret {
     /// The secret's text. `key` is the key it is configured under.
     pub(super) fn resolve(self, key: &str) -> Result<String, ConfigError> {
@@ -202,49 +218,16 @@ fn max_body_bytes() -> usize {
     256 << 10
 }
 
-/// The sections that are read again while the service runs.
-const READ_AGAIN: [&str; 2] = ["api_keys", "sources"];
-/// This key is too: it is part of what sources are made of.
-const READ_AGAIN_KEY: &str = "server.public_url";
-
-/// All values, which know where they come from.
-pub(super) struct Origins<'a> {
-    values: config::Value,
-    file: Option<&'a Path>,
+fn read_scope() -> OneOrMany<String> {
+    OneOrMany::Many(vec!["read".to_owned()])
 }
 
-impl Origins<'_> {
-    /// Where a key is to be mended: the variable that it comes from, else the file. A section comes
-    /// from where the first of its keys does; a key that is missing, from where its section does.
-    pub(super) fn of(&self, key: &str) -> String {
-        variable(&self.values, key)
-            .or_else(|| self.file.map(|file| file.display().to_string()))
-            .unwrap_or_else(|| "configuration".to_owned())
-    }
-
-    /// Every key that is read only at the start, with its value.
-    pub(super) fn fixed(&self) -> BTreeMap<String, String> {
-        let mut fixed = BTreeMap::new();
-        if let config::ValueKind::Table(sections) = &self.values.kind {
-            for (name, section) in sections {
-                if !READ_AGAIN.contains(&name.as_str()) {
-                    flatten(name, section, &mut fixed);
-                }
-            }
-        }
-        fixed.remove(READ_AGAIN_KEY);
-        fixed
-    }
+fn max_age_seconds() -> u32 {
+    Window::default().max_age_seconds
 }
 
-fn flatten(key: &str, value: &config::Value, flat: &mut BTreeMap<String, String>) {
-    if let config::ValueKind::Table(table) = &value.kind {
-        for (name, inner) in table {
-            flatten(&format!("{key}.{name}"), inner, flat);
-        }
-    } else {
-        flat.insert(key.to_owned(), value.to_string());
-    }
+fn max_skew_seconds() -> u32 {
+    Window::default().max_skew_seconds
 }
 
 /// Reads all layers: the defaults, the file if one is given, the environment.
@@ -271,7 +254,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<(Raw, Origins<'_>), ConfigErro
         .add_source(environment)
         .build()
         .map_err(|error| ConfigError::at("", error.to_string()))?;
-    let origins = Origins { values: layers.cache.clone(), file };
+    let origins = Origins::new(layers.cache.clone(), file);
     match serde_path_to_error::deserialize(layers) {
         Ok(raw) => Ok((raw, origins)),
         Err(error) => {
@@ -320,19 +303,4 @@ fn words(path: &str, said: &str) -> (String, String) {
         return (inside(name), "this key is needed; add it".to_owned());
     }
     (path.to_owned(), said.to_owned())
-}
-
-/// The variable that the value of a key comes from, if it comes from one.
-fn variable(values: &config::Value, key: &str) -> Option<String> {
-    let mut value = values;
-    for part in key.split('.') {
-        let config::ValueKind::Table(table) = &value.kind else { break };
-        let Some(inner) = table.get(part) else { break };
-        value = inner;
-    }
-    while let config::ValueKind::Table(table) = &value.kind {
-        value = table.values().next()?;
-    }
-    (value.origin()? == "the environment")
-        .then(|| format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__")))
 }

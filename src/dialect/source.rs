@@ -125,7 +125,7 @@ impl Source {
 
     /// How long after it was first sent something may still come, in seconds.
     pub fn max_age_seconds(&self) -> i64 {
-        self.window.max_age_seconds
+        i64::from(self.window.max_age_seconds)
     }
 
     /// Whether the proof can read a body of this content type.

@@ -29,7 +29,7 @@ impl Sources {
     /// How long after it was first sent something may still come, in seconds.
     pub fn max_age_seconds(&self) -> i64 {
         let ages = self.all().into_iter().map(|source| source.max_age_seconds());
-        ages.max().unwrap_or(Window::default().max_age_seconds)
+        ages.max().unwrap_or(i64::from(Window::default().max_age_seconds))
     }
 
     /// From now on there are these.

@@ -136,9 +136,9 @@ impl Scheme {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The greatest age, in seconds.
-    pub max_age_seconds: i64,
+    pub max_age_seconds: u32,
     /// The greatest lead, in seconds.
-    pub max_skew_seconds: i64,
+    pub max_skew_seconds: u32,
 }
 
 impl Default for Window {
@@ -151,10 +151,10 @@ impl Window {
     /// Judges the time of a proof that is right otherwise.
     pub fn judge(self, signed_at: i64, now: Timestamp) -> Result<Verified, Unproven> {
         let age = now.seconds().saturating_sub(signed_at);
-        if age < -self.max_skew_seconds {
+        if age < -i64::from(self.max_skew_seconds) {
             return Err(Unproven::TooNew);
         }
-        Ok(Verified { too_old: age > self.max_age_seconds })
+        Ok(Verified { too_old: age > i64::from(self.max_age_seconds) })
     }
 }
 

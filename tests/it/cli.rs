@@ -335,6 +335,7 @@ fn every_command_shows_an_example_and_completions_know_them() {
     for command in [
         &["serve"][..],
         &["check-config"],
+        &["print-config"],
         &["callback-url"],
         &["message-id"],
         &["quarantine", "list"],

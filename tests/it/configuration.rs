@@ -135,6 +135,59 @@ fn check_config_says_what_holds_and_writes_nothing() {
 }
 
 #[test]
+fn print_config_says_what_holds_and_because_of_what_and_hides_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    let written = r#"
+server.listen = "127.0.0.1:7070"
+server.trusted_proxies = "10.0.0.0/8"
+[api_keys.a]
+key = "a-key-that-is-written-out"
+expires = 2027-01-31
+[sources.env]
+verify = { scheme = "hmac", secrets = ["a-secret-that-is-written-out", { env = "OTHER" }], header = "X", prefix = "a\"b" }
+"#;
+    fs::write(&file, written).unwrap();
+    let envs = [
+        ("STATUSMIRROR__STORE__QUEUE", "7"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "another-secret-written-out"),
+        ("OTHER", "a-secret-that-is-elsewhere"),
+    ];
+    let output = run_in(folder.path(), &["--config", "it.toml", "print-config"], &envs);
+    assert!(output.status.success(), "{output:?}");
+    let told = text(&output.stdout);
+    for line in [
+        r#"server.listen = "127.0.0.1:7070"  # it.toml"#,
+        r#"server.internal_listen = ""  # default"#,
+        r#"server.trusted_proxies = "10.0.0.0/8"  # it.toml"#,
+        "store.queue = 7  # STATUSMIRROR__STORE__QUEUE",
+        "quarantine.max_rows = 100000  # default",
+        r#"api_keys.a.key = "(hidden)"  # it.toml"#,
+        r#"api_keys.a.scopes = ["read"]  # default"#,
+        r#"api_keys.a.expires = "2027-01-31"  # it.toml"#,
+        r#"sources.env.dialect = "gateway"  # default"#,
+        r#"sources.env.verify.secrets = ["(hidden)", { env = "OTHER" }]  # it.toml"#,
+        r#"sources.env.verify.prefix = "a\"b"  # it.toml"#,
+        "sources.env.verify.max_age_seconds = 1209600  # default",
+        r#"sources.own.verify.secrets = "(hidden)"  # STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS"#,
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+    }
+    for secret in ["written", "elsewhere"] {
+        assert!(!told.contains(secret), "{told}");
+    }
+    // It is a configuration itself, of which the same is printed but for where it comes from.
+    fs::write(folder.path().join("again.toml"), told).unwrap();
+    let again = ["--config", "again.toml", "print-config"];
+    let output = run_in(folder.path(), &again, &[("OTHER", "a-secret-that-is-elsewhere")]);
+    let values = |told: &str| -> Vec<String> {
+        told.lines().map(|line| line.split_once("  # ").unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(values(told), values(text(&output.stdout)), "{output:?}");
+}
+
+#[test]
 fn check_config_shows_when_keys_expire_and_warns_two_weeks_ahead() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

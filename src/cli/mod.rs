@@ -2,6 +2,7 @@
 
 mod callback_url;
 mod check_config;
+mod healthcheck;
 mod live;
 mod print_config;
 mod quarantine;
@@ -61,6 +62,9 @@ enum Command {
     /// Prints every setting that holds, and where it comes from; of secrets only where they are.
     #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
     PrintConfig,
+    /// Asks the server on this machine whether it is ready, and fails if it is not.
+    #[command(after_help = "Example: statusmirror healthcheck --url http://127.0.0.1:8080")]
+    Healthcheck(healthcheck::Arguments),
     /// Prints a callback URL to give to a sender, with its proof.
     #[command(
         after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7"
@@ -114,6 +118,12 @@ enum Command {
     /// Posts the lives of many messages to a running server, and checks what it makes of them.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
     Simulate(simulate::Arguments),
+    /// Writes the manual pages, one for each command.
+    #[command(after_help = "Example: statusmirror man /usr/local/share/man/man1")]
+    Man {
+        /// The directory to write them to, which must be there.
+        directory: PathBuf,
+    },
     /// Prints the completions of a shell.
     #[command(
         after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror"
@@ -221,6 +231,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::PrintConfig => print_config::run(&configured(Secrets::Imagine)?, &mut out),
+        Command::Healthcheck(arguments) => {
+            healthcheck::run(&arguments, || configured(Secrets::Imagine), &mut out)
+        }
         Command::CallbackUrl(arguments) => {
             callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }
@@ -246,6 +259,13 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Simulate(arguments) => {
             simulate::run(&arguments, &configured(Secrets::Find)?, &mut out)
+        }
+        Command::Man { directory } => {
+            let unwritable = |error| {
+                let words = format!("cannot write to {}: {error}", directory.display());
+                Failure::new(EX_CANTCREAT, words)
+            };
+            clap_mangen::generate_to(Arguments::command(), &directory).map_err(unwritable)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::rt::System;
 use actix_web::web::Data;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -122,6 +123,7 @@ async fn serve(
     let reloading = reload::at(hangup, file.map(Path::to_owned), running, Data::clone(&service));
     let reloading = actix_web::rt::spawn(reloading);
     tracing::info!(listen, internal_listen, "serving");
+    tell_supervisor(NotifyState::Ready);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -133,6 +135,7 @@ async fn serve(
         }
     }
     tracing::info!("stopping");
+    tell_supervisor(NotifyState::Stopping);
     service.ingest.closing.begin();
     let orderly = async {
         // New requests are still answered, with 503, until those that were accepted are done.
@@ -158,6 +161,13 @@ async fn serve(
     server.abort();
     drop(std::fs::remove_file(admin::socket(&config.store.path)));
     Ok(())
+}
+
+/// Tells systemd, if it wants to know (`Type=notify`).
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "cannot tell the supervisor how it goes");
+    }
 }
 
 /// Removes every day what has had no news for so long.

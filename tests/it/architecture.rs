@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 10] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
@@ -24,6 +24,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("actix_server", &["http"]),
     ("ipnet", &["http"]),
     ("clap", &["cli"]),
+    ("sd_notify", &["cli"]),
     (
         "tokio",
         &["store/sqlite", "store/reply.rs", "store/news.rs", "ingest", "http", "admin.rs", "cli"],

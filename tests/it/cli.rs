@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -336,12 +337,14 @@ fn every_command_shows_an_example_and_completions_know_them() {
         &["serve"][..],
         &["check-config"],
         &["print-config"],
+        &["healthcheck"],
         &["callback-url"],
         &["message-id"],
         &["quarantine", "list"],
         &["quarantine", "show"],
         &["quarantine", "replay"],
         &["simulate"],
+        &["man"],
         &["completions"],
         &[],
     ] {
@@ -355,6 +358,91 @@ fn every_command_shows_an_example_and_completions_know_them() {
     }
     let wrong = run_in(folder.path(), &["sreve"], &[]);
     assert_eq!(wrong.status.code(), Some(64));
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run_in(folder.path(), &["man", "."], &[]).status.success());
+    for (page, part) in [
+        ("statusmirror.1", "safe defaults hold"),
+        ("statusmirror-serve.1", "lock\\-wait"),
+        ("statusmirror-quarantine-replay.1", "Example: statusmirror quarantine replay"),
+    ] {
+        let page = fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let nowhere = run_in(folder.path(), &["man", "none"], &[]);
+    assert_eq!(nowhere.status.code(), Some(73));
+    assert!(text(&nowhere.stderr).contains("cannot write to none"), "{nowhere:?}");
+}
+
+#[test]
+fn a_health_check_succeeds_only_while_the_server_is_ready() {
+    let internal = "STATUSMIRROR__SERVER__INTERNAL_LISTEN";
+    let mut server = Server::start_with(GATEWAY, &[(internal, "127.0.0.1:0".to_owned())]);
+    let folder = tempfile::tempdir().unwrap();
+    // As in a container, where it listens on every address.
+    let listen = format!("0.0.0.0:{}", server.port);
+    let key = ("STATUSMIRROR__API_KEYS__A__KEY", "a-key-that-nobody-uses-here");
+    let envs = [
+        ("STATUSMIRROR__SERVER__LISTEN", listen.as_str()),
+        ("STATUSMIRROR__SOURCES__A__VERIFY__SCHEME", "none"),
+        (internal, "127.0.0.1:0"),
+        // It is nobody else's business.
+        ("http_proxy", "http://127.0.0.1:9"),
+        key,
+    ];
+    let healthy = run_in(folder.path(), &["healthcheck"], &envs);
+    assert_eq!((healthy.status.code(), text(&healthy.stdout)), (Some(0), "ready\n"), "{healthy:?}");
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let healthy = run_in(folder.path(), &["healthcheck", "--url", &url], &[]);
+    assert!(healthy.status.success(), "{healthy:?}");
+    assert_eq!(server.terminate(), Some(0));
+    let gone = run_in(folder.path(), &["healthcheck"], &envs);
+    assert_eq!(gone.status.code(), Some(69));
+    assert!(text(&gone.stderr).contains("is the server running?"), "{gone:?}");
+    let open = [("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")];
+    let open = run_in(folder.path(), &["healthcheck"], &open);
+    assert_eq!(open.status.code(), Some(64));
+    assert!(text(&open.stderr).contains("give --url"), "{open:?}");
+}
+
+#[test]
+fn a_health_check_tells_what_a_server_lacks_that_is_not_ready() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", busy.local_addr().unwrap());
+    let answers = thread::spawn(move || {
+        let (mut connection, _) = busy.accept().unwrap();
+        let mut request = [0; 4_096];
+        assert!(connection.read(&mut request).unwrap() > 0);
+        let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\n\r\nno space on";
+        connection.write_all(answer.as_bytes()).unwrap();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let told = run_in(folder.path(), &["healthcheck", "--url", &url], &[]);
+    answers.join().unwrap();
+    assert_eq!(told.status.code(), Some(69));
+    assert!(text(&told.stderr).contains("503 Service Unavailable: no space on"), "{told:?}");
+}
+
+#[test]
+fn systemd_is_told_when_it_serves_and_when_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut state = [0; 64];
+        let length = supervisor.recv(&mut state).unwrap();
+        text(&state[..length]).trim().to_owned()
+    };
+    let socket = ("NOTIFY_SOCKET", path.to_str().unwrap().to_owned());
+    let mut server = Server::start_with(GATEWAY, &[socket]);
+    assert_eq!(told(), "READY=1");
+    server.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[test]

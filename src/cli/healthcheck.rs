@@ -1,0 +1,68 @@
+//! `statusmirror healthcheck`: does the server here do its work? For containers, which have no curl.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use ureq::Agent;
+
+use super::{EX_USAGE, Failure};
+use crate::config::Config;
+
+/// How long the server may take to answer. Whoever runs this waits longer, as a rule.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whom to ask.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The server's address; the configured one if not given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Asks whether the server is ready, and fails unless it says so. The configuration is read only if
+/// no address is given.
+pub(super) fn run(
+    arguments: &Arguments,
+    configured: impl FnOnce() -> Result<Config, Failure>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let server = match &arguments.url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", reachable(&configured()?.server.listen)?),
+    };
+    let address = format!("{server}/readyz");
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        // It is this machine that is asked.
+        .proxy(None)
+        .build()
+        .into();
+    let failed =
+        |error| Failure::unavailable(format!("{address}: {error}; is the server running?"));
+    let mut answer = agent.get(&address).call().map_err(failed)?;
+    if answer.status().is_success() {
+        return Ok(writeln!(out, "ready")?);
+    }
+    let said = answer.body_mut().read_to_string().unwrap_or_default();
+    Err(Failure::unavailable(format!("{address}: {}: {said}", answer.status())))
+}
+
+/// Where on this machine a server is reached that listens on this address, which answers `/readyz`
+/// whether or not there is an internal one.
+fn reachable(listen: &str) -> Result<String, Failure> {
+    let Ok(mut address) = listen.parse::<SocketAddr>() else { return Ok(listen.to_owned()) };
+    if address.port() == 0 {
+        let words = format!("server.listen is {listen}, which leaves the port open; give --url");
+        return Err(Failure::new(EX_USAGE, words));
+    }
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    Ok(address.to_string())
+}

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use ureq::Agent;
 
 use super::{EX_USAGE, Failure};
-use crate::config::Config;
+use crate::config;
 
 /// How long the server may take to answer. Whoever runs this waits longer, as a rule.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,16 +22,16 @@ pub(super) struct Arguments {
     url: Option<String>,
 }
 
-/// Asks whether the server is ready, and fails unless it says so. The configuration is read only if
-/// no address is given.
+/// Asks whether the server is ready, and fails unless it says so. Of the configuration it needs where
+/// the server listens: secrets may be out of reach here, and the file be changed for the next start.
 pub(super) fn run(
     arguments: &Arguments,
-    configured: impl FnOnce() -> Result<Config, Failure>,
+    file: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let server = match &arguments.url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://{}", reachable(&configured()?.server.listen)?),
+        None => format!("http://{}", reachable(&config::listen(file)?)?),
     };
     let address = format!("{server}/readyz");
     let agent: Agent = Agent::config_builder()

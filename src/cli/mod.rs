@@ -231,9 +231,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::PrintConfig => print_config::run(&configured(Secrets::Imagine)?, &mut out),
-        Command::Healthcheck(arguments) => {
-            healthcheck::run(&arguments, || configured(Secrets::Imagine), &mut out)
-        }
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments, file, &mut out),
         Command::CallbackUrl(arguments) => {
             callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }

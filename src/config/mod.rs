@@ -155,6 +155,11 @@ pub fn read_again(file: Option<&Path>, running: &Running) -> Result<Config, Conf
     read_with(file, Secrets::Make, Some(running))
 }
 
+/// Where a server with this configuration listens, whatever else is wrong with it.
+pub fn listen(file: Option<&Path>) -> Result<String, ConfigError> {
+    Ok(raw::read(file)?.0.server.listen)
+}
+
 fn read_with(
     file: Option<&Path>,
     secrets: Secrets,

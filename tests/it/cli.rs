@@ -382,16 +382,14 @@ fn a_health_check_succeeds_only_while_the_server_is_ready() {
     let internal = "STATUSMIRROR__SERVER__INTERNAL_LISTEN";
     let mut server = Server::start_with(GATEWAY, &[(internal, "127.0.0.1:0".to_owned())]);
     let folder = tempfile::tempdir().unwrap();
-    // As in a container, where it listens on every address.
+    // As in a container, where it listens on every address, and only the server is given its secrets.
     let listen = format!("0.0.0.0:{}", server.port);
-    let key = ("STATUSMIRROR__API_KEYS__A__KEY", "a-key-that-nobody-uses-here");
     let envs = [
         ("STATUSMIRROR__SERVER__LISTEN", listen.as_str()),
-        ("STATUSMIRROR__SOURCES__A__VERIFY__SCHEME", "none"),
+        ("STATUSMIRROR__API_KEYS__A__KEY__ENV", "NOWHERE"),
         (internal, "127.0.0.1:0"),
         // It is nobody else's business.
         ("http_proxy", "http://127.0.0.1:9"),
-        key,
     ];
     let healthy = run_in(folder.path(), &["healthcheck"], &envs);
     assert_eq!((healthy.status.code(), text(&healthy.stdout)), (Some(0), "ready\n"), "{healthy:?}");

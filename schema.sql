@@ -1,4 +1,4 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 4.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 5.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -71,6 +71,8 @@ CREATE INDEX message_by_destination ON message (destination, accepted_at DESC)
     WHERE destination IS NOT NULL;
 CREATE INDEX message_by_reference ON message (reference_key, accepted_at DESC)
     WHERE reference_key IS NOT NULL;
+-- The messages of which the end is not known yet, in the order of their acceptance.
+CREATE INDEX message_unfinished ON message (accepted_at) WHERE status IN (0, 1);
 
 -- Which messages a provider's own id speaks of; filled only by dialects with ids of their own.
 CREATE TABLE foreign_id (
@@ -108,6 +110,7 @@ CREATE TABLE progress (
     folded            INTEGER NOT NULL,  -- up to here all of `notification` is in `message`
     last_seq          INTEGER NOT NULL,  -- the greatest seq and n of what was removed: none is
     last_n            INTEGER NOT NULL,  -- used twice
+    without_number    INTEGER NOT NULL,  -- how many records in `message` have no destination
     hash_key          BLOB    NOT NULL   -- the key of the hashes in `erased`
 ) STRICT;
-INSERT INTO progress VALUES (1, 0, 0, 0, randomblob(32));
+INSERT INTO progress VALUES (1, 0, 0, 0, 0, randomblob(32));

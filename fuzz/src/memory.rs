@@ -12,7 +12,7 @@ use statusmirror::message::{
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
     Cause, Changes, Delivery, Entry, Filter, History, Key, Listing, Message, Page, QuarantineId,
-    Quarantined, Removed, Said, Store, StoreError, Stored, Write, WriteChange,
+    Quarantined, Removed, Said, Store, StoreError, Stored, Vitals, Write, WriteChange,
 };
 
 /// The recipient of every message.
@@ -202,6 +202,16 @@ impl Store for Memory {
 
     async fn back_up(&self, _: PathBuf) -> Result<(), Cause> {
         Ok(())
+    }
+
+    async fn vitals(&self) -> Result<Vitals, StoreError> {
+        Ok(Vitals {
+            database_bytes: 0,
+            wal_bytes: 0,
+            quarantined: 0,
+            without_number: 0,
+            oldest_unfinished: None,
+        })
     }
 
     async fn quarantined(&self, _: QuarantineId) -> Result<Option<Quarantined>, StoreError> {

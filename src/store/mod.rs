@@ -9,6 +9,7 @@ pub mod news;
 pub mod reply;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod vitals;
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use self::changes::{Change, Changes, Filter, WriteChange};
 use self::news::{Latest, Waiting};
+pub use self::vitals::Vitals;
 use crate::content::Content;
 use crate::message::{
     Channel, Destination, Identity, MessageId, Notification, Outcome, Provider, Record, Reference,
@@ -83,6 +85,9 @@ pub trait Store: Send + Sync {
     /// Copies everything that is stored to a file of this name, which must not be there yet. It is
     /// whole and durable when this returns.
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause>;
+
+    /// How the store is doing.
+    async fn vitals(&self) -> Result<Vitals, StoreError>;
 
     /// One quarantined entry, whole.
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError>;

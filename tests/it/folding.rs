@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use statusmirror::message::{
     Destination, Identity, Kind, MessageId, Notification, Outcome, Record, Reference, Shown,
-    Timestamp,
+    Status, Timestamp,
 };
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{Entry, Key, Listed, Page, Place, Store, Stored};
@@ -168,6 +168,12 @@ impl Opened {
             let held = known.said.iter().map(|(identity, ..)| (*id, *identity)).collect();
             assert!(self.store.holds(held).await.unwrap());
         }
+        let records = || model.0.values().filter_map(|known| known.record.as_ref());
+        let vitals = self.store.vitals().await.unwrap();
+        let without_number = records().filter(|record| record.destination.is_none()).count();
+        assert_eq!(vitals.without_number, u64::try_from(without_number).unwrap());
+        let unfinished = records().filter(|record| record.status <= Status::Sent);
+        assert_eq!(vitals.oldest_unfinished, unfinished.map(Record::accepted_at).min());
         let numbers = NUMBERS.map(|number| Key::Destination(number.parse().unwrap()));
         let references = ["a", "b"].map(|key| Key::Reference(key.to_owned()));
         let foreign =
@@ -331,10 +337,8 @@ fn a_list_is_whole_while_its_messages_are_folded() {
     let opened = Opened::new(tempfile::tempdir().unwrap(), 5);
     let number: Destination = NUMBERS[0].parse().unwrap();
     let said = |message: u64, round: u64| {
-        let mut said = crate::convergence::statement(
-            statusmirror::message::Status::Sent,
-            Some(at(i64::try_from(round).unwrap())),
-        );
+        let mut said =
+            crate::convergence::statement(Status::Sent, Some(at(i64::try_from(round).unwrap())));
         said.accepted_at = Some(at(i64::try_from(message / 4).unwrap()));
         said.destination = Some(number);
         about(id(message).parse().unwrap(), &crate::convergence::notification(said))

@@ -124,8 +124,9 @@ impl Applying<'_> {
             let foreign_id = foreign_id
                 .map(|id| ForeignId { source: self.delivery.source.clone(), id: id.to_owned() });
             let record = record.clone();
-            let known = recent::Entry::after(known.as_deref(), seq, identity, foreign_id, record);
-            self.ledger.changes.put(message, known);
+            let before = known.as_deref();
+            let after = recent::Entry::after(before, seq, identity, foreign_id, record);
+            self.ledger.put(message, before, after);
         }
         Ok(Stored::Judged { message, outcome, record, new })
     }

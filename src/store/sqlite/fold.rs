@@ -167,7 +167,7 @@ fn next_turn(ledger: &mut Ledger) -> Option<MessageId> {
 fn fold_known(db: &Connection, ledger: &mut Ledger, id: MessageId) -> rusqlite::Result<bool> {
     let Some(entry) = ledger.changes.known(id, &ledger.committed) else { return Ok(false) };
     fold(db, &mut ledger.last_n, id, &entry)?;
-    ledger.changes.remove(id);
+    ledger.folded(id, &entry);
     Ok(true)
 }
 
@@ -179,7 +179,9 @@ fn note_progress(db: &Connection, ledger: &Ledger) -> rusqlite::Result<()> {
         unfolded.next().and_then(|(_id, entry)| entry.since)
     };
     let folded = next.map_or(ledger.last_seq, |since| since - 1);
-    db.prepare_cached("UPDATE progress SET folded = ?")?.execute([folded]).map(drop)
+    db.prepare_cached("UPDATE progress SET folded = ?, without_number = ?")?
+        .execute([folded, ledger.folded_without_number])
+        .map(drop)
 }
 
 /// Writes an entry to the tables.
@@ -300,7 +302,7 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
             logged.foreign_id,
             judged.record.map(Arc::new),
         );
-        ledger.changes.put(id, entry);
+        ledger.put(id, known.as_deref(), entry);
         replayed += 1;
     }
     ledger.publish();

@@ -8,7 +8,7 @@ use super::erased::{self, HashKey};
 use super::fold;
 use super::open::Settings;
 use super::recent::{Changes, Committed, Entry};
-use crate::message::MessageId;
+use crate::message::{MessageId, Record};
 
 /// Asked once at the start, and kept up with what is committed: a transaction changes a copy.
 #[derive(Clone)]
@@ -21,6 +21,10 @@ pub(super) struct Ledger {
     pub(super) last_seq: i64,
     /// The greatest n that a message ever had.
     pub(super) last_n: i64,
+    /// How many records have no number.
+    pub(super) without_number: i64,
+    /// How many of those in `message` have none.
+    pub(super) folded_without_number: i64,
     /// How many rows the quarantine has.
     pub(super) quarantined: u64,
     /// How many rows the quarantine may have.
@@ -40,18 +44,21 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Asks the tables.
     pub(super) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
-        const GREATEST: &str = "SELECT hash_key, \
+        const GREATEST: &str = "SELECT hash_key, without_number, \
              max(last_seq, (SELECT coalesce(max(seq), 0) FROM notification)), \
              max(last_n, (SELECT coalesce(max(n), 0) FROM message)) FROM progress";
         let quarantined: i64 =
             db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
-        let (hash_key, last_seq, last_n) =
-            db.query_row(GREATEST, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let (hash_key, without_number, last_seq, last_n) = db.query_row(GREATEST, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
         let mut ledger = Self {
             committed: Committed::default(),
             changes: Changes::default(),
             last_seq,
             last_n,
+            without_number,
+            folded_without_number: without_number,
             quarantined: u64::try_from(quarantined).unwrap_or(0),
             quarantine_max: settings.quarantine_max_rows,
             recent_max: settings.recent_max_messages,
@@ -77,8 +84,36 @@ impl Ledger {
         }
     }
 
+    /// From now on this is known of a message, of which that was known before.
+    pub(super) fn put(&mut self, id: MessageId, before: Option<&Entry>, entry: Entry) {
+        let before = before.and_then(|entry| entry.record.as_deref());
+        self.without_number += lacks_number(entry.record.as_deref()) - lacks_number(before);
+        self.changes.put(id, entry);
+    }
+
+    /// The table has all that is known of a message.
+    pub(super) fn folded(&mut self, id: MessageId, entry: &Entry) {
+        let before = entry.row.as_ref().and_then(|row| row.record.as_deref());
+        self.folded_without_number += lacks_number(entry.record.as_deref()) - lacks_number(before);
+        self.changes.remove(id);
+    }
+
+    /// A message is gone, of which this was known.
+    pub(super) fn removed(&mut self, id: MessageId, entry: &Entry) {
+        let row = entry.row.as_ref().and_then(|row| row.record.as_deref());
+        self.folded_without_number -= lacks_number(row);
+        self.without_number -= lacks_number(entry.record.as_deref());
+        self.changes.remove(id);
+    }
+
     /// The transaction was committed.
     pub(super) fn publish(&mut self) {
+        self.committed.counts.set(self.without_number, self.quarantined);
         self.committed.publish(&std::mem::take(&mut self.changes), self.last_seq);
     }
+}
+
+/// One for a record without a number, else nothing.
+fn lacks_number(record: Option<&Record>) -> i64 {
+    record.is_some_and(|record| record.destination.is_none()).into()
 }

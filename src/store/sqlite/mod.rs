@@ -32,6 +32,7 @@ mod row;
 mod schema;
 mod texts;
 mod value;
+mod vitals;
 mod watch;
 mod writer;
 
@@ -64,7 +65,7 @@ use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
     Cause, Changes, Delivery, Filter, History, Key, Listing, Message, Page, QuarantineId,
-    Quarantined, Removed, Store, StoreError, Stored, Write, WriteChange, reply,
+    Quarantined, Removed, Store, StoreError, Stored, Vitals, Write, WriteChange, reply,
 };
 
 /// A store in one SQLite file.
@@ -72,6 +73,7 @@ pub struct SqliteStore {
     orders: mpsc::Sender<Order>,
     readers: Readers,
     recent: Committed,
+    path: PathBuf,
     failed: signal::Receiver<Option<Failed>>,
 }
 
@@ -140,7 +142,7 @@ impl SqliteStore {
             lock,
             failed: failed.clone(),
         };
-        Ok((Self { orders, readers, recent, failed }, closing))
+        Ok((Self { orders, readers, recent, path: path.clone(), failed }, closing))
     }
 
     /// Waits until the store fails and says how; for ever, if all is well.
@@ -328,6 +330,11 @@ impl Store for SqliteStore {
 
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause> {
         Ok(self.copy_to(file).await?)
+    }
+
+    async fn vitals(&self) -> Result<Vitals, StoreError> {
+        let (recent, path) = (self.recent.clone(), self.path.clone());
+        self.readers.query(move |db| vitals::vitals(db, &recent, &path)).await
     }
 
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use slab::Slab;
 
+use super::vitals::Counts;
 use crate::message::{Destination, Identity, MessageId, Record};
 use crate::store::Key;
 use crate::store::news::News;
@@ -118,6 +119,8 @@ pub(super) struct Committed {
     commits: Arc<AtomicU64>,
     /// For those who wait for it.
     pub(super) news: News,
+    /// What is counted.
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Committed {
@@ -178,6 +181,13 @@ impl Recent {
     pub(super) fn oldest(&self) -> impl Iterator<Item = (MessageId, &Arc<Entry>)> {
         let entries = self.queue.values().filter_map(|slot| self.entries.get(*slot));
         entries.map(|(id, entry)| (*id, entry))
+    }
+
+    /// The records in so many slots from this one on; none behind the last.
+    pub(super) fn slots(&self, first: usize, many: usize) -> Option<impl Iterator<Item = &Record>> {
+        let slots = first..self.entries.capacity().min(first.saturating_add(many));
+        let record = |slot| self.entries.get(slot).and_then(|(_, entry)| entry.record.as_deref());
+        (!slots.is_empty()).then(|| slots.filter_map(record))
     }
 
     /// What is listed under this key behind a place, up to so many messages, newest acceptance first, ties

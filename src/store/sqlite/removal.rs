@@ -268,12 +268,13 @@ fn remove(
     messages: &[MessageId],
     until: Option<Timestamp>,
 ) -> rusqlite::Result<u64> {
-    const GIVEN: &str = "UPDATE progress SET last_seq = max(last_seq, ?), last_n = max(last_n, ?)";
+    const GIVEN: &str = "UPDATE progress SET last_seq = max(last_seq, ?), last_n = max(last_n, ?), \
+         without_number = ?";
     let mut removed = 0;
     for id in messages {
         let Some(known) = ledger.known(db, *id)? else { continue };
         let n = known.row.as_ref().map(|row| row.n);
-        ledger.changes.remove(*id);
+        ledger.removed(*id, &known);
         if let Some(until) = until {
             remember(db, &ledger.hash_key, id.as_bytes(), until)?;
             ledger.any_erased = true;
@@ -290,7 +291,11 @@ fn remove(
                 .execute(params![source, provider_id, n])?;
         }
         db.prepare_cached("DELETE FROM message WHERE n = ?")?.execute([n])?;
-        db.prepare_cached(GIVEN)?.execute(params![known.last, n.unwrap_or(0)])?;
+        db.prepare_cached(GIVEN)?.execute(params![
+            known.last,
+            n.unwrap_or(0),
+            ledger.folded_without_number
+        ])?;
         removed += 1;
     }
     Ok(removed)

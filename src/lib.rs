@@ -7,6 +7,8 @@ pub mod content;
 mod json;
 pub mod message;
 
+pub mod metrics;
+
 pub mod clock;
 pub mod proof;
 pub mod store;

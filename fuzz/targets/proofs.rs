@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
 fn verify(source: &Source, message: &Message) -> Expected {
     let now = Timestamp::from_micros(NOW * 1_000_000).expect("a time of our days");
     match source.verify(&message.as_request(), now) {
-        Ok(Verified { too_old }) => Expected::Proven { too_old },
+        Ok(Verified { too_old, .. }) => Expected::Proven { too_old },
         Err(_) => Expected::Refused,
     }
 }

@@ -24,6 +24,7 @@ use statusmirror::http::state::Service;
 use statusmirror::http::{all, app};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::{MAX_KEY_BYTES, MessageId, Timestamp};
+use statusmirror::metrics::Metrics;
 use statusmirror::proof::{Scheme, Secret, Window};
 use statusmirror::store::Store;
 use statusmirror_fuzz::memory::{FOREIGN, Memory, NUMBER, REFERENCE};
@@ -97,12 +98,14 @@ fn service() -> Ask {
         let text = str::from_utf8(key).expect("a text");
         ApiKey::new(text, text, vec![scope])
     };
+    let now = Timestamp::from_micros(NOW * 1_000_000).expect("a time of our days");
+    let metrics = Arc::new(Metrics::new(now));
     let service = Data::new(Service::new(
-        Arc::new(Ingest::new(sources, Arc::clone(&store), 8)),
+        Arc::new(Ingest::new(sources, Arc::clone(&store), 8, metrics)),
         store,
         vec![key(READER, Scope::Read), key(REGISTRAR, Scope::Register)],
         TrustedProxies::default(),
-        Clock::Fixed(Timestamp::from_micros(NOW * 1_000_000).expect("a time of our days")),
+        Clock::Fixed(now),
     ));
     let clients = Cell::new(0_u32);
     let system = System::new();

@@ -9,6 +9,7 @@ use crate::admin::{self, Admin, Answer};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
@@ -55,7 +56,9 @@ fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure
     require_database(&config.store.path)?;
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue));
+    let metrics = Arc::new(Metrics::new(Clock::System.now()));
+    let queue = config.store.queue;
+    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics));
     let admin = Admin { ingest, store, clock: Clock::System };
     let answers = actix_web::rt::System::new().block_on(admin.execute(command));
     if closing.close() { Ok(answers) } else { Err(Failure::io("the database could not be closed")) }

@@ -76,7 +76,7 @@ fn hold(config: Config, running: &Running, service: &Service) {
     }
     let sources = &service.ingest.sources;
     let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));
-    sources.replace(config.sources);
+    service.ingest.replace_sources(config.sources, service.clock.now());
     let mut difference = Difference::default();
     difference.note("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
     difference.note("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);

@@ -22,6 +22,7 @@ use crate::config::{Config, DEMO};
 use crate::http::state::Service;
 use crate::http::{self, Listeners};
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 use crate::store::sqlite::{Failed, Settings, SqliteStore};
 use crate::store::{Removed, Store};
 
@@ -44,7 +45,10 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
     let system = System::new();
     // From here on, so that a signal during the start does not end the process.
     let hangup = system.block_on(async { signal(SignalKind::hangup()) })?;
-    let (store, closing) = SqliteStore::open(&Settings { lock_wait, ..config.store.clone() })?;
+    let metrics = Arc::new(Metrics::new(Clock::System.now()));
+    let commits = metrics.commits().clone();
+    let settings = Settings { lock_wait, commits, ..config.store.clone() };
+    let (store, closing) = SqliteStore::open(&settings)?;
     let server = &config.server;
     let listeners = Listeners {
         public: listen("server.listen", &server.listen)?,
@@ -58,7 +62,7 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
     }
     // What it says is a courtesy; nobody need be there to read it.
     drop(banner(&config, file, &listeners));
-    let ended = system.block_on(serve(config, file, hangup, listeners, Arc::new(store)));
+    let ended = system.block_on(serve(config, file, hangup, listeners, Arc::new(store), metrics));
     // What was still under way ends here, before the store does.
     drop(system);
     ended?;
@@ -92,12 +96,14 @@ async fn serve(
     hangup: Signal,
     listeners: Listeners,
     store: Arc<SqliteStore>,
+    metrics: Arc<Metrics>,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     let running = config.running();
-    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue));
+    let ingest =
+        Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue, metrics));
     let service = Data::new(Service::new(
         Arc::clone(&ingest),
         Arc::clone(&seam),

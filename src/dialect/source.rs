@@ -154,7 +154,7 @@ impl Source {
                 Some(native) => native.verify(secrets, request, &self.public_url, now),
                 None => Err(Unproven::Wrong),
             },
-            Scheme::None => Ok(Verified::NOW),
+            Scheme::None => Ok(Verified::UNASKED),
         }
     }
 

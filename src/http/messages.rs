@@ -8,21 +8,12 @@ use super::problem::Problem;
 use super::query;
 use super::state::Service;
 use super::view::{self, JSON};
-use super::waiting::{self, Wait};
 use crate::store::{Key, Message};
 
 /// `GET /api/messagestatus/{messageid}`
-pub(crate) async fn show(
-    service: &Service,
-    id: &str,
-    request: &HttpRequest,
-) -> Result<HttpResponse, Problem> {
+pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
-    match Wait::of(request)? {
-        // In a box, as hardly any query waits.
-        Some(wait) => Box::pin(waiting::answer(service, id, wait)).await,
-        None => answer(service.store.message(id).await?),
-    }
+    answer(service.store.message(id).await?)
 }
 
 /// The answer with what is known of a message.

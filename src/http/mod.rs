@@ -10,6 +10,7 @@ mod events;
 mod health;
 pub mod key;
 mod messages;
+mod metrics;
 mod problem;
 pub mod proxies;
 mod query;
@@ -147,7 +148,7 @@ pub fn app(
 
 /// Every route of the service.
 pub fn all(config: &mut ServiceConfig) {
-    config.configure(webhooks).configure(probes).configure(api);
+    config.configure(webhooks).configure(probes).configure(watch).configure(api);
 }
 
 /// What anybody may reach, where the rest has listeners of its own.
@@ -157,7 +158,7 @@ fn webhooks_alone(config: &mut ServiceConfig) {
 
 /// The rest.
 fn all_but_webhooks(config: &mut ServiceConfig) {
-    config.configure(probes).configure(api);
+    config.configure(probes).configure(watch).configure(api);
 }
 
 fn webhooks(config: &mut ServiceConfig) {
@@ -170,6 +171,10 @@ fn probes(config: &mut ServiceConfig) {
         get().to(health::ready),
         "GET, HEAD",
     ));
+}
+
+fn watch(config: &mut ServiceConfig) {
+    config.service(answering("/metrics", get().to(metrics::show), "GET, HEAD"));
 }
 
 fn api(config: &mut ServiceConfig) {

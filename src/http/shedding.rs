@@ -19,6 +19,7 @@ use tokio::task::yield_now;
 use super::state::Service;
 use super::webhook;
 use crate::ingest::Refusal;
+use crate::metrics::Cause;
 
 /// A worker that is not later than this is on time.
 const ON_TIME: Duration = Duration::from_millis(2);
@@ -119,6 +120,7 @@ where
         lateness.overloaded(Instant::now());
     }
     if is_webhook && lateness.sheds() && ingest.is_busy() {
+        ingest.metrics.refused(None, Cause::Shed);
         let payload = request.take_payload();
         return Either::Left(async {
             let response = webhook::refuse(Refusal::Overloaded.into(), payload).await;

@@ -8,6 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::web::Data;
+use tokio::sync::Mutex;
 
 use super::attempts::Attempts;
 use super::key::{ApiKey, ApiKeys};
@@ -32,6 +33,8 @@ pub struct Service {
     pub clock: Clock,
     /// How many requests are under way that the service must answer before it may stop.
     pub under_way: AtomicUsize,
+    /// Whose turn it is to see how the service is doing.
+    pub watching: Mutex<()>,
 }
 
 impl Service {
@@ -51,6 +54,7 @@ impl Service {
             proxies,
             clock,
             under_way: AtomicUsize::new(0),
+            watching: Mutex::new(()),
         }
     }
 }

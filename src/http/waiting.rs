@@ -9,18 +9,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::messages;
 use super::problem::Problem;
+use super::query;
 use super::state::Service;
-use crate::message::MessageId;
 use crate::store::Message;
 
 /// The longest time to wait for, in seconds.
 const LONGEST: u64 = 60;
-
-/// What a query waits for, and how long at most.
-pub(crate) struct Wait {
-    time: Duration,
-    until: Until,
-}
 
 /// What is waited for.
 #[derive(Clone, Copy)]
@@ -31,27 +25,30 @@ enum Until {
     Change,
 }
 
-impl Wait {
-    /// What the parameters ask for; none if they ask for the present state.
-    pub(crate) fn of(request: &HttpRequest) -> Result<Option<Self>, Problem> {
-        let (mut time, mut until) = (None, None);
-        for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
-            match &*name {
-                "wait" => time = Some(seconds(&value)?),
-                "until" => until = Some(Until::parse(&value)?),
-                _ => {}
-            }
-        }
-        match (time, until) {
-            (Some(time), until) => Ok(Some(Self { time, until: until.unwrap_or(Until::Final) })),
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(Problem::BadRequest(
-                "`until` says what to wait for, and nothing says for how long: add `wait` with a number \
-                 of seconds."
-                    .to_owned(),
-            )),
+/// Whether a query asks for what is to come.
+pub(crate) fn is_waited(query: &str) -> bool {
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    parameters.any(|(name, _value)| ["wait", "until"].contains(&&*name))
+}
+
+/// What to wait for, and how long at most.
+fn asked_for(request: &HttpRequest) -> Result<(Until, Duration), Problem> {
+    let (mut until, mut time) = (Until::Final, None);
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        match &*name {
+            "wait" => time = Some(seconds(&value)?),
+            "until" => until = Until::parse(&value)?,
+            _ => {}
         }
     }
+    let time = time.ok_or_else(|| {
+        Problem::BadRequest(
+            "`until` says what to wait for, and nothing says for how long: add `wait` with a number \
+             of seconds."
+                .to_owned(),
+        )
+    })?;
+    Ok((until, time))
 }
 
 impl Until {
@@ -87,19 +84,21 @@ fn seconds(text: &str) -> Result<Duration, Problem> {
 
 /// Answers with what is known of a message when that has come which is waited for, or when the time is
 /// over. It is over at once when the service stops.
-pub(crate) async fn answer(
+pub(crate) async fn wait(
     service: &Service,
-    id: MessageId,
-    wait: Wait,
+    id: &str,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let until = Instant::now() + wait.time;
+    let id = query::message_id(id)?;
+    let (until, time) = asked_for(request)?;
+    let end = Instant::now() + time;
     // Before the first look, so that nothing can come in between.
     let mut news = service.store.news(id);
     let before = service.store.message(id).await?;
     let mut now = before.clone();
-    while !wait.until.has_come(before.as_ref(), now.as_ref()) {
+    while !until.has_come(before.as_ref(), now.as_ref()) {
         let told = tokio::select! {
-            told = timeout_at(until, news.news()) => told.is_ok(),
+            told = timeout_at(end, news.news()) => told.is_ok(),
             () = service.ingest.closing.begins() => false,
         };
         if !told {

@@ -16,6 +16,7 @@ use super::state::Service;
 use super::view::{self, JSON};
 use crate::dialect::Source;
 use crate::ingest::{Body, Bytes, Done, Posted, Refusal};
+use crate::metrics::Cause;
 use crate::proof::{Header, Headers};
 
 /// How long a body may take.
@@ -36,7 +37,10 @@ pub(crate) async fn receive(
     let Some(name) = source_name(&request) else { return not_found(request).await };
     match admit(&service, name, &request) {
         Ok(source) => take(&service, &source, &request, payload).await,
-        Err(problem) => refuse(problem, payload).await,
+        Err(Refused { cause, problem }) => {
+            service.ingest.metrics.refused(Some(name), cause);
+            refuse(problem, payload).await
+        }
     }
 }
 
@@ -55,23 +59,45 @@ fn source_name(request: &HttpRequest) -> Option<&str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
+/// Why a webhook was refused, for those who watch and for its sender.
+struct Refused {
+    cause: Cause,
+    problem: Problem,
+}
+
+impl Refused {
+    fn new(cause: Cause, problem: Problem) -> Self {
+        Self { cause, problem }
+    }
+}
+
 /// What can be refused before the body is read.
-fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Source>, Problem> {
-    service.ingest.has_room()?;
-    let source = service.ingest.sources.get(name).ok_or(Problem::UnknownSource)?;
+fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Source>, Refused> {
+    let no_room = |refusal: Refusal| Refused::new(refusal.cause(), refusal.into());
+    service.ingest.has_room().map_err(no_room)?;
+    let source = service.ingest.sources.get(name);
+    let source =
+        source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
     let method = request.method().as_str();
     if !source.dialect.methods().contains(&method) {
         let allowed = source.dialect.methods().join(", ");
-        return Err(Problem::Method { method: method.to_owned(), allowed });
+        let problem = Problem::Method { method: method.to_owned(), allowed };
+        return Err(Refused::new(Cause::Method, problem));
     }
     if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return Err(Problem::ContentType(
-            "Send the body as it is, without a Content-Encoding: the proof is over its bytes.",
+        return Err(Refused::new(
+            Cause::ContentType,
+            Problem::ContentType(
+                "Send the body as it is, without a Content-Encoding: the proof is over its bytes.",
+            ),
         ));
     }
     if !source.accepts_content_type(content_type(request)) {
-        return Err(Problem::ContentType(
-            "The proof of this source cannot read a body of this content type.",
+        return Err(Refused::new(
+            Cause::ContentType,
+            Problem::ContentType(
+                "The proof of this source cannot read a body of this content type.",
+            ),
         ));
     }
     let announced = request
@@ -79,7 +105,8 @@ fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Sou
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > source.max_body_bytes) {
-        return Err(Problem::TooLarge { most: source.max_body_bytes });
+        let problem = Problem::TooLarge { most: source.max_body_bytes };
+        return Err(Refused::new(Cause::TooLarge, problem));
     }
     Ok(source)
 }
@@ -93,7 +120,10 @@ async fn take(
     let bytes = service.ingest.bytes();
     let body = match read_body(payload, source.max_body_bytes, bytes).await {
         Ok(body) => body,
-        Err(unread) => return unread.response(),
+        Err(unread) => {
+            service.ingest.metrics.refused(Some(&source.name), unread.cause);
+            return unread.response();
+        }
     };
     let posted = Posted {
         method: request.method().as_str(),
@@ -137,13 +167,14 @@ fn log(refusal: &Refusal) {
 
 /// Why a body was not read, and whether the connection is in a state to be used again.
 pub(crate) struct Unread {
+    cause: Cause,
     problem: Problem,
     reusable: bool,
 }
 
 impl Unread {
-    fn closing(problem: Problem) -> Self {
-        Self { problem, reusable: false }
+    fn closing(cause: Cause, problem: Problem) -> Self {
+        Self { cause, problem, reusable: false }
     }
 
     /// The answer that says so.
@@ -167,20 +198,23 @@ pub(crate) async fn read_body(
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_broken| {
                 let detail = "The body ended before it was complete.";
-                Unread::closing(Problem::BadRequest(detail.to_owned()))
+                Unread::closing(Cause::Body, Problem::BadRequest(detail.to_owned()))
             })?;
             if content.len() + chunk.len() > most {
                 let reusable = drained(&mut payload).await;
-                return Err(Unread { problem: Problem::TooLarge { most }, reusable });
+                let (cause, problem) = (Cause::TooLarge, Problem::TooLarge { most });
+                return Err(Unread { cause, problem, reusable });
             }
-            bytes.take(chunk.len()).map_err(|refusal| Unread::closing(refusal.into()))?;
+            bytes
+                .take(chunk.len())
+                .map_err(|refusal| Unread::closing(refusal.cause(), refusal.into()))?;
             content.extend_from_slice(&chunk);
         }
         Ok(Body { content, bytes })
     };
     timeout(BODY_TIME, read).await.unwrap_or_else(|_elapsed| {
         let detail = "The body came too slowly. Nothing was stored; try again.";
-        Err(Unread::closing(Problem::Unavailable(detail)))
+        Err(Unread::closing(Cause::Body, Problem::Unavailable(detail)))
     })
 }
 

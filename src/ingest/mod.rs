@@ -4,6 +4,8 @@
 
 mod body;
 mod closing;
+mod counted;
+mod entries;
 mod unattended;
 
 use std::sync::Arc;
@@ -16,14 +18,15 @@ use tokio::time::timeout;
 
 pub use self::body::{BODY_BUDGET, Body, Bytes};
 pub use self::closing::Closing;
+pub use self::entries::Done;
+use self::entries::{joined, split};
 use self::unattended::Unattended;
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
-use crate::message::{Destination, MessageId, Notification, Outcome, Status, Timestamp};
+use crate::message::{Destination, Notification, Outcome, Timestamp};
+use crate::metrics::{Metrics, SourceMetrics};
 use crate::proof::{Headers, Request, Unproven, Verified};
-use crate::store::{
-    Delivery, Entry, QuarantineId, Quarantined, Removed, Store, StoreError, Stored,
-};
+use crate::store::{Delivery, Entry, Quarantined, Removed, Store, StoreError, Stored};
 
 /// How long a commit may take before the sender is asked to come again.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
@@ -31,13 +34,12 @@ pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
 /// So many deliveries under way keep the writer busy.
 const A_FEW: usize = 16;
 
-/// Why something is ignored that was erased.
-const ERASED: &str = "the message was erased, and this comes late";
-
 /// Takes deliveries and registrations to the store.
 pub struct Ingest {
     /// Who posts.
     pub sources: Sources,
+    /// Where all of it is counted.
+    pub metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
     /// How many deliveries may be under way, and what is left of that.
     queue: usize,
@@ -74,32 +76,6 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
-/// What became of one entry of a delivery.
-#[derive(Debug, Clone)]
-pub enum Done {
-    /// It was judged.
-    Judged {
-        /// The message it is about.
-        message: MessageId,
-        /// What it did.
-        outcome: Outcome,
-        /// The record's status after it, if there is a record.
-        status: Option<Status>,
-    },
-    /// It is kept, but could not be understood.
-    Quarantined {
-        /// Its name in the quarantine.
-        id: QuarantineId,
-        /// What could not be understood.
-        reason: String,
-    },
-    /// It says nothing about a status.
-    Ignored {
-        /// What it is instead.
-        reason: String,
-    },
-}
-
 /// A webhook as it was received.
 pub struct Posted<'a> {
     /// The method.
@@ -116,9 +92,16 @@ pub struct Posted<'a> {
 
 impl Ingest {
     /// Takes deliveries of these sources, at most `queue` at a time.
-    pub fn new(sources: Vec<Source>, store: Arc<dyn Store>, queue: usize) -> Self {
+    pub fn new(
+        sources: Vec<Source>,
+        store: Arc<dyn Store>,
+        queue: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.configure(counted::configured(&sources, &[]), metrics.began());
         Self {
             sources: Sources::new(sources),
+            metrics,
             store,
             queue,
             slots: Arc::new(Semaphore::new(queue)),
@@ -141,9 +124,25 @@ impl Ingest {
         self.slots.available_permits() == 0
     }
 
+    /// How many deliveries are under way.
+    pub fn under_way(&self) -> usize {
+        self.queue.saturating_sub(self.slots.available_permits())
+    }
+
+    /// How many may be.
+    pub fn capacity(&self) -> usize {
+        self.queue
+    }
+
+    /// From now on there are these sources.
+    pub fn replace_sources(&self, sources: Vec<Source>, now: Timestamp) {
+        self.metrics.configure(counted::configured(&sources, &self.sources.all()), now);
+        self.sources.replace(sources);
+    }
+
     /// Whether enough deliveries are under way, so that another one may be refused.
     pub fn is_busy(&self) -> bool {
-        self.queue - self.slots.available_permits() >= A_FEW
+        self.under_way() >= A_FEW
     }
 
     /// The budget for a body that is going to be read.
@@ -159,7 +158,29 @@ impl Ingest {
         posted: Posted<'_>,
         now: Timestamp,
     ) -> Result<Vec<Done>, Refusal> {
-        let Proven { content, read, too_old, admission } = self.prove(source, posted, now)?;
+        let counted = self.metrics.source(&source.name);
+        let taken = self.take(source, posted, now, counted.as_deref()).await;
+        if let Some(counted) = counted {
+            match &taken {
+                Ok(done) => counted.accepted(done.iter().map(counted::became), now),
+                Err(refusal) => counted.refused(refusal.cause()),
+            }
+        }
+        taken
+    }
+
+    async fn take(
+        &self,
+        source: &Source,
+        posted: Posted<'_>,
+        now: Timestamp,
+        counted: Option<&SourceMetrics>,
+    ) -> Result<Vec<Done>, Refusal> {
+        let Proven { content, read, verified, admission } = self.prove(source, posted, now)?;
+        let Verified { too_old, secret, signed_at } = verified;
+        if let Some(counted) = counted {
+            counted.verified(secret, signed_at, now);
+        }
         if too_old {
             return self.repeat(read).await;
         }
@@ -176,7 +197,13 @@ impl Ingest {
                 let stored = if entries.is_empty() {
                     Vec::new()
                 } else {
-                    self.store(delivery(entries), Some(admission)).await?
+                    let times: Vec<_> = entries.iter().map(counted::stated_at).collect();
+                    let stored = self.store(delivery(entries), Some(admission)).await?;
+                    if let Some(counted) = counted {
+                        let new = stored.iter().zip(times).filter(|(one, _)| counted::is_new(one));
+                        new.filter_map(|(_, time)| time).for_each(|time| counted.said(time, now));
+                    }
+                    stored
                 };
                 Ok(joined(stored, ignored))
             }
@@ -198,7 +225,7 @@ impl Ingest {
         let slot = self.slot()?;
         let Posted { method, query, content_type, headers, body } = posted;
         let request = Request { method, query, content_type, headers, body: &body.content };
-        let Verified { too_old } = source.verify(&request, now).map_err(Refusal::Unproven)?;
+        let verified = source.verify(&request, now).map_err(Refusal::Unproven)?;
         let content = Content {
             method: method.to_owned(),
             query: kept_query(query.unwrap_or_default()),
@@ -206,7 +233,7 @@ impl Ingest {
             body: body.content,
         };
         let admission = Admission { _slot: slot, _bytes: body.bytes };
-        Ok(Proven { read: source.read(&content), content, too_old, admission })
+        Ok(Proven { read: source.read(&content), content, verified, admission })
     }
 
     /// Some providers resend hours later with the first timestamp. An old delivery that says
@@ -339,7 +366,7 @@ impl Ingest {
 struct Proven {
     content: Content,
     read: Result<Vec<dialect::Entry>, NotEncoded>,
-    too_old: bool,
+    verified: Verified,
     admission: Admission,
 }
 
@@ -347,44 +374,4 @@ struct Proven {
 struct Admission {
     _slot: OwnedSemaphorePermit,
     _bytes: Bytes,
-}
-
-/// Takes out what is ignored, which the store does not see, and remembers where it was.
-fn split(read: Vec<dialect::Entry>) -> (Vec<Entry>, Vec<(usize, String)>) {
-    let mut entries = Vec::with_capacity(read.len());
-    let mut ignored = Vec::new();
-    for (place, entry) in read.into_iter().enumerate() {
-        let index = u32::try_from(place).unwrap_or(u32::MAX);
-        match entry {
-            dialect::Entry::Notification { notification, foreign_id } => {
-                entries.push(Entry::Notification { index, notification, foreign_id });
-            }
-            dialect::Entry::Unreadable { reason } => {
-                entries.push(Entry::Unreadable { index, reason });
-            }
-            dialect::Entry::Ignored { reason } => ignored.push((place, reason)),
-        }
-    }
-    (entries, ignored)
-}
-
-/// Puts what was ignored back in its place among what was stored.
-fn joined(stored: Vec<Stored>, ignored: Vec<(usize, String)>) -> Vec<Done> {
-    let mut done: Vec<Done> = stored
-        .into_iter()
-        .filter_map(|stored| match stored {
-            Stored::Judged { message, outcome, record, .. } => {
-                let status = record.map(|record| record.status);
-                Some(Done::Judged { message, outcome, status })
-            }
-            Stored::Quarantined { id, reason } => Some(Done::Quarantined { id, reason }),
-            Stored::Erased => Some(Done::Ignored { reason: ERASED.to_owned() }),
-            // Only registrations are refused this way, and they do not come here.
-            Stored::TooMany => None,
-        })
-        .collect();
-    for (place, reason) in ignored {
-        done.insert(place.min(done.len()), Done::Ignored { reason });
-    }
-    done
 }

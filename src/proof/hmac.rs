@@ -178,6 +178,11 @@ impl Hmac {
         self.signed.contains(&Part::Url)
     }
 
+    /// How many secrets there are.
+    pub fn secrets(&self) -> usize {
+        self.secrets.len()
+    }
+
     /// Verifies a request; `url` is the public address that the sender called.
     pub fn verify(
         &self,
@@ -194,10 +199,10 @@ impl Hmac {
             .iter()
             .filter_map(|item| self.decode(item.strip_prefix(self.prefix.as_slice())?))
             .collect();
-        any(&self.secrets, |secret| self.fits(secret, &message, &signatures))?;
+        let proven = any(&self.secrets, |secret| self.fits(secret, &message, &signatures))?;
         match (time, &self.timestamp) {
-            (Some(time), Some((_, unit))) => window.judge(seconds(time, *unit)?, now),
-            _ => Ok(Verified::NOW),
+            (Some(time), Some((_, unit))) => window.judge(proven, seconds(time, *unit)?, now),
+            _ => Ok(proven),
         }
     }
 

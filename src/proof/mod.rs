@@ -130,6 +130,18 @@ impl Scheme {
             Self::None => "none",
         }
     }
+
+    /// How many secrets it has.
+    pub fn secrets(&self) -> usize {
+        match self {
+            Self::UrlToken(secrets) | Self::SignedUrl(secrets) | Self::Native(secrets) => {
+                secrets.len()
+            }
+            Self::Hmac(hmac) => hmac.secrets(),
+            Self::StandardWebhooks(keys) => keys.secrets(),
+            Self::None => 0,
+        }
+    }
 }
 
 /// How old and how far ahead a signed time may be; both ends are allowed.
@@ -149,12 +161,18 @@ impl Default for Window {
 
 impl Window {
     /// Judges the time of a proof that is right otherwise.
-    pub fn judge(self, signed_at: i64, now: Timestamp) -> Result<Verified, Unproven> {
+    pub fn judge(
+        self,
+        proven: Verified,
+        signed_at: i64,
+        now: Timestamp,
+    ) -> Result<Verified, Unproven> {
         let age = now.seconds().saturating_sub(signed_at);
         if age < -i64::from(self.max_skew_seconds) {
             return Err(Unproven::TooNew);
         }
-        Ok(Verified { too_old: age > i64::from(self.max_age_seconds) })
+        let too_old = age > i64::from(self.max_age_seconds);
+        Ok(Verified { too_old, signed_at: Some(signed_at), ..proven })
     }
 }
 
@@ -163,11 +181,20 @@ impl Window {
 pub struct Verified {
     /// Its signed time is further back than is allowed: it may only repeat what is stored.
     pub too_old: bool,
+    /// The first secret that fits, by its place in the configuration, from 0; none if there are none.
+    pub secret: Option<usize>,
+    /// Its signed time, in seconds since 1970; none if it has none.
+    pub signed_at: Option<i64>,
 }
 
 impl Verified {
-    /// Authentic, and of no or a recent time.
-    pub const NOW: Self = Self { too_old: false };
+    /// Taken at its word.
+    pub const UNASKED: Self = Self { too_old: false, secret: None, signed_at: None };
+
+    /// Authentic by this secret, and of no or a recent time.
+    pub fn by(secret: usize) -> Self {
+        Self { secret: Some(secret), ..Self::UNASKED }
+    }
 }
 
 /// Why a request is not proven to be authentic. For the log alone.
@@ -216,6 +243,11 @@ pub fn verify_token(secrets: &[Secret], request: &Request<'_>) -> Result<Verifie
 
 /// Whether any secret fits; all are tried, so that the time does not tell which one did.
 pub fn any(secrets: &[Secret], fits: impl Fn(&Secret) -> bool) -> Result<Verified, Unproven> {
-    let found = secrets.iter().fold(false, |found, secret| fits(secret) | found);
-    if found { Ok(Verified::NOW) } else { Err(Unproven::Wrong) }
+    let places = secrets.iter().enumerate();
+    first_fitting(places.map(|(place, secret)| fits(secret).then_some(place)))
+}
+
+/// The first secret that fits, when all have been tried.
+fn first_fitting(places: impl Iterator<Item = Option<usize>>) -> Result<Verified, Unproven> {
+    places.fold(None, Option::or).map(Verified::by).ok_or(Unproven::Wrong)
 }

@@ -96,12 +96,12 @@ pub fn verify(
     let (callback, signature) = read(query)?;
     let signature = unhex(signature.ok_or(Unproven::Missing)?.as_bytes()).ok_or(Unproven::Wrong)?;
     let text = callback.text(source);
-    any(secrets, |secret| mac(secret, &text).verify_slice(&signature).is_ok())?;
+    let proven = any(secrets, |secret| mac(secret, &text).verify_slice(&signature).is_ok())?;
     match &callback.expires {
-        None => Ok(Verified::NOW),
+        None => Ok(proven),
         Some(expires) => {
             let expires: i64 = expires.parse().map_err(|_no_number| Unproven::Wrong)?;
-            if now.seconds() <= expires { Ok(Verified::NOW) } else { Err(Unproven::Expired) }
+            if now.seconds() <= expires { Ok(proven) } else { Err(Unproven::Expired) }
         }
     }
 }
@@ -162,8 +162,8 @@ mod tests {
         assert_eq!(callback.signature("gateway", &Secret::new("s3cret")), SIGNATURE);
         let query = format!("{}&signature={SIGNATURE}", callback.query());
         assert_eq!(query, format!("destination=%2B393331234567&key=order+7&signature={SIGNATURE}"));
-        assert_eq!(check(&query, 0), Ok(Verified::NOW));
-        assert_eq!(check(&format!("{query}&other=1"), 0), Ok(Verified::NOW));
+        assert_eq!(check(&query, 0), Ok(Verified::by(1)));
+        assert_eq!(check(&format!("{query}&other=1"), 0), Ok(Verified::by(1)));
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let callback = Callback { expires: Some("100".to_owned()), ..Callback::default() };
         let signature = callback.signature("gateway", &Secret::new("s3cret"));
         let query = format!("{}&signature={signature}", callback.query());
-        assert_eq!(check(&query, 100), Ok(Verified::NOW));
+        assert_eq!(check(&query, 100), Ok(Verified::by(1)));
         assert_eq!(check(&query, 101), Err(Unproven::Expired));
     }
 }

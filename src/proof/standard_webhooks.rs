@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::encoding::{from_base64, lenient};
 use super::hmac::{digits, is_any, mac};
-use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window};
+use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window, first_fitting};
 use crate::message::Timestamp;
 
 /// The names of id, timestamp and signature, by prefix.
@@ -48,6 +48,11 @@ impl StandardWebhooks {
         secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
 
+    /// How many keys there are.
+    pub fn secrets(&self) -> usize {
+        self.0.len()
+    }
+
     /// Verifies a request.
     pub fn verify(
         &self,
@@ -67,13 +72,13 @@ impl StandardWebhooks {
             texts.filter_map(|text| STANDARD.decode(text).ok()).collect()
         };
         let (shared, public) = (of_kind(b"v1,"), of_kind(b"v1a,"));
-        let found = self.0.iter().fold(false, |found, key| match key {
-            Key::Shared(secret) => {
-                is_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared) | found
-            }
-            Key::Public(key) => is_signed(key, &message, &public) | found,
-        });
-        if found { window.judge(signed_at, now) } else { Err(Unproven::Wrong) }
+        let fits = |key: &Key| match key {
+            Key::Shared(secret) => is_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared),
+            Key::Public(key) => is_signed(key, &message, &public),
+        };
+        let places = self.0.iter().enumerate();
+        let proven = first_fitting(places.map(|(place, key)| fits(key).then_some(place)))?;
+        window.judge(proven, signed_at, now)
     }
 }
 

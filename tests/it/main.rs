@@ -26,6 +26,7 @@ mod kill_points;
 mod limits;
 mod logged_life;
 mod logging_vfs;
+mod metrics;
 mod migration;
 mod outcomes;
 mod posting;

@@ -18,6 +18,7 @@ use statusmirror::http::state::Service;
 use statusmirror::http::{self, Listeners};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::Timestamp;
+use statusmirror::metrics::Metrics;
 use statusmirror::store::Store;
 use statusmirror::store::sqlite::SqliteStore;
 
@@ -82,12 +83,15 @@ fn serve(
     let (store, closing) = SqliteStore::open(&config.store).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let clock = Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap());
+    let metrics = Arc::new(Metrics::new(clock.now()));
+    let queue = config.store.queue;
     let service = Data::new(Service::new(
-        Arc::new(Ingest::new(config.sources, Arc::clone(&store), config.store.queue)),
+        Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics)),
         store,
         config.api_keys,
         config.server.trusted_proxies,
-        Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap()),
+        clock,
     ));
     port.send(listener.local_addr().unwrap().port()).unwrap();
     let listeners = Listeners { public: vec![listener], internal: Vec::new() };

@@ -122,6 +122,7 @@ impl SqliteStore {
             reading: Arc::clone(&reading),
             failure: failure.clone(),
             watched,
+            commits: settings.commits.clone(),
             full: false,
             locked: false,
             anew_at: checkpoint::WORTH_IT,

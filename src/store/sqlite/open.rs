@@ -17,6 +17,7 @@ use super::failure::Marks;
 use super::lock::{self, Lock, with_suffix};
 use super::schema::{self, Found};
 use super::{checkpoint, copy, make_private_directory};
+use crate::metrics::Commits;
 
 /// How long the start waits for the check of a database that was not left in order.
 const CHECK_TIME: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ pub struct Settings {
     pub external_checkpoints: bool,
     /// Where to leave word for the next start of this boot, besides the database's directory.
     pub runtime_directory: Option<PathBuf>,
+    /// Where to tell of commits.
+    pub commits: Commits,
 }
 
 impl Settings {
@@ -68,6 +71,7 @@ impl Settings {
             any_filesystem: false,
             external_checkpoints: false,
             runtime_directory: None,
+            commits: Commits::default(),
         }
     }
 }

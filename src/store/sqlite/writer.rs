@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -26,6 +26,7 @@ use super::ledger::Ledger;
 use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
 use super::{schema, store_error};
+use crate::metrics::Commits;
 use crate::store::reply::Reply;
 use crate::store::{Delivery, StoreError, Stored};
 
@@ -86,6 +87,7 @@ pub(super) struct Writer {
     pub(super) reading: Arc<RwLock<()>>,
     pub(super) failure: Failure,
     pub(super) watched: Watched,
+    pub(super) commits: Commits,
     /// Whether the last commit found no space.
     pub(super) full: bool,
     /// Whether the last commit waited for another process in vain.
@@ -151,8 +153,10 @@ impl Writer {
             answer_all(batch.drain(..), || StoreError::Stopped);
             return;
         }
+        let begun = Instant::now();
         match self.commit(db, batch) {
             Ok(results) if self.still_stands() => {
+                self.commits.committed(batch.len(), begun.elapsed());
                 self.ledger.publish();
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, result);

@@ -25,4 +25,6 @@ pub mod cli;
 #[cfg(feature = "sqlite")]
 pub mod config;
 #[cfg(feature = "sqlite")]
+pub mod diagnosis;
+#[cfg(feature = "sqlite")]
 pub mod simulate;

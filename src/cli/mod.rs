@@ -11,6 +11,7 @@ mod serve;
 mod simulate;
 mod telemetry;
 mod upkeep;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -118,6 +119,10 @@ enum Command {
     /// Posts the lives of many messages to a running server, and checks what it makes of them.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
     Simulate(simulate::Arguments),
+    /// Says why a webhook is refused: takes the raw request, as a proxy or curl -v prints it, on
+    /// standard input. Ends with 65 if it is refused, and with 64 if it is no request.
+    #[command(after_help = "Example: statusmirror verify gateway < request.txt")]
+    Verify(verify::Arguments),
     /// Writes the manual pages, one for each command.
     #[command(after_help = "Example: statusmirror man /usr/local/share/man/man1")]
     Man {
@@ -257,6 +262,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Simulate(arguments) => {
             simulate::run(&arguments, &configured(Secrets::Find)?, &mut out)
+        }
+        Command::Verify(arguments) => {
+            verify::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }
         Command::Man { directory } => {
             let unwritable = |error| {

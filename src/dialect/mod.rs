@@ -12,14 +12,14 @@ mod sources;
 mod twilio;
 mod words;
 
-pub use source::{BadSource, Settings, Source, is_name};
+pub use source::{BadSource, Settings, Source, Unfit, is_name};
 pub use sources::Sources;
 
 use crate::content::Content;
 use crate::message::{
     Channel, Destination, MessageId, Notification, Reference, StatedProvider, Status, Timestamp,
 };
-use crate::proof::{Request, Secret, Unproven, Verified};
+use crate::proof::{Place, Request, Secret, Unproven, Verified};
 
 /// Every dialect there is.
 pub static ALL: &[&dyn Dialect] = &[&gateway::Gateway, &twilio::Twilio];
@@ -58,6 +58,9 @@ pub trait Native {
 
     /// Whether the URL is part of what is signed.
     fn covers_url(&self) -> bool;
+
+    /// Where its signature is.
+    fn places(&self) -> Vec<Place>;
 
     /// Verifies a request; `url` is the public address, without the query, that the sender called.
     fn verify(

@@ -7,7 +7,7 @@ use crate::content::Content;
 use crate::message::{
     Added, Destination, KeyTooLong, Kind, MessageId, Notification, Reference, Statement, Timestamp,
 };
-use crate::proof::{self, Request, Scheme, Unproven, Verified, Window};
+use crate::proof::{self, Place, Request, Scheme, Unproven, Verified, Window};
 
 /// A sender of webhooks.
 pub struct Source {
@@ -25,6 +25,7 @@ pub struct Source {
 }
 
 /// What a source is made of.
+#[derive(Clone)]
 pub struct Settings {
     /// Its name.
     pub name: String,
@@ -64,6 +65,19 @@ pub enum BadSource {
          server.public_url"
     )]
     NoPublicUrl,
+}
+
+/// Why a request is not looked at, whatever proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The dialect does not use its method.
+    Method,
+    /// Its body is not as it is, but encoded.
+    Encoded,
+    /// The proof cannot read a body of its content type.
+    ContentType,
+    /// Its body is larger than the source's may be.
+    TooLarge,
 }
 
 /// Whether this can be the name of a source or a key.
@@ -128,11 +142,51 @@ impl Source {
         i64::from(self.window.max_age_seconds)
     }
 
-    /// Whether the proof can read a body of this content type.
-    pub fn accepts_content_type(&self, content_type: Option<&str>) -> bool {
+    /// What it is made of.
+    pub fn settings(&self) -> Settings {
+        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider } = self;
+        Settings {
+            name: name.clone(),
+            dialect: *dialect,
+            scheme: scheme.clone(),
+            window: *window,
+            public_url: public_url.clone(),
+            provider: provider.clone(),
+            max_body_bytes: *max_body_bytes,
+        }
+    }
+
+    /// What can be said of a request before its body is read: method, content type, whether the body
+    /// is encoded, and its length, as far as they are known.
+    pub fn admit(
+        &self,
+        method: &str,
+        content_type: Option<&str>,
+        is_encoded: bool,
+        length: Option<usize>,
+    ) -> Result<(), Unfit> {
+        if !self.dialect.methods().contains(&method) {
+            return Err(Unfit::Method);
+        }
+        if is_encoded {
+            return Err(Unfit::Encoded);
+        }
+        if let (Scheme::Native(_), Some(native)) = (&self.scheme, self.dialect.native())
+            && !native.reads(content_type)
+        {
+            return Err(Unfit::ContentType);
+        }
+        if length.is_some_and(|length| length > self.max_body_bytes) {
+            return Err(Unfit::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// Where a request says what its proof needs.
+    pub fn places(&self, request: &Request<'_>) -> Vec<Place> {
         match (&self.scheme, self.dialect.native()) {
-            (Scheme::Native(_), Some(native)) => native.reads(content_type),
-            _ => true,
+            (Scheme::Native(_), Some(native)) => native.places(),
+            (scheme, _) => scheme.places(request),
         }
     }
 

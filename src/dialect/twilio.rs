@@ -18,7 +18,7 @@ use crate::content::Content;
 use crate::message::{Channel, Destination, Reference, StatedProvider, Status, Timestamp};
 use crate::proof::encoding::unhex;
 use crate::proof::hmac::mac;
-use crate::proof::{Header, Request, Secret, Unproven, Verified, any};
+use crate::proof::{Header, Place, Request, Secret, Unproven, Verified, any};
 
 /// Twilio's dialect.
 pub(super) struct Twilio;
@@ -53,6 +53,8 @@ impl Dialect for Twilio {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
+/// The header that holds the signature.
+const SIGNATURE: &str = "X-Twilio-Signature";
 
 /// The plain words for a code that comes with a failure, if there are any.
 fn plain_words(code: &str) -> Option<&'static str> {
@@ -150,6 +152,10 @@ impl Native for Twilio {
         true
     }
 
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Header(SIGNATURE.to_owned())]
+    }
+
     fn verify(
         &self,
         secrets: &[Secret],
@@ -157,7 +163,7 @@ impl Native for Twilio {
         url: &str,
         _now: Timestamp,
     ) -> Result<Verified, Unproven> {
-        let signature = request.headers.one("X-Twilio-Signature").required()?;
+        let signature = request.headers.one(SIGNATURE).required()?;
         let signature = STANDARD.decode(signature).map_err(|_error| Unproven::Wrong)?;
         let algorithm = algorithm(request)?;
         let parameters = if is(request.content_type, FORM) {

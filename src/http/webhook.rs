@@ -14,7 +14,7 @@ use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::{self, JSON};
-use crate::dialect::Source;
+use crate::dialect::{Source, Unfit};
 use crate::ingest::{Body, Bytes, Done, Posted, Refusal};
 use crate::metrics::Cause;
 use crate::proof::{Header, Headers};
@@ -78,36 +78,34 @@ fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Sou
     let source = service.ingest.sources.get(name);
     let source =
         source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
-    let method = request.method().as_str();
-    if !source.dialect.methods().contains(&method) {
-        let allowed = source.dialect.methods().join(", ");
-        let problem = Problem::Method { method: method.to_owned(), allowed };
-        return Err(Refused::new(Cause::Method, problem));
-    }
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return Err(Refused::new(
-            Cause::ContentType,
-            Problem::ContentType(
-                "Send the body as it is, without a Content-Encoding: the proof is over its bytes.",
-            ),
-        ));
-    }
-    if !source.accepts_content_type(content_type(request)) {
-        return Err(Refused::new(
-            Cause::ContentType,
-            Problem::ContentType(
-                "The proof of this source cannot read a body of this content type.",
-            ),
-        ));
-    }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > source.max_body_bytes) {
-        let problem = Problem::TooLarge { most: source.max_body_bytes };
-        return Err(Refused::new(Cause::TooLarge, problem));
-    }
+    let is_encoded = request.headers().contains_key(header::CONTENT_ENCODING);
+    let method = request.method().as_str();
+    let admitted = source.admit(method, content_type(request), is_encoded, announced);
+    admitted.map_err(|unfit| match unfit {
+        Unfit::Method => {
+            let allowed = source.dialect.methods().join(", ");
+            Refused::new(Cause::Method, Problem::Method { method: method.to_owned(), allowed })
+        }
+        Unfit::Encoded => Refused::new(
+            Cause::ContentType,
+            Problem::ContentType(
+                "Send the body as it is, without a Content-Encoding: the proof is over its bytes.",
+            ),
+        ),
+        Unfit::ContentType => Refused::new(
+            Cause::ContentType,
+            Problem::ContentType(
+                "The proof of this source cannot read a body of this content type.",
+            ),
+        ),
+        Unfit::TooLarge => {
+            Refused::new(Cause::TooLarge, Problem::TooLarge { most: source.max_body_bytes })
+        }
+    })?;
     Ok(source)
 }
 

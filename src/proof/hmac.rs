@@ -3,6 +3,10 @@
 //! One rule covers the senders: take the header's value, split it where a separator is configured,
 //! keep the items that begin with the prefix; any that verifies with any secret counts.
 
+mod otherwise;
+
+pub use self::otherwise::is_of_signature;
+
 use ::hmac::{Hmac as Keyed, KeyInit, Mac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +14,7 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::encoding::{from_base64, unhex};
-use super::{Request, Secret, Unproven, Unusable, Verified, Window, any};
+use super::{Place, Request, Secret, Unproven, Unusable, Verified, Window, any};
 use crate::message::Timestamp;
 
 /// The scheme's settings, as they stand in the configuration.
@@ -70,12 +74,6 @@ pub struct Hmac {
     id_header: String,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Place {
-    Header(String),
-    Query(String),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Algorithm {
     Sha1,
@@ -122,7 +120,7 @@ impl Hmac {
             _ => return Err(Unusable::new("secret_encoding", "use utf8 or base64")),
         };
         let at = match settings.header.strip_prefix("query:") {
-            Some(name) => Place::Query(name.to_owned()),
+            Some(name) => Place::Parameter(name.to_owned()),
             None if settings.header.is_empty() => {
                 return Err(Unusable::new("header", "name the header that holds the signature"));
             }
@@ -209,7 +207,7 @@ impl Hmac {
     fn value(&self, request: &Request<'_>) -> Result<Vec<u8>, Unproven> {
         match &self.at {
             Place::Header(name) => request.headers.one(name).required().map(<[u8]>::to_vec),
-            Place::Query(wanted) => {
+            Place::Parameter(wanted) => {
                 let mut found = request.parameters().filter(|(name, _)| name == wanted.as_str());
                 match (found.next(), found.next()) {
                     (None, _) => Err(Unproven::Missing),

@@ -5,6 +5,7 @@
 
 pub(crate) mod encoding;
 pub mod hmac;
+pub mod otherwise;
 pub mod signed_url;
 pub mod standard_webhooks;
 
@@ -66,6 +67,15 @@ impl<'a> Header<'a> {
             Self::Several => Err(Unproven::Wrong),
         }
     }
+}
+
+/// Where a request says something that its proof needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the header of this name.
+    Header(String),
+    /// In the query's parameter of this name.
+    Parameter(String),
 }
 
 /// What proves that a request is authentic. Shown nowhere.

@@ -106,6 +106,11 @@ pub fn verify(
     }
 }
 
+/// The last second in which an address is valid, if it says one.
+pub(crate) fn expires(query: &str) -> Option<i64> {
+    read(query).ok()?.0.expires?.parse().ok()
+}
+
 fn read(query: &str) -> Result<(Callback, Option<String>), Unproven> {
     let mut callback = Callback::default();
     let mut signature = None;

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::encoding::{from_base64, lenient};
 use super::hmac::{digits, is_any, mac};
-use super::{Header, Request, Secret, Unproven, Unusable, Verified, Window, first_fitting};
+use super::{Header, Place, Request, Secret, Unproven, Unusable, Verified, Window, first_fitting};
 use crate::message::Timestamp;
 
 /// The names of id, timestamp and signature, by prefix.
@@ -80,6 +80,35 @@ impl StandardWebhooks {
         let proven = first_fitting(places.map(|(place, key)| fits(key).then_some(place)))?;
         window.judge(proven, signed_at, now)
     }
+
+    /// The scheme whose keys are the texts of its shared keys, instead of what they decode to: what a
+    /// sender makes of them that does not decode.
+    pub(crate) fn of_texts(&self) -> Self {
+        let texts = |key: &Key| match key {
+            Key::Public(_) => Vec::new(),
+            Key::Shared(secret) => {
+                let text = STANDARD.encode(secret.bytes());
+                let texts = [format!("whsec_{text}"), text];
+                texts.map(|text| Key::Shared(Secret::new(&text))).to_vec()
+            }
+        };
+        Self(self.0.iter().flat_map(texts).collect())
+    }
+}
+
+/// Where a request says what is needed: under the first prefix of which it has any.
+pub(crate) fn places(request: &Request<'_>) -> Vec<Place> {
+    let has_any =
+        |names: &&[&str; 3]| names.iter().any(|name| request.headers.one(name) != Header::Absent);
+    let [first, ..] = HEADERS;
+    let names = HEADERS.iter().find(has_any).copied().unwrap_or(first);
+    names.map(|name| Place::Header(name.to_owned())).to_vec()
+}
+
+/// The signed time, in seconds since 1970.
+pub(crate) fn stated_time(request: &Request<'_>) -> Option<i64> {
+    let [_, time, _] = headers(request).ok()?;
+    digits(str::from_utf8(time).ok()?)
 }
 
 /// Id, timestamp and signatures, all three of the first prefix of which there is any.

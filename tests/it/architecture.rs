@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["metrics"],
     &["clock", "proof", "store"],
     &["dialect"],
-    &["ingest"],
+    &["ingest", "diagnosis"],
     &["http", "admin"],
     &["config", "simulate"],
     &["cli"],
@@ -31,7 +31,7 @@ const OWNERS: [(&str, &[&str]); 11] = [
         "tokio",
         &["store/sqlite", "store/reply.rs", "store/news.rs", "ingest", "http", "admin.rs", "cli"],
     ),
-    ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate"]),
+    ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate", "diagnosis"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -344,6 +344,7 @@ fn every_command_shows_an_example_and_completions_know_them() {
         &["quarantine", "show"],
         &["quarantine", "replay"],
         &["simulate"],
+        &["verify"],
         &["man"],
         &["completions"],
         &[],

@@ -45,4 +45,5 @@ mod support;
 mod truth;
 mod twilio;
 mod vectors;
+mod verify;
 mod waiting;

@@ -15,6 +15,7 @@ mod crash_states;
 mod crowd;
 mod damage;
 mod disk;
+mod documents;
 mod door;
 mod durability;
 mod events;

@@ -100,6 +100,22 @@ pub(super) fn url(
         "" => format!("http://{}/webhooks/{}", config.server.listen, source.name),
         url => url.to_owned(),
     };
+    // The proof is in the address, or the sender signs the address, or nobody asks.
+    if !source.covers_url() {
+        let words = format!(
+            "source `{}` uses the scheme {}, whose proof does not cover what an address says; give \
+             the sender {address}",
+            source.name,
+            source.scheme.name()
+        );
+        return Err(Failure::new(EX_USAGE, words));
+    }
+    let query = query(source, callback);
+    Ok(if query.is_empty() { address } else { format!("{address}?{query}") })
+}
+
+/// The query of an address with these parameters, with the proof that it carries.
+pub(super) fn query(source: &Source, callback: &Callback) -> String {
     let mut query = form_urlencoded::Serializer::new(callback.query());
     match &source.scheme {
         Scheme::UrlToken(secrets) => {
@@ -110,24 +126,9 @@ pub(super) fn url(
             let signature = secrets.first().map(|s| callback.signature(&source.name, s));
             query.append_pair("signature", &signature.unwrap_or_default());
         }
-        // The sender signs the address, or nobody asks.
-        Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None
-            if source.covers_url() => {}
-        scheme @ (Scheme::Hmac(_)
-        | Scheme::StandardWebhooks(_)
-        | Scheme::Native(_)
-        | Scheme::None) => {
-            let words = format!(
-                "source `{}` uses the scheme {}, whose proof does not cover what an address says; \
-                 give the sender {address}",
-                source.name,
-                scheme.name()
-            );
-            return Err(Failure::new(EX_USAGE, words));
-        }
+        Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None => {}
     }
-    let query = query.finish();
-    Ok(if query.is_empty() { address } else { format!("{address}?{query}") })
+    query.finish()
 }
 
 fn expiry(valid: Duration) -> String {

@@ -2,6 +2,7 @@
 
 mod callback_url;
 mod check_config;
+mod doctor;
 mod healthcheck;
 mod live;
 mod print_config;
@@ -123,6 +124,10 @@ enum Command {
     /// standard input. Ends with 65 if it is refused, and with 64 if it is no request.
     #[command(after_help = "Example: statusmirror verify gateway < request.txt")]
     Verify(verify::Arguments),
+    /// Looks at a running installation from outside: clocks, keys, files, and whether a test delivery
+    /// to each source arrives. Ends with 69 if anything fails.
+    #[command(after_help = "Example: statusmirror doctor --config statusmirror.toml")]
+    Doctor,
     /// Writes the manual pages, one for each command.
     #[command(after_help = "Example: statusmirror man /usr/local/share/man/man1")]
     Man {
@@ -266,6 +271,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Verify(arguments) => {
             verify::run(&configured(Secrets::Find)?, &arguments, &mut out)
         }
+        Command::Doctor => doctor::run(&configured(Secrets::Find)?, file, &mut out),
         Command::Man { directory } => {
             let unwritable = |error| {
                 let words = format!("cannot write to {}: {error}", directory.display());

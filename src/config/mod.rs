@@ -46,6 +46,8 @@ pub struct Config {
     pub demo_secret: Option<Made>,
     /// The same for the key.
     pub demo_key: Option<Made>,
+    /// The files that hold secrets.
+    pub secret_files: Vec<PathBuf>,
     /// What the operator should know.
     pub warnings: Vec<String>,
     /// Every setting that holds, secrets left out.
@@ -212,6 +214,7 @@ fn interpret(
         let mend = "use error, warn, info, debug or trace".to_owned();
         return Err(ConfigError::at("log.level", mend));
     }
+    let secret_files = raw.secret_files();
     let server = server(raw.server)?;
     let reached = running.map_or(&server, |running| &running.server);
     let beside = running.map_or(&path, |running| &running.database);
@@ -279,6 +282,7 @@ fn interpret(
         api_keys,
         demo_secret,
         demo_key,
+        secret_files,
         warnings,
         settings: Vec::new(),
         fixed: BTreeMap::new(),

@@ -26,6 +26,23 @@ pub(super) struct Raw {
     pub(super) sources: BTreeMap<String, Source>,
 }
 
+impl Raw {
+    /// The files that hold secrets.
+    pub(super) fn secret_files(&self) -> Vec<PathBuf> {
+        let of_keys = self.api_keys.values().filter_map(|key| key.key.as_ref());
+        let of_sources = self.sources.values().filter_map(|source| source.verify.secrets.as_ref());
+        let of_sources = of_sources.flat_map(|secrets| match secrets {
+            OneOrMany::Many(secrets) => secrets.as_slice(),
+            OneOrMany::One(secret) => std::slice::from_ref(secret),
+        });
+        let file = |secret: &Secret| match secret {
+            Secret::File { file } => Some(file.clone()),
+            Secret::Text(_) | Secret::Env { .. } => None,
+        };
+        of_keys.chain(of_sources).filter_map(file).collect()
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Server {

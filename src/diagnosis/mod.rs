@@ -47,7 +47,7 @@ pub enum Found {
     /// It is.
     Ok,
     /// It need not be wrong, but should be known.
-    Note,
+    Warn,
     /// It is not.
     Fail,
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ok => "ok",
-            Self::Note => "note",
+            Self::Warn => "warn",
             Self::Fail => "FAIL",
         })
     }
@@ -135,7 +135,7 @@ impl Told {
             None => {
                 let words =
                     format!("{name}; the path is not /webhooks/{name}, so a proxy changes it");
-                self.say(Found::Note, "source", words);
+                self.say(Found::Warn, "source", words);
             }
             Some(posted) => {
                 let words = format!("the path leads to the source `{posted}`, not to `{name}`");
@@ -198,7 +198,7 @@ impl Told {
         let Some(body) = &captured.body else {
             let words =
                 "what came in does not show it, as curl -v prints none; give it with --body";
-            return self.say(Found::Note, "body", words);
+            return self.say(Found::Warn, "body", words);
         };
         let length = body.len();
         let (found, words) = match captured.content_length() {
@@ -210,7 +210,7 @@ impl Told {
                 let surplus = captured.surplus.len();
                 let words =
                     format!("{said} bytes, as Content-Length says; {surplus} more left out");
-                (Found::Note, words)
+                (Found::Warn, words)
             }
             Some(said) => (Found::Ok, format!("{said} bytes, as Content-Length says")),
         };

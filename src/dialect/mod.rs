@@ -47,6 +47,9 @@ pub trait Dialect: Sync {
         None
     }
 
+    /// A delivery that is understood and says nothing of a status: the content type and the body.
+    fn test_delivery(&self) -> (&'static str, &'static str);
+
     /// Reads what was posted: one result for each entry of the delivery.
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded>;
 }
@@ -61,6 +64,14 @@ pub trait Native {
 
     /// Where its signature is.
     fn places(&self) -> Vec<Place>;
+
+    /// The headers that prove a request to this address, with the first secret.
+    fn sign(
+        &self,
+        secrets: &[Secret],
+        request: &Request<'_>,
+        url: &str,
+    ) -> Option<Vec<(String, String)>>;
 
     /// Verifies a request; `url` is the public address, without the query, that the sender called.
     fn verify(

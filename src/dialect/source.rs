@@ -212,6 +212,22 @@ impl Source {
         }
     }
 
+    /// The headers that prove a request as the sender would, with the first secret; none if only the
+    /// sender can make them. What the address carries as a proof must be in it already.
+    pub fn sign(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        now: Timestamp,
+    ) -> Option<Vec<(String, String)>> {
+        match (&self.scheme, self.dialect.native()) {
+            (Scheme::Native(secrets), Some(native)) => {
+                native.sign(secrets, request, &self.public_url)
+            }
+            (scheme, _) => scheme.sign(request, &called(&self.public_url, request.query), id, now),
+        }
+    }
+
     /// Reads what was posted: one entry for each of the delivery's.
     pub fn read(&self, content: &Content) -> Result<Vec<Entry>, NotEncoded> {
         let readings = self.dialect.read(content)?;

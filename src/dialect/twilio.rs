@@ -36,6 +36,10 @@ impl Dialect for Twilio {
         Some(self)
     }
 
+    fn test_delivery(&self) -> (&'static str, &'static str) {
+        (FORM, "MessageSid=SM00000000000000000000000000000000&MessageStatus=receiving")
+    }
+
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
         if is(content.content_type.as_deref(), JSON) {
             return Err(NotEncoded("the body is JSON, not a form".to_owned()));
@@ -154,6 +158,17 @@ impl Native for Twilio {
 
     fn places(&self) -> Vec<Place> {
         vec![Place::Header(SIGNATURE.to_owned())]
+    }
+
+    fn sign(
+        &self,
+        secrets: &[Secret],
+        request: &Request<'_>,
+        url: &str,
+    ) -> Option<Vec<(String, String)>> {
+        let text = called(url, request.query) + &parameters(request.body);
+        let signature = mac::<Hmac<Sha1>>(secrets.first()?.bytes(), text.as_bytes()).finalize();
+        Some(vec![(SIGNATURE.to_owned(), STANDARD.encode(signature.into_bytes()))])
     }
 
     fn verify(

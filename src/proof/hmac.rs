@@ -4,6 +4,7 @@
 //! keep the items that begin with the prefix; any that verifies with any secret counts.
 
 mod otherwise;
+mod signing;
 
 pub use self::otherwise::is_of_signature;
 

@@ -7,6 +7,7 @@ pub(crate) mod encoding;
 pub mod hmac;
 pub mod otherwise;
 pub mod signed_url;
+pub mod signing;
 pub mod standard_webhooks;
 
 use std::fmt;

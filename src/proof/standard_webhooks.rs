@@ -3,7 +3,7 @@
 //! Where the official libraries differ, the stricter reading is taken: digits-only times, all three
 //! headers of one prefix, nothing behind a signature, and a key only verifies its own kind.
 
-use ::hmac::Hmac;
+use ::hmac::{Hmac, Mac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -79,6 +79,26 @@ impl StandardWebhooks {
         let places = self.0.iter().enumerate();
         let proven = first_fitting(places.map(|(place, key)| fits(key).then_some(place)))?;
         window.judge(proven, signed_at, now)
+    }
+
+    /// The headers that prove a request, with the first shared key; none if all are public.
+    pub(crate) fn sign(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        now: Timestamp,
+    ) -> Option<Vec<(String, String)>> {
+        let secret = self.0.iter().find_map(|key| match key {
+            Key::Shared(secret) => Some(secret),
+            Key::Public(_) => None,
+        })?;
+        let time = now.seconds().to_string();
+        let message = [id.as_bytes(), b".", time.as_bytes(), b".", request.body].concat();
+        let signature = mac::<Hmac<Sha256>>(secret.bytes(), &message).finalize().into_bytes();
+        let signature = format!("v1,{}", STANDARD.encode(signature));
+        let [names, ..] = HEADERS;
+        let values = [id.to_owned(), time, signature];
+        Some(names.map(str::to_owned).into_iter().zip(values).collect())
     }
 
     /// The scheme whose keys are the texts of its shared keys, instead of what they decode to: what a

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 11] = [
+const OWNERS: [(&str, &[&str]); 12] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
@@ -26,6 +26,7 @@ const OWNERS: [(&str, &[&str]); 11] = [
     ("ipnet", &["http"]),
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
     ("clap", &["cli"]),
+    ("rustls", &["cli/doctor"]),
     ("sd_notify", &["cli"]),
     (
         "tokio",

@@ -345,6 +345,7 @@ fn every_command_shows_an_example_and_completions_know_them() {
         &["quarantine", "replay"],
         &["simulate"],
         &["verify"],
+        &["doctor"],
         &["man"],
         &["completions"],
         &[],

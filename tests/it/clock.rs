@@ -22,25 +22,25 @@ verify = { scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8IL
 "#;
 
 /// A clock that is as wrong as it is told to be; see `tests/faults/clock.c`.
-struct WrongClock {
+pub(crate) struct WrongClock {
     folder: TempDir,
 }
 
 impl WrongClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Self { folder: tempfile::tempdir().unwrap() };
         compile("clock.c", &["-shared", "-fPIC"], &clock.folder.path().join("clock.so"));
         clock
     }
 
     /// What gives a server this clock.
-    fn envs(&self) -> [(&'static str, String); 2] {
+    pub(crate) fn envs(&self) -> [(&'static str, String); 2] {
         let path = |name| self.folder.path().join(name).to_str().unwrap().to_owned();
         [("LD_PRELOAD", path("clock.so")), ("CLOCK_OFFSET", path("offset"))]
     }
 
     /// From now on it is off by so many seconds.
-    fn jump(&self, offset: i64) {
+    pub(crate) fn jump(&self, offset: i64) {
         fs::write(self.folder.path().join("offset"), offset.to_string()).unwrap();
     }
 }

@@ -15,6 +15,7 @@ mod crash_states;
 mod crowd;
 mod damage;
 mod disk;
+mod doctor;
 mod documents;
 mod door;
 mod durability;

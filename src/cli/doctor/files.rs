@@ -1,0 +1,192 @@
+//! The database and what lies beside it: who may read it, how much room is left, who has it.
+
+use std::fs::{self, Metadata};
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::statvfs;
+
+use super::Report;
+use crate::admin;
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::diagnosis::Found;
+
+/// With less room than this the disk is as good as full.
+const LEAST_ROOM: u64 = 64 << 20;
+/// Under load a WAL has 48 MiB at most. What is longer is kept by something else.
+const LONGEST_WAL: u64 = 64 << 20;
+
+/// How long a server may take to answer at its admin socket.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Says how the files are.
+pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    for file in &config.secret_files {
+        secret(file, report)?;
+    }
+    let database = &config.store.path;
+    let Ok(found) = fs::metadata(database) else {
+        let words = format!(
+            "there is none at {}; start `statusmirror serve`, or give doctor the server's \
+             configuration and working directory",
+            database.display()
+        );
+        return report.say(Found::Fail, "database", &words);
+    };
+    permissions(database, &found, report)?;
+    owner(database, &found, report)?;
+    room(database, &found, report)?;
+    wal(config, report)?;
+    lock(database, report)
+}
+
+fn secret(file: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
+    let what = format!("secret {}", file.display());
+    match fs::metadata(file) {
+        Ok(found) if found.mode() & 0o004 != 0 => {
+            let words = format!(
+                "everybody on this machine may read it (mode {:03o}); chmod o= it",
+                found.mode() & 0o777
+            );
+            report.say(Found::Warn, &what, &words)
+        }
+        Ok(found) => report.say(Found::Ok, &what, &format!("mode {:03o}", found.mode() & 0o777)),
+        Err(error) => report.say(Found::Fail, &what, &format!("{error}; put it back")),
+    }
+}
+
+fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
+    let directory = fs::metadata(directory(database))?.mode();
+    let mode = found.mode();
+    let shown = format!(
+        "the database has mode {:03o}, its directory {:03o}",
+        mode & 0o777,
+        directory & 0o777
+    );
+    // Who may not enter the directory reaches nothing in it; who may write it can put another file in
+    // the place of one, unless it is sticky.
+    let may_enter = directory & 0o001 != 0;
+    let may_replace = directory & 0o1003 == 0o003;
+    if may_replace || (may_enter && mode & 0o002 != 0) {
+        let words = format!("{shown}: everybody may change it; chmod 700 the directory");
+        return report.say(Found::Fail, "permissions", &words);
+    }
+    if may_enter && mode & 0o004 != 0 {
+        let words = format!(
+            "{shown}: everybody may read it, and it holds phone numbers; chmod 700 the directory"
+        );
+        return report.say(Found::Warn, "permissions", &words);
+    }
+    report.say(Found::Ok, "permissions", &shown)
+}
+
+fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
+    let beside = ["-wal", "-shm", ".lock", ".sock"].map(|suffix| with_suffix(database, suffix));
+    let foreign = beside
+        .iter()
+        .find(|path| fs::metadata(path).is_ok_and(|beside| beside.uid() != found.uid()));
+    let uid = found.uid();
+    match foreign {
+        Some(path) => {
+            let words = format!(
+                "the database belongs to user {uid}, {} does not; chown it to the server's user",
+                path.display()
+            );
+            report.say(Found::Fail, "owner", &words)
+        }
+        None => report.say(Found::Ok, "owner", &format!("all files belong to user {uid}")),
+    }
+}
+
+fn room(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
+    let disk = statvfs(directory(database)).map_err(io::Error::from)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let shown = format!("{} MiB free, the database has {} MiB", free >> 20, found.len() >> 20);
+    if free < LEAST_ROOM {
+        let words = format!("{shown}; make room, or webhooks get 503");
+        report.say(Found::Fail, "disk", &words)
+    } else if free < found.len() {
+        let words = format!(
+            "{shown}; make room, since after an error of the disk all of it is copied to new blocks"
+        );
+        report.say(Found::Warn, "disk", &words)
+    } else {
+        report.say(Found::Ok, "disk", &shown)
+    }
+}
+
+fn wal(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    let length = fs::metadata(with_suffix(&config.store.path, "-wal")).map_or(0, |wal| wal.len());
+    let shown = format!("{} KiB", length >> 10);
+    if length <= LONGEST_WAL {
+        return report.say(Found::Ok, "WAL", &shown);
+    }
+    let mend = if config.store.external_checkpoints {
+        "see why the program that takes it over does not"
+    } else {
+        "see which other program reads the database for long, and stop it"
+    };
+    report.say(Found::Warn, "WAL", &format!("{shown}; {mend}"))
+}
+
+fn lock(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
+    let holder = fs::metadata(with_suffix(database, ".lock")).ok().and_then(|lock| holder(&lock));
+    match (holder, serves(database)) {
+        (Some(process), true) => {
+            report.say(Found::Ok, "lock", &format!("held by process {process}, which serves"))
+        }
+        (None, true) => report.say(Found::Ok, "lock", "held by a server"),
+        (Some(process), false) => {
+            let words = format!(
+                "held by process {process}, whose admin socket cannot be reached; wait until it \
+                 has started, or run this as the server's user"
+            );
+            report.say(Found::Warn, "lock", &words)
+        }
+        (None, false) => {
+            let words = "no server has the database; start `statusmirror serve`, or give doctor the \
+                         server's configuration";
+            report.say(Found::Fail, "lock", words)
+        }
+    }
+}
+
+/// Whether a server answers at the admin socket; what it answers to nothing is an error.
+fn serves(database: &Path) -> bool {
+    let Ok(mut stream) = admin::connect(database) else { return false };
+    let mut answer = [0];
+    stream.shutdown(Shutdown::Write).is_ok()
+        && stream.set_read_timeout(Some(PATIENCE)).is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && io::copy(&mut stream, &mut io::sink()).is_ok()
+}
+
+/// The process that holds a lock on this file, as the kernel says. To try the lock would keep a
+/// server from starting meanwhile.
+fn holder(lock: &Metadata) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let inode = lock.ino().to_string();
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let process = words.clone().nth(4)?.parse().ok()?;
+        let file = words.nth(5)?;
+        (line.contains("FLOCK") && file.rsplit(':').next() == Some(&inode)).then_some(process)
+    })
+}
+
+fn directory(database: &Path) -> &Path {
+    match database.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
+fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}

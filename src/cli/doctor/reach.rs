@@ -1,0 +1,332 @@
+//! The running server, as a sender reaches it: does a test delivery arrive, and is its clock right?
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use serde_json::Value;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error};
+
+use super::Report;
+use crate::cli::{Failure, callback_url};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::diagnosis::Found;
+use crate::dialect::Source;
+use crate::message::Timestamp;
+use crate::proof::signed_url::Callback;
+use crate::proof::signing::Made;
+use crate::proof::{Request, Scheme};
+
+/// How long an answer may take: senders wait no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the address of a test delivery is valid. Proxies log addresses.
+const VALID_SECONDS: i64 = 10 * 60;
+/// So many seconds of difference are worth a warning.
+const CLOCK_DIFFERENCE: i64 = 5;
+/// No answer that is read here is longer.
+const LONGEST_ANSWER: u64 = 64 << 10;
+/// The name of a test delivery, where a scheme wants one.
+const DELIVERY_ID: &str = "statusmirror-doctor";
+
+/// What answered.
+struct Answer {
+    status: u16,
+    /// What it says, if that is JSON.
+    body: Value,
+    /// Whether it is an error as this program tells it.
+    is_problem: bool,
+    /// Where it sends whoever asks, without the query.
+    location: Option<String>,
+    /// How far its clock is ahead, in seconds.
+    ahead: Option<i64>,
+}
+
+/// Who asks, and for which configuration.
+struct Doctor<'a> {
+    config: &'a Config,
+    agent: Agent,
+}
+
+/// Says what can be reached, and how.
+pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    let doctor = Doctor { config, agent: agent() };
+    let ready = doctor.server(report)?;
+    if let Some(ahead) = ready.as_ref().and_then(|answer| answer.ahead) {
+        doctor.clock(ahead, report)?;
+    }
+    for source in &config.sources {
+        doctor.source(source, ready.is_some(), report)?;
+    }
+    Ok(())
+}
+
+impl Doctor<'_> {
+    /// The server at its own address; its answer, if it is there.
+    fn server(&self, report: &mut Report<'_>) -> Result<Option<Answer>, Failure> {
+        let address = self.own_address();
+        let answer = ask(|| self.agent.get(format!("{address}/readyz")).call());
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let words = format!("{address} is not reached: {}", unreached(&error));
+                report.say(Found::Fail, "server", &words)?;
+                return Ok(None);
+            }
+        };
+        if answer.status == 200 {
+            report.say(Found::Ok, "server", &format!("{address} is ready"))?;
+        } else {
+            let alive = ask(|| self.agent.get(format!("{address}/livez")).call());
+            let words = if alive.is_ok_and(|alive| alive.status == 200) {
+                "lives, but is not ready; its log says why the store cannot be written"
+            } else {
+                "is something else; see what listens there, and server.listen"
+            };
+            report.say(Found::Fail, "server", &format!("{address} {words}"))?;
+        }
+        Ok(Some(answer))
+    }
+
+    fn clock(&self, ahead: i64, report: &mut Report<'_>) -> Result<(), Failure> {
+        let windows = self.config.sources.iter().map(|source| source.settings().window);
+        let allowed = windows.map(|window| window.max_skew_seconds).min().unwrap_or_default();
+        let words = difference(ahead);
+        let (found, words) = match ahead.saturating_abs() {
+            off if off <= CLOCK_DIFFERENCE => (Found::Ok, words),
+            off if off <= allowed.into() => (Found::Warn, format!("{words}; set both by NTP")),
+            _ => (
+                Found::Fail,
+                format!(
+                    "{words}, and signed webhooks may be off by {allowed} s; set both by NTP, and \
+                     start the server again"
+                ),
+            ),
+        };
+        report.say(found, "clock", &words)
+    }
+
+    /// A test delivery through the public address, or directly where there is none.
+    fn source(&self, source: &Source, is_up: bool, report: &mut Report<'_>) -> Result<(), Failure> {
+        let what = format!("source {}", source.name);
+        let direct = format!("{}/webhooks/{}", self.own_address(), source.name);
+        let address = match source.public_url() {
+            "" if !is_up => {
+                return report.say(Found::Warn, &what, "not tried, as the server is not reached");
+            }
+            "" => direct.as_str(),
+            public => public,
+        };
+        let Some(answer) = self.deliver(source, address) else {
+            let words = "not tried, as only the provider can sign";
+            return report.say(Found::Warn, &what, words);
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let words = format!("{address} is not reached: {}", unreached(&error));
+                return report.say(Found::Fail, &what, &words);
+            }
+        };
+        if answer.ahead.is_some_and(|ahead| ahead.saturating_abs() > CLOCK_DIFFERENCE)
+            && !source.public_url().is_empty()
+        {
+            let words = difference(answer.ahead.unwrap_or_default());
+            report.say(Found::Warn, &what, &format!("of what answers at {address}, {words}"))?;
+        }
+        let outcome = answer.body.pointer("/results/0/outcome").and_then(Value::as_str);
+        if let (200, Some("ignored")) = (answer.status, outcome) {
+            let also = if source.public_url().is_empty() { "; no public_url is set" } else { "" };
+            let words = format!("a test delivery to {address} is taken and ignored{also}");
+            return report.say(Found::Ok, &what, &words);
+        }
+        let words = match (answer.status, outcome) {
+            (200, Some(outcome)) => format!(
+                "a test delivery is {outcome}; the server has another dialect for it than {}: \
+                 reload it, or give doctor the server's configuration",
+                source.dialect.name()
+            ),
+            (401, _) if answer.is_problem => {
+                let is_taken_directly = address != direct
+                    && self
+                        .deliver(source, &direct)
+                        .is_some_and(|answer| answer.is_ok_and(|answer| answer.status == 200));
+                refused(source, &answer, is_taken_directly)
+            }
+            (404, _) if answer.is_problem => {
+                "the server there knows no such source; reload it, or \
+                                              let public_url end in the source's name"
+                    .to_owned()
+            }
+            (503, _) if answer.is_problem => {
+                "the server there takes nothing at the moment; its log says why".to_owned()
+            }
+            (400 | 405 | 413 | 415, _) if answer.is_problem => format!(
+                "the server there answers {}; a proxy changes the request, or the server has \
+                 another dialect than {}",
+                answer.status,
+                source.dialect.name()
+            ),
+            (301..=308, _) => format!(
+                "it is sent on to {}, where no sender follows; set public_url to that, or let the \
+                 proxy pass it on",
+                answer.location.as_deref().unwrap_or("another address")
+            ),
+            (status, _) => format!(
+                "something else answers there, with {status}; set public_url right, or let the proxy \
+                 pass /webhooks/ on to {}",
+                self.config.server.listen
+            ),
+        };
+        report.say(Found::Fail, &what, &format!("{address}: {words}"))
+    }
+
+    /// Posts a signed test delivery; none if nobody but the provider can sign.
+    fn deliver(&self, source: &Source, address: &str) -> Option<Result<Answer, Error>> {
+        let now = Clock::System.now();
+        let (content_type, body) = source.dialect.test_delivery();
+        let expires = matches!(source.scheme, Scheme::SignedUrl(_))
+            .then(|| now.seconds().saturating_add(VALID_SECONDS).to_string());
+        let callback = Callback { expires, ..Callback::default() };
+        let query = Some(callback_url::query(source, &callback)).filter(|query| !query.is_empty());
+        let signed = Request {
+            method: "POST",
+            query: query.as_deref(),
+            content_type: Some(content_type),
+            headers: &Made(&[]),
+            body: body.as_bytes(),
+        };
+        let headers = source.sign(&signed, DELIVERY_ID, now)?;
+        let address =
+            query.map_or_else(|| address.to_owned(), |query| format!("{address}?{query}"));
+        Some(ask(|| {
+            let mut request = self.agent.post(&address).content_type(content_type);
+            for (name, value) in &headers {
+                request = request.header(name, value);
+            }
+            request.send(body)
+        }))
+    }
+
+    /// The address at which the server listens, as it is reached from its own machine.
+    fn own_address(&self) -> String {
+        let listen = &self.config.server.listen;
+        let here = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")];
+        let here =
+            here.iter().find_map(|(all, own)| Some(format!("{own}{}", listen.strip_prefix(all)?)));
+        format!("http://{}", here.as_ref().unwrap_or(listen))
+    }
+}
+
+/// Asks, and reads what is answered.
+fn ask(
+    send: impl FnOnce() -> Result<ureq::http::Response<ureq::Body>, Error>,
+) -> Result<Answer, Error> {
+    let before = Clock::System.now();
+    let mut response = send()?;
+    let text = |name: &str| {
+        let value = response.headers().get(name);
+        value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let ahead = text("Date").and_then(|date| ahead(&date, before, Clock::System.now()));
+    let is_problem = text("Content-Type").is_some_and(|given| given == "application/problem+json");
+    let location = text("Location").map(|to| to.split('?').next().unwrap_or_default().to_owned());
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string();
+    let body = body.ok().and_then(|body| serde_json::from_str(&body).ok()).unwrap_or_default();
+    Ok(Answer { status, body, is_problem, location, ahead })
+}
+
+/// Why a test delivery that is signed with this configuration gets 401.
+fn refused(source: &Source, answer: &Answer, is_taken_directly: bool) -> String {
+    let off = answer.ahead.unwrap_or_default();
+    let is_timed = !matches!(source.scheme, Scheme::UrlToken(_) | Scheme::Native(_) | Scheme::None);
+    let allowed = if matches!(source.scheme, Scheme::SignedUrl(_)) {
+        VALID_SECONDS
+    } else {
+        source.settings().window.max_skew_seconds.into()
+    };
+    if is_timed && off.saturating_abs() > allowed {
+        return format!("refused (401), as {}; set both by NTP", difference(off));
+    }
+    if is_taken_directly {
+        return "refused (401), though the server takes it directly; what stands between changes the \
+                query or the body, or passes it on to another server"
+            .to_owned();
+    }
+    let signs_url =
+        source.covers_url() && matches!(source.scheme, Scheme::Hmac(_) | Scheme::Native(_));
+    let also = if signs_url { ", or another public_url," } else { "" };
+    format!(
+        "refused (401): the server has other secrets{also} than this configuration; reload it, or \
+         give doctor the server's configuration"
+    )
+}
+
+fn agent() -> Agent {
+    // What the machine trusts, because a proxy's certificate may be of its operator's own making.
+    let trusted = rustls_native_certs::load_native_certs().certs;
+    let trusted: Vec<_> =
+        trusted.iter().map(|trusted| Certificate::from_der(trusted).to_owned()).collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&trusted))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(PATIENCE))
+        .tls_config(tls)
+        .build()
+        .into()
+}
+
+/// How far the clock is ahead that wrote this date, between these times of ours.
+fn ahead(date: &str, before: Timestamp, after: Timestamp) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(date).ok()?.timestamp();
+    Some(if date < before.seconds() {
+        date - before.seconds()
+    } else {
+        (date - after.seconds()).max(0)
+    })
+}
+
+fn difference(ahead: i64) -> String {
+    match ahead {
+        0 => "the server's clock and the one here agree".to_owned(),
+        ahead if ahead > 0 => format!("the server's clock is {ahead} s ahead of the one here"),
+        ahead => format!("the server's clock is {} s behind the one here", -ahead),
+    }
+}
+
+/// Why something is not reached, and what to look at.
+fn unreached(error: &Error) -> String {
+    // What the resolver says has no kind of its own.
+    if matches!(error, Error::HostNotFound) || error.to_string().contains("lookup address") {
+        return "its name is not known; look at the DNS, and at the address".to_owned();
+    }
+    if let Error::Io(error) = error
+        && error.kind() == ErrorKind::ConnectionRefused
+    {
+        return "nothing listens there; start it, or set the address right".to_owned();
+    }
+    if let Error::Timeout(_) = error {
+        return format!(
+            "no answer within {} s; look for a firewall, or a proxy that waits for something else",
+            PATIENCE.as_secs()
+        );
+    }
+    let beneath = if let Error::Io(error) = error { error.get_ref() } else { None };
+    let is_of_tls = beneath.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    if is_of_tls || matches!(error, Error::Tls(_) | Error::Rustls(_)) {
+        return format!("TLS fails ({error}); look at the certificate, and at what answers there");
+    }
+    if let Error::BadUri(_) = error {
+        return "it is no address; set it right".to_owned();
+    }
+    format!("{error}; look at the address, and at what answers there")
+}

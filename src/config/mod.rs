@@ -169,6 +169,7 @@ fn read_with(
 ) -> Result<Config, ConfigError> {
     let (raw, origins) = raw::read(file)?;
     let settings = origins.settings(&raw);
+    let secret_files = raw.secret_files(file);
     let config = interpret(raw, secrets, running, Clock::System.now());
     let config = config.map_err(|error| match error {
         ConfigError::Key { key, mend, .. } => {
@@ -176,7 +177,7 @@ fn read_with(
         }
         error @ (ConfigError::File { .. } | ConfigError::Make { .. }) => error,
     })?;
-    Ok(Config { settings, fixed: origins.fixed(), ..config })
+    Ok(Config { secret_files, settings, fixed: origins.fixed(), ..config })
 }
 
 /// The secret in this environment variable.
@@ -214,7 +215,6 @@ fn interpret(
         let mend = "use error, warn, info, debug or trace".to_owned();
         return Err(ConfigError::at("log.level", mend));
     }
-    let secret_files = raw.secret_files();
     let server = server(raw.server)?;
     let reached = running.map_or(&server, |running| &running.server);
     let beside = running.map_or(&path, |running| &running.database);
@@ -282,7 +282,7 @@ fn interpret(
         api_keys,
         demo_secret,
         demo_key,
-        secret_files,
+        secret_files: Vec::new(),
         warnings,
         settings: Vec::new(),
         fixed: BTreeMap::new(),

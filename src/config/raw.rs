@@ -1,6 +1,6 @@
 //! The configuration as it is written: layers, keys, and what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
@@ -27,8 +27,8 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// The files that hold secrets.
-    pub(super) fn secret_files(&self) -> Vec<PathBuf> {
+    /// The files that hold secrets; this one does if any is written in it, or in the environment.
+    pub(super) fn secret_files(&self, own: Option<&Path>) -> Vec<PathBuf> {
         let of_keys = self.api_keys.values().filter_map(|key| key.key.as_ref());
         let of_sources = self.sources.values().filter_map(|source| source.verify.secrets.as_ref());
         let of_sources = of_sources.flat_map(|secrets| match secrets {
@@ -37,9 +37,11 @@ impl Raw {
         });
         let file = |secret: &Secret| match secret {
             Secret::File { file } => Some(file.clone()),
-            Secret::Text(_) | Secret::Env { .. } => None,
+            Secret::Text(_) => own.map(Path::to_owned),
+            Secret::Env { .. } => None,
         };
-        of_keys.chain(of_sources).filter_map(file).collect()
+        let files: BTreeSet<_> = of_keys.chain(of_sources).filter_map(file).collect();
+        files.into_iter().collect()
     }
 }
 

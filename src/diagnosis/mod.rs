@@ -101,6 +101,7 @@ pub fn diagnose(
     let verified = source.verify(&captured.request(), now);
     told.proven(case, verified);
     told.timely(case, verified);
+    told.waited_for(captured);
     told.understood(case)
 }
 
@@ -294,6 +295,20 @@ impl Told {
         self.say(if refused { Found::Fail } else { Found::Ok }, "time", words);
         if refused {
             self.refuse(401, case.untimely(stated));
+        }
+    }
+
+    /// Where the body is not what is proven, it is still read to its end.
+    fn waited_for(&mut self, captured: &Captured) {
+        let length = captured.body.as_ref().map(Vec::len);
+        if let (Some(said), Some(length)) = (captured.content_length(), length)
+            && said > length
+        {
+            let words = format!(
+                "it has {length} bytes of {said}, and the rest is waited for in vain; look for what \
+                 cuts it, or capture all of it"
+            );
+            self.refuse(503, Misfit::new("body", words));
         }
     }
 

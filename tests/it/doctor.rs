@@ -58,6 +58,7 @@ fn installed(envs: &[(&str, String)]) -> Server {
         let config = config.replace("listen = \"127.0.0.1:0\"", &listen);
         format!("{config}{}", sources(server.port, true))
     });
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o600)).unwrap();
     let log = server.reload();
     assert!(!log.contains("ERROR"), "{log}");
     server
@@ -213,9 +214,11 @@ fn a_wrong_public_url_is_named() {
 #[track_caller]
 fn assert_refused(printed: &str, name: &str, words: &str) {
     let about = format!("FAIL  source {name}: ");
-    let because = format!("refused (401), as {words}");
     let mut lines = printed.lines().filter(|line| line.starts_with(&about));
-    assert!(lines.any(|line| line.contains(&because)), "{because} for {name} in\n{printed}");
+    let is_it = |line: &str| {
+        line.contains("refused (401), as the server's clock is") && line.contains(words)
+    };
+    assert!(lines.any(is_it), "{words} for {name} in\n{printed}");
 }
 
 #[test]
@@ -238,10 +241,10 @@ fn a_wrong_clock_is_named() {
     assert_eq!(code, Some(0), "{printed}");
     let (printed, code) = checked(3600, "FAIL", "clock is 3600 s ahead of the one here");
     assert_eq!(code, Some(69), "{printed}");
-    assert_refused(&printed, "signed", "the server's clock is 3600 s ahead");
+    assert_refused(&printed, "signed", "ahead of the one here");
     let (printed, _) = checked(-3600, "FAIL", "clock is 3600 s behind the one here");
     for name in ["timed", "standard"] {
-        assert_refused(&printed, name, "the server's clock is 3600 s behind");
+        assert_refused(&printed, name, "behind the one here");
     }
     clock.jump(0);
 }
@@ -271,6 +274,9 @@ fn files_that_others_may_use_are_named() {
     assert_line(&printed, "warn", &about, &["everybody on this machine may read it", "chmod"]);
     assert_line(&printed, "ok", "permissions", &["its directory 700"]);
     chmod(&secret, 0o600);
+    chmod(&server.config(), 0o604);
+    let about_own = format!("secret {}", server.config().display());
+    assert_line(&doctor(&server).0, "warn", &about_own, &["mode 604"]);
     chmod(server.folder.path(), 0o755);
     let (printed, code) = doctor(&server);
     assert_eq!(code, Some(0), "{printed}");

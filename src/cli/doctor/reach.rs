@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const VALID_SECONDS: i64 = 10 * 60;
 /// So many seconds of difference are worth a warning.
 const CLOCK_DIFFERENCE: i64 = 5;
+/// How many seconds ago a date that is right may have been written, as far as can be told.
+const DATE_AGE: i64 = 2;
 /// No answer that is read here is longer.
 const LONGEST_ANSWER: u64 = 64 << 10;
 /// The name of a test delivery, where a scheme wants one.
@@ -53,7 +55,10 @@ struct Doctor<'a> {
 /// Says what can be reached, and how.
 pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     let doctor = Doctor { config, agent: agent() };
-    let ready = doctor.server(report)?;
+    let ready = doctor.server("server", &config.server.listen, report)?;
+    if let Some(listen) = &config.server.internal_listen {
+        doctor.server("internal", listen, report)?;
+    }
     if let Some(ahead) = ready.as_ref().and_then(|answer| answer.ahead) {
         doctor.clock(ahead, report)?;
     }
@@ -65,27 +70,32 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
 
 impl Doctor<'_> {
     /// The server at its own address; its answer, if it is there.
-    fn server(&self, report: &mut Report<'_>) -> Result<Option<Answer>, Failure> {
-        let address = self.own_address();
+    fn server(
+        &self,
+        what: &str,
+        listen: &str,
+        report: &mut Report<'_>,
+    ) -> Result<Option<Answer>, Failure> {
+        let address = reached(listen);
         let answer = ask(|| self.agent.get(format!("{address}/readyz")).call());
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let words = format!("{address} is not reached: {}", unreached(&error));
-                report.say(Found::Fail, "server", &words)?;
+                report.say(Found::Fail, what, &words)?;
                 return Ok(None);
             }
         };
         if answer.status == 200 {
-            report.say(Found::Ok, "server", &format!("{address} is ready"))?;
+            report.say(Found::Ok, what, &format!("{address} is ready"))?;
         } else {
             let alive = ask(|| self.agent.get(format!("{address}/livez")).call());
             let words = if alive.is_ok_and(|alive| alive.status == 200) {
                 "lives, but is not ready; its log says why the store cannot be written"
             } else {
-                "is something else; see what listens there, and server.listen"
+                "is something else; see what listens there, and server.listen or internal_listen"
             };
-            report.say(Found::Fail, "server", &format!("{address} {words}"))?;
+            report.say(Found::Fail, what, &format!("{address} {words}"))?;
         }
         Ok(Some(answer))
     }
@@ -111,7 +121,7 @@ impl Doctor<'_> {
     /// A test delivery through the public address, or directly where there is none.
     fn source(&self, source: &Source, is_up: bool, report: &mut Report<'_>) -> Result<(), Failure> {
         let what = format!("source {}", source.name);
-        let direct = format!("{}/webhooks/{}", self.own_address(), source.name);
+        let direct = format!("{}/webhooks/{}", reached(&self.config.server.listen), source.name);
         let address = match source.public_url() {
             "" if !is_up => {
                 return report.say(Found::Warn, &what, "not tried, as the server is not reached");
@@ -209,15 +219,13 @@ impl Doctor<'_> {
             request.send(body)
         }))
     }
+}
 
-    /// The address at which the server listens, as it is reached from its own machine.
-    fn own_address(&self) -> String {
-        let listen = &self.config.server.listen;
-        let here = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")];
-        let here =
-            here.iter().find_map(|(all, own)| Some(format!("{own}{}", listen.strip_prefix(all)?)));
-        format!("http://{}", here.as_ref().unwrap_or(listen))
-    }
+/// The address at which the server listens, as it is reached from its own machine.
+fn reached(listen: &str) -> String {
+    let own = |(all, own): (&str, &str)| Some(format!("{own}{}", listen.strip_prefix(all)?));
+    let here = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")].into_iter().find_map(own);
+    format!("http://{}", here.as_deref().unwrap_or(listen))
 }
 
 /// Asks, and reads what is answered.
@@ -285,10 +293,11 @@ fn agent() -> Agent {
         .into()
 }
 
-/// How far the clock is ahead that wrote this date, between these times of ours.
+/// How far the clock is ahead that wrote this date, between these times of ours. A date has whole
+/// seconds, and servers do not look at the clock for each.
 fn ahead(date: &str, before: Timestamp, after: Timestamp) -> Option<i64> {
     let date = DateTime::parse_from_rfc2822(date).ok()?.timestamp();
-    Some(if date < before.seconds() {
+    Some(if date < before.seconds() - DATE_AGE {
         date - before.seconds()
     } else {
         (date - after.seconds()).max(0)

@@ -23,6 +23,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::duration::duration;
 use crate::config::{self, Config, ConfigError, Secrets};
 use crate::dialect::is_name;
+use crate::http::docs::DOCUMENT;
 use crate::message::{Destination, MessageId};
 use crate::store::sqlite::OpenError;
 
@@ -134,6 +135,9 @@ enum Command {
         /// The directory to write them to, which must be there.
         directory: PathBuf,
     },
+    /// Prints the OpenAPI document of all that the server answers.
+    #[command(name = "openapi", after_help = "Example: statusmirror openapi > statusmirror.json")]
+    OpenApi,
     /// Prints the completions of a shell.
     #[command(
         after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror"
@@ -279,6 +283,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             };
             clap_mangen::generate_to(Arguments::command(), &directory).map_err(unwritable)
         }
+        Command::OpenApi => Ok(out.write_all(DOCUMENT.as_bytes())?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
             Ok(())

@@ -80,7 +80,7 @@ async fn respond(
 }
 
 /// What is asked for. What names a list may be percent-encoded in ways of its own, and is read later.
-enum Asked<'a> {
+pub(super) enum Asked<'a> {
     Message(&'a str),
     MessageToCome(&'a str),
     History(&'a str),
@@ -93,7 +93,7 @@ enum Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// What a path behind `/api` leads to with this query.
-    fn at(path: &'a str, query: &str) -> Option<Self> {
+    pub(super) fn at(path: &'a str, query: &str) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.splitn(4, '/');
         let parts = [(); 4].map(|()| parts.next());
         match parts {

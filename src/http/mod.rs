@@ -6,11 +6,14 @@ mod api;
 pub mod attempts;
 mod auth;
 mod cursor;
+pub mod docs;
 mod events;
 mod health;
 pub mod key;
 mod messages;
 mod metrics;
+#[cfg(test)]
+mod openapi;
 mod problem;
 pub mod proxies;
 mod query;
@@ -148,7 +151,7 @@ pub fn app(
 
 /// Every route of the service.
 pub fn all(config: &mut ServiceConfig) {
-    config.configure(webhooks).configure(probes).configure(watch).configure(api);
+    config.configure(webhooks).configure(all_but_webhooks);
 }
 
 /// What anybody may reach, where the rest has listeners of its own.
@@ -158,7 +161,7 @@ fn webhooks_alone(config: &mut ServiceConfig) {
 
 /// The rest.
 fn all_but_webhooks(config: &mut ServiceConfig) {
-    config.configure(probes).configure(watch).configure(api);
+    config.configure(probes).configure(watch).configure(api).configure(documents);
 }
 
 fn webhooks(config: &mut ServiceConfig) {
@@ -179,6 +182,13 @@ fn watch(config: &mut ServiceConfig) {
 
 fn api(config: &mut ServiceConfig) {
     config.service(web::scope("/api").default_service(web::to(api::answer)));
+}
+
+fn documents(config: &mut ServiceConfig) {
+    config
+        .service(answering("/openapi.json", get().to(docs::document), "GET, HEAD"))
+        .service(answering("/docs", get().to(docs::page), "GET, HEAD"))
+        .service(answering("/docs/{file}", get().to(docs::file), "GET, HEAD"));
 }
 
 fn get() -> Route {

@@ -58,17 +58,24 @@ pub(crate) enum Problem {
     Protocol(StatusCode),
 }
 
-/// The body of RFC 9457.
+/// An error, as RFC 9457 has it.
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Problem))]
+pub(crate) struct Body<'a> {
+    /// `about:blank`: the status says what kind of error it is.
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
+    #[cfg_attr(test, schema(minimum = 400, maximum = 599))]
     status: u16,
+    /// What went wrong, and what to do.
     detail: &'a str,
 }
 
 impl Problem {
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoRoute { .. } | Self::UnknownSource | Self::UnknownMessage => {
                 StatusCode::NOT_FOUND

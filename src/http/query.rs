@@ -10,8 +10,10 @@ use super::problem::Problem;
 use crate::message::{Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
 use crate::store::{Filter, Key, Page};
 
-const DEFAULT_COUNT: u32 = 50;
-const LARGEST_COUNT: u32 = 100;
+/// How many messages a list has, if it is not said.
+pub(crate) const DEFAULT_COUNT: u32 = 50;
+/// More are not given at a time.
+pub(crate) const LARGEST_COUNT: u32 = 100;
 
 /// The message named in the path.
 pub(crate) fn message_id(text: &str) -> Result<MessageId, Problem> {

@@ -2,9 +2,15 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Payload;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
+#[cfg(test)]
+use utoipa::ToSchema;
 
 use super::auth::Caller;
+#[cfg(test)]
+use super::openapi::schemas;
 use super::problem::Problem;
 use super::query;
 use super::state::Service;
@@ -20,39 +26,83 @@ use crate::store::Stored;
 /// A registration has few members; what is larger is something else.
 const MAX_BYTES: usize = 64 << 10;
 
+/// What the sender says of a message.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Registration))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
+pub(crate) struct Body {
+    /// The recipient's phone number, as E.164.
+    #[cfg_attr(test, schema(value_type = schemas::PhoneNumber))]
     destination: String,
+    /// What the message is to its sender.
+    #[cfg_attr(test, schema(value_type = Option<ReferenceBody>))]
     reference: Option<Object<ReferenceBody>>,
+    /// The way it travels; SMS if not given.
+    #[cfg_attr(test, schema(value_type = Option<schemas::Channel>))]
     channel: Option<String>,
+    /// When the provider accepted it. A time without a zone is refused.
+    #[cfg_attr(test, schema(format = DateTime))]
     provider_acceptance_at: Option<String>,
+    /// The aggregator behind the gateway, in its own words.
+    #[cfg_attr(test, schema(value_type = Option<ProviderBody>))]
     provider: Option<Object<ProviderBody>>,
+    /// What there is to know of an SMS alone.
+    #[cfg_attr(test, schema(value_type = Option<Sms>))]
     sms: Option<Object<Sms>>,
 }
 
+/// What the message is to its sender.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RegisteredReference))]
 #[serde(deny_unknown_fields)]
 struct ReferenceBody {
+    /// The client's service.
     service: Option<String>,
+    /// The service's action.
     action: Option<String>,
+    /// The client's key, by which messages are found: at most 512 bytes.
+    #[cfg_attr(test, schema(max_length = 512))]
     key: Option<String>,
 }
 
+/// The aggregator behind the gateway, in its own words.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RegisteredProvider))]
 #[serde(deny_unknown_fields, default)]
 struct ProviderBody {
+    /// The aggregator's name.
     name: Option<String>,
+    /// The aggregator's own id of the message.
     id: Option<String>,
+    /// The aggregator's own word for the status.
     status: Option<String>,
+    /// The aggregator's status or error code.
     code: Option<String>,
+    /// What went wrong, in words.
     message: Option<String>,
 }
 
+/// What there is to know of an SMS alone.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RegisteredSms))]
 #[serde(deny_unknown_fields)]
 struct Sms {
+    /// How many SMS it took.
+    #[serde(default, deserialize_with = "whole")]
+    #[cfg_attr(test, schema(format = Int64, maximum = 4_294_967_295_u64))]
     segments: Option<u32>,
+}
+
+/// A whole number, however it is written: JSON has one kind of numbers, and to some writers `1` is `1.0`.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let parsed = match number.as_f64() {
+        // A zero loses its sign.
+        Some(float) if number.is_f64() => (float + 0.0).to_string().parse(),
+        _ => number.to_string().parse(),
+    };
+    let refuse = |_not_whole| D::Error::custom(format!("{number} is not a number of segments"));
+    parsed.map(Some).map_err(refuse)
 }
 
 /// Registers a message: 201 if nothing was known of it, else 200.

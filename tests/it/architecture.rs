@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
@@ -25,6 +25,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("actix_server", &["http"]),
     ("ipnet", &["http"]),
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
+    ("utoipa", &["http"]),
     ("clap", &["cli"]),
     ("rustls", &["cli/doctor"]),
     ("sd_notify", &["cli"]),

@@ -347,6 +347,7 @@ fn every_command_shows_an_example_and_completions_know_them() {
         &["verify"],
         &["doctor"],
         &["man"],
+        &["openapi"],
         &["completions"],
         &[],
     ] {

@@ -59,6 +59,8 @@ const ROUTES: &[(&str, &str, Door, Needs, u16)] = &[
     ("GET", "/livez", Door::Both, Needs::Nothing, 200),
     ("GET", "/readyz", Door::Both, Needs::Nothing, 200),
     ("POST", "/livez", Door::Both, Needs::Nothing, 405),
+    ("GET", "/openapi.json", Door::Api, Needs::Nothing, 200),
+    ("GET", "/docs", Door::Api, Needs::Nothing, 200),
     (
         "POST",
         "/webhooks/gateway?token=a-token-for-these-tests",

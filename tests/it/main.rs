@@ -30,6 +30,7 @@ mod logged_life;
 mod logging_vfs;
 mod metrics;
 mod migration;
+mod openapi;
 mod outcomes;
 mod posting;
 mod power;

@@ -101,6 +101,17 @@ fn a_registration_that_tells_nothing_new_is_superseded() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_like_a_fraction() {
+    let server = Server::start(GATEWAY);
+    for (written, segments) in [("2.0", 2), ("3e0", 3), ("-0.0", 0), ("4294967295.0", u32::MAX)] {
+        let path = format!("/api/messages/{}", id(u64::from(segments)));
+        let body = format!(r#"{{"destination":"{NUMBER}","sms":{{"segments":{written}}}}}"#);
+        let answer = server.send("PUT", &path, &[("X-Api-Key", KEY)], body.as_bytes());
+        assert_eq!(answer.json()["message"]["sms"]["segments"], segments, "{written}");
+    }
+}
+
+#[test]
 fn what_is_no_registration_is_400_and_says_why() {
     let server = Server::start(GATEWAY);
     let with = |name: &str, value: Value| {
@@ -124,6 +135,8 @@ fn what_is_no_registration_is_400_and_says_why() {
         (with("reference", json!(["a", "b", "c"])), "sequence"),
         (with("provider", json!({"nam": "x"})), "nam"),
         (with("sms", json!({"segments": -1})), "-1"),
+        (with("sms", json!({"segments": 1.5})), "1.5"),
+        (with("sms", json!({"segments": 4_294_967_296_u64})), "4294967296"),
     ] {
         let answer = server.put(&id(1), &body);
         answer.assert_problem(400);

@@ -1,0 +1,384 @@
+//! Every operation of the service. A new one is an entry here, and an arm of `documented` in the parent.
+
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::link::LinkBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{
+    Content, ContentBuilder, ObjectBuilder, Ref, ResponseBuilder, SecurityRequirement,
+};
+
+use super::operation::{Described, response, shaped, text, text_header};
+use super::parameters;
+use super::schemas::{
+    GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered, TwilioCallback,
+    WebhookReceipt,
+};
+use crate::http::problem::Problem;
+use crate::http::register::Body as Registration;
+use crate::ingest::Refusal;
+use crate::store::StoreError;
+
+/// What the gateway has too.
+pub(super) const STATUS: &str = "Message status";
+/// What it has not.
+pub(super) const BEYOND: &str = "Beyond the gateway";
+/// For whoever posts.
+pub(super) const WEBHOOKS: &str = "Webhooks";
+/// For whoever runs the service.
+pub(super) const SERVICE: &str = "Service";
+
+/// Each with where it is.
+pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
+    use HttpMethod::{Get, Post, Put};
+    vec![
+        (Get, "/api/messagestatus/{messageid}", message()),
+        (Get, "/api/messagestatus/phonenumber/{phonenumber}", by_phone_number()),
+        (Get, "/api/messagestatus/reference/{referencekey}", by_reference_key()),
+        (Get, "/api/messagestatus/provider/{source}/{providerid}", by_provider_id()),
+        (Get, "/api/messagestatus/{messageid}/history", history()),
+        (Put, "/api/messages/{messageid}", registration()),
+        (Post, "/webhooks/{source}", webhook()),
+        (Get, "/livez", live()),
+        (Get, "/readyz", ready()),
+        (Get, "/openapi.json", document()),
+        (Get, "/docs", page()),
+        (Get, "/docs/{file}", page_file()),
+    ]
+}
+
+fn message() -> Operation {
+    let id = "getMessageStatusByMessageId";
+    let description = "Retrieves the delivery status for a specific message. A message is known from its \
+                       first webhook or its registration on.";
+    read(id, STATUS, "Get message status by message ID", description)
+        .parameters([parameters::message_id()])
+        .answers(
+            200,
+            json("What is known of the message.", shaped::<MessageStatus>(gateway_message())),
+        )
+        .refuses([("not a UUID", bad_message_id()), ("not known", Problem::UnknownMessage)])
+        .build()
+}
+
+fn by_phone_number() -> Operation {
+    let id = "getLatestMessagesStatusByPhoneNumber";
+    let description = "Retrieves the delivery status of the latest messages sent to a given phone number. \
+                       If no messages are found, the list is empty.";
+    list(id, STATUS, "Get the latest messages status by phone number", description)
+        .parameters([parameters::phone_number()])
+        .parameters(parameters::page())
+        .refuses([("no phone number", bad(NOT_A_NUMBER))])
+        .build()
+}
+
+fn by_reference_key() -> Operation {
+    let id = "getLatestMessagesStatusByReferenceKey";
+    let summary = "Get the latest messages status by the external reference key";
+    let description = "Retrieves the delivery status of the latest messages associated with the external \
+                       key specified in the reference.key parameter of the send API. If no messages are \
+                       found, the list is empty.";
+    list(id, STATUS, summary, description)
+        .parameters([parameters::reference_key()])
+        .parameters(parameters::page())
+        .refuses([("too long a key", bad("A reference key has 1 to 512 bytes; this one has 600."))])
+        .build()
+}
+
+fn by_provider_id() -> Operation {
+    let description = "Finds messages by the provider's own id, for sources whose dialect has such ids. If \
+                       no messages are found, the list is empty.";
+    let summary = "Get the latest messages status by the provider's id";
+    list("getLatestMessagesStatusByProviderId", BEYOND, summary, description)
+        .parameters([parameters::source("twilio"), parameters::provider_id()])
+        .parameters(parameters::page())
+        .refuses([("no such source", Problem::UnknownSource)])
+        .build()
+}
+
+fn history() -> Operation {
+    let description =
+        "Retrieves every notification about a message as it arrived, and what it did.";
+    let answer =
+        json("All that was said of the message.", shaped::<MessageHistory>(example_history()));
+    read("getMessageHistory", BEYOND, "Get the history of a message", description)
+        .parameters([parameters::message_id()])
+        .answers(200, answer)
+        .refuses([("not a UUID", bad_message_id()), ("not known", Problem::UnknownMessage)])
+        .build()
+}
+
+fn registration() -> Operation {
+    let description = "Registers a sent message: the sender's own word about it, which wins over what \
+                       webhooks say of its destination and reference. The last registration wins over \
+                       earlier ones. A body of at most 64 KiB.";
+    let example = json!({
+        "destination": "+393331234567",
+        "reference": {"service": "SHOP", "key": "order-7"},
+        "providerAcceptanceAt": "2026-02-12T15:00:00Z",
+    });
+    let answer = |description: &str, outcome: &str| {
+        let mut body = gateway_message();
+        body["outcome"] = outcome.into();
+        let link = |id: &str| {
+            LinkBuilder::new()
+                .operation_id(id)
+                .parameter("messageid", "$request.path.messageid")
+                .build()
+        };
+        json(description, shaped::<Registered>(body))
+            .link("status", link("getMessageStatusByMessageId"))
+            .link("history", link("getMessageHistory"))
+    };
+    api("registerMessage", BEYOND, "Register a sent message", description)
+        .parameters([parameters::message_id()])
+        .body(
+            "What the sender says of it.",
+            [("application/json", shaped::<Registration>(example))],
+        )
+        .answers(201, answer("Nothing was known of the message before.", "applied"))
+        .answers(200, answer("It was known already.", "duplicate"))
+        .refuses([
+            ("not a UUID", bad_message_id()),
+            (
+                "no registration",
+                bad("The body is no registration: missing field `destination` at line 1 column 2."),
+            ),
+            ("not the key's scope", Problem::Scope { needed: "register" }),
+            ("too much was said of it", Problem::TooMany),
+            ("it was erased", Problem::Erased),
+            ("too large a body", Problem::TooLarge { most: 64 << 10 }),
+            ("too much to do", StoreError::Overloaded.into()),
+            ("closing", Refusal::Closing.into()),
+        ])
+        .build()
+}
+
+fn webhook() -> Operation {
+    let description = "Takes a webhook, and answers once it is on disk. What a source of this name posts, \
+                       and how it proves that it does, its configuration says: `dialect` and `verify`. The \
+                       other parameters say more of the message where the proof covers the URL. A body of \
+                       at most `max_body_bytes` (256 KiB).";
+    let gateway = ContentBuilder::new()
+        .schema(Some(
+            AnyOfBuilder::new()
+                .description(Some("What is no webhook of the gateway's is put in quarantine."))
+                .item(Ref::from_schema_name(GatewayWebhook::name()))
+                .item(
+                    ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue),
+                ),
+        ))
+        .example(serde_json::from_str(include_str!("../../../tests/fixtures/example.json")).ok())
+        .build();
+    let twilio = shaped::<TwilioCallback>(json!({
+        "MessageSid": "SM1342fe1b2c904d1ab04f0fc7a58abca9",
+        "MessageStatus": "delivered",
+        "To": "+15558675310",
+        "From": "+15017250604",
+    }));
+    let receipt = json!({"results": [{
+        "messageId": "b31b6607-9c55-48ba-b145-3f40b809d2d2", "outcome": "applied", "status": "DELIVERED",
+    }]});
+    Described::new("receiveWebhook", WEBHOOKS, "Take a webhook", description)
+        .parameters([parameters::source("gateway")])
+        .parameters(parameters::callback_url())
+        .parameters(parameters::standard_webhooks())
+        .body(
+            "What the source's dialect says.",
+            [("application/json", gateway), ("application/x-www-form-urlencoded", twilio)],
+        )
+        .secured(
+            ["UrlToken", "SignedUrl", "StandardWebhooks", "TwilioSignature"]
+                .map(needs)
+                .into_iter()
+                .chain([SecurityRequirement::default()]),
+        )
+        .answers(
+            200,
+            json("What was done with each notification.", shaped::<WebhookReceipt>(receipt)),
+        )
+        .refuses(protocol())
+        .refuses([
+            ("not in the dialect's encoding", Problem::NotEncoded(NO_JSON.to_owned())),
+            ("not proven", Problem::Unproven),
+            ("no such source", Problem::UnknownSource),
+            (
+                "not a method of the dialect",
+                Problem::Method { method: "GET".to_owned(), allowed: "POST".to_owned() },
+            ),
+            ("too large a body", Problem::TooLarge { most: 256 << 10 }),
+            ("the proof cannot read it", Problem::ContentType(UNREADABLE)),
+            ("too much to do", Refusal::Overloaded.into()),
+            ("closing", Refusal::Closing.into()),
+            ("too slow", Refusal::Slow.into()),
+            ("quarantine full", StoreError::QuarantineFull.into()),
+            ("store stopped", StoreError::Stopped.into()),
+            ("corrupt", StoreError::Corrupt("".into()).into()),
+        ])
+        .build()
+}
+
+fn live() -> Operation {
+    service("getLiveness", "Is the process alive?", "The process answers.")
+        .answers(200, response("It is.", "text/plain", text(Some("ok\n"))))
+        .build()
+}
+
+fn ready() -> Operation {
+    let description = "The store can be written, and the service is not shutting down.";
+    service("getReadiness", "Can it do its work?", description)
+        .answers(200, response("It can.", "text/plain", text(Some("ready\n"))))
+        .refuses([
+            ("closing", Refusal::Closing.into()),
+            ("store stopped", StoreError::Stopped.into()),
+            ("corrupt", StoreError::Corrupt("".into()).into()),
+        ])
+        .build()
+}
+
+fn document() -> Operation {
+    let object = ObjectBuilder::new();
+    let content = ContentBuilder::new().schema(Some(object)).build();
+    service("getOpenApi", "Get this document", "What is answered to what, as OpenAPI 3.1.")
+        .answers(200, json("This document.", content))
+        .build()
+}
+
+fn page() -> Operation {
+    let answer = response("The page.", "text/html", text(None)).header(
+        "Content-Security-Policy",
+        text_header("Lets the browser ask nobody but this server."),
+    );
+    service("getDocs", "Read this document", "A page that shows it, and tries what it says.")
+        .answers(200, answer)
+        .build()
+}
+
+fn page_file() -> Operation {
+    let answer = response("The file.", "text/javascript", text(None))
+        .content("text/css", text(None))
+        .header("Content-Encoding", text_header("`gzip`, but for the smallest."));
+    service("getDocsFile", "Get a part of the page", "What the page at `/docs` loads.")
+        .parameters([parameters::file()])
+        .answers(200, answer)
+        .refuses([("no such file", Problem::NoRoute { method: "GET".to_owned() })])
+        .build()
+}
+
+/// Anybody may ask.
+fn service(id: &str, summary: &str, description: &str) -> Described {
+    Described::new(id, SERVICE, summary, description).refuses(protocol())
+}
+
+/// Whoever has a key may ask.
+fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+    Described::new(id, tag, summary, description)
+        .secured([needs("ApiKey")])
+        .refuses(protocol())
+        .refuses([
+            ("no valid key", Problem::NoKey),
+            (
+                "too many without one",
+                Problem::TooManyAttempts { wait: std::time::Duration::from_secs(1) },
+            ),
+            ("store stopped", StoreError::Stopped.into()),
+            ("corrupt", StoreError::Corrupt("".into()).into()),
+        ])
+}
+
+/// A query.
+fn read(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+    api(id, tag, summary, description).refuses([
+        ("not the key's scope", Problem::Scope { needed: "read" }),
+        ("too slow", StoreError::TooSlow.into()),
+    ])
+}
+
+/// A query for a list.
+fn list(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+    let description = format!("{description} Newest `providerAcceptanceAt` first.");
+    let answer = json!({"messages": [gateway_message()]});
+    let link = "If the list goes on: `<…>; rel=\"next\"`, the address of the next page.";
+    read(id, tag, summary, &description)
+        .answers(
+            200,
+            json("The messages.", shaped::<MessageStatusList>(answer)).header("Link", text_header(link)),
+        )
+        .refuses([
+            ("no count", bad("`count` must be a whole number from 1 on; above 100 it is taken for 100.")),
+            ("no time", bad("`sendDate` is a time without a zone; write it like 2026-02-12T14:51:00Z.")),
+            ("no cursor of this list", bad("The cursor is not one that a Link header of this list gave. Start without one.")),
+        ])
+}
+
+/// What never reaches a handler.
+fn protocol() -> [(&'static str, Problem); 3] {
+    [
+        ("no HTTP/1.1", Problem::Protocol(StatusCode::BAD_REQUEST)),
+        ("too slow headers", Problem::Protocol(StatusCode::REQUEST_TIMEOUT)),
+        ("too large headers", Problem::Protocol(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+    ]
+}
+
+fn needs(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new(scheme, [""; 0])
+}
+
+fn json(description: &str, content: Content) -> ResponseBuilder {
+    response(description, "application/json", content)
+}
+
+fn bad(detail: &str) -> Problem {
+    Problem::BadRequest(detail.to_owned())
+}
+
+fn bad_message_id() -> Problem {
+    crate::http::query::message_id("7").unwrap_err()
+}
+
+const NOT_A_NUMBER: &str =
+    "The phone number in the path is not in E.164 format, like +393331234567.";
+const NO_JSON: &str = "the body is no JSON: expected value at line 1 column 1";
+const UNREADABLE: &str = "The proof of this source cannot read a body of this content type.";
+
+/// The gateway's own example.
+fn gateway_message() -> Value {
+    json!({"message": {
+        "id": "011d9d6e-b5b9-4cb9-be13-2bc336a923ce",
+        "providerAcceptanceAt": "2026-02-04T06:54:35Z",
+        "statusChangedAt": "2026-02-04T06:54:55Z",
+        "reference": {"service": "DIGITALSIGN", "action": "AUTH", "key": "EXT_KEY"},
+        "channel": "SMS",
+        "status": "DELIVERED",
+        "provider": {
+            "name": "PROVIDER1",
+            "id": "bbe7a7b4-067b-484e-a55c-318f5716997e",
+            "status": "delivered",
+            "code": "0",
+        },
+        "sms": {"segments": 1},
+    }})
+}
+
+fn example_history() -> Value {
+    let mut history = gateway_message();
+    history["history"] = json!([{
+        "source": "gateway",
+        "status": "DELIVERED",
+        "statusChangedAt": "2026-02-04T06:54:55Z",
+        "receivedAt": "2026-02-04T06:54:56.120Z",
+        "outcome": "applied",
+        "channel": "SMS",
+        "destination": "+1234567890",
+        "reference": {"service": "DIGITALSIGN", "action": "AUTH", "key": "EXT_KEY"},
+        "provider": {
+            "name": "PROVIDER1",
+            "id": "bbe7a7b4-067b-484e-a55c-318f5716997e",
+            "status": "delivered",
+            "code": "0",
+        },
+    }]);
+    history
+}

@@ -1,0 +1,138 @@
+//! What stands in the path and the query of a request.
+
+use serde_json::Value;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{KnownFormat, ObjectBuilder, Required, SchemaFormat, Type};
+
+use crate::http::query::{DEFAULT_COUNT, LARGEST_COUNT};
+use crate::message::MAX_KEY_BYTES;
+
+/// A message, in the path.
+pub(super) fn message_id() -> Parameter {
+    let schema = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+    let example = "011d9d6e-b5b9-4cb9-be13-2bc336a923ce";
+    in_path("messageid", "Message identifier: a hyphenated UUID.", example, schema)
+}
+
+pub(super) fn phone_number() -> Parameter {
+    let description = "Phone number in E.164 format. Its `+` may be written as it is, as `%2B` or as a \
+                       space, or left out.";
+    let schema = text().pattern(Some(r"^[+ ]?[1-9][0-9]{6,14}$"));
+    in_path("phonenumber", description, "+1234567890", schema)
+}
+
+pub(super) fn reference_key() -> Parameter {
+    let description = format!(
+        "External reference key. It may hold any characters, percent-encoded, up to {MAX_KEY_BYTES} bytes."
+    );
+    let schema = text().min_length(Some(1)).max_length(Some(MAX_KEY_BYTES));
+    in_path("referencekey", &description, "user-12345-verification", schema)
+}
+
+/// A source, in the path.
+pub(super) fn source(example: &str) -> Parameter {
+    let schema = text().pattern(Some("^[a-z0-9][a-z0-9_-]{0,63}$"));
+    in_path("source", "The source's name in the configuration.", example, schema)
+}
+
+pub(super) fn provider_id() -> Parameter {
+    let description = "The provider's own id of the message, percent-encoded.";
+    let schema = text().min_length(Some(1));
+    in_path("providerid", description, "SM1342fe1b2c904d1ab04f0fc7a58abca9", schema)
+}
+
+/// A file of the page at `/docs`.
+pub(super) fn file() -> Parameter {
+    let files = ["start.js", "swagger-ui.css", "swagger-ui-bundle.js"];
+    in_path("file", "One of the page's files.", files[0], text().enum_values(Some(files)))
+}
+
+/// Which part of a list is asked for.
+pub(super) fn page() -> [Parameter; 3] {
+    let count = ObjectBuilder::new()
+        .schema_type(SchemaType::from(Type::Integer))
+        .minimum(Some(1))
+        .default(Some(Value::from(DEFAULT_COUNT)));
+    let send_date = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    let count_description = format!(
+        "Maximum number of messages to return, from 1 to {LARGEST_COUNT}. A greater value is taken for \
+         {LARGEST_COUNT}."
+    );
+    [
+        in_query("count", &count_description, Value::from(1), count),
+        in_query(
+            "sendDate",
+            "Only messages that the provider accepted before this time: ISO 8601 with an offset (`Z`, \
+             `+01:00`, `+0100`). Without it there is no bound.",
+            Value::from("2026-12-31T23:59:59Z"),
+            send_date,
+        ),
+        in_query("cursor", CURSOR, Value::Null, text()),
+    ]
+}
+
+const CURSOR: &str = "Where the page begins: what stands in the `Link` header of the page before, which is \
+                      best followed as it is. Another cursor is refused.";
+
+/// What a callback URL says of the message besides. A proof must cover the URL, else it means nothing.
+pub(super) fn callback_url() -> [Parameter; 6] {
+    [
+        ("destination", "The recipient's phone number; wins over the body.", "+393331234567"),
+        ("messageid", "The message's UUID, in a dialect with ids of its own.", MESSAGE),
+        ("service", "The reference's service.", "SHOP"),
+        ("action", "The reference's action.", "AUTH"),
+        ("key", "The reference's key.", "order-7"),
+        (
+            "expires",
+            "With `signature`: until when the URL is valid, in Unix seconds.",
+            "1893456000",
+        ),
+    ]
+    .map(|(name, description, example)| in_query(name, description, Value::from(example), text()))
+}
+
+const MESSAGE: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
+
+/// What proves a webhook of the scheme `standard-webhooks` besides its signature.
+pub(super) fn standard_webhooks() -> [Parameter; 2] {
+    [
+        ("webhook-id", "With `webhook-signature`: the delivery's id."),
+        ("webhook-timestamp", "With `webhook-signature`: when it was signed, in Unix seconds."),
+    ]
+    .map(|(name, description)| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(text().pattern(Some("^[ -~]*$"))))
+            .build()
+    })
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::from(Type::String))
+}
+
+fn in_path(name: &str, description: &str, example: &str, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .example(Some(Value::from(example)))
+        .schema(Some(schema))
+        .build()
+}
+
+fn in_query(name: &str, description: &str, example: Value, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(description))
+        .example((!example.is_null()).then_some(example))
+        .schema(Some(schema))
+        .build()
+}

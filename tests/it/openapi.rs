@@ -1,0 +1,336 @@
+//! The document of the service says what the service does: every answer that it describes is provoked, and
+//! is as it says.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+
+use crate::support::*;
+
+const DOCUMENT: &str = include_str!("../../docs/openapi.json");
+/// What it takes a slow client or a broken store to provoke. Their bodies are those of all errors.
+const ELSEWHERE: [&str; 3] = ["408", "500", "503"];
+/// A number of which something is erased.
+const ERASED: &str = "+393330000000";
+const SOURCES: &str = r#"
+[sources.gateway]
+verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
+
+[sources.twilio]
+dialect = "twilio"
+verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
+
+[sources.signing]
+dialect = "twilio"
+public_url = "https://hooks.example.com/webhooks/signing"
+verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
+"#;
+
+const MESSAGE: (&str, &str) = ("get", "/api/messagestatus/{messageid}");
+const BY_NUMBER: (&str, &str) = ("get", "/api/messagestatus/phonenumber/{phonenumber}");
+const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey}");
+const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
+const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
+const REGISTRATION: (&str, &str) = ("put", "/api/messages/{messageid}");
+const WEBHOOK: (&str, &str) = ("post", "/webhooks/{source}");
+
+/// The document, and what of it was seen on the server.
+struct Documented {
+    document: Value,
+    seen: BTreeSet<(String, String, String)>,
+}
+
+impl Documented {
+    fn new() -> Self {
+        let mut document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        // A client takes members that it does not know. Here they are a mistake in the document.
+        for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
+            close(schema);
+        }
+        Self { document, seen: BTreeSet::new() }
+    }
+
+    /// Every operation: its method and its path.
+    fn operations(&self) -> Vec<(String, String)> {
+        let paths = self.document["paths"].as_object().unwrap();
+        let all = paths.iter().flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(|method| (method.clone(), path.clone()))
+        });
+        all.collect()
+    }
+
+    /// What is valid of this schema, with what it refers to.
+    fn validator(&self, schema: &Value) -> Validator {
+        let mut root = schema.as_object().cloned().unwrap_or_default();
+        root.insert("components".to_owned(), self.document["components"].clone());
+        let options = jsonschema::options().should_validate_formats(true);
+        options.build(&Value::Object(root)).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_valid(&self, schema: &Value, value: &Value) {
+        let errors: Vec<_> =
+            self.validator(schema).iter_errors(value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}: {value:#}");
+    }
+
+    /// Asserts that an answer of this operation is as it is described.
+    #[track_caller]
+    fn check(&mut self, (method, path): (&str, &str), answer: &Answer) {
+        let status = answer.status.to_string();
+        let response = &self.document["paths"][path][method]["responses"][&status];
+        assert!(response.is_object(), "{method} {path} is not described: {answer:?}");
+        let content_type = answer.header("content-type").unwrap().split(';').next().unwrap();
+        let content = &response["content"][content_type];
+        assert!(content.is_object(), "{method} {path} has no {content_type}: {answer:?}");
+        if content_type.ends_with("json") {
+            self.assert_valid(&content["schema"], &answer.json());
+        }
+        if answer.status >= 400 {
+            for name in response["headers"].as_object().unwrap_or(&Map::new()).keys() {
+                assert!(answer.header(name).is_some(), "{method} {path} lacks {name}: {answer:?}");
+            }
+        }
+        self.seen.insert((method.to_owned(), path.to_owned(), status));
+    }
+}
+
+/// Lets objects have no other members than those that are described.
+fn close(schema: &mut Value) {
+    if let Some(members) = schema.as_object_mut() {
+        if members.contains_key("properties") {
+            members.insert("additionalProperties".to_owned(), Value::Bool(false));
+        }
+        members.values_mut().for_each(close);
+    } else if let Some(items) = schema.as_array_mut() {
+        items.iter_mut().for_each(close);
+    }
+}
+
+/// A path like those of the template.
+fn filled(path: &str) -> String {
+    path.replace("{messageid}", &id(1))
+        .replace("{phonenumber}", "+393331234567")
+        .replace("{referencekey}", "webhook_3")
+        .replace("{source}", "gateway")
+        .replace("{providerid}", "SM1")
+        .replace("{file}", "start.js")
+}
+
+#[test]
+fn the_server_and_the_program_hand_out_the_document_in_the_tree() {
+    let server = Server::start(GATEWAY);
+    let answer = server.send("GET", "/openapi.json", &[], b"");
+    assert_eq!(answer.body, DOCUMENT);
+    let printed = server.run(&["openapi"]);
+    assert_eq!(text(&printed.stdout), DOCUMENT);
+    assert!(DOCUMENT.starts_with("{\n  \"openapi\": \"3.1."));
+}
+
+#[test]
+fn every_answer_that_is_described_is_given_and_is_as_described() {
+    let server = Server::start(SOURCES);
+    let mut documented = Documented::new();
+    post_webhooks(&server, &mut documented);
+    register(&server, &mut documented);
+    ask(&server, &mut documented);
+    // What never reaches a handler is the same for all.
+    let large = "x".repeat(200_000);
+    let large = server.send("GET", "/livez", &[("X-Large", &large)], b"");
+    let mut broken = server.connect();
+    broken.write(b"GET /livez HTTP/1.1\r\nno header\r\n\r\n");
+    let broken = broken.read().unwrap();
+    for (method, path) in documented.operations() {
+        documented.check((&method, &path), &large);
+        documented.check((&method, &path), &broken);
+    }
+    // Last, because then nobody is asked any more.
+    let of_the_api = |(_, path): &(String, String)| path.starts_with("/api");
+    let api: Vec<_> = documented.operations().into_iter().filter(of_the_api).collect();
+    for attempt in 0..60 {
+        let (method, path) = &api[attempt % api.len()];
+        let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
+        assert_eq!(answer.status, 403);
+        documented.check((method, path), &answer);
+    }
+    for (method, path) in &api {
+        let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
+        assert_eq!(answer.status, 429, "{answer:?}");
+        documented.check((method, path), &answer);
+    }
+    let mut missing = Vec::new();
+    for (method, path) in documented.operations() {
+        let responses = &documented.document["paths"][&path][&method]["responses"];
+        for status in responses.as_object().unwrap().keys() {
+            let one = (method.clone(), path.clone(), status.clone());
+            if !ELSEWHERE.contains(&&**status) && !documented.seen.contains(&one) {
+                missing.push(one);
+            }
+        }
+    }
+    assert_eq!(missing, [], "described, but not seen");
+}
+
+/// Webhooks with every kind of result, and every refusal.
+fn post_webhooks(server: &Server, documented: &mut Documented) {
+    let rich = json!({"type": "STATUS_UPDATE", "message": {
+        "id": id(1), "channel": "RCS", "status": "UNDELIVERED",
+        "providerAcceptanceAt": "2026-02-12T14:00:00.123Z",
+        "statusChangedAt": "2026-02-12T14:00:01.123456Z", "destination": "+393331234567",
+        "reference": {"service": "S", "action": "A", "key": "webhook_3"}, "sms": {"segments": 2},
+        "provider": {"name": "N", "id": "I", "status": "S", "code": "C", "message": "M"},
+    }});
+    for (body, outcome) in [
+        (EXAMPLE.to_owned(), "applied"),
+        (rich.to_string(), "applied"),
+        (webhook(&id(2), "READ", 1).to_string(), "invalid"),
+        ("{}".to_owned(), "quarantined"),
+    ] {
+        let path = webhook_path("&destination=%2B393331234567");
+        let answer = server.send("POST", &path, JSON, body.as_bytes());
+        assert_eq!(answer.outcome(), outcome);
+        documented.check(WEBHOOK, &answer);
+    }
+    let twilio = format!("/webhooks/twilio?token={TOKEN}");
+    for (word, outcome) in [("sending", "ignored"), ("sent", "applied")] {
+        let body = format!("MessageSid=SM1&MessageStatus={word}");
+        let answer = server.send("POST", &twilio, FORM, body.as_bytes());
+        assert_eq!(answer.outcome(), outcome);
+        documented.check(WEBHOOK, &answer);
+    }
+    let path = webhook_path("");
+    let large = vec![b' '; 300_000];
+    for (status, method, path, headers, body) in [
+        (400, "POST", &*path, JSON, &b"no JSON"[..]),
+        (401, "POST", "/webhooks/gateway", JSON, b"{}"),
+        (404, "POST", "/webhooks/nobody", JSON, b"{}"),
+        (405, "DELETE", &path, JSON, b""),
+        (413, "POST", &path, JSON, &large),
+        (415, "POST", "/webhooks/signing", &[("Content-Type", "text/plain")], b""),
+    ] {
+        let answer = server.send(method, path, headers, body);
+        assert_eq!(answer.status, status, "{answer:?}");
+        documented.check(WEBHOOK, &answer);
+    }
+}
+
+fn register(server: &Server, documented: &mut Documented) {
+    for (status, id, body) in [
+        (201, id(3), json!({"destination": ERASED})),
+        (200, id(3), json!({"destination": ERASED, "sms": {"segments": 1}})),
+        (400, id(3), json!({})),
+        (413, id(3), Value::from(" ".repeat(70_000))),
+    ] {
+        let answer = server.put(&id, &body);
+        assert_eq!(answer.status, status, "{answer:?}");
+        documented.check(REGISTRATION, &answer);
+    }
+    assert!(server.run(&["erase", "--destination", ERASED]).status.success());
+    let answer = server.put(&id(3), &json!({"destination": ERASED}));
+    assert_eq!(answer.status, 409, "{answer:?}");
+    documented.check(REGISTRATION, &answer);
+}
+
+fn ask(server: &Server, documented: &mut Documented) {
+    let of = |id: &str, more: &str| format!("/api/messagestatus/{id}{more}");
+    for (status, operation, path) in [
+        (200, MESSAGE, of(EXAMPLE_ID, "")),
+        (200, MESSAGE, of(&id(1), "")),
+        (400, MESSAGE, of("x", "")),
+        (404, MESSAGE, of(&id(2), "")),
+        (200, HISTORY, of(EXAMPLE_ID, "/history")),
+        // Of what is invalid there is a history alone.
+        (200, HISTORY, of(&id(2), "/history")),
+        (400, HISTORY, of("x", "/history")),
+        (404, HISTORY, of(&id(9), "/history")),
+        (200, BY_NUMBER, of("phonenumber", "/+393331234567")),
+        (400, BY_NUMBER, of("phonenumber", "/39")),
+        (200, BY_KEY, of("reference", "/webhook_3")),
+        (400, BY_KEY, of("reference", "/webhook_3?count=0")),
+        (200, BY_PROVIDER, of("provider", "/twilio/SM1")),
+        (400, BY_PROVIDER, of("provider", "/twilio/SM1?sendDate=now")),
+        (404, BY_PROVIDER, of("provider", "/nobody/SM1")),
+        (200, ("get", "/livez"), "/livez".to_owned()),
+        (200, ("get", "/readyz"), "/readyz".to_owned()),
+        (200, ("get", "/openapi.json"), "/openapi.json".to_owned()),
+        (200, ("get", "/docs"), "/docs".to_owned()),
+        (200, ("get", "/docs/{file}"), "/docs/start.js".to_owned()),
+        (404, ("get", "/docs/{file}"), "/docs/other.js".to_owned()),
+    ] {
+        let answer = server.get(&path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        documented.check(operation, &answer);
+        let head = server.send("HEAD", &path, &[("X-Api-Key", KEY)], b"");
+        assert_eq!((head.status, &*head.body), (status, ""), "{path}");
+    }
+    let first = server.get("/api/messagestatus/phonenumber/+393331234567?count=1");
+    let link = first.header("link").unwrap();
+    let next = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
+    documented.check(BY_NUMBER, &server.get(next));
+}
+
+#[test]
+fn what_is_not_described_is_not_answered() {
+    let server = Server::start(GATEWAY);
+    let documented = Documented::new();
+    for (_, path) in documented.operations() {
+        let item = documented.document["paths"][&path].as_object().unwrap();
+        let described: Vec<_> = item.keys().map(|method| method.to_uppercase()).collect();
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            let answer = server.send(method, &filled(&path), &[("X-Api-Key", KEY)], b"");
+            if described.contains(&method.to_owned()) {
+                assert_ne!(answer.status, 405, "{method} {path}");
+            } else {
+                answer.assert_problem(405);
+                let allowed = answer.header("allow").unwrap().split(", ");
+                let allowed: Vec<_> = allowed.filter(|method| *method != "HEAD").collect();
+                assert_eq!(allowed, described, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_example_is_one_of_what_it_is_an_example_of() {
+    fn walk(documented: &Documented, at: &Value, found: &mut usize) {
+        if let Some(schema) = at.get("schema") {
+            let named = at.get("examples").and_then(Value::as_object).into_iter().flatten();
+            let named = named.map(|(_, example)| &example["value"]);
+            for example in at.get("example").into_iter().chain(named) {
+                documented.assert_valid(schema, example);
+                *found += 1;
+            }
+        }
+        let members = at.as_object().into_iter().flatten().map(|(_, at)| at);
+        members
+            .chain(at.as_array().into_iter().flatten())
+            .for_each(|at| walk(documented, at, found));
+    }
+    let documented = Documented::new();
+    let mut found = 0;
+    walk(&documented, &documented.document["paths"], &mut found);
+    assert!(found > 100, "{found} examples");
+}
+
+#[test]
+fn the_page_asks_nobody_but_its_server() {
+    let server = Server::start(GATEWAY);
+    let page = server.send("GET", "/docs", &[], b"");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
+    let sources = policy.split([' ', ';']).filter(|word| word.contains([':', '*', '.']));
+    assert_eq!(sources.collect::<Vec<_>>(), ["data:"], "{policy}");
+    let links: Vec<_> = page.body.split(['"', '\'']).filter(|text| text.contains('/')).collect();
+    let files: Vec<_> = links.iter().filter_map(|link| link.strip_prefix("docs/")).collect();
+    assert_eq!(files, ["swagger-ui.css", "swagger-ui-bundle.js", "start.js"], "{links:?}");
+    assert_eq!(page.body.matches("://").count(), 0);
+    let start = server.send("GET", "/docs/start.js", &[], b"").body;
+    assert_eq!(start.matches("://").count(), 0);
+    assert!(start.contains("url: \"openapi.json\"") && start.contains("validatorUrl: null"));
+    for file in ["swagger-ui.css", "swagger-ui-bundle.js"] {
+        let answer = server.send("HEAD", &format!("/docs/{file}"), &[], b"");
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, Some("gzip")));
+    }
+}

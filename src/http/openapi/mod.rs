@@ -137,7 +137,7 @@ fn every_route_is_in_the_document() {
         assert!(is_documented(method, known), "{known}");
         found += 1;
     }
-    assert_eq!(found, 6);
+    assert!(found >= 6, "{found} routes under /api");
     // What the framework is told to route is written out there.
     let routes = include_str!("../mod.rs").split('"').skip(1).step_by(2);
     let mut found = 0;
@@ -145,5 +145,5 @@ fn every_route_is_in_the_document() {
         assert!(paths.paths.keys().any(|path| path.starts_with(route)), "{route}");
         found += 1;
     }
-    assert_eq!(found, 7);
+    assert!(found >= 7, "{found} routes");
 }

@@ -174,7 +174,7 @@ fn a_wrong_public_url_is_named() {
     let own = |name: &str| url(server.port, name);
     let elsewhere = "301 Moved\r\nLocation: https://hooks.example.com/webhooks/hmac?token=x";
     for (url, words) in [
-        (at(free_port(20_000)), &["is not reached", "nothing listens there"][..]),
+        (at(free_port(24_000)), &["is not reached", "nothing listens there"][..]),
         (
             at(answering(answer("200 OK", "<html>Welcome</html>"))),
             &["something else answers there, with 200", "pass /webhooks/ on to"],

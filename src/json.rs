@@ -1,4 +1,4 @@
-//! Reading JSON strictly.
+//! Reading JSON strictly, and writing what needs no care.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,4 +27,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         }
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
+}
+
+/// Whether a text stands in JSON between quotes as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // To the end in any case, so that many are looked at in one step.
+    !text.bytes().fold(false, |found, byte| found | is_special(byte))
 }

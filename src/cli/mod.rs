@@ -240,8 +240,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve { lock_wait } => {
             drop(out);
             let config = configured(Secrets::Make)?;
-            telemetry::start(&config.log)?;
-            serve::run(config, file, lock_wait)
+            let log = telemetry::start(&config.log)?;
+            let served = serve::run(config, file, lock_wait, &log);
+            log.flush();
+            served
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::PrintConfig => print_config::run(&configured(Secrets::Imagine)?, &mut out),

@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
+use super::telemetry::Lines;
 use super::{EX_DATAERR, Failure, reload, show_new_key};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
@@ -40,7 +41,12 @@ const DAY: Duration = Duration::from_hours(24);
 const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> Result<(), Failure> {
+pub(super) fn run(
+    config: Config,
+    file: Option<&Path>,
+    lock_wait: Duration,
+    log: &Lines,
+) -> Result<(), Failure> {
     show_new_key(&config);
     let system = System::new();
     // From here on, so that a signal during the start does not end the process.
@@ -62,7 +68,8 @@ pub(super) fn run(config: Config, file: Option<&Path>, lock_wait: Duration) -> R
     }
     // What it says is a courtesy; nobody need be there to read it.
     drop(banner(&config, file, &listeners));
-    let ended = system.block_on(serve(config, file, hangup, listeners, Arc::new(store), metrics));
+    let ended =
+        system.block_on(serve(config, file, hangup, listeners, Arc::new(store), metrics, log));
     // What was still under way ends here, before the store does.
     drop(system);
     ended?;
@@ -97,6 +104,7 @@ async fn serve(
     listeners: Listeners,
     store: Arc<SqliteStore>,
     metrics: Arc<Metrics>,
+    log: &Lines,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -137,6 +145,7 @@ async fn serve(
             // Those that wait are told.
             sleep(FLUSH).await;
             // Nothing is closed: that could write to the disk that failed.
+            log.flush();
             std::process::exit(failure(failed).tell());
         }
     }

@@ -1,54 +1,45 @@
 //! Everything under `/api`: who asks, what for, and the answer.
 
-use std::time::Instant;
-
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tracing::Level;
 
 use super::auth::{self, Caller};
+use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
 use super::waiting::{self, is_waited};
-use super::{events, messages, register};
+use super::{events, messages, query, register};
 
 /// The route of what leads nowhere.
 const NO_ROUTE: &str = "none";
 
-/// Answers whoever has a key for it, before anything else is judged. What is logged on the way names
-/// the key.
+/// Answers whoever has a key for it, before anything else is judged.
 pub(crate) async fn answer(
     service: Data<Service>,
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let began = Instant::now();
+    let line = Line::begin(&request);
     let asked = Asked::at(request.match_info().unprocessed(), request.query_string());
     let route = asked.as_ref().map_or(NO_ROUTE, Asked::route);
-    let answer = answer_to(&service, &request, asked, payload).await;
-    service.ingest.metrics.answered(route, answer.status().as_u16(), began.elapsed());
-    answer
-}
-
-async fn answer_to(
-    service: &Data<Service>,
-    request: &HttpRequest,
-    asked: Option<Asked<'_>>,
-    payload: Payload,
-) -> HttpResponse {
-    let caller = match auth::caller(service, request) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.response(),
+    let answer = match auth::caller(&service, &request) {
+        Ok(caller) => {
+            let about = asked.as_ref().map(|asked| asked.about(&request)).unwrap_or_default();
+            let answer = respond(&service, &caller, &request, asked, payload).await;
+            let mut answer = answer.unwrap_or_else(|problem| {
+                line.request_span(&caller.0).in_scope(|| problem.response())
+            });
+            line.answered(&caller.0, route, about, &mut answer);
+            answer
+        }
+        Err(denied) => {
+            let mut answer = denied.problem.response();
+            line.denied(&service, route, &denied, &mut answer);
+            answer
+        }
     };
-    let answer = respond(service, &caller, request, asked, payload).await;
-    // Of the highest level, so that it is there whatever is logged; and made only where something is.
-    let span = || tracing::error_span!("request", key = caller.0);
-    let answer = answer.unwrap_or_else(|problem| span().in_scope(|| problem.response()));
-    if tracing::enabled!(Level::DEBUG) {
-        let status = answer.status().as_u16();
-        span().in_scope(|| tracing::debug!(status, "answered an API request"));
-    }
+    service.ingest.metrics.answered(route, answer.status().as_u16(), line.took());
     answer
 }
 
@@ -130,6 +121,20 @@ impl<'a> Asked<'a> {
             Self::ByForeignId => "/api/messagestatus/provider/{source}/{id}",
             Self::Events => "/api/events",
             Self::Registration(_) => "/api/messages/{messageid}",
+        }
+    }
+
+    /// What may be told of it.
+    fn about(&self, request: &HttpRequest) -> About {
+        match self {
+            Self::Message(id)
+            | Self::MessageToCome(id)
+            | Self::History(id)
+            | Self::Registration(id) => About { message: id.parse().ok(), destination: None },
+            Self::ByDestination => {
+                About { message: None, destination: query::destination(request).ok() }
+            }
+            Self::ByReference | Self::ByForeignId | Self::Events => About::default(),
         }
     }
 

@@ -16,47 +16,49 @@ use super::state::Service;
 pub(crate) struct Caller(pub(crate) String);
 
 /// The caller, whose key may do what it asks for.
-pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Problem> {
+pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Denied> {
     let client = client(service, request);
     let now = Instant::now();
     if let Some(wait) = service.attempts.wait(client, now) {
-        return Err(Problem::TooManyAttempts { wait });
+        let problem = Problem::TooManyAttempts { wait };
+        return Err(Denied { problem, cause: "too many attempts", key: None });
     }
-    let key = key(service, request).map_err(|failed| {
-        service.attempts.fail(client, now);
-        let Failed { cause, key } = failed;
-        tracing::info!(%client, key, cause, "refused an API request");
-        Problem::NoKey
-    })?;
+    let key = key(service, request).inspect_err(|_denied| service.attempts.fail(client, now))?;
     let (scope, needed) = if request.method() == Method::PUT {
         (Scope::Register, "register")
     } else {
         (Scope::Read, "read")
     };
     if !key.scopes.contains(&scope) {
-        return Err(Problem::Scope { needed });
+        let problem = Problem::Scope { needed };
+        return Err(Denied { problem, cause: "a key without the scope", key: Some(key.name) });
     }
     Ok(Caller(key.name))
 }
 
-/// Why a request has no valid key, and the name of one that is no longer valid. For the log alone.
-struct Failed {
-    cause: &'static str,
-    key: Option<String>,
+/// Why a request is not answered.
+pub(crate) struct Denied {
+    /// What is answered instead.
+    pub(crate) problem: Problem,
+    /// What is wrong, for the log alone.
+    pub(crate) cause: &'static str,
+    /// The name of a key that may not, or no longer. For the log alone.
+    pub(crate) key: Option<String>,
 }
 
-fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, Failed> {
-    let presented =
-        request.headers().get("X-Api-Key").ok_or(Failed { cause: "no key", key: None })?;
+fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, Denied> {
+    let denied = |cause, key| Denied { problem: Problem::NoKey, cause, key };
+    let presented = request.headers().get("X-Api-Key").ok_or_else(|| denied("no key", None))?;
     let key = service.keys.find(presented.as_bytes());
-    let key = key.ok_or(Failed { cause: "a wrong key", key: None })?;
+    let key = key.ok_or_else(|| denied("a wrong key", None))?;
     if key.has_expired(service.clock.now()) {
-        return Err(Failed { cause: "an expired key", key: Some(key.name) });
+        return Err(denied("an expired key", Some(key.name)));
     }
     Ok(key)
 }
 
-fn client(service: &Service, request: &HttpRequest) -> IpAddr {
+/// Where a request comes from.
+pub(crate) fn client(service: &Service, request: &HttpRequest) -> IpAddr {
     // A connection that is gone already has no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let forwarded = request.headers().get_all("X-Forwarded-For").map(HeaderValue::as_bytes);

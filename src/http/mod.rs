@@ -10,6 +10,7 @@ pub mod docs;
 mod events;
 mod health;
 pub mod key;
+mod line;
 mod messages;
 mod metrics;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
+use super::line::Line;
 use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
@@ -35,11 +36,20 @@ pub(crate) async fn receive(
     payload: Payload,
 ) -> HttpResponse {
     let Some(name) = source_name(&request) else { return not_found(request).await };
+    let line = Line::begin(&request);
     match admit(&service, name, &request) {
-        Ok(source) => take(&service, &source, &request, payload).await,
+        Ok(source) => take(&service, &source, &line, &request, payload).await,
         Err(Refused { cause, problem }) => {
             service.ingest.metrics.refused(Some(name), cause);
-            refuse(problem, payload).await
+            let mut response = refuse(problem, payload).await;
+            let source = service.ingest.sources.get(name);
+            line.refused(
+                &service,
+                source.as_ref().map(|source| &*source.name),
+                cause,
+                &mut response,
+            );
+            response
         }
     }
 }
@@ -112,6 +122,7 @@ fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Sou
 async fn take(
     service: &Service,
     source: &Source,
+    line: &Line<'_>,
     request: &HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
@@ -120,7 +131,9 @@ async fn take(
         Ok(body) => body,
         Err(unread) => {
             service.ingest.metrics.refused(Some(&source.name), unread.cause);
-            return unread.response();
+            let mut response = unread.response();
+            line.refused(service, Some(&source.name), unread.cause, &mut response);
+            return response;
         }
     };
     let posted = Posted {
@@ -131,35 +144,43 @@ async fn take(
         body,
     };
     let taken = service.ingest.accept(source, posted, service.clock.now()).await;
-    // Of the highest level, so that it is there whatever is logged; and made only where something is.
-    let span = || tracing::error_span!("webhook", source = source.name);
     match taken {
         Ok(done) => {
             for entry in &done {
                 if let Done::Quarantined { id, .. } = entry {
                     let log =
                         || tracing::warn!(quarantine_id = %id, "a webhook was not understood");
-                    span().in_scope(log);
+                    line.webhook_span(&source.name).in_scope(log);
                 }
             }
-            HttpResponse::Ok().content_type(JSON).body(view::receipt(&done))
+            let receipt = view::receipt(&done);
+            let mut response = HttpResponse::Ok().content_type(JSON).body(receipt);
+            line.stored(&source.name, &done, &mut response);
+            response
         }
-        Err(refusal) => span().in_scope(|| {
-            log(&refusal);
-            Problem::from(refusal).response()
-        }),
+        Err(refusal) => {
+            let cause = refusal.cause();
+            let mut response = line.webhook_span(&source.name).in_scope(|| {
+                log(&refusal);
+                Problem::from(refusal).response()
+            });
+            line.refused(service, Some(&source.name), cause, &mut response);
+            response
+        }
     }
 }
 
 /// Says what an operator should look at, and nothing of what the webhook says.
 fn log(refusal: &Refusal) {
     match refusal {
-        Refusal::Unproven(cause) => tracing::info!(%cause, "refused a webhook"),
-        Refusal::TooOld => tracing::info!(cause = "too old", "refused a webhook"),
         Refusal::NotEncoded(_) => tracing::warn!("a webhook was not understood"),
         Refusal::Slow => tracing::warn!("a commit takes too long"),
-        // The store has said what it met with; that it had too much to do is no news.
-        Refusal::Overloaded | Refusal::Closing | Refusal::Store(_) => {}
+        // The store has said what it met with; the rest is no more than one webhook that is refused.
+        Refusal::Unproven(_)
+        | Refusal::TooOld
+        | Refusal::Overloaded
+        | Refusal::Closing
+        | Refusal::Store(_) => {}
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
+use crate::json::is_plain;
 use crate::message::{MessageId, Timestamp};
 
 /// A text of JSON that grows.
@@ -65,9 +66,7 @@ impl Json {
 
     /// Any text.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
-        let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        // To the end in any case, so that many are looked at in one step.
-        if !text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        if is_plain(text) {
             return self.between_quotes(text.as_bytes());
         }
         // No text fails to be written.

@@ -21,12 +21,14 @@ pub(super) fn configured<'a>(
     })
 }
 
-/// What became of an entry.
-pub(super) fn became(done: &Done) -> Became {
-    match done {
-        Done::Judged { outcome, .. } => Became::Judged(*outcome),
-        Done::Quarantined { .. } => Became::Quarantined,
-        Done::Ignored { .. } => Became::Ignored,
+impl Done {
+    /// What became of an entry.
+    pub fn became(&self) -> Became {
+        match self {
+            Self::Judged { outcome, .. } => Became::Judged(*outcome),
+            Self::Quarantined { .. } => Became::Quarantined,
+            Self::Ignored { .. } => Became::Ignored,
+        }
     }
 }
 

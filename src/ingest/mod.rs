@@ -162,7 +162,7 @@ impl Ingest {
         let taken = self.take(source, posted, now, counted.as_deref()).await;
         if let Some(counted) = counted {
             match &taken {
-                Ok(done) => counted.accepted(done.iter().map(counted::became), now),
+                Ok(done) => counted.accepted(done.iter().map(Done::became), now),
                 Err(refusal) => counted.refused(refusal.cause()),
             }
         }

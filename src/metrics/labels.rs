@@ -22,7 +22,7 @@ impl Became {
     }
 
     /// The word that an answer has for it.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Judged(outcome) => outcome.name(),
             Self::Quarantined => "quarantined",
@@ -88,7 +88,8 @@ impl Cause {
         Self::Store,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    /// The word for it in metrics and in the log.
+    pub fn name(self) -> &'static str {
         match self {
             Self::NoProof => "no_proof",
             Self::WrongProof => "wrong_proof",

@@ -26,6 +26,7 @@ mod flips;
 mod folding;
 mod kill_points;
 mod limits;
+mod log;
 mod logged_life;
 mod logging_vfs;
 mod metrics;

@@ -1,0 +1,219 @@
+//! The one line that is logged of a request: who asked, what came of it, and how long that took.
+//!
+//! No body, no query, no key and no whole number is in it. What else is logged on the way has the same
+//! names, through a span that is made only where something is.
+
+use std::fmt::{self, Display};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use tracing::Span;
+
+use super::auth::{self, Denied};
+use super::state::Service;
+use crate::ingest::Done;
+use crate::message::{Destination, MessageId};
+use crate::metrics::Cause;
+
+/// Where a request says its name, and the answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A longer one is not taken over.
+const LONGEST_ID: usize = 64;
+
+/// How many requests were given names.
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// A request that is under way.
+pub(crate) struct Line<'a> {
+    request: &'a HttpRequest,
+    began: Instant,
+    id: String,
+    trace: Option<&'a str>,
+}
+
+/// What an API request was about, as far as it may be told.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct About {
+    /// The message.
+    pub(crate) message: Option<MessageId>,
+    /// The recipient.
+    pub(crate) destination: Option<Destination>,
+}
+
+impl<'a> Line<'a> {
+    /// That of a request that begins now.
+    pub(crate) fn begin(request: &'a HttpRequest) -> Self {
+        let headers = request.headers();
+        let id = given_id(headers).map_or_else(new_id, str::to_owned);
+        Self { request, began: Instant::now(), id, trace: trace_id(headers) }
+    }
+
+    /// What is logged on the way of a webhook.
+    pub(crate) fn webhook_span(&self, source: &str) -> Span {
+        // Of the highest level, so that it is there whatever is logged.
+        tracing::error_span!("webhook", request_id = self.id, trace_id = self.trace, source)
+    }
+
+    /// What is logged on the way of an API request.
+    pub(crate) fn request_span(&self, key: &str) -> Span {
+        tracing::error_span!("request", request_id = self.id, trace_id = self.trace, key)
+    }
+
+    /// The webhook was taken.
+    pub(crate) fn stored(&self, source: &str, done: &[Done], answer: &mut HttpResponse) {
+        let message = match done {
+            [Done::Judged { message, .. }] => Some(*message),
+            _ => None,
+        };
+        tracing::info!(
+            request_id = self.id,
+            trace_id = self.trace,
+            source,
+            message_id = message.map(tracing::field::display),
+            outcome = %Outcomes(done),
+            entries = if done.len() == 1 { None } else { Some(done.len()) },
+            status = answer.status().as_u16(),
+            ms = self.milliseconds(),
+            "took a webhook"
+        );
+        self.name(answer);
+    }
+
+    /// The webhook was refused, which is for this source, if there is such a one.
+    pub(crate) fn refused(
+        &self,
+        service: &Service,
+        source: Option<&str>,
+        cause: Cause,
+        answer: &mut HttpResponse,
+    ) {
+        tracing::info!(
+            request_id = self.id,
+            trace_id = self.trace,
+            source,
+            cause = cause.name(),
+            client = %auth::client(service, self.request),
+            status = answer.status().as_u16(),
+            ms = self.milliseconds(),
+            "refused a webhook"
+        );
+        self.name(answer);
+    }
+
+    /// The API request was answered.
+    pub(crate) fn answered(&self, key: &str, route: &str, about: About, answer: &mut HttpResponse) {
+        tracing::info!(
+            request_id = self.id,
+            trace_id = self.trace,
+            key,
+            method = self.request.method().as_str(),
+            route,
+            message_id = about.message.map(tracing::field::display),
+            phonenumber = about.destination.map(Masked).map(tracing::field::display),
+            status = answer.status().as_u16(),
+            ms = self.milliseconds(),
+            "answered an API request"
+        );
+        self.name(answer);
+    }
+
+    /// The API request was not answered.
+    pub(crate) fn denied(
+        &self,
+        service: &Service,
+        route: &str,
+        denied: &Denied,
+        answer: &mut HttpResponse,
+    ) {
+        tracing::info!(
+            request_id = self.id,
+            trace_id = self.trace,
+            key = denied.key,
+            cause = denied.cause,
+            client = %auth::client(service, self.request),
+            method = self.request.method().as_str(),
+            route,
+            status = answer.status().as_u16(),
+            ms = self.milliseconds(),
+            "refused an API request"
+        );
+        self.name(answer);
+    }
+
+    /// How long it has taken.
+    pub(crate) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn milliseconds(&self) -> f64 {
+        let micros = u32::try_from(self.took().as_micros()).unwrap_or(u32::MAX);
+        f64::from(micros) / 1_000.0
+    }
+
+    /// Says in the answer under which name the request is found in the log.
+    fn name(&self, answer: &mut HttpResponse) {
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            answer.headers_mut().insert(REQUEST_ID, id);
+        }
+    }
+}
+
+/// The name that a request has already, if it may be repeated.
+fn given_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (!id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(is_plain)).then_some(id)
+}
+
+/// A name that no other request of this process has.
+fn new_id() -> String {
+    format!("{:x}-{:x}", process::id(), NAMED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The trace that a request belongs to: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = parent.split('-');
+    let mut hex = |length| {
+        let part = parts.next()?;
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (part.len() == length && part.bytes().all(is_hex)).then_some(part)
+    };
+    let (version, trace, span, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let is_one = |id: &str| id.bytes().any(|digit| digit != b'0');
+    // Later versions may go on behind that.
+    let is_whole = version != "00" || parts.next().is_none();
+    (version != "ff" && is_one(trace) && is_one(span) && is_whole).then_some(trace)
+}
+
+/// What became of each entry, each word once.
+struct Outcomes<'a>(&'a [Done]);
+
+impl Display for Outcomes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(done) = self;
+        let mut before = "";
+        for (place, entry) in done.iter().enumerate() {
+            let word = entry.became();
+            if done.iter().take(place).all(|earlier| earlier.became() != word) {
+                write!(f, "{before}{}", word.name())?;
+                before = ",";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A phone number of which only the ends are shown.
+struct Masked(Destination);
+
+impl Display for Masked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.0.to_string();
+        let (start, end) = (number.get(..3), number.get(number.len().saturating_sub(4)..));
+        write!(f, "{}…{}", start.unwrap_or_default(), end.unwrap_or_default())
+    }
+}

@@ -59,6 +59,10 @@ const ROUTES: &[(&str, &str, Door, Needs, u16)] = &[
     ("GET", "/livez", Door::Both, Needs::Nothing, 200),
     ("GET", "/readyz", Door::Both, Needs::Nothing, 200),
     ("POST", "/livez", Door::Both, Needs::Nothing, 405),
+    ("GET", "/api/events", Door::Api, Needs::Read, 200),
+    ("GET", "/metrics", Door::Api, Needs::Nothing, 200),
+    ("HEAD", "/metrics", Door::Api, Needs::Nothing, 200),
+    ("POST", "/metrics", Door::Api, Needs::Nothing, 405),
     ("GET", "/openapi.json", Door::Api, Needs::Nothing, 200),
     ("GET", "/docs", Door::Api, Needs::Nothing, 200),
     (

@@ -25,6 +25,8 @@ pub(crate) enum Receiver {
     Verified,
     /// statusmirror.
     Ours,
+    /// statusmirror without metrics and logs.
+    Unwatched,
     /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
     NaiveFull,
     /// The same, with `synchronous=NORMAL`.
@@ -44,6 +46,7 @@ impl Receiver {
             Self::Noop => "noop",
             Self::Verified => "verified",
             Self::Ours => "ours",
+            Self::Unwatched => "unwatched",
             Self::NaiveFull => "naive-full",
             Self::NaiveNormal => "naive-normal",
             Self::Fastapi => "fastapi",
@@ -117,8 +120,8 @@ impl Places {
         address: SocketAddr,
         folder: &Path,
     ) -> Result<Command> {
-        if receiver == Receiver::Ours {
-            return self.ours(address, folder);
+        if let Receiver::Ours | Receiver::Unwatched = receiver {
+            return self.ours(receiver, address, folder);
         }
         let receivers = self.root.join("benches/receivers");
         let mut command = match receiver {
@@ -133,9 +136,11 @@ impl Places {
                 command
             }
             Receiver::NaiveFull | Receiver::NaiveNormal => Command::new(self.program("naive")),
-            Receiver::Noop | Receiver::Verified | Receiver::Postgres | Receiver::Ours => {
-                Command::new(self.program(receiver.name()))
-            }
+            Receiver::Noop
+            | Receiver::Verified
+            | Receiver::Postgres
+            | Receiver::Ours
+            | Receiver::Unwatched => Command::new(self.program(receiver.name())),
         };
         let synchronous = if receiver == Receiver::NaiveNormal { "NORMAL" } else { "FULL" };
         command
@@ -145,7 +150,7 @@ impl Places {
         existing(command)
     }
 
-    fn ours(&self, address: SocketAddr, folder: &Path) -> Result<Command> {
+    fn ours(&self, receiver: Receiver, address: SocketAddr, folder: &Path) -> Result<Command> {
         let config = folder.join("statusmirror.toml");
         let database = folder.join("mirror.db");
         let text = format!(
@@ -156,7 +161,9 @@ impl Places {
             database.display()
         );
         fs::write(&config, text)?;
-        let mut command = Command::new(self.product());
+        let unwatched = receiver == Receiver::Unwatched;
+        let program = if unwatched { self.program(receiver.name()) } else { self.product() };
+        let mut command = Command::new(program);
         command.arg("--config").arg(config);
         existing(command)
     }

@@ -87,9 +87,13 @@ fn throughput(results: &Results) -> Vec<Row> {
     };
     let of = |other: &str| beside("ingest", other);
     let slow = beside("slow-disk", "naive-full");
+    let (watched, unwatched) =
+        (results.of("overhead", "ours"), results.of("overhead", "unwatched"));
+    let overhead = ratio(watched, unwatched, |round| Some(round.cpu));
     vec![
         at_least("durable ingest ÷ verify-and-parse, throughput", of("verified"), 0.27, 0.5),
         at_most("CPU per durable webhook ÷ verify-and-parse", cpu_ratio(results), 4.5, 2.5),
+        at_most("CPU per durable webhook ÷ without metrics and logs", overhead, 1.05, 1.02),
         at_least("throughput ÷ naive design, FULL", of("naive-full"), 7.5, 13.0),
         at_least("throughput ÷ naive design, NORMAL", of("naive-normal"), 4.5, 8.0),
         at_least("throughput ÷ naive design, FULL, syncs 1 ms longer", slow, 20.0, 40.0),

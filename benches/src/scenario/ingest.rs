@@ -54,6 +54,15 @@ pub(super) fn capacity(bench: &Bench, results: &mut Results) -> Result<()> {
     Ok(())
 }
 
+/// Ours with and without what tells how it is doing.
+pub(super) fn overhead(bench: &Bench, results: &mut Results) -> Result<()> {
+    let receivers = [Receiver::Ours, Receiver::Unwatched];
+    // Of a difference that is small, the median of more rounds.
+    let rounds = ingest(bench, &receivers, 2 * ROUNDS, |_| Load::closed(CONNECTIONS))?;
+    results.rounds("overhead", rounds);
+    Ok(())
+}
+
 /// Three receivers on few and on many connections; on one, beside what a sync of this disk takes.
 pub(super) fn connections(bench: &mut Bench, results: &mut Results) -> Result<()> {
     let receivers = [Receiver::Noop, Receiver::Verified, Receiver::Ours];

@@ -37,6 +37,8 @@ const WEBHOOKS: usize = 400_000;
 pub(crate) enum Scenario {
     /// Every receiver at its capacity.
     Ingest,
+    /// With and without metrics and logs.
+    Overhead,
     /// On 1, 8, 64 and 256 connections.
     Connections,
     /// On a schedule, at half of the own capacity.
@@ -57,8 +59,9 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Those of a run without further arguments, in order.
-    pub(crate) const DEFAULT: [Self; 7] = [
+    pub(crate) const DEFAULT: [Self; 8] = [
         Self::Ingest,
+        Self::Overhead,
         Self::Connections,
         Self::HalfLoad,
         Self::Overload,
@@ -71,6 +74,7 @@ impl Scenario {
     pub(crate) fn run(self, bench: &mut Bench, results: &mut Results) -> Result<()> {
         match self {
             Self::Ingest => ingest::capacity(bench, results),
+            Self::Overhead => ingest::overhead(bench, results),
             Self::Connections => ingest::connections(bench, results),
             Self::HalfLoad => ingest::scheduled(bench, results, "half-load", 0.5),
             Self::Overload => ingest::scheduled(bench, results, "overload", 2.0),

@@ -1,0 +1,58 @@
+//! `unwatched`: statusmirror itself, put together from its library, but nothing of a webhook is counted and
+//! nothing is logged. What both cost is what the product uses more.
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::rt::System;
+use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::web::Data;
+use statusmirror::clock::Clock;
+use statusmirror::config::{self, Secrets};
+use statusmirror::http::state::Service;
+use statusmirror::http::{self, Listeners};
+use statusmirror::ingest::Ingest;
+use statusmirror::metrics::Metrics;
+use statusmirror::store::Store;
+use statusmirror::store::sqlite::SqliteStore;
+
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// More than the bench uses.
+const CONNECTIONS: usize = 10_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args_os().last().map(PathBuf::from);
+    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let (store, closing) = SqliteStore::open(&config.store)?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let metrics = Arc::new(Metrics::new(Clock::System.now()));
+    let (began, queue) = (metrics.began(), config.store.queue);
+    let ingest = Ingest::new(config.sources, Arc::clone(&store), queue, Arc::clone(&metrics));
+    // A source that has no instruments is not counted.
+    metrics.configure([], began);
+    let service = Data::new(Service::new(
+        Arc::new(ingest),
+        store,
+        config.api_keys,
+        config.server.trusted_proxies,
+        Clock::System,
+    ));
+    let public = vec![TcpListener::bind(&config.server.listen)?];
+    System::new().block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let listeners = Listeners { public, internal: Vec::new() };
+        let server = http::server(&service, listeners, CONNECTIONS)?;
+        let handle = server.handle();
+        let server = actix_web::rt::spawn(server);
+        terminate.recv().await;
+        handle.stop(false).await;
+        server.await?
+    })?;
+    drop(service);
+    if closing.close() { Ok(()) } else { Err("the store failed at the end".into()) }
+}

@@ -24,6 +24,8 @@ use self::random::Random;
 
 /// How long a post is tried again, when the server asks for it or cannot be reached.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the server is looked for before that. It may be starting, or is being started again.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many differences are shown.
@@ -114,9 +116,11 @@ pub fn run(options: &Options) -> Result<Report, String> {
             .into(),
         options,
     };
-    client.agent.get(format!("{}/livez", options.url)).call().map_err(|error| {
-        format!("no server answers at {}: {error}; start one with `serve`", options.url)
-    })?;
+    let nobody = format!("no server answers at {}", options.url);
+    patiently(&nobody, FIRST_PATIENCE, || {
+        client.agent.get(format!("{}/livez", options.url)).call()
+    })
+    .map_err(|error| format!("{error}; start one with `serve`"))?;
     let (lives, posts) = plan(options.messages, &mut Random(options.seed), options.now);
     let outcomes = Mutex::new(BTreeMap::new());
     let (posting, mut differences) = each("posting", options.connections, &posts, |post| {
@@ -220,7 +224,7 @@ impl Client<'_> {
     /// and whether it must.
     fn post(&self, post: &Post) -> Result<(String, bool), String> {
         let Options { url, callback, api_key, .. } = self.options;
-        let Answer { status, body, .. } = patiently(&post.id, || match post.kind {
+        let Answer { status, body, .. } = patiently(&post.id, PATIENCE, || match post.kind {
             Kind::Registration => self
                 .agent
                 .put(format!("{url}/api/messages/{}", post.id))
@@ -254,7 +258,7 @@ impl Client<'_> {
     fn get(&self, path: &str) -> Result<Answer, String> {
         let address = format!("{}{path}", self.options.url);
         let key = &self.options.api_key;
-        patiently(path, || self.agent.get(&address).header("X-Api-Key", key).call())
+        patiently(path, PATIENCE, || self.agent.get(&address).header("X-Api-Key", key).call())
     }
 
     fn check_one(&self, life: &Life) -> Result<(), String> {
@@ -287,12 +291,13 @@ impl Client<'_> {
 /// is no difference.
 fn patiently(
     what: &str,
+    patience: Duration,
     send: impl Fn() -> Result<Response<Body>, ureq::Error>,
 ) -> Result<Answer, String> {
     let started = Instant::now();
     loop {
         match send().and_then(read) {
-            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < PATIENCE => {
+            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < patience => {
                 thread::sleep(PAUSE);
             }
             answered => return answered.map_err(|error| format!("{what}: {error}")),

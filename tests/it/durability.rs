@@ -1,7 +1,8 @@
 //! What was acknowledged is there after a kill, and one process at a time has the file.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,23 +52,30 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
     server.start_again();
     let mut kills = 0;
     while kills < KILLS {
+        server.kill();
         let mut simulation = Command::new(PROGRAM)
             .arg("--config")
             .arg(server.config())
             .args(["simulate", "--messages", "2000", "--api-key-env", "SIMULATION_KEY"])
             .env("SIMULATION_KEY", KEY)
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // It looks for the server already, which is not there.
+        let mut output = BufReader::new(simulation.stdout.take().unwrap());
+        let mut report = String::new();
+        output.read_line(&mut report).unwrap();
+        server.start_again();
+        kills += 1;
         while simulation.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(100));
             server.kill();
             server.start_again();
             kills += 1;
         }
-        let output = simulation.wait_with_output().unwrap();
-        let report = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && report.contains("\n0 differences"), "{report}");
+        output.read_to_string(&mut report).unwrap();
+        let status = simulation.wait().unwrap();
+        assert!(status.success() && report.contains("\n0 differences"), "{report}");
     }
 }
 

@@ -14,7 +14,7 @@ use super::state::Service;
 use crate::store::Message;
 
 /// The longest time to wait for, in seconds.
-const LONGEST: u64 = 60;
+pub(crate) const LONGEST: u64 = 60;
 
 /// What is waited for.
 #[derive(Clone, Copy)]

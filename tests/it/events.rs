@@ -25,21 +25,21 @@ use crate::support::*;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A client that listens.
-struct Listener {
+pub(crate) struct Listener {
     reader: BufReader<TcpStream>,
 }
 
 /// An event as it came; a heartbeat has no name.
 #[derive(Debug, Clone, PartialEq)]
-struct Event {
+pub(crate) struct Event {
     id: u64,
-    name: String,
-    data: Value,
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 impl Listener {
     /// Listens from behind this event on, or from now on.
-    fn to(server: &Server, filter: &str, last: Option<u64>) -> Self {
+    pub(crate) fn to(server: &Server, filter: &str, last: Option<u64>) -> Self {
         Self::on(TcpStream::connect(("127.0.0.1", server.port)).unwrap(), filter, last)
     }
 
@@ -55,7 +55,7 @@ impl Listener {
     }
 
     /// Reads the head, and the first thing that comes, which says from where on it listens.
-    fn begin(&mut self) -> u64 {
+    pub(crate) fn begin(&mut self) -> u64 {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert!(self.reader.read_line(&mut head).unwrap() > 0, "closed after {head}");
@@ -66,7 +66,7 @@ impl Listener {
     }
 
     /// The next thing that comes; none when there is nothing more.
-    fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         let mut event = Event { id: 0, name: String::new(), data: Value::Null };
         loop {
             let line = self.line()?;
@@ -96,7 +96,7 @@ impl Listener {
     }
 
     /// The next changes, without what comes between them.
-    fn changes(&mut self, count: usize) -> Vec<Event> {
+    pub(crate) fn changes(&mut self, count: usize) -> Vec<Event> {
         let mut changes = Vec::new();
         while changes.len() < count {
             let event = self.next().expect("another event");

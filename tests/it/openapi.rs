@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
+use crate::events::Listener;
 use crate::support::*;
 
 const DOCUMENT: &str = include_str!("../../docs/openapi.json");
@@ -32,6 +33,7 @@ const BY_NUMBER: (&str, &str) = ("get", "/api/messagestatus/phonenumber/{phonenu
 const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey}");
 const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
 const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
+const EVENTS: (&str, &str) = ("get", "/api/events");
 const REGISTRATION: (&str, &str) = ("put", "/api/messages/{messageid}");
 const WEBHOOK: (&str, &str) = ("post", "/webhooks/{source}");
 
@@ -76,9 +78,26 @@ impl Documented {
         assert!(errors.is_empty(), "{errors:#?}: {value:#}");
     }
 
+    /// Asserts that this is what the component of this name describes.
+    #[track_caller]
+    fn assert_is(&self, name: &str, value: &Value) {
+        self.assert_valid(&json!({"$ref": format!("#/components/schemas/{name}")}), value);
+    }
+
     /// Asserts that an answer of this operation is as it is described.
     #[track_caller]
-    fn check(&mut self, (method, path): (&str, &str), answer: &Answer) {
+    fn check(&mut self, operation: (&str, &str), answer: &Answer) {
+        for name in self.check_body(operation, answer) {
+            // What else a good answer has, it need not have.
+            if answer.status >= 400 || name == "X-Request-Id" {
+                assert!(answer.header(&name).is_some(), "{operation:?} lacks {name}: {answer:?}");
+            }
+        }
+    }
+
+    /// The same, but for the headers that are described: says which.
+    #[track_caller]
+    fn check_body(&mut self, (method, path): (&str, &str), answer: &Answer) -> Vec<String> {
         let status = answer.status.to_string();
         let response = &self.document["paths"][path][method]["responses"][&status];
         assert!(response.is_object(), "{method} {path} is not described: {answer:?}");
@@ -88,12 +107,9 @@ impl Documented {
         if content_type.ends_with("json") {
             self.assert_valid(&content["schema"], &answer.json());
         }
-        if answer.status >= 400 {
-            for name in response["headers"].as_object().unwrap_or(&Map::new()).keys() {
-                assert!(answer.header(name).is_some(), "{method} {path} lacks {name}: {answer:?}");
-            }
-        }
+        let headers: Map<_, _> = response["headers"].as_object().cloned().unwrap_or_default();
         self.seen.insert((method.to_owned(), path.to_owned(), status));
+        headers.into_iter().map(|(name, _)| name).collect()
     }
 }
 
@@ -136,7 +152,7 @@ fn every_answer_that_is_described_is_given_and_is_as_described() {
     post_webhooks(&server, &mut documented);
     register(&server, &mut documented);
     ask(&server, &mut documented);
-    // What never reaches a handler is the same for all.
+    // What never reaches a handler is the same for all, and has no name.
     let large = "x".repeat(200_000);
     let large = server.send("GET", "/livez", &[("X-Large", &large)], b"");
     let mut broken = server.connect();
@@ -144,7 +160,7 @@ fn every_answer_that_is_described_is_given_and_is_as_described() {
     let broken = broken.read().unwrap();
     for (method, path) in documented.operations() {
         documented.check((&method, &path), &large);
-        documented.check((&method, &path), &broken);
+        documented.check_body((&method, &path), &broken);
     }
     // Last, because then nobody is asked any more.
     let of_the_api = |(_, path): &(String, String)| path.starts_with("/api");
@@ -240,6 +256,11 @@ fn ask(server: &Server, documented: &mut Documented) {
         (200, MESSAGE, of(&id(1), "")),
         (400, MESSAGE, of("x", "")),
         (404, MESSAGE, of(&id(2), "")),
+        (200, MESSAGE, of(EXAMPLE_ID, "?wait=60&until=final")),
+        (200, MESSAGE, of(EXAMPLE_ID, "?wait=0&until=change")),
+        (400, MESSAGE, of(EXAMPLE_ID, "?wait=x")),
+        (400, MESSAGE, of(EXAMPLE_ID, "?until=final")),
+        (404, MESSAGE, of(&id(2), "?wait=0")),
         (200, HISTORY, of(EXAMPLE_ID, "/history")),
         // Of what is invalid there is a history alone.
         (200, HISTORY, of(&id(2), "/history")),
@@ -254,6 +275,7 @@ fn ask(server: &Server, documented: &mut Documented) {
         (404, BY_PROVIDER, of("provider", "/nobody/SM1")),
         (200, ("get", "/livez"), "/livez".to_owned()),
         (200, ("get", "/readyz"), "/readyz".to_owned()),
+        (200, ("get", "/metrics"), "/metrics".to_owned()),
         (200, ("get", "/openapi.json"), "/openapi.json".to_owned()),
         (200, ("get", "/docs"), "/docs".to_owned()),
         (200, ("get", "/docs/{file}"), "/docs/start.js".to_owned()),
@@ -265,10 +287,62 @@ fn ask(server: &Server, documented: &mut Documented) {
         let head = server.send("HEAD", &path, &[("X-Api-Key", KEY)], b"");
         assert_eq!((head.status, &*head.body), (status, ""), "{path}");
     }
+    let metrics = &documented.document["paths"]["/metrics"]["get"]["responses"]["200"];
+    let example = metrics["content"]["application/openmetrics-text"]["example"].as_str().unwrap();
+    let shown = server.get("/metrics").body;
+    assert!(example.lines().all(|line| shown.lines().any(|other| other == line)), "{example}");
     let first = server.get("/api/messagestatus/phonenumber/+393331234567?count=1");
     let link = first.header("link").unwrap();
     let next = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
     documented.check(BY_NUMBER, &server.get(next));
+    let filters = "phonenumber=%2B393331234567&referencekey=k&status=SENT&status=READ&final=true";
+    // Of the first there is a head alone: it never ends.
+    for (status, path) in [
+        (200, format!("/api/events?{filters}")),
+        (400, "/api/events?key=k".to_owned()),
+        (400, "/api/events?status=sent".to_owned()),
+    ] {
+        let answer = server.get(&path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        documented.check(EVENTS, &answer);
+    }
+}
+
+#[test]
+fn events_are_as_described() {
+    let mut server = Server::start(GATEWAY);
+    let documented = Documented::new();
+    let mut listener = Listener::to(&server, "", None);
+    listener.begin();
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    assert_eq!(server.put(EXAMPLE_ID, &json!({"destination": ERASED})).status, 200);
+    let changes = listener.changes(2);
+    for change in &changes {
+        documented.assert_is("MessageChange", &change.data);
+    }
+    assert_eq!(changes[0].data["previous"], Value::Null);
+    assert_eq!(changes[1].data["previous"], "DELIVERED");
+    server.signal("-TERM");
+    let end = listener.next().expect("an end");
+    assert_eq!(end.name, "end");
+    documented.assert_is("StreamEnd", &end.data);
+    assert_eq!(server.wait(), Some(0));
+    let (method, path) = EVENTS;
+    let described = &documented.document["paths"][path][method]["responses"]["200"];
+    let example = described["content"]["text/event-stream"]["example"].as_str().unwrap();
+    let mut shown = Vec::new();
+    for event in example.split("\n\n").filter(|event| event.contains("data: ")) {
+        let fields: Vec<_> = event.lines().filter_map(|line| line.split_once(": ")).collect();
+        let of = |name: &str| fields.iter().find(|(field, _)| *field == name).unwrap().1;
+        let shape = match of("event") {
+            "change" => "MessageChange",
+            "end" => "StreamEnd",
+            other => panic!("no event is called {other}"),
+        };
+        documented.assert_is(shape, &serde_json::from_str(of("data")).unwrap());
+        shown.push(shape);
+    }
+    assert_eq!(shown, ["MessageChange", "StreamEnd"]);
 }
 
 #[test]

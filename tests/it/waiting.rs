@@ -1,6 +1,7 @@
 //! `?wait=`: a query that answers when there is something to say.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -78,6 +79,19 @@ fn a_change_is_waited_for_and_what_changes_nothing_is_none() {
     assert!(waiting.read_within(A_WHILE).is_none(), "a final status is not a change");
     post(&server, &id, "DELIVERED", 5);
     assert_eq!(status(&waiting.read().unwrap()), "DELIVERED");
+}
+
+#[test]
+fn a_head_is_waited_for_too() {
+    let server = Server::start(GATEWAY);
+    let path = path(&id(1), "wait=60");
+    thread::scope(|scope| {
+        let head = scope.spawn(|| server.send("HEAD", &path, &[("X-Api-Key", KEY)], b""));
+        thread::sleep(A_WHILE);
+        assert!(!head.is_finished(), "nothing is known of it yet");
+        post(&server, &id(1), "DELIVERED", 1);
+        assert_eq!(head.join().unwrap().status, 200);
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! file, and needs neither the time to make it nor the library that does. What the document says of
 //! answers is tried on a real server, by `tests/it/openapi.rs` and `scripts/schemathesis`.
 
+mod examples;
 mod operation;
 mod operations;
 mod parameters;
@@ -21,6 +22,7 @@ use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
 };
 
+use self::operation::text_header;
 use self::operations::{BEYOND, SERVICE, STATUS, WEBHOOKS};
 use super::api::Asked;
 use super::docs::DOCUMENT;
@@ -30,9 +32,13 @@ const DESCRIPTION: &str = "\
 A durable local mirror of the delivery statuses of SMS and RCS messages: it takes the gateway's webhooks, \
 and answers the gateway's own status queries.
 
-Every GET is also answered to HEAD, without a body. To another method than those listed the answer is 405 \
-with `Allow`, elsewhere 404. Every error is an `application/problem+json` that says what to do. Times are \
-RFC 3339 in UTC, with no, three or six digits after the second.
+Every GET but that of `/api/events` is also answered to HEAD, without a body. To another method than those \
+listed the answer is 405 with `Allow`, elsewhere 404. Every error is an `application/problem+json` that says \
+what to do. Times are RFC 3339 in UTC, with no, three or six digits after the second.
+
+Every answer under `/api` and `/webhooks` says in `X-Request-Id` under which name the log has the request, \
+unless the request was refused unread. It is the name that the request brings in its own `X-Request-Id`, if \
+that has at most 64 letters, digits, `-`, `_` and `.`; a `traceparent` (W3C Trace Context) is logged too.
 
 With `server.internal_listen` the first address serves `/webhooks`, `/livez` and `/readyz` alone, and \
 everything else has the second.";
@@ -71,6 +77,7 @@ fn document() -> OpenApi {
 
 fn components() -> ComponentsBuilder {
     let components = ComponentsBuilder::new()
+        .header(operation::REQUEST_ID, text_header("The name under which the log has the request."))
         .security_scheme("ApiKey", in_header("X-Api-Key", "An API key with the scope `read` (GET) or `register` (PUT)."))
         .security_scheme("UrlToken", in_query("token", "`url-token`: a secret of the source."))
         .security_scheme("SignedUrl", in_query("signature", "`signed-url`: what `statusmirror callback-url` prints."))
@@ -80,7 +87,13 @@ fn components() -> ComponentsBuilder {
         schemas::MessageHistory,
     >(
         with::<schemas::Registered>(with::<schemas::WebhookReceipt>(
-            with::<schemas::GatewayWebhook>(with::<schemas::TwilioCallback>(components)),
+            with::<schemas::GatewayWebhook>(with::<schemas::TwilioCallback>(with::<
+                schemas::MessageChange,
+            >(with::<
+                schemas::StreamEnd,
+            >(
+                components,
+            )))),
         )),
     ))))
 }
@@ -137,7 +150,7 @@ fn every_route_is_in_the_document() {
         assert!(is_documented(method, known), "{known}");
         found += 1;
     }
-    assert!(found >= 6, "{found} routes under /api");
+    assert!(found >= 7, "{found} routes under /api");
     // What the framework is told to route is written out there.
     let routes = include_str!("../mod.rs").split('"').skip(1).step_by(2);
     let mut found = 0;
@@ -145,5 +158,5 @@ fn every_route_is_in_the_document() {
         assert!(paths.paths.keys().any(|path| path.starts_with(route)), "{route}");
         found += 1;
     }
-    assert!(found >= 7, "{found} routes");
+    assert!(found >= 8, "{found} routes");
 }

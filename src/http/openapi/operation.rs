@@ -9,15 +9,22 @@ use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
-    Content, ContentBuilder, ObjectBuilder, Ref, Required, ResponseBuilder, SecurityRequirement,
-    Type,
+    Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder,
+    SecurityRequirement, Type,
 };
 
 use crate::http::problem::{Body, Problem};
 
+/// What the header is called among the components that says the name of a request.
+pub(super) const REQUEST_ID: &str = "RequestId";
+/// What never reaches a handler, whatever the operation.
+const UNREAD: [&str; 2] = ["408", "431"];
+
 /// An operation, and why it may be refused.
 pub(super) struct Described {
     operation: OperationBuilder,
+    /// Whether its answers say the name of the request.
+    named: bool,
     refusals: BTreeMap<u16, Vec<(&'static str, Problem)>>,
 }
 
@@ -28,7 +35,7 @@ impl Described {
             .tag(tag)
             .summary(Some(summary))
             .description(Some(description));
-        Self { operation, refusals: BTreeMap::new() }
+        Self { operation, named: false, refusals: BTreeMap::new() }
     }
 
     pub(super) fn parameters(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
@@ -69,6 +76,12 @@ impl Described {
         self
     }
 
+    /// Says in its answers the name of the request.
+    pub(super) fn named(mut self) -> Self {
+        self.named = true;
+        self
+    }
+
     /// Wants one of these proofs of who asks.
     pub(super) fn secured(
         mut self,
@@ -100,7 +113,16 @@ impl Described {
             };
             operation = operation.response(status.to_string(), response.build());
         }
-        operation.build()
+        let mut operation = operation.build();
+        for (status, response) in &mut operation.responses.responses {
+            if let (true, RefOr::T(response)) = (self.named, response)
+                && !UNREAD.contains(&&**status)
+            {
+                let header = Ref::new(format!("#/components/headers/{REQUEST_ID}"));
+                response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(header));
+            }
+        }
+        operation
     }
 }
 

@@ -1,13 +1,15 @@
 //! Every operation of the service. A new one is an entry here, and an arm of `documented` in the parent.
 
 use actix_web::http::StatusCode;
-use serde_json::{Value, json};
+use actix_web::test::TestRequest;
+use serde_json::json;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::{
     Content, ContentBuilder, ObjectBuilder, ResponseBuilder, SecurityRequirement,
 };
 
+use super::examples;
 use super::operation::{Described, response, shaped, text, text_header};
 use super::parameters;
 use super::schemas::{
@@ -15,7 +17,9 @@ use super::schemas::{
     WebhookReceipt,
 };
 use crate::http::problem::Problem;
+use crate::http::query;
 use crate::http::register::Body as Registration;
+use crate::http::waiting::LONGEST;
 use crate::ingest::Refusal;
 use crate::store::StoreError;
 
@@ -37,10 +41,12 @@ pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
         (Get, "/api/messagestatus/reference/{referencekey}", by_reference_key()),
         (Get, "/api/messagestatus/provider/{source}/{providerid}", by_provider_id()),
         (Get, "/api/messagestatus/{messageid}/history", history()),
+        (Get, "/api/events", events()),
         (Put, "/api/messages/{messageid}", registration()),
         (Post, "/webhooks/{source}", webhook()),
         (Get, "/livez", live()),
         (Get, "/readyz", ready()),
+        (Get, "/metrics", metrics()),
         (Get, "/openapi.json", document()),
         (Get, "/docs", page()),
         (Get, "/docs/{file}", page_file()),
@@ -50,14 +56,22 @@ pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
 fn message() -> Operation {
     let id = "getMessageStatusByMessageId";
     let description = "Retrieves the delivery status for a specific message. A message is known from its \
-                       first webhook or its registration on.";
+                       first webhook or its registration on. With `wait` the answer comes when its status \
+                       is final, or has changed, and at the latest after that time or when the service \
+                       stops: what is known by then. A message that is not known yet is waited for too.";
     read(id, STATUS, "Get message status by message ID", description)
         .parameters([parameters::message_id()])
+        .parameters(parameters::waiting())
         .answers(
             200,
-            json("What is known of the message.", shaped::<MessageStatus>(gateway_message())),
+            json("What is known of the message.", shaped::<MessageStatus>(examples::message())),
         )
-        .refuses([("not a UUID", bad_message_id()), ("not known", Problem::UnknownMessage)])
+        .refuses([
+            ("not a UUID", bad_message_id()),
+            ("no time to wait", bad(&no_time_to_wait())),
+            ("nothing to wait for", bad("`until` is `final` or `change`.")),
+            ("not known", Problem::UnknownMessage),
+        ])
         .build()
 }
 
@@ -100,11 +114,34 @@ fn history() -> Operation {
     let description =
         "Retrieves every notification about a message as it arrived, and what it did.";
     let answer =
-        json("All that was said of the message.", shaped::<MessageHistory>(example_history()));
+        json("All that was said of the message.", shaped::<MessageHistory>(examples::history()));
     read("getMessageHistory", BEYOND, "Get the history of a message", description)
         .parameters([parameters::message_id()])
         .answers(200, answer)
         .refuses([("not a UUID", bad_message_id()), ("not known", Problem::UnknownMessage)])
+        .build()
+}
+
+fn events() -> Operation {
+    let description = "Tells every change of a record as a server-sent event, in the order in which they \
+                       were stored, each once: the `data` of a `change` is a `MessageChange`. It begins \
+                       with the place from where it tells, and something comes at least every 15 seconds, \
+                       often only an `id`. The last event is called `end` and has a `StreamEnd` as its \
+                       `data`; come again then. What was erased or pruned is not told. The parameters \
+                       leave out what they do not name, by what the message is after the change; another \
+                       parameter is refused.";
+    let no_filter = TestRequest::with_uri("/api/events?key=order-7").to_http_request();
+    keyed("streamEvents", BEYOND, "Listen to changes", description)
+        .parameters(parameters::events())
+        .answers(
+            200,
+            response("Events, without end.", "text/event-stream", text(Some(&examples::events()))),
+        )
+        .refuses([
+            ("no such filter", query::filter(&no_filter).unwrap_err()),
+            ("an id that was never given", bad(NEVER_GIVEN)),
+            ("not the key's scope", Problem::Scope { needed: "read" }),
+        ])
         .build()
 }
 
@@ -118,7 +155,7 @@ fn registration() -> Operation {
         "providerAcceptanceAt": "2026-02-12T15:00:00Z",
     });
     let answer = |description: &str, outcome: &str| {
-        let mut body = gateway_message();
+        let mut body = examples::message();
         body["outcome"] = outcome.into();
         let link = |id: &str| {
             LinkBuilder::new()
@@ -159,18 +196,13 @@ fn webhook() -> Operation {
                        and how it proves that it does, its configuration says: `dialect` and `verify`. The \
                        other parameters say more of the message where the proof covers the URL. A body of \
                        at most `max_body_bytes` (256 KiB).";
-    let example = include_str!("../../../tests/fixtures/example.json");
-    let gateway = shaped::<GatewayWebhook>(serde_json::from_str(example).unwrap());
-    let twilio = shaped::<TwilioCallback>(json!({
-        "MessageSid": "SM1342fe1b2c904d1ab04f0fc7a58abca9",
-        "MessageStatus": "delivered",
-        "To": "+15558675310",
-        "From": "+15017250604",
-    }));
+    let gateway = shaped::<GatewayWebhook>(examples::gateway_webhook());
+    let twilio = shaped::<TwilioCallback>(examples::twilio_callback());
     let receipt = json!({"results": [{
         "messageId": "b31b6607-9c55-48ba-b145-3f40b809d2d2", "outcome": "applied", "status": "DELIVERED",
     }]});
     Described::new("receiveWebhook", WEBHOOKS, "Take a webhook", description)
+        .named()
         .parameters([parameters::source("gateway")])
         .parameters(parameters::callback_url())
         .parameters(parameters::standard_webhooks())
@@ -227,6 +259,15 @@ fn ready() -> Operation {
         .build()
 }
 
+fn metrics() -> Operation {
+    let description = "What was counted, and how it is doing now, in the OpenMetrics format. No label holds a \
+                       number, a key or a reference.";
+    let content = text(Some(examples::METRICS));
+    service("getMetrics", "Get the metrics", description)
+        .answers(200, response("The metrics.", "application/openmetrics-text", content))
+        .build()
+}
+
 fn document() -> Operation {
     let object = ObjectBuilder::new();
     let content = ContentBuilder::new().schema(Some(object)).build();
@@ -262,8 +303,9 @@ fn service(id: &str, summary: &str, description: &str) -> Described {
 }
 
 /// Whoever has a key may ask.
-fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+fn keyed(id: &str, tag: &str, summary: &str, description: &str) -> Described {
     Described::new(id, tag, summary, description)
+        .named()
         .secured([needs("ApiKey")])
         .refuses(protocol())
         .refuses([
@@ -272,9 +314,15 @@ fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
                 "too many without one",
                 Problem::TooManyAttempts { wait: std::time::Duration::from_secs(1) },
             ),
-            ("store stopped", StoreError::Stopped.into()),
-            ("corrupt", StoreError::Corrupt("".into()).into()),
         ])
+}
+
+/// The same, for what the store is asked before the answer.
+fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+    keyed(id, tag, summary, description).refuses([
+        ("store stopped", StoreError::Stopped.into()),
+        ("corrupt", StoreError::Corrupt("".into()).into()),
+    ])
 }
 
 /// A query.
@@ -288,7 +336,7 @@ fn read(id: &str, tag: &str, summary: &str, description: &str) -> Described {
 /// A query for a list.
 fn list(id: &str, tag: &str, summary: &str, description: &str) -> Described {
     let description = format!("{description} Newest `providerAcceptanceAt` first.");
-    let answer = json!({"messages": [gateway_message()]});
+    let answer = json!({"messages": [examples::message()]});
     let link = "If the list goes on: `<…>; rel=\"next\"`, the address of the next page.";
     read(id, tag, summary, &description)
         .answers(
@@ -324,50 +372,16 @@ fn bad(detail: &str) -> Problem {
 }
 
 fn bad_message_id() -> Problem {
-    crate::http::query::message_id("7").unwrap_err()
+    query::message_id("7").unwrap_err()
 }
 
+fn no_time_to_wait() -> String {
+    format!("`wait` must be a whole number of seconds; above {LONGEST} it is taken for {LONGEST}.")
+}
+
+const NEVER_GIVEN: &str = "`Last-Event-ID` is the `id` of the last event that was received, a whole number; 0 \
+                           is before the first one.";
 const NOT_A_NUMBER: &str =
     "The phone number in the path is not in E.164 format, like +393331234567.";
 const NO_JSON: &str = "the body is no JSON: expected value at line 1 column 1";
 const UNREADABLE: &str = "The proof of this source cannot read a body of this content type.";
-
-/// The gateway's own example.
-fn gateway_message() -> Value {
-    json!({"message": {
-        "id": "011d9d6e-b5b9-4cb9-be13-2bc336a923ce",
-        "providerAcceptanceAt": "2026-02-04T06:54:35Z",
-        "statusChangedAt": "2026-02-04T06:54:55Z",
-        "reference": {"service": "DIGITALSIGN", "action": "AUTH", "key": "EXT_KEY"},
-        "channel": "SMS",
-        "status": "DELIVERED",
-        "provider": {
-            "name": "PROVIDER1",
-            "id": "bbe7a7b4-067b-484e-a55c-318f5716997e",
-            "status": "delivered",
-            "code": "0",
-        },
-        "sms": {"segments": 1},
-    }})
-}
-
-fn example_history() -> Value {
-    let mut history = gateway_message();
-    history["history"] = json!([{
-        "source": "gateway",
-        "status": "DELIVERED",
-        "statusChangedAt": "2026-02-04T06:54:55Z",
-        "receivedAt": "2026-02-04T06:54:56.120Z",
-        "outcome": "applied",
-        "channel": "SMS",
-        "destination": "+1234567890",
-        "reference": {"service": "DIGITALSIGN", "action": "AUTH", "key": "EXT_KEY"},
-        "provider": {
-            "name": "PROVIDER1",
-            "id": "bbe7a7b4-067b-484e-a55c-318f5716997e",
-            "status": "delivered",
-            "code": "0",
-        },
-    }]);
-    history
-}

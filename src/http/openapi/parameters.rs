@@ -1,11 +1,16 @@
 //! What stands in the path and the query of a request.
 
 use serde_json::Value;
+use utoipa::ToSchema;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::SchemaType;
-use utoipa::openapi::{KnownFormat, ObjectBuilder, Required, SchemaFormat, Type};
+use utoipa::openapi::{
+    ArrayBuilder, KnownFormat, ObjectBuilder, Ref, RefOr, Required, Schema, SchemaFormat, Type,
+};
 
+use super::schemas::Status;
 use crate::http::query::{DEFAULT_COUNT, LARGEST_COUNT};
+use crate::http::waiting::LONGEST;
 use crate::message::MAX_KEY_BYTES;
 
 /// A message, in the path.
@@ -16,18 +21,25 @@ pub(super) fn message_id() -> Parameter {
 }
 
 pub(super) fn phone_number() -> Parameter {
-    let description = "Phone number in E.164 format. Its `+` may be written as it is, as `%2B` or as a \
-                       space, or left out.";
-    let schema = text().pattern(Some(r"^[+ ]?[1-9][0-9]{6,14}$"));
-    in_path("phonenumber", description, "+1234567890", schema)
+    in_path("phonenumber", NUMBER, "+1234567890", number())
+}
+
+const NUMBER: &str = "Phone number in E.164 format. Its `+` may be written as it is, as `%2B` or as a space, or \
+                      left out.";
+
+fn number() -> ObjectBuilder {
+    text().pattern(Some(r"^[+ ]?[1-9][0-9]{6,14}$"))
 }
 
 pub(super) fn reference_key() -> Parameter {
     let description = format!(
         "External reference key. It may hold any characters, percent-encoded, up to {MAX_KEY_BYTES} bytes."
     );
-    let schema = text().min_length(Some(1)).max_length(Some(MAX_KEY_BYTES));
-    in_path("referencekey", &description, "user-12345-verification", schema)
+    in_path("referencekey", &description, "user-12345-verification", key())
+}
+
+fn key() -> ObjectBuilder {
+    text().min_length(Some(1)).max_length(Some(MAX_KEY_BYTES))
 }
 
 /// A source, in the path.
@@ -50,10 +62,7 @@ pub(super) fn file() -> Parameter {
 
 /// Which part of a list is asked for.
 pub(super) fn page() -> [Parameter; 3] {
-    let count = ObjectBuilder::new()
-        .schema_type(SchemaType::from(Type::Integer))
-        .minimum(Some(1))
-        .default(Some(Value::from(DEFAULT_COUNT)));
+    let count = integer().minimum(Some(1)).default(Some(Value::from(DEFAULT_COUNT)));
     let send_date = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     let count_description = format!(
         "Maximum number of messages to return, from 1 to {LARGEST_COUNT}. A greater value is taken for \
@@ -74,6 +83,53 @@ pub(super) fn page() -> [Parameter; 3] {
 
 const CURSOR: &str = "Where the page begins: what stands in the `Link` header of the page before, which is \
                       best followed as it is. Another cursor is refused.";
+
+/// Whether to wait for what is to come.
+pub(super) fn waiting() -> [Parameter; 2] {
+    let wait = format!(
+        "For how many seconds to wait at most. A greater value than {LONGEST} is taken for {LONGEST}."
+    );
+    [
+        in_query("wait", &wait, Value::from(20), integer().minimum(Some(0))),
+        // Without a default: a client that sent it by itself would have to send `wait` too.
+        in_query(
+            "until",
+            "What to wait for: a final status, which it is for if nothing is said, or another record than \
+             there is now. Refused without `wait`.",
+            Value::from("final"),
+            text().enum_values(Some(["final", "change"])),
+        ),
+    ]
+}
+
+/// Which events are wanted, and from where on.
+pub(super) fn events() -> [Parameter; 5] {
+    let statuses = ArrayBuilder::new().items(Ref::from_schema_name(Status::name())).build();
+    let place =
+        integer().minimum(Some(0)).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    [
+        in_query("phonenumber", NUMBER, Value::from("+1234567890"), number()),
+        in_query("referencekey", "External reference key.", Value::from("order-7"), key()),
+        in_query(
+            "status",
+            "The status after the change; once for each that is wanted.",
+            Value::from(["DELIVERED", "READ"].as_slice()),
+            Schema::Array(statuses),
+        ),
+        in_query(
+            "final",
+            "Whether the status after the change is final: REJECTED, UNDELIVERED, DELIVERED or READ.",
+            Value::from(true),
+            ObjectBuilder::new().schema_type(SchemaType::from(Type::Boolean)),
+        ),
+        in_header(
+            "Last-Event-ID",
+            "The `id` of the last event that was received, behind which it goes on; 0 is before the first \
+             one. Without it there is nothing of what was before.",
+            place,
+        ),
+    ]
+}
 
 /// What a callback URL says of the message besides. A proof must cover the URL, else it means nothing.
 pub(super) fn callback_url() -> [Parameter; 6] {
@@ -100,15 +156,11 @@ pub(super) fn standard_webhooks() -> [Parameter; 2] {
         ("webhook-id", "With `webhook-signature`: the delivery's id."),
         ("webhook-timestamp", "With `webhook-signature`: when it was signed, in Unix seconds."),
     ]
-    .map(|(name, description)| {
-        ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(description))
-            .schema(Some(text().pattern(Some("^[ -~]*$"))))
-            .build()
-    })
+    .map(|(name, description)| in_header(name, description, text().pattern(Some("^[ -~]*$"))))
+}
+
+fn integer() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::from(Type::Integer))
 }
 
 fn text() -> ObjectBuilder {
@@ -126,7 +178,22 @@ fn in_path(name: &str, description: &str, example: &str, schema: ObjectBuilder) 
         .build()
 }
 
-fn in_query(name: &str, description: &str, example: Value, schema: ObjectBuilder) -> Parameter {
+fn in_header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+fn in_query(
+    name: &str,
+    description: &str,
+    example: Value,
+    schema: impl Into<RefOr<Schema>>,
+) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)

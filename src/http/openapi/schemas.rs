@@ -118,6 +118,36 @@ pub(super) struct Notification {
     provider: Provider,
 }
 
+/// What became of a message: the `data` of an event called `change`.
+#[derive(ToSchema)]
+pub(super) struct MessageChange {
+    /// The message after the change.
+    message: Message,
+    /// The status before it; null if nothing was known.
+    #[schema(required)]
+    previous: Option<Status>,
+    /// Whether a failure turned out to be none.
+    corrected: bool,
+}
+
+/// Why a stream of events ends: the `data` of the event called `end`.
+#[derive(ToSchema)]
+pub(super) struct StreamEnd {
+    reason: EndReason,
+    /// The same in words, and what to do.
+    detail: String,
+}
+
+/// closing: the service stops. slow: the client took nothing for 10 seconds. unavailable: the store cannot
+/// be read.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum EndReason {
+    Closing,
+    Slow,
+    Unavailable,
+}
+
 /// What a registration did.
 #[derive(ToSchema)]
 pub(super) struct Registered {

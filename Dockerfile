@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock schema.sql ./
+COPY Cargo.toml Cargo.lock build.rs schema.sql ./
 COPY config config
+COPY docs/openapi.json docs/
 COPY src src
 RUN cargo build --locked --release && mkdir /data
 

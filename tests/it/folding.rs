@@ -128,8 +128,11 @@ const FILE: &str = "mirror.db";
 
 impl Opened {
     fn new(folder: TempDir, most: usize) -> Self {
-        let settings =
-            Settings { recent_max_messages: most, ..Settings::new(folder.path().join(FILE)) };
+        let settings = Settings {
+            recent_max_messages: most,
+            lock_wait: INHERITED,
+            ..Settings::new(folder.path().join(FILE))
+        };
         let (store, closing) = SqliteStore::open(&settings).unwrap();
         Self { store: Arc::new(store), closing, folder, most }
     }

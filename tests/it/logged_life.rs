@@ -22,7 +22,7 @@ use crate::convergence::{any_notification, at};
 use crate::faults::Chance;
 use crate::logging_vfs::{Log, Operation};
 use crate::store_laws::{about, delivery, entry};
-use crate::support::id;
+use crate::support::{INHERITED, id};
 
 /// How often a store is opened and closed in one life.
 const PERIODS: u64 = 4;
@@ -112,7 +112,9 @@ pub(crate) fn folder() -> TempDir {
 
 /// Opens the store in this file.
 pub(crate) fn open(path: &Path) -> Result<(SqliteStore, Closing), Failure> {
-    Ok(SqliteStore::open(&Settings { queue: 64, recent_max_messages: 5, ..Settings::new(path) })?)
+    let settings =
+        Settings { queue: 64, recent_max_messages: 5, lock_wait: INHERITED, ..Settings::new(path) };
+    Ok(SqliteStore::open(&settings)?)
 }
 
 /// A checkpoint beside the writer, as the store's own thread makes it when there is more to move.

@@ -21,8 +21,12 @@ const READY: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } els
 
 /// Stores so many messages in this server's file, which nobody else may use meanwhile.
 fn store_messages(server: &Server, many: u64) {
-    let (store, closing) =
-        SqliteStore::open(&Settings { queue: 64, ..Settings::new(server.database()) }).unwrap();
+    let (store, closing) = SqliteStore::open(&Settings {
+        queue: 64,
+        lock_wait: INHERITED,
+        ..Settings::new(server.database())
+    })
+    .unwrap();
     System::new().block_on(async {
         for first in (0..many).step_by(usize::try_from(AT_A_TIME).unwrap()) {
             let entry = |number| {

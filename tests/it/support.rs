@@ -392,6 +392,10 @@ fn ending() -> Command {
     command
 }
 
+/// For so long a test waits for a lock that it has itself given up: whatever other tests are just starting has
+/// inherited its file, until it becomes another program.
+pub(crate) const INHERITED: Duration = Duration::from_secs(10);
+
 /// Output as text.
 pub(crate) fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()

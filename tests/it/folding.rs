@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use crate::convergence::{Arrived, any_notification, at};
 use crate::faults::{Chance, report, times};
 use crate::store_laws::{about, delivery, entry, shown};
-use crate::support::id;
+use crate::support::{INHERITED, id};
 
 const NUMBERS: [&str; 2] = ["+393331234567", "+393337654321"];
 

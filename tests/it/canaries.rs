@@ -4,7 +4,7 @@
 //! command's complaints are searched for all of it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
 
@@ -16,13 +16,26 @@ const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 /// How the program explains what a number looks like.
 const EXAMPLE_IN_WORDS: &str = "not a phone number in E.164, like +393331234567";
 
-static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-static NUMBERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static SECRETS: Mutex<Noted> = Mutex::new(None);
+static NUMBERS: Mutex<Noted> = Mutex::new(None);
+
+/// What was noted, if anything was. It is shared, because nobody may wait for who searches a long log: a
+/// server closes the connections of those who stand still.
+type Noted = Option<Arc<BTreeSet<String>>>;
+
+fn note(noted: &Mutex<Noted>, texts: impl IntoIterator<Item = String>) {
+    let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::make_mut(noted.get_or_insert_default()).extend(texts);
+}
+
+fn noted(noted: &Mutex<Noted>) -> Arc<BTreeSet<String>> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+}
 
 /// Notes a secret.
 pub(crate) fn secret(text: &str) {
     if text.len() >= SHORTEST {
-        SECRETS.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
+        note(&SECRETS, [text.to_owned()]);
     }
 }
 
@@ -61,12 +74,10 @@ pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) {
             value.split(' ').for_each(secret);
         }
     }
-    let mut numbers = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
-    numbers.extend(marked_numbers(path).map(str::to_owned));
-    numbers.extend(marked_numbers(&String::from_utf8_lossy(body)).map(str::to_owned));
-    if let Some((_, rest)) = path.split_once("/phonenumber/") {
-        numbers.extend(digits(rest).take(1).map(str::to_owned));
-    }
+    let body = String::from_utf8_lossy(body);
+    let asked = path.split_once("/phonenumber/").and_then(|(_, rest)| digits(rest).next());
+    let numbers = marked_numbers(path).chain(marked_numbers(&body)).chain(asked);
+    note(&NUMBERS, numbers.map(str::to_owned));
 }
 
 /// The numbers behind a plus sign, encoded or not.
@@ -93,15 +104,13 @@ pub(crate) fn found(text: &str) -> Option<String> {
     if let Some(number) = marked_numbers(text).next() {
         return Some(format!("the number {number}"));
     }
-    let numbers = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let numbers = noted(&NUMBERS);
     if let Some(number) = digits(text).find(|run| numbers.contains(*run)) {
         return Some(format!("the number {number}, without a plus sign"));
     }
-    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    secrets
-        .iter()
-        .find(|secret| text.contains(*secret))
-        .map(|secret| format!("the secret {secret}"))
+    let secrets = noted(&SECRETS);
+    let secret = secrets.iter().find(|secret| text.contains(*secret));
+    secret.map(|secret| format!("the secret {secret}"))
 }
 
 /// Fails if there is anything of it, unless the test fails already.

@@ -199,7 +199,8 @@ impl Display for Outcomes<'_> {
         for (place, entry) in done.iter().enumerate() {
             let word = entry.became();
             if done.iter().take(place).all(|earlier| earlier.became() != word) {
-                write!(f, "{before}{}", word.name())?;
+                f.write_str(before)?;
+                f.write_str(word.name())?;
                 before = ",";
             }
         }

@@ -1,6 +1,5 @@
 //! Records follow the log, in memory and in the table: nobody can tell which of the two has a message.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +13,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
-use statusmirror::message::{
-    Destination, Identity, Kind, MessageId, Notification, Outcome, Record, Reference, Shown,
-    Status, Timestamp,
-};
+use statusmirror::message::{Destination, Kind, Notification, Outcome, Record, Shown, Status};
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{Entry, Key, Listed, Page, Place, Store, Stored};
 use tempfile::TempDir;
@@ -25,6 +21,7 @@ use tempfile::TempDir;
 use crate::convergence::{Arrived, any_notification, at};
 use crate::faults::{Chance, report, times};
 use crate::store_laws::{about, delivery, entry, shown};
+use crate::store_model::Model;
 use crate::support::{INHERITED, id};
 
 const NUMBERS: [&str; 2] = ["+393331234567", "+393337654321"];
@@ -50,71 +47,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Crash),
         1 => select(NUMBERS.to_vec()).prop_map(Step::Erase),
     ]
-}
-
-/// What a store must know.
-#[derive(Default)]
-struct Model(BTreeMap<MessageId, Known>);
-
-#[derive(Default)]
-struct Known {
-    record: Option<Record>,
-    said: Vec<(Identity, Timestamp, Outcome)>,
-    numbers: Vec<Option<Destination>>,
-    foreign: Vec<String>,
-    erased: bool,
-}
-
-impl Model {
-    /// What the store must say to it.
-    fn said(&mut self, entry: &Entry, arrived_at: Timestamp) -> Option<(Outcome, Option<Record>)> {
-        let Entry::Notification { notification, foreign_id, .. } = entry else { panic!() };
-        let known = self.0.entry(notification.statement().message).or_default();
-        if known.erased {
-            return None;
-        }
-        let identity = notification.identity();
-        let stored = known.said.iter().any(|(said, ..)| *said == identity);
-        let judged = Record::judge(known.record.as_ref(), notification, arrived_at, stored);
-        known.record.clone_from(&judged.record);
-        if !stored {
-            known.said.push((identity, arrived_at, judged.outcome));
-            known.numbers.push(notification.statement().destination);
-            known.foreign.extend(foreign_id.clone());
-        }
-        Some((judged.outcome, judged.record))
-    }
-
-    fn erase(&mut self, number: Destination) {
-        for known in self.0.values_mut() {
-            if known.numbers.contains(&Some(number)) {
-                *known = Known { erased: true, ..Known::default() };
-            }
-        }
-    }
-
-    /// The messages under a key, in the order of lists.
-    fn list(&self, key: &Key) -> Vec<Place> {
-        let is_under = |known: &Known, record: &Record| match key {
-            Key::Destination(number) => {
-                record.destination.as_ref().is_some_and(|claim| claim.value == *number)
-            }
-            Key::Reference(key) => {
-                let reference = record.reference.as_ref().map(|claim| &claim.value);
-                reference.and_then(Reference::key) == Some(key)
-            }
-            Key::Foreign { id, .. } => known.foreign.contains(id),
-        };
-        let mut places: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|(id, known)| Some((*id, known, known.record.as_ref()?)))
-            .filter(|(_, known, record)| is_under(known, record))
-            .map(|(id, _, record)| Place { accepted_at: record.accepted_at(), id })
-            .collect();
-        places.sort_by_key(|place| (-place.accepted_at.micros(), place.id));
-        places
-    }
 }
 
 struct Opened {

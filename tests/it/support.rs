@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use crate::canaries;
 pub(crate) use crate::client::{Answer, Connection};
+pub(crate) use crate::sender::{
+    EXAMPLE, EXAMPLE_ID, FORM, JSON, hmac_hex, standard_webhooks, webhook, webhook_on,
+};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_statusmirror");
@@ -41,10 +40,6 @@ dialect = "twilio"
 public_url = "https://hooks.example.com/webhooks/twilio"
 verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
 "#;
-/// The example webhook of the contract.
-pub(crate) const EXAMPLE: &str = include_str!("../fixtures/example.json");
-/// The message that the example is about.
-pub(crate) const EXAMPLE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
 
 /// How long a server may take to start or stop before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -221,12 +216,6 @@ impl Server {
     }
 }
 
-/// The content type of webhooks.
-pub(crate) const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
-
-/// The content type of forms.
-pub(crate) const FORM: &[(&str, &str)] = &[("Content-Type", "application/x-www-form-urlencoded")];
-
 /// Where webhooks of the source `gateway` go, with more parameters.
 pub(crate) fn webhook_path(parameters: &str) -> String {
     format!("/webhooks/gateway?token={TOKEN}{parameters}")
@@ -316,35 +305,6 @@ pub(crate) fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// A webhook of the gateway about this message: an SMS of this status at this second.
-pub(crate) fn webhook(id: &str, status: &str, second: u32) -> Value {
-    webhook_on("SMS", id, status, second)
-}
-
-/// The same on this channel.
-pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> Value {
-    json!({
-        "type": "STATUS_UPDATE",
-        "message": {
-            "id": id,
-            "statusChangedAt": format!("2026-02-12T14:{:02}:{:02}Z", second / 60, second % 60),
-            "channel": channel,
-            "status": status,
-        },
-    })
-}
-
-/// The HMAC-SHA256 of these bytes, in hex.
-pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    mac.update(bytes);
-    let mut hex = String::new();
-    for byte in mac.finalize().into_bytes() {
-        write!(hex, "{byte:02x}").unwrap();
-    }
-    hex
-}
-
 /// A port that nothing listens on, from this one up to where outgoing connections are given theirs.
 pub(crate) fn free_port(from: u16) -> u16 {
     let mut ports = from..32_768;
@@ -359,19 +319,6 @@ pub(crate) fn is_installed(program: &str) -> bool {
         eprintln!("NOT TESTED: {program} is not installed");
     }
     found
-}
-
-/// The headers of Standard Webhooks for this body at this second, with the key that the tests of
-/// its libraries use.
-pub(crate) fn standard_webhooks(body: &str, second: i64) -> [(&'static str, String); 3] {
-    let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("m1.{second}.{body}").as_bytes());
-    [
-        ("webhook-id", "m1".to_owned()),
-        ("webhook-timestamp", second.to_string()),
-        ("webhook-signature", format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))),
-    ]
 }
 
 /// Runs the program in this folder with these variables.

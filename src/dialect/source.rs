@@ -213,18 +213,23 @@ impl Source {
     }
 
     /// The headers that prove a request as the sender would, with the first secret; none if only the
-    /// sender can make them. What the address carries as a proof must be in it already.
+    /// sender can make them. There are no headers where the address carries the proof, which must be in
+    /// it already, and where none is asked for.
     pub fn sign(
         &self,
         request: &Request<'_>,
         id: &str,
         now: Timestamp,
     ) -> Option<Vec<(String, String)>> {
-        match (&self.scheme, self.dialect.native()) {
-            (Scheme::Native(secrets), Some(native)) => {
-                native.sign(secrets, request, &self.public_url)
+        match &self.scheme {
+            Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::None => Some(Vec::new()),
+            Scheme::Hmac(hmac) => {
+                hmac.sign(request, &called(&self.public_url, request.query), id, now)
             }
-            (scheme, _) => scheme.sign(request, &called(&self.public_url, request.query), id, now),
+            Scheme::StandardWebhooks(keys) => keys.sign(request, id, now),
+            Scheme::Native(secrets) => {
+                self.dialect.native()?.sign(secrets, request, &self.public_url)
+            }
         }
     }
 

@@ -7,7 +7,6 @@ pub(crate) mod encoding;
 pub mod hmac;
 pub mod otherwise;
 pub mod signed_url;
-pub mod signing;
 pub mod standard_webhooks;
 
 use std::fmt;
@@ -66,6 +65,20 @@ impl<'a> Header<'a> {
             Self::Absent => Err(Unproven::Missing),
             Self::One(value) => Ok(value),
             Self::Several => Err(Unproven::Wrong),
+        }
+    }
+}
+
+/// Headers that were made, of a request that is signed as a sender does.
+pub(crate) struct Made<'a>(pub(crate) &'a [(String, String)]);
+
+impl Headers for Made<'_> {
+    fn one(&self, wanted: &str) -> Header<'_> {
+        let mut found = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        match (found.next(), found.next()) {
+            (None, _) => Header::Absent,
+            (Some((_, value)), None) => Header::One(value.as_bytes()),
+            (Some(_), Some(_)) => Header::Several,
         }
     }
 }

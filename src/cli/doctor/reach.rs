@@ -17,8 +17,7 @@ use crate::diagnosis::Found;
 use crate::dialect::Source;
 use crate::message::Timestamp;
 use crate::proof::signed_url::Callback;
-use crate::proof::signing::Made;
-use crate::proof::{Request, Scheme};
+use crate::proof::{Made, Request, Scheme};
 
 /// How long an answer may take: senders wait no longer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,8 +9,7 @@ use sha2::{Sha256, Sha512};
 use super::{Algorithm, Encoding, Hmac, Part, TimeAt, Unit, mac};
 use crate::message::Timestamp;
 use crate::proof::encoding::hex;
-use crate::proof::signing::Made;
-use crate::proof::{Place, Request};
+use crate::proof::{Made, Place, Request};
 
 impl Hmac {
     /// The headers that prove a request to this address; none if its proof is not in a header, or

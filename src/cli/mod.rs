@@ -11,6 +11,7 @@ mod reload;
 mod serve;
 mod simulate;
 mod telemetry;
+mod tls;
 mod upkeep;
 mod verify;
 
@@ -241,7 +242,11 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             drop(out);
             let config = configured(Secrets::Make)?;
             let log = telemetry::start(&config.log)?;
+            #[cfg(feature = "otlp")]
+            let spans = telemetry::Spans::start();
             let served = serve::run(config, file, lock_wait, &log);
+            #[cfg(feature = "otlp")]
+            spans.flush();
             log.flush();
             served
         }

@@ -180,6 +180,12 @@ fn read_with(
     Ok(Config { secret_files, settings, fixed: origins.fixed(), ..config })
 }
 
+/// Whether the environment names a collector of traces. What it says of it is the library's to read.
+#[cfg(feature = "otlp")]
+pub fn names_collector() -> bool {
+    raw::names_collector()
+}
+
 /// The secret in this environment variable.
 pub fn secret_from_env(variable: &str) -> Result<String, ConfigError> {
     raw::Secret::Env { env: variable.to_owned() }.resolve(variable)

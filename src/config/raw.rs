@@ -229,6 +229,15 @@ pub(super) fn runtime_directory() -> Option<PathBuf> {
     std::env::split_paths(&paths).next()
 }
 
+/// Whether one of the variables is set in which OpenTelemetry expects where traces go:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+#[cfg(feature = "otlp")]
+pub(super) fn names_collector() -> bool {
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 fn gateway() -> String {
     "gateway".to_owned()
 }

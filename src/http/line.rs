@@ -1,7 +1,11 @@
 //! The one line that is logged of a request: who asked, what came of it, and how long that took.
 //!
 //! No body, no query, no key and no whole number is in it. What else is logged on the way has the same
-//! names, through a span that is made only where something is.
+//! names, through a span that is made only where something is. With the feature `otlp` the same goes to a
+//! collector of traces.
+
+#[cfg(feature = "otlp")]
+mod span;
 
 use std::fmt::{self, Display};
 use std::process;
@@ -79,6 +83,12 @@ impl<'a> Line<'a> {
             ms = self.milliseconds(),
             "took a webhook"
         );
+        #[cfg(feature = "otlp")]
+        if let Some(mut span) = span::Exported::of(self, span::WEBHOOKS, answer) {
+            span.tell("source", Some(source));
+            span.tell("message_id", message);
+            span.tell("outcome", Some(Outcomes(done)));
+        }
         self.name(answer);
     }
 
@@ -100,6 +110,11 @@ impl<'a> Line<'a> {
             ms = self.milliseconds(),
             "refused a webhook"
         );
+        #[cfg(feature = "otlp")]
+        if let Some(mut span) = span::Exported::of(self, span::WEBHOOKS, answer) {
+            span.tell("source", source);
+            span.tell("cause", Some(cause.name()));
+        }
         self.name(answer);
     }
 
@@ -117,6 +132,11 @@ impl<'a> Line<'a> {
             ms = self.milliseconds(),
             "answered an API request"
         );
+        #[cfg(feature = "otlp")]
+        if let Some(mut span) = span::Exported::of(self, route, answer) {
+            span.tell("key", Some(key));
+            span.tell("message_id", about.message);
+        }
         self.name(answer);
     }
 
@@ -140,6 +160,11 @@ impl<'a> Line<'a> {
             ms = self.milliseconds(),
             "refused an API request"
         );
+        #[cfg(feature = "otlp")]
+        if let Some(mut span) = span::Exported::of(self, route, answer) {
+            span.tell("key", denied.key.as_ref());
+            span.tell("cause", Some(denied.cause));
+        }
         self.name(answer);
     }
 

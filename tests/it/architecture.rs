@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 13] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
@@ -27,7 +27,10 @@ const OWNERS: [(&str, &[&str]); 13] = [
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
     ("utoipa", &["http"]),
     ("clap", &["cli"]),
-    ("rustls", &["cli/doctor"]),
+    ("rustls", &["cli/doctor", "cli/tls.rs"]),
+    ("opentelemetry", &["http/line", "cli/telemetry"]),
+    ("opentelemetry_otlp", &["cli/telemetry"]),
+    ("opentelemetry_sdk", &["cli/telemetry"]),
     ("sd_notify", &["cli"]),
     (
         "tokio",

@@ -1,16 +1,14 @@
 //! The running server, as a sender reaches it: does a test delivery arrive, and is its clock right?
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
 use serde_json::Value;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
 use super::Report;
-use crate::cli::{Failure, callback_url};
+use crate::cli::{Failure, callback_url, tls};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::Found;
@@ -273,21 +271,13 @@ fn refused(source: &Source, answer: &Answer, is_taken_directly: bool) -> String 
 }
 
 fn agent() -> Agent {
-    // What the machine trusts, because a proxy's certificate may be of its operator's own making.
-    let trusted = rustls_native_certs::load_native_certs().certs;
-    let trusted: Vec<_> =
-        trusted.iter().map(|trusted| Certificate::from_der(trusted).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&trusted))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
         .timeout_global(Some(PATIENCE))
-        .tls_config(tls)
+        .tls_config(tls::config())
         .build()
         .into()
 }

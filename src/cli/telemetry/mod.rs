@@ -1,7 +1,9 @@
-//! Where the log goes: standard error, readable on a terminal, JSON elsewhere.
+//! Where the log goes: standard error, readable on a terminal, JSON elsewhere. And where spans go.
 
 mod json;
 mod lines;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::io::{IsTerminal, stderr};
 
@@ -10,6 +12,8 @@ use tracing_subscriber::fmt::format::JsonFields;
 
 use self::json::JsonLines;
 pub(super) use self::lines::Lines;
+#[cfg(feature = "otlp")]
+pub(super) use self::otlp::Spans;
 use super::{EX_CONFIG, Failure};
 use crate::config::Log;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// For so long lines are gathered: a wake for each of them would cost more than the line.
-const TOGETHER: Duration = Duration::from_millis(2);
+const TOGETHER: Duration = Duration::from_millis(10);
 /// So many bytes may wait for whoever reads; what comes then is lost, and counted.
 const MOST: usize = 4 << 20;
 /// For so long the end waits for them to be read.

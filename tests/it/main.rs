@@ -33,12 +33,9 @@ mod logging_vfs;
 mod metrics;
 mod migration;
 mod openapi;
-<<<<<<< HEAD
 mod openapi_document;
-=======
 #[cfg(feature = "otlp")]
 mod otlp;
->>>>>>> 7ecb290 (Each request as a span, for who collects traces (feature `otlp`))
 mod outcomes;
 mod posting;
 mod power;

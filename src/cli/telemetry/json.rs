@@ -1,7 +1,7 @@
 //! A line of the log as JSON: time, level, the event's members, those of the spans around it, and the module.
 //!
-//! What the library has for it takes several times as long as what it writes about, see
-//! `docs/performance.md`: one line is written for each request.
+//! What the library has for it takes each value through a serializer; here pieces of text are enough, and one
+//! line is written for each request.
 
 use std::fmt::{self, Write as _};
 

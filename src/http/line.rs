@@ -7,6 +7,7 @@
 #[cfg(feature = "otlp")]
 mod span;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,10 @@ use crate::metrics::Cause;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer one is not taken over.
 const LONGEST_ID: usize = 64;
+
+/// The methods that a line names: those that HTTP and its clients have words for.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// How many requests were given names.
 static NAMED: AtomicU64 = AtomicU64::new(0);
@@ -72,12 +77,13 @@ impl<'a> Line<'a> {
             [Done::Judged { message, .. }] => Some(*message),
             _ => None,
         };
+        let (outcome, mut room) = (outcomes(done), [0; 36]);
         tracing::info!(
             request_id = self.id,
             trace_id = self.trace,
             source,
-            message_id = message.map(tracing::field::display),
-            outcome = %Outcomes(done),
+            message_id = message.map(|message| message.write(&mut room)),
+            outcome = &*outcome,
             entries = if done.len() == 1 { None } else { Some(done.len()) },
             status = answer.status().as_u16(),
             ms = self.milliseconds(),
@@ -87,7 +93,7 @@ impl<'a> Line<'a> {
         if let Some(mut span) = span::Exported::of(self, span::WEBHOOKS, answer) {
             span.tell("source", Some(source));
             span.tell("message_id", message);
-            span.tell("outcome", Some(Outcomes(done)));
+            span.tell("outcome", Some(outcome));
         }
         self.name(answer);
     }
@@ -124,7 +130,7 @@ impl<'a> Line<'a> {
             request_id = self.id,
             trace_id = self.trace,
             key,
-            method = self.request.method().as_str(),
+            method = self.method(),
             route,
             message_id = about.message.map(tracing::field::display),
             phonenumber = about.destination.map(Masked).map(tracing::field::display),
@@ -154,7 +160,7 @@ impl<'a> Line<'a> {
             key = denied.key,
             cause = denied.cause,
             client = %auth::client(service, self.request),
-            method = self.request.method().as_str(),
+            method = self.method(),
             route,
             status = answer.status().as_u16(),
             ms = self.milliseconds(),
@@ -171,6 +177,11 @@ impl<'a> Line<'a> {
     /// How long it has taken.
     pub(crate) fn took(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Its method, if there is such a one: others are whatever a stranger sends.
+    fn method(&self) -> Option<&'static str> {
+        METHODS.into_iter().find(|method| *method == self.request.method().as_str())
     }
 
     fn milliseconds(&self) -> f64 {
@@ -215,22 +226,17 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What became of each entry, each word once.
-struct Outcomes<'a>(&'a [Done]);
-
-impl Display for Outcomes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(done) = self;
-        let mut before = "";
-        for (place, entry) in done.iter().enumerate() {
-            let word = entry.became();
-            if done.iter().take(place).all(|earlier| earlier.became() != word) {
-                f.write_str(before)?;
-                f.write_str(word.name())?;
-                before = ",";
-            }
-        }
-        Ok(())
+fn outcomes(done: &[Done]) -> Cow<'static, str> {
+    if let [only] = done {
+        return only.became().name().into();
     }
+    let mut words = Vec::new();
+    for word in done.iter().map(|entry| entry.became().name()) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(",").into()
 }
 
 /// A phone number of which only the ends are shown.

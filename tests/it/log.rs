@@ -24,9 +24,7 @@ fn lines(server: &Server, message: &str, count: usize) -> Vec<Value> {
 /// The members of a line but for those that are different each time.
 fn said(line: &Value) -> Value {
     let mut line = line.clone();
-    for (name, is_number) in
-        [("timestamp", false), ("request_id", false), ("ms", true), ("target", false)]
-    {
+    for (name, is_number) in [("timestamp", false), ("request_id", false), ("ms", true)] {
         let value = line.as_object_mut().unwrap().remove(name).unwrap_or_default();
         assert!(if is_number { value.is_number() } else { value.is_string() }, "{name}: {value}");
     }
@@ -79,6 +77,22 @@ fn a_request_is_one_line_that_says_who_asked_and_what_came_of_it() {
     );
     // Two that are taken, and one of each warning, three questions, two refusals, and the start.
     assert_eq!(server.log().lines().count(), 2 + 1 + 3 + 2 + 1, "{}", server.log());
+}
+
+#[test]
+fn a_method_is_named_if_there_is_such_a_one() {
+    let server = Server::start(GATEWAY);
+    for method in ["+393331234567", "OPTIONS"] {
+        server.send(method, "/api/messagestatus/reference/k", &[("X-Api-Key", KEY)], b"");
+        server.send(method, "/api/messagestatus/reference/k", &[], b"");
+        server.send(method, "/webhooks/gateway", JSON, b"");
+    }
+    for message in ["answered an API request", "refused an API request"] {
+        let methods = lines(&server, message, 2).into_iter().map(|line| line["method"].clone());
+        assert_eq!(methods.collect::<Vec<_>>(), [Value::Null, json!("OPTIONS")], "{message}");
+    }
+    lines(&server, "refused a webhook", 2);
+    assert!(!server.log().contains("3331234567"));
 }
 
 #[test]

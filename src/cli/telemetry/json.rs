@@ -1,102 +1,109 @@
-//! A line of the log as JSON: time, level, the event's members, those of the spans around it, and the module.
+//! A line of the log as JSON: time, level, the event's members, those of the spans around it, and who says it,
+//! if that is a library.
 //!
-//! What the library has for it takes each value through a serializer; here pieces of text are enough, and one
-//! line is written for each request.
+//! What there is for it takes each value through a serializer; here pieces of text are enough, and one line is
+//! written for each request.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::OURS;
 use crate::clock::Clock;
 use crate::json::is_plain;
 
-/// Writes events as lines of JSON.
-pub(super) struct JsonLines;
+thread_local! {
+    /// Room for a line.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
-impl<S> FormatEvent<S, JsonFields> for JsonLines
+/// Writes events as lines of JSON, each with one call.
+pub(super) struct JsonLines<W>(pub(super) W);
+
+impl<S, W> Layer<S> for JsonLines<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&[u8]) + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut line: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut around = Members(Vec::new());
+        attributes.record(&mut around);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(around);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(around) = span.extensions_mut().get_mut::<Members>()
+        {
+            values.record(around);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let (metadata, mut time) = (event.metadata(), [0; 27]);
-        line.write_str("{\"timestamp\":\"")?;
-        line.write_str(str::from_utf8(Clock::System.now().write(&mut time)).unwrap_or_default())?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(metadata.level().as_str())?;
-        line.write_str("\"")?;
-        let mut members = Members { line: line.by_ref(), written: Ok(()) };
-        event.record(&mut members);
-        members.written?;
-        for span in context.event_scope().into_iter().flatten() {
-            let extensions = span.extensions();
-            let fields = extensions.get::<FormattedFields<JsonFields>>();
-            let fields = fields.and_then(|fields| fields.strip_prefix('{')?.strip_suffix('}'));
-            if let Some(fields) = fields.filter(|fields| !fields.is_empty()) {
-                line.write_str(",")?;
-                line.write_str(fields)?;
+        // What is written meanwhile, if anything, finds none, and makes it.
+        let mut line = Members(ROOM.take());
+        line.0.clear();
+        line.add("{\"timestamp\":\"");
+        line.0.extend_from_slice(Clock::System.now().write(&mut time));
+        line.add("\",\"level\":\"");
+        line.add(metadata.level().as_str());
+        line.add("\"");
+        event.record(&mut line);
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(Members(around)) = span.extensions().get() {
+                line.0.extend_from_slice(around);
             }
         }
-        line.write_str(",\"target\":\"")?;
-        line.write_str(metadata.target())?;
-        line.write_str("\"}\n")
+        if !metadata.target().starts_with(OURS) {
+            line.add(",\"target\":\"");
+            line.add(metadata.target());
+            line.add("\"");
+        }
+        line.add("}\n");
+        (self.0)(&line.0);
+        ROOM.set(line.0);
     }
 }
 
-/// Writes the members of an event, piece by piece: what `write!` prepares takes longer than most pieces.
-struct Members<'a> {
-    line: Writer<'a>,
-    /// What came of it.
-    written: fmt::Result,
-}
+/// The members of an object, each behind a comma.
+struct Members(Vec<u8>);
 
-impl Members<'_> {
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        let line = &mut self.line;
-        let name = [",\"", field.name(), "\":"];
-        let written = name.into_iter().try_for_each(|piece| line.write_str(piece));
-        self.written = self.written.and_then(|()| written.and_then(|()| value(line)));
+impl Members {
+    fn add(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn name(&mut self, field: &Field) {
+        self.add(",\"");
+        self.add(field.name());
+        self.add("\":");
     }
 
     /// What needs no quotes.
     fn raw(&mut self, field: &Field, value: &str) {
-        self.member(field, |line| line.write_str(value));
+        self.name(field);
+        self.add(value);
     }
 
-    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Quoted<'_, '_>) -> fmt::Result) {
-        self.member(field, |line| {
-            line.write_str("\"")?;
-            write(&mut Quoted(line))?;
-            line.write_str("\"")
-        });
-    }
-}
-
-/// A text between quotes, as it comes.
-struct Quoted<'a, 'w>(&'a mut Writer<'w>);
-
-impl fmt::Write for Quoted<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if is_plain(text) {
-            return self.0.write_str(text);
-        }
-        // No text fails to be written.
-        let escaped = serde_json::to_string(text).unwrap_or_default();
-        self.0.write_str(
-            escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default(),
-        )
+    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Quoted<'_>) -> fmt::Result) {
+        self.name(field);
+        self.add("\"");
+        // What cannot say itself leaves what it has said.
+        write(&mut Quoted(self)).unwrap_or_default();
+        self.add("\"");
     }
 }
 
-impl Visit for Members<'_> {
+impl Visit for Members {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let mut room = zmij::Buffer::new();
         // JSON knows no others.
@@ -124,12 +131,29 @@ impl Visit for Members<'_> {
     }
 }
 
+/// A text between quotes, as it comes.
+struct Quoted<'a>(&'a mut Members);
+
+impl fmt::Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if is_plain(text) {
+            self.0.add(text);
+        } else {
+            // No text fails to be written.
+            let escaped = serde_json::to_string(text).unwrap_or_default();
+            let inner = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            self.0.add(inner.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use serde_json::{Value, json};
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
@@ -137,42 +161,34 @@ mod tests {
     fn a_line_is_json_whatever_it_says() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&log);
-        let writer = move || Written(Arc::clone(&written));
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(writer)
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines)
-            .finish();
+        let lines = JsonLines(move |line: &[u8]| written.lock().unwrap().push(line.to_vec()));
         let strange = "a \"b\"\\\n\u{1}é";
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::error_span!("span", around = strange).in_scope(|| {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let later = tracing::field::Empty;
+            let span = tracing::error_span!("span", around = strange, later);
+            span.record("later", 1);
+            span.in_scope(|| {
                 let whole = f64::NAN;
                 tracing::warn!(strange, shown = %strange, whole, part = 0.5, below = -7, is = true, "{strange}");
+                tracing::info!(target: "library", "short");
             });
         });
         let log = log.lock().unwrap();
-        let line = str::from_utf8(&log).unwrap().strip_suffix('\n').unwrap();
-        let mut line: Value = serde_json::from_str(line).unwrap();
-        let time = line.as_object_mut().unwrap().shift_remove("timestamp").unwrap();
-        assert!(time.as_str().unwrap().parse::<crate::message::Timestamp>().is_ok(), "{time}");
-        assert_eq!(
-            line,
-            json!({
-                "level": "WARN", "message": strange, "strange": strange, "shown": strange, "whole": null,
-                "part": 0.5, "below": -7, "is": true, "around": strange, "target": module_path!(),
-            })
-        );
-    }
-
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+        let around = json!({ "around": strange, "later": 1 });
+        let first = json!({
+            "level": "WARN", "message": strange, "strange": strange, "shown": strange, "whole": null,
+            "part": 0.5, "below": -7, "is": true,
+        });
+        let second = json!({ "level": "INFO", "message": "short", "target": "library" });
+        assert_eq!(log.len(), 2);
+        for (line, mut expected) in log.iter().zip([first, second]) {
+            let line = str::from_utf8(line).unwrap().strip_suffix('\n').unwrap();
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            let members = line.as_object_mut().unwrap();
+            let time = members.shift_remove("timestamp").unwrap();
+            assert!(time.as_str().unwrap().parse::<crate::message::Timestamp>().is_ok(), "{time}");
+            expected.as_object_mut().unwrap().extend(around.as_object().unwrap().clone());
+            assert_eq!(line, expected);
         }
     }
 }

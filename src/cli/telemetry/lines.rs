@@ -80,10 +80,9 @@ impl Lines {
             self.0.done.notify_all();
         }
     }
-}
 
-impl Write for &Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    /// Adds a line.
+    pub(super) fn add(&self, line: &[u8]) {
         let mut state = self.state();
         if state.waiting.len() > MOST {
             state.lost += 1;
@@ -93,6 +92,12 @@ impl Write for &Lines {
             }
             state.waiting.extend_from_slice(line);
         }
+    }
+}
+
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.add(line);
         Ok(line.len())
     }
 

@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use actix_web::HttpResponse;
-use actix_web::http::Method;
 use opentelemetry::global::{self, BoxedSpan, BoxedTracer};
 use opentelemetry::trace::{
     Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
@@ -35,7 +34,7 @@ pub(super) struct Exported(BoxedSpan);
 impl Exported {
     /// That of a request on this route that was answered so; none if nobody wants to know.
     pub(super) fn of(line: &Line<'_>, route: &str, answer: &HttpResponse) -> Option<Self> {
-        let method = known(line.request.method());
+        let method = line.method();
         let span = SpanBuilder::from_name(format!("{} {route}", method.unwrap_or("HTTP")))
             .with_kind(SpanKind::Server)
             .with_start_time(began(line));
@@ -67,13 +66,6 @@ impl Exported {
             self.0.set_attribute(KeyValue::new(format!("statusmirror.{name}"), fact.to_string()));
         }
     }
-}
-
-/// A method that may be named. Others are whatever a stranger sends.
-fn known(method: &Method) -> Option<&'static str> {
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
-        .into_iter()
-        .find(|known| *known == method.as_str())
 }
 
 /// When the request began.

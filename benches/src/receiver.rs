@@ -25,6 +25,8 @@ pub(crate) enum Receiver {
     Verified,
     /// statusmirror.
     Ours,
+    /// The same, in one program with what follows.
+    Watched,
     /// statusmirror without metrics and logs.
     Unwatched,
     /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
@@ -46,6 +48,7 @@ impl Receiver {
             Self::Noop => "noop",
             Self::Verified => "verified",
             Self::Ours => "ours",
+            Self::Watched => "watched",
             Self::Unwatched => "unwatched",
             Self::NaiveFull => "naive-full",
             Self::NaiveNormal => "naive-normal",
@@ -120,7 +123,7 @@ impl Places {
         address: SocketAddr,
         folder: &Path,
     ) -> Result<Command> {
-        if let Receiver::Ours | Receiver::Unwatched = receiver {
+        if let Receiver::Ours | Receiver::Watched | Receiver::Unwatched = receiver {
             return self.ours(receiver, address, folder);
         }
         let receivers = self.root.join("benches/receivers");
@@ -140,6 +143,7 @@ impl Places {
             | Receiver::Verified
             | Receiver::Postgres
             | Receiver::Ours
+            | Receiver::Watched
             | Receiver::Unwatched => Command::new(self.program(receiver.name())),
         };
         let synchronous = if receiver == Receiver::NaiveNormal { "NORMAL" } else { "FULL" };
@@ -161,9 +165,12 @@ impl Places {
             database.display()
         );
         fs::write(&config, text)?;
-        let unwatched = receiver == Receiver::Unwatched;
-        let program = if unwatched { self.program(receiver.name()) } else { self.product() };
+        let program =
+            if receiver == Receiver::Ours { self.product() } else { self.program("mirror") };
         let mut command = Command::new(program);
+        if receiver == Receiver::Unwatched {
+            command.env("UNWATCHED", "1");
+        }
         command.arg("--config").arg(config);
         existing(command)
     }

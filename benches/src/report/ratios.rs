@@ -88,7 +88,7 @@ fn throughput(results: &Results) -> Vec<Row> {
     let of = |other: &str| beside("ingest", other);
     let slow = beside("slow-disk", "naive-full");
     let (watched, unwatched) =
-        (results.of("overhead", "ours"), results.of("overhead", "unwatched"));
+        (results.of("overhead", "watched"), results.of("overhead", "unwatched"));
     let overhead = ratio(watched, unwatched, |round| Some(round.cpu));
     vec![
         at_least("durable ingest ÷ verify-and-parse, throughput", of("verified"), 0.27, 0.5),

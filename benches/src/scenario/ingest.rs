@@ -56,7 +56,7 @@ pub(super) fn capacity(bench: &Bench, results: &mut Results) -> Result<()> {
 
 /// Ours with and without what tells how it is doing.
 pub(super) fn overhead(bench: &Bench, results: &mut Results) -> Result<()> {
-    let receivers = [Receiver::Ours, Receiver::Unwatched];
+    let receivers = [Receiver::Watched, Receiver::Unwatched];
     // Of a difference that is small, the median of more rounds.
     let rounds = ingest(bench, &receivers, 2 * ROUNDS, |_| Load::closed(CONNECTIONS))?;
     results.rounds("overhead", rounds);

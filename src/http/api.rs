@@ -51,11 +51,11 @@ async fn respond(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let method = request.method();
-    let asked = asked.ok_or_else(|| Problem::NoRoute { method: method.to_string() })?;
+    let asked = asked.ok_or(Problem::NoRoute)?;
     let allowed = asked.allowed();
     if !allowed.contains(method) {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        return Err(Problem::Method { method: method.to_string(), allowed });
+        return Err(Problem::Method { allowed });
     }
     match asked {
         Asked::Message(id) => messages::show(service, id).await,

@@ -3,11 +3,11 @@
 //! Nothing is made when it is asked for: the document is the file in the tree, which a test (see
 //! `openapi`) holds to the code, and the page is Swagger UI, as `build.rs` compressed it.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY};
 use actix_web::web::Path;
-use actix_web::{HttpRequest, HttpResponse};
 
-use super::not_found;
+use super::problem::Problem;
 use super::view::JSON;
 
 /// The document: OpenAPI 3.1.
@@ -38,12 +38,12 @@ pub(crate) async fn page() -> HttpResponse {
 }
 
 /// `GET /docs/{file}`, what the page consists of.
-pub(crate) async fn file(request: HttpRequest, name: Path<String>) -> HttpResponse {
+pub(crate) async fn file(name: Path<String>) -> HttpResponse {
     let (content_type, compressed) = match name.as_str() {
         "start.js" => return HttpResponse::Ok().content_type(SCRIPT).body(START),
         "swagger-ui.css" => ("text/css; charset=utf-8", STYLES),
         "swagger-ui-bundle.js" => (SCRIPT, BUNDLE),
-        _ => return not_found(request).await,
+        _ => return Problem::NoRoute.response(),
     };
     HttpResponse::Ok()
         .content_type(content_type)

@@ -44,7 +44,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error, HttpRequest, HttpResponse, Resource, Route, guard};
+use actix_web::{App, Error, HttpResponse, Resource, Route, guard};
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use self::problem::Problem;
@@ -198,13 +198,10 @@ fn get() -> Route {
 
 /// A resource that answers other methods with what it allows.
 fn answering(path: &str, route: Route, allowed: &'static str) -> Resource {
-    let refuse = move |request: HttpRequest| async move {
-        let method = request.method().to_string();
-        Problem::Method { method, allowed: allowed.to_owned() }.response()
-    };
+    let refuse = move || async move { Problem::Method { allowed: allowed.to_owned() }.response() };
     web::resource(path).route(route).default_service(web::to(refuse))
 }
 
-async fn not_found(request: HttpRequest) -> HttpResponse {
-    Problem::NoRoute { method: request.method().to_string() }.response()
+async fn not_found() -> HttpResponse {
+    Problem::NoRoute.response()
 }

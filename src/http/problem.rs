@@ -21,9 +21,9 @@ const RETRY_AFTER: &str = "5";
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// No such route.
-    NoRoute { method: String },
+    NoRoute,
     /// The route does not know the method.
-    Method { method: String, allowed: String },
+    Method { allowed: String },
     /// No webhook source of that name.
     UnknownSource,
     /// No API key, or none of ours.
@@ -77,9 +77,7 @@ impl Problem {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NoRoute { .. } | Self::UnknownSource | Self::UnknownMessage => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoRoute | Self::UnknownSource | Self::UnknownMessage => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoKey | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -96,14 +94,13 @@ impl Problem {
 
     fn detail(&self) -> String {
         match self {
-            Self::NoRoute { method } => format!(
-                "There is nothing to {method} here. Queries are under /api/messagestatus, webhooks \
-                 go to /webhooks/{{source}}; with `server.internal_listen` each has an address of \
+            Self::NoRoute => {
+                "There is nothing here. Queries are under /api/messagestatus, webhooks \
+                 go to /webhooks/{source}; with `server.internal_listen` each has an address of \
                  its own."
-            ),
-            Self::Method { method, allowed } => {
-                format!("{method} is not possible here; use {allowed}.")
+                    .to_owned()
             }
+            Self::Method { allowed } => format!("That is not possible here; use {allowed}."),
             Self::UnknownSource => {
                 "No source of this name is configured. Look at the [sources] of \
                  the configuration, or at the URL that was given to the sender."
@@ -183,7 +180,7 @@ impl Problem {
         if let Self::TooManyAttempts { wait } = self {
             response.insert_header((header::RETRY_AFTER, seconds(*wait)));
         }
-        if let Self::Method { allowed, .. } = self {
+        if let Self::Method { allowed } = self {
             response.insert_header((header::ALLOW, allowed.as_str()));
         }
         response.body(self.body())

@@ -11,7 +11,6 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::line::Line;
-use super::not_found;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::{self, JSON};
@@ -35,7 +34,7 @@ pub(crate) async fn receive(
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let Some(name) = source_name(&request) else { return not_found(request).await };
+    let Some(name) = source_name(&request) else { return Problem::NoRoute.response() };
     let line = Line::begin(&request);
     match admit(&service, name, &request) {
         Ok(source) => take(&service, &source, &line, &request, payload).await,
@@ -98,7 +97,7 @@ fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Sou
     admitted.map_err(|unfit| match unfit {
         Unfit::Method => {
             let allowed = source.dialect.methods().join(", ");
-            Refused::new(Cause::Method, Problem::Method { method: method.to_owned(), allowed })
+            Refused::new(Cause::Method, Problem::Method { allowed })
         }
         Unfit::Encoded => Refused::new(
             Cause::ContentType,

@@ -227,7 +227,7 @@ fn webhook() -> Operation {
             ("no such source", Problem::UnknownSource),
             (
                 "not a method of the dialect",
-                Problem::Method { method: "GET".to_owned(), allowed: "POST".to_owned() },
+                Problem::Method { allowed: "POST".to_owned() },
             ),
             ("too large a body", Problem::TooLarge { most: 256 << 10 }),
             ("the proof cannot read it", Problem::ContentType(UNREADABLE)),
@@ -293,7 +293,7 @@ fn page_file() -> Operation {
     service("getDocsFile", "Get a part of the page", "What the page at `/docs` loads.")
         .parameters([parameters::file()])
         .answers(200, answer)
-        .refuses([("no such file", Problem::NoRoute { method: "GET".to_owned() })])
+        .refuses([("no such file", Problem::NoRoute)])
         .build()
 }
 

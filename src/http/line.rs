@@ -249,3 +249,21 @@ impl Display for Masked {
         write!(f, "{}…{}", start.unwrap_or_default(), end.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Outcome;
+
+    /// No dialect so far has webhooks of several entries.
+    #[test]
+    fn what_became_of_several_entries_is_said_once() {
+        let message = MessageId::from_bytes([1; 16]);
+        let judged = |outcome| Done::Judged { message, outcome, status: None };
+        let ignored = || Done::Ignored { reason: String::new() };
+        assert_eq!(outcomes(&[ignored()]), "ignored");
+        let several = [judged(Outcome::Applied), ignored(), judged(Outcome::Applied), ignored()];
+        assert_eq!(outcomes(&several), "applied,ignored");
+        assert_eq!(outcomes(&[]), "");
+    }
+}

@@ -1,4 +1,4 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 5.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 6.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -71,6 +71,8 @@ CREATE INDEX message_by_destination ON message (destination, accepted_at DESC)
     WHERE destination IS NOT NULL;
 CREATE INDEX message_by_reference ON message (reference_key, accepted_at DESC)
     WHERE reference_key IS NOT NULL;
+-- All messages, for searches that have to look at each.
+CREATE INDEX message_by_acceptance ON message (accepted_at);
 -- The messages of which the end is not known yet, in the order of their acceptance.
 CREATE INDEX message_unfinished ON message (accepted_at) WHERE status IN (0, 1);
 
@@ -104,6 +106,19 @@ CREATE TABLE erased (
     until             INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What became of the messages that were accepted in each hour, in sums: changed together with the log, so
+-- always that of now. What is removed stays counted.
+CREATE TABLE hourly (
+    hour              INTEGER NOT NULL,  -- since 1970 UTC
+    channel           INTEGER NOT NULL,
+    kind              INTEGER NOT NULL,  -- a status: messages that have it now; 6: messages that were
+                                         -- delivered, also if they were read later
+    detail            TEXT    NOT NULL,  -- of REJECTED and UNDELIVERED the provider's code; of 6 the
+                                         -- class of the time that it took, see src/store/sums.rs
+    messages          INTEGER NOT NULL,
+    PRIMARY KEY (hour, channel, kind, detail)
+) STRICT, WITHOUT ROWID;
+
 -- One row: where the writer is.
 CREATE TABLE progress (
     one               INTEGER PRIMARY KEY CHECK (one = 1),
@@ -111,6 +126,7 @@ CREATE TABLE progress (
     last_seq          INTEGER NOT NULL,  -- the greatest seq and n of what was removed: none is
     last_n            INTEGER NOT NULL,  -- used twice
     without_number    INTEGER NOT NULL,  -- how many records in `message` have no destination
-    hash_key          BLOB    NOT NULL   -- the key of the hashes in `erased`
+    hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
+    summed            INTEGER NOT NULL   -- 0: `hourly` has to be made of all there is
 ) STRICT;
-INSERT INTO progress VALUES (1, 0, 0, 0, 0, randomblob(32));
+INSERT INTO progress VALUES (1, 0, 0, 0, 0, randomblob(32), 1);

@@ -270,6 +270,7 @@ impl Record {
             status_changed_at: self.status_changed_at(),
             accepted_at: self.accepted_at(),
             channel: self.channel(),
+            destination: self.destination.as_ref().map(|claim| claim.value),
             reference: reference.unwrap_or_default(),
             provider: self.provider().map(String::as_str),
             segments: self.segments.as_ref().map(|claim| claim.value),

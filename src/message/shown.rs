@@ -1,6 +1,6 @@
 //! What is shown of a message, lent by whoever knows it: a record, or a row that is being read.
 
-use super::{Channel, MessageId, Provider, Reference, Status, Timestamp};
+use super::{Channel, Destination, MessageId, Provider, Reference, Status, Timestamp};
 
 /// What is shown of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Shown<'a> {
     pub accepted_at: Timestamp,
     /// The way it travelled.
     pub channel: Channel,
+    /// The recipient, if anybody told.
+    pub destination: Option<Destination>,
     /// The client's reference; an empty one if there is none.
     pub reference: Reference<&'a str>,
     /// The aggregator behind the gateway.

@@ -21,8 +21,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::labels::{Became, Cause};
 use self::labels::{Route, RouteAndStatus};
-pub use self::source::SourceMetrics;
 use self::source::{Counters, Families};
+pub use self::source::{SourceHealth, SourceMetrics};
 use crate::message::Timestamp;
 
 /// What the name of every metric begins with.
@@ -137,6 +137,16 @@ impl Metrics {
     /// Those of a store.
     pub fn commits(&self) -> &Commits {
         &self.commits
+    }
+
+    /// How the sources are doing, by name; and how many webhooks were refused before it was known that they
+    /// are for one, by cause.
+    pub fn health(&self, now: Timestamp) -> (Vec<SourceHealth>, Vec<(&'static str, u64)>) {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sources: Vec<_> =
+            sources.iter().map(|(name, source)| source.health(name, now)).collect();
+        sources.sort_by(|one, other| one.name.cmp(&other.name));
+        (sources, self.refused.counted(Cause::name))
     }
 
     /// Adds all that was counted and measured to a text in the `OpenMetrics` format, without its end.

@@ -161,6 +161,38 @@ impl SourceMetrics {
     }
 }
 
+/// How a source is doing, since the process began or since it is there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceHealth {
+    /// The source's name.
+    pub name: String,
+    /// How many webhooks were accepted.
+    pub accepted: u64,
+    /// How many entries of those became what, of all there is to become.
+    pub entries: Vec<(&'static str, u64)>,
+    /// How many webhooks were refused, by cause.
+    pub refused: Vec<(&'static str, u64)>,
+    /// How long ago the last webhook was accepted; before the first one, since the source is there.
+    pub since_accepted: Duration,
+    /// How far ahead of ours the sender's clock was when it last signed a time, in seconds.
+    pub clock_skew: Option<i64>,
+}
+
+impl SourceMetrics {
+    /// How the source of this name is doing now.
+    pub(super) fn health(&self, name: &str, now: Timestamp) -> SourceHealth {
+        let skew = self.skew.load(Ordering::Relaxed);
+        SourceHealth {
+            name: name.to_owned(),
+            accepted: self.accepted.get(),
+            entries: self.entries.counted(Became::name),
+            refused: self.refused.counted(Cause::name),
+            since_accepted: since(self.accepted_at.load(Ordering::Relaxed), now),
+            clock_skew: (skew != NONE).then_some(skew),
+        }
+    }
+}
+
 /// A counter for each of some words.
 pub(super) struct Counters<T>(Vec<(T, Counter)>);
 
@@ -173,6 +205,11 @@ impl<T: Copy + PartialEq> Counters<T> {
         if let Some((_, counter)) = self.0.iter().find(|(other, _)| *other == word) {
             counter.inc();
         }
+    }
+
+    /// What was counted of each word.
+    pub(super) fn counted(&self, name: fn(T) -> &'static str) -> Vec<(&'static str, u64)> {
+        self.0.iter().map(|(word, counter)| (name(*word), counter.get())).collect()
     }
 }
 
@@ -220,6 +257,9 @@ pub(super) fn times(sources: &HashMap<String, Arc<SourceMetrics>>, now: Timestam
 }
 
 fn seconds_since(micros: i64, now: Timestamp) -> f64 {
-    let micros = u64::try_from(now.micros().saturating_sub(micros)).unwrap_or(0);
-    Duration::from_micros(micros).as_secs_f64()
+    since(micros, now).as_secs_f64()
+}
+
+fn since(micros: i64, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.micros().saturating_sub(micros)).unwrap_or(0))
 }

@@ -7,8 +7,10 @@
 mod changes;
 pub mod news;
 pub mod reply;
+mod search;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sums;
 mod vitals;
 
 use std::cmp::Reverse;
@@ -25,6 +27,8 @@ use uuid::Uuid;
 
 pub use self::changes::{Change, Changes, Filter, WriteChange};
 use self::news::{Latest, Waiting};
+pub use self::search::{Found, Wanted};
+pub use self::sums::{Counted, Hour, LONGEST_CODE, Sum, Took};
 pub use self::vitals::Vitals;
 use crate::content::Content;
 use crate::message::{
@@ -47,6 +51,18 @@ pub trait Store: Send + Sync {
 
     /// A page of the messages under this key: newest acceptance first, ties by id, ascending.
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError>;
+
+    /// The messages that are wanted behind this place, up to so many: in the order of lists.
+    async fn search(
+        &self,
+        wanted: Arc<Wanted>,
+        after: Option<Place>,
+        count: u32,
+        write: Write,
+    ) -> Result<Found, StoreError>;
+
+    /// What became of the messages that were accepted since this hour, in no order.
+    async fn sums(&self, since: Hour) -> Result<Vec<Sum>, StoreError>;
 
     /// Everything said of a message, in the order of arrival; none if nothing was ever said.
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError>;

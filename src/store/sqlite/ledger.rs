@@ -8,6 +8,7 @@ use super::erased::{self, HashKey};
 use super::fold;
 use super::open::Settings;
 use super::recent::{Changes, Committed, Entry};
+use super::sums::Changed;
 use crate::message::{MessageId, Record};
 
 /// Asked once at the start, and kept up with what is committed: a transaction changes a copy.
@@ -25,6 +26,8 @@ pub(super) struct Ledger {
     pub(super) without_number: i64,
     /// How many of those in `message` have none.
     pub(super) folded_without_number: i64,
+    /// How this transaction changes the sums of the hours, as far as it is not written yet.
+    pub(super) sums: Changed,
     /// How many rows the quarantine has.
     pub(super) quarantined: u64,
     /// How many rows the quarantine may have.
@@ -59,6 +62,7 @@ impl Ledger {
             last_n,
             without_number,
             folded_without_number: without_number,
+            sums: Changed::default(),
             quarantined: u64::try_from(quarantined).unwrap_or(0),
             quarantine_max: settings.quarantine_max_rows,
             recent_max: settings.recent_max_messages,

@@ -30,6 +30,8 @@ mod recent;
 mod removal;
 mod row;
 mod schema;
+mod search;
+mod sums;
 mod texts;
 mod value;
 mod vitals;
@@ -64,8 +66,9 @@ use self::writer::{Act, Answer, Job, Order, Task, Writer};
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
-    Cause, Changes, Delivery, Filter, History, Key, Listing, Message, Page, QuarantineId,
-    Quarantined, Removed, Store, StoreError, Stored, Vitals, Write, WriteChange, reply,
+    Cause, Changes, Delivery, Filter, Found, History, Hour, Key, Listing, Message, Page, Place,
+    QuarantineId, Quarantined, Removed, Store, StoreError, Stored, Sum, Vitals, Wanted, Write,
+    WriteChange, reply,
 };
 
 /// A store in one SQLite file.
@@ -94,7 +97,7 @@ impl SqliteStore {
         let path = &settings.path;
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
-        let ledger = Ledger::read(&db, settings).map_err(failed)?;
+        let ledger = ledger(&db, settings).map_err(failed)?;
         let watched =
             Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let recent = ledger.committed.clone();
@@ -204,6 +207,20 @@ impl Closing {
     }
 }
 
+/// What the writer knows at the start. A file that was just migrated has no sums yet: they are made of the
+/// table, once it has everything.
+fn ledger(db: &Connection, settings: &Settings) -> rusqlite::Result<Ledger> {
+    let mut ledger = Ledger::read(db, settings)?;
+    if !sums::are_made(db)? {
+        let transaction = db.unchecked_transaction()?;
+        fold::some(&transaction, &mut ledger, usize::MAX)?;
+        sums::make(&transaction)?;
+        transaction.commit()?;
+        ledger.publish();
+    }
+    Ok(ledger)
+}
+
 /// Goes on with the check that the start did not wait for.
 fn go_on_checking(db: &Connection, failure: &Failure, ends: &AtomicBool) {
     tracing::info!("the last stop was not in order; the check of the database goes on meanwhile");
@@ -287,6 +304,23 @@ impl Store for SqliteStore {
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let recent = self.recent.clone();
         self.readers.query(move |db| queries::list(db, &recent, &key, page, write)).await
+    }
+
+    async fn search(
+        &self,
+        wanted: Arc<Wanted>,
+        after: Option<Place>,
+        count: u32,
+        write: Write,
+    ) -> Result<Found, StoreError> {
+        let recent = self.recent.clone();
+        self.readers
+            .query(move |db| search::search(db, &recent, &wanted, after, count, write))
+            .await
+    }
+
+    async fn sums(&self, since: Hour) -> Result<Vec<Sum>, StoreError> {
+        self.readers.query(move |db| sums::sums(db, since)).await
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {

@@ -183,11 +183,16 @@ impl Recent {
         entries.map(|(id, entry)| (*id, entry))
     }
 
-    /// The records in so many slots from this one on; none behind the last.
-    pub(super) fn slots(&self, first: usize, many: usize) -> Option<impl Iterator<Item = &Record>> {
+    /// What is in so many slots from this one on; none behind the last. A message that is there stays in its
+    /// slot, so whoever goes through all of them misses none that was there before.
+    pub(super) fn slots(
+        &self,
+        first: usize,
+        many: usize,
+    ) -> Option<impl Iterator<Item = (MessageId, &Arc<Entry>)>> {
         let slots = first..self.entries.capacity().min(first.saturating_add(many));
-        let record = |slot| self.entries.get(slot).and_then(|(_, entry)| entry.record.as_deref());
-        (!slots.is_empty()).then(|| slots.filter_map(record))
+        let entry = |slot| self.entries.get(slot).map(|(id, entry)| (*id, entry));
+        (!slots.is_empty()).then(|| slots.filter_map(entry))
     }
 
     /// What is listed under this key behind a place, up to so many messages, newest acceptance first, ties

@@ -29,10 +29,13 @@ pub(super) const RECORD_COLUMNS: usize = 12;
 macro_rules! shown_columns {
     () => {
         "message.id, status, status_arrived_at, accepted_at, channel, reference_key, provider_code, \
-         texts, segments, ranks"
+         texts, segments, ranks, destination"
     };
 }
 pub(super) use shown_columns;
+
+/// How many columns [`shown_columns`] names.
+pub(super) const SHOWN_COLUMNS: usize = 11;
 
 /// The columns of `notification` that [`said`] reads, in its order.
 macro_rules! said_columns {
@@ -140,6 +143,7 @@ pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Shown<'a>>>
         status_changed_at: stated_at.map_or_else(|| row.get(2), Ok)?,
         accepted_at: row.get(3)?,
         channel,
+        destination: row.get(10)?,
         reference,
         provider,
         segments: row.get(8)?,

@@ -12,14 +12,15 @@ use super::{OpenError, copy};
 /// Says that a file is ours (`SMir` in ASCII).
 const APPLICATION_ID: i64 = 0x534d_6972;
 /// The version of `schema.sql`.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 /// What each earlier version lacks, beginning with version 1. Together with the tables that version
 /// had, it makes those of `schema.sql`.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/1-to-2.sql"),
     include_str!("migrations/2-to-3.sql"),
     include_str!("migrations/3-to-4.sql"),
     include_str!("migrations/4-to-5.sql"),
+    include_str!("migrations/5-to-6.sql"),
 ];
 /// How long to wait for a lock that another process holds; less than a commit may take.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);

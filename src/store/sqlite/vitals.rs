@@ -29,6 +29,11 @@ impl Counts {
         self.without_number.store(without_number, Ordering::Relaxed);
         self.quarantined.store(quarantined, Ordering::Relaxed);
     }
+
+    /// How many records have no number.
+    pub(super) fn without_number(&self) -> u64 {
+        self.without_number.load(Ordering::Relaxed)
+    }
 }
 
 /// How the store in this file is doing. Runs on a read thread.
@@ -38,7 +43,7 @@ pub(super) fn vitals(db: &Connection, recent: &Committed, path: &Path) -> rusqli
         database_bytes: length(path),
         wal_bytes: length(&with_suffix(path, "-wal")),
         quarantined: recent.counts.quarantined.load(Ordering::Relaxed),
-        without_number: recent.counts.without_number.load(Ordering::Relaxed),
+        without_number: recent.counts.without_number(),
         oldest_unfinished: oldest_unfinished(db, recent)?,
     })
 }
@@ -68,7 +73,8 @@ fn oldest_in_memory(recent: &Committed) -> Option<Timestamp> {
     let unfinished = |record: &&Record| record.status <= Status::Sent;
     let mut oldest = None;
     let mut first = 0;
-    while let Some(records) = recent.now().slots(first, AT_A_TIME) {
+    while let Some(entries) = recent.now().slots(first, AT_A_TIME) {
+        let records = entries.filter_map(|(_id, entry)| entry.record.as_deref());
         let found = records.filter(unfinished).map(Record::accepted_at).min();
         oldest = oldest.into_iter().chain(found).min();
         first += AT_A_TIME;

@@ -326,6 +326,7 @@ impl Writer {
                 Err(NotApplied::Sqlite(error)) => return Err(error),
             });
         }
+        ledger.sums.write(&transaction)?;
         transaction.commit()?;
         self.ledger = ledger;
         self.full = false;

@@ -1,0 +1,126 @@
+//! What became of the messages of each hour: written with what changes it, in the same transaction.
+//!
+//! A message moves from one sum to another when its record changes, so a sum is what would be counted now,
+//! and goes on counting what was removed since.
+
+use std::collections::HashMap;
+
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, Row, params};
+
+use super::row::{self, record_columns};
+use super::value::Coded;
+use crate::message::{Channel, Record, Status};
+use crate::store::{Counted, Hour, LONGEST_CODE, Sum, Took};
+
+/// What is counted beside the statuses, whose numbers the schema has.
+const DELIVERY: i64 = 6;
+
+/// What an hour's sums tell apart.
+type Kind = (Hour, Channel, Counted);
+
+/// How the sums change in a transaction.
+#[derive(Clone, Default)]
+pub(super) struct Changed(HashMap<Kind, i64>);
+
+impl Changed {
+    /// A record became another one.
+    pub(super) fn moved(&mut self, before: Option<&Record>, after: Option<&Record>) {
+        let (left, reached) = (before.map(of_status), after.map(of_status));
+        if left != reached {
+            left.into_iter().for_each(|kind| self.add(kind, -1));
+            reached.into_iter().for_each(|kind| self.add(kind, 1));
+        }
+        let is_read = after.is_some_and(|after| after.status == Status::Read);
+        // That it was read later says nothing of how long the delivery took.
+        let left = before.filter(|_| !is_read).and_then(of_delivery);
+        let reached = after.and_then(of_delivery);
+        if left != reached {
+            left.into_iter().for_each(|kind| self.add(kind, -1));
+            reached.into_iter().for_each(|kind| self.add(kind, 1));
+        }
+    }
+
+    fn add(&mut self, kind: Kind, messages: i64) {
+        *self.0.entry(kind).or_default() += messages;
+    }
+
+    /// Writes the changes, so that there are none any more.
+    pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        const ADD: &str = "INSERT INTO hourly (hour, channel, kind, detail, messages) \
+             VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET messages = messages + excluded.messages";
+        for ((Hour(hour), channel, counted), messages) in self.0.drain() {
+            if messages != 0 {
+                let mut add = db.prepare_cached(ADD)?;
+                match counted {
+                    Counted::Status { status, code } => {
+                        add.execute(params![hour, Coded(channel), Coded(status), code, messages])?;
+                    }
+                    Counted::Delivery(took) => {
+                        let class = took.class().to_string();
+                        add.execute(params![hour, Coded(channel), DELIVERY, class, messages])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn of_status(record: &Record) -> Kind {
+    let status = record.status;
+    let code = &record.provider().code;
+    let is_failure = matches!(status, Status::Rejected | Status::Undelivered);
+    let code = if is_failure && code.len() <= LONGEST_CODE { code.clone() } else { String::new() };
+    (Hour::of(record.accepted_at()), record.channel(), Counted::Status { status, code })
+}
+
+fn of_delivery(record: &Record) -> Option<Kind> {
+    let took = Took::between(record.accepted_at(), record.status_changed_at());
+    let hour = Hour::of(record.accepted_at());
+    (record.status == Status::Delivered).then(|| (hour, record.channel(), Counted::Delivery(took)))
+}
+
+/// Makes the sums of all records in the table, in a file of an earlier version, which had none.
+pub(super) fn make(db: &Connection) -> rusqlite::Result<()> {
+    const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message");
+    let mut changed = Changed::default();
+    let mut select = db.prepare(SELECT)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        changed.moved(None, row::record(row)?.as_ref());
+    }
+    changed.write(db)?;
+    db.execute("UPDATE progress SET summed = 1", []).map(drop)
+}
+
+/// Whether the sums were made.
+pub(super) fn are_made(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT summed FROM progress", [], |row| row.get(0))
+}
+
+/// The sums since an hour. Runs on a read thread.
+pub(super) fn sums(db: &Connection, Hour(since): Hour) -> rusqlite::Result<Vec<Sum>> {
+    const SELECT: &str = "SELECT hour, channel, kind, detail, messages FROM hourly \
+         WHERE hour >= ? AND messages > 0";
+    db.prepare_cached(SELECT)?.query_map([since], sum)?.collect()
+}
+
+fn sum(row: &Row<'_>) -> rusqlite::Result<Sum> {
+    let Coded(channel) = row.get(1)?;
+    let detail = row.get_ref(3)?.as_str()?;
+    let counted = match row.get(2)? {
+        DELIVERY => {
+            let class = detail.parse().ok().and_then(Took::from_class);
+            Counted::Delivery(class.ok_or(FromSqlError::InvalidType)?)
+        }
+        _ => {
+            let Coded(status) = row.get(2)?;
+            Counted::Status { status, code: detail.to_owned() }
+        }
+    };
+    let messages = row.get::<_, i64>(4)?;
+    let messages = u64::try_from(messages).map_err(|_below| FromSqlError::OutOfRange(messages))?;
+    Ok(Sum { hour: Hour(row.get(0)?), channel, counted, messages })
+}

@@ -9,7 +9,7 @@ use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
 use super::waiting::{self, is_waited};
-use super::{events, messages, query, register};
+use super::{events, messages, query, register, search};
 
 /// The route of what leads nowhere.
 const NO_ROUTE: &str = "none";
@@ -65,6 +65,7 @@ async fn respond(
         Asked::ByDestination => messages::by_destination(service, request).await,
         Asked::ByReference => messages::by_reference(service, request).await,
         Asked::ByForeignId => messages::by_foreign_id(service, request).await,
+        Asked::Messages => Box::pin(search::answer(service, request)).await,
         Asked::Events => events::stream(service, request),
         Asked::Registration(id) => Box::pin(register::register(service, caller, id, payload)).await,
     }
@@ -78,6 +79,7 @@ pub(super) enum Asked<'a> {
     ByDestination,
     ByReference,
     ByForeignId,
+    Messages,
     Events,
     Registration(&'a str),
 }
@@ -101,6 +103,7 @@ impl<'a> Asked<'a> {
             [Some("messagestatus"), Some(id), None, None] if !id.is_empty() => {
                 Some(if is_waited(query) { Self::MessageToCome(id) } else { Self::Message(id) })
             }
+            [Some("messages"), None, ..] => Some(Self::Messages),
             [Some("events"), None, ..] => Some(Self::Events),
             [Some("messages"), Some(id), None, None] if !id.is_empty() => {
                 Some(Self::Registration(id))
@@ -119,6 +122,7 @@ impl<'a> Asked<'a> {
             Self::ByDestination => "/api/messagestatus/phonenumber/{phonenumber}",
             Self::ByReference => "/api/messagestatus/reference/{key}",
             Self::ByForeignId => "/api/messagestatus/provider/{source}/{id}",
+            Self::Messages => "/api/messages",
             Self::Events => "/api/events",
             Self::Registration(_) => "/api/messages/{messageid}",
         }
@@ -134,7 +138,9 @@ impl<'a> Asked<'a> {
             Self::ByDestination => {
                 About { message: None, destination: query::destination(request).ok() }
             }
-            Self::ByReference | Self::ByForeignId | Self::Events => About::default(),
+            Self::ByReference | Self::ByForeignId | Self::Messages | Self::Events => {
+                About::default()
+            }
         }
     }
 
@@ -145,7 +151,8 @@ impl<'a> Asked<'a> {
             | Self::History(_)
             | Self::ByDestination
             | Self::ByReference
-            | Self::ByForeignId => &[Method::GET, Method::HEAD],
+            | Self::ByForeignId
+            | Self::Messages => &[Method::GET, Method::HEAD],
             // Not HEAD, for which the framework would wait until there are no more events.
             Self::Events => &[Method::GET],
             Self::Registration(_) => &[Method::PUT],

@@ -9,16 +9,16 @@ use crate::store::{Key, Place};
 
 const CHECK_BYTES: usize = 8;
 
-/// The cursor of a place in this list.
-pub(crate) fn write(list: &Key, place: Place) -> String {
+/// The cursor of a place in the list that is called so.
+pub(crate) fn write(list: &str, place: Place) -> String {
     let place = bytes(place);
     let mut cursor = place.to_vec();
     cursor.extend(check(list, &place));
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-/// The place that a cursor of this list says; none if it was not given for this list.
-pub(crate) fn read(list: &Key, cursor: &str) -> Option<Place> {
+/// The place that a cursor of the list says that is called so; none if it was not given for this list.
+pub(crate) fn read(list: &str, cursor: &str) -> Option<Place> {
     let cursor = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (micros, rest) = cursor.split_first_chunk::<8>()?;
     let (id, checked) = rest.split_first_chunk::<16>()?;
@@ -37,13 +37,17 @@ fn bytes(place: Place) -> [u8; 24] {
     bytes
 }
 
-/// Tells a cursor of ours from any other text, and of one list from that of another.
-fn check(list: &Key, place: &[u8]) -> Vec<u8> {
-    let list = match list {
+/// What the list under a key is called where cursors are checked.
+pub(crate) fn of_key(key: &Key) -> String {
+    match key {
         Key::Destination(number) => format!("destination\n{number}"),
         Key::Reference(key) => format!("reference\n{key}"),
         Key::Foreign { source, id } => format!("provider\n{source}\n{id}"),
-    };
+    }
+}
+
+/// Tells a cursor of ours from any other text, and of one list from that of another.
+fn check(list: &str, place: &[u8]) -> Vec<u8> {
     let digest = Sha256::new().chain_update(place).chain_update(list).finalize();
     digest.into_iter().take(CHECK_BYTES).collect()
 }

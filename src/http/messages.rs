@@ -65,7 +65,7 @@ async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<Http
     let mut response = HttpResponse::Ok();
     if let Some(last) = listing.messages.last().filter(|_| listing.more) {
         let (path, count) = (request.uri().path(), page.count);
-        let cursor = cursor::write(&key, last.place);
+        let cursor = cursor::write(&cursor::of_key(&key), last.place);
         // The cursor lies behind every bound that the first page had.
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));

@@ -5,6 +5,7 @@
 mod api;
 pub mod attempts;
 mod auth;
+mod csv;
 mod cursor;
 pub mod docs;
 mod events;
@@ -19,6 +20,7 @@ mod problem;
 pub mod proxies;
 mod query;
 mod register;
+mod search;
 mod shedding;
 pub mod state;
 mod unread;

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor;
 use super::problem::Problem;
-use crate::message::{Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
+use crate::message::{Channel, Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
 use crate::store::{Filter, Key, Page};
 
 /// How many messages a list has, if it is not said.
@@ -63,15 +63,16 @@ pub(crate) fn page(request: &HttpRequest, list: &Key) -> Result<Page, Problem> {
     for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
         match &*name {
             "count" => page.count = count(&value)?,
-            "sendDate" => page.before = Some(send_date(&value)?),
+            "sendDate" => page.before = Some(time("sendDate", &value)?),
             "cursor" => {
-                page.after = Some(cursor::read(list, &value).ok_or_else(|| {
-                    Problem::BadRequest(
-                        "The cursor is not one that a Link header of this list gave. Start \
+                page.after =
+                    Some(cursor::read(&cursor::of_key(list), &value).ok_or_else(|| {
+                        Problem::BadRequest(
+                            "The cursor is not one that a Link header of this list gave. Start \
                          without one."
-                            .to_owned(),
-                    )
-                })?);
+                                .to_owned(),
+                        )
+                    })?);
             }
             _ => {}
         }
@@ -99,10 +100,19 @@ pub(crate) fn filter(request: &HttpRequest) -> Result<Filter, Problem> {
     Ok(filter)
 }
 
-fn status(word: &str) -> Result<Status, Problem> {
+/// A status.
+pub(crate) fn status(word: &str) -> Result<Status, Problem> {
     word.parse().map_err(|_unknown| {
         let words = Status::ALL.map(Status::name).join(", ");
         Problem::BadRequest(format!("`status` is one of {words}; give it once for each."))
+    })
+}
+
+/// A channel.
+pub(crate) fn channel(word: &str) -> Result<Channel, Problem> {
+    word.parse().map_err(|_unknown| {
+        let words = Channel::ALL.map(Channel::name).join(" or ");
+        Problem::BadRequest(format!("`channel` is {words}."))
     })
 }
 
@@ -115,7 +125,8 @@ fn is_final(word: &str) -> Result<bool, Problem> {
     })
 }
 
-fn count(text: &str) -> Result<u32, Problem> {
+/// How many messages are wanted at most.
+pub(crate) fn count(text: &str) -> Result<u32, Problem> {
     let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let digits = text.trim_start_matches('0');
     if !whole || digits.is_empty() {
@@ -128,11 +139,12 @@ fn count(text: &str) -> Result<u32, Problem> {
     Ok(digits.parse().unwrap_or(LARGEST_COUNT).min(LARGEST_COUNT))
 }
 
-fn send_date(text: &str) -> Result<Timestamp, Problem> {
+/// The time in the parameter of this name.
+pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
     // A `+` that was not escaped has become a space, and no time has one.
     text.replace(' ', "+")
         .parse()
-        .map_err(|error| Problem::BadRequest(format!("`sendDate` is {error}.")))
+        .map_err(|error| Problem::BadRequest(format!("`{name}` is {error}.")))
 }
 
 /// What stands behind `/api/messagestatus/phonenumber/` and the like, as it was sent: the framework's

@@ -8,7 +8,7 @@ use std::mem;
 use super::written::Json;
 use crate::ingest::Done;
 use crate::message::{Channel, MessageId, Outcome, Provider, Record, Reference, Shown};
-use crate::store::{Change, History, Listing, Said};
+use crate::store::{Change, Found, History, Listing, Said};
 
 /// The content type of all of this.
 pub(crate) const JSON: &str = "application/json";
@@ -51,6 +51,27 @@ pub(crate) fn list(listing: &Listing) -> Vec<u8> {
         json.raw(listing.text_of(message));
     });
     json.raw("}");
+    json.finish()
+}
+
+/// Adds `{"message": …, "destination": …|null}` to a text.
+pub(crate) fn add_found(text: &mut Vec<u8>, message: &Shown<'_>) {
+    let mut json = Json::behind(mem::take(text));
+    json.raw(r#"{"message":"#);
+    write_message(&mut json, message);
+    json.raw(r#","destination":"#).quoted_or_null(message.destination).raw("}");
+    *text = json.finish();
+}
+
+/// `{"messages": […], "withoutNumber": …}`, of which each was written by [`add_found`].
+pub(crate) fn found(found: &Found) -> Vec<u8> {
+    let listing = &found.listing;
+    let mut json = Json::with_capacity(listing.messages.len() * (BYTES + 1) + BYTES);
+    json.raw(r#"{"messages":"#);
+    json.array(&listing.messages, |json, message| {
+        json.raw(listing.text_of(message));
+    });
+    json.raw(r#","withoutNumber":"#).number(found.without_number).raw("}");
     json.finish()
 }
 

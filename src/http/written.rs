@@ -34,7 +34,8 @@ impl Json {
     }
 
     /// A number.
-    pub(crate) fn number(&mut self, number: u32) -> &mut Self {
+    pub(crate) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
+        let number = number.into();
         // Writing to memory cannot fail.
         let _written = write!(self.0, "{number}");
         self
@@ -132,10 +133,10 @@ mod tests {
             (r#""d":"#, Some("x")),
         ]);
         json.texts([(r#""a":"#, None)]);
-        json.array(&[1, 2], |json, number| {
+        json.array(&[1_u32, 2], |json, number| {
             json.number(*number);
         });
-        json.array(&[], |json, number| {
+        json.array(&[0_u32; 0], |json, number| {
             json.number(*number);
         });
         assert_eq!(json.finish(), br#"{"b":"","d":"x"}{}[1,2][]"#);

@@ -17,12 +17,13 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
     ("actix_http", &["http"]),
     ("actix_server", &["http"]),
+    ("csv", &["http/csv.rs"]),
     ("ipnet", &["http"]),
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
     ("utoipa", &["http"]),

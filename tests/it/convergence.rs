@@ -63,7 +63,8 @@ pub(crate) fn fold<K: Ord>(
 }
 
 pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
-    let time = || prop::option::of((0_i64..3).prop_map(at));
+    // Within two hours.
+    let time = || prop::option::of((0_i64..3).prop_map(|number| at(1_800 * number)));
     let destination = prop::option::of(select(vec!["+393331234567", "+393337654321"]));
     let reference = select(vec![None, Some("a"), Some("b")]);
     let provider = (select(vec!["", "p1", "p2"]), select(vec!["", "ok", "no"]));
@@ -80,6 +81,7 @@ pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
             let provider = StatedProvider {
                 id: id.to_owned(),
                 status: word.to_owned(),
+                code: word.to_owned(),
                 ..StatedProvider::default()
             };
             let mut statement = Statement {

@@ -15,11 +15,12 @@ use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use statusmirror::message::{Destination, Kind, Notification, Outcome, Record, Shown, Status};
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
-use statusmirror::store::{Entry, Key, Listed, Page, Place, Store, Stored};
+use statusmirror::store::{Entry, Key, Listed, Page, Place, Store, Stored, Wanted};
 use tempfile::TempDir;
 
 use crate::convergence::{Arrived, any_notification, at};
 use crate::faults::{Chance, report, times};
+use crate::searching;
 use crate::store_laws::{about, delivery, entry, shown};
 use crate::store_model::Model;
 use crate::support::{INHERITED, id};
@@ -89,7 +90,7 @@ impl Opened {
     }
 
     async fn assert_is(&self, model: &Model) {
-        for (id, known) in &model.0 {
+        for (id, known) in &model.known {
             let found = self.store.message(*id).await.unwrap().map(|message| message.record);
             assert_eq!(found.as_ref().map(shown), known.record.as_ref().map(shown), "{id}");
             let history = self.store.history(*id).await.unwrap();
@@ -103,7 +104,7 @@ impl Opened {
             let held = known.said.iter().map(|(identity, ..)| (*id, *identity)).collect();
             assert!(self.store.holds(held).await.unwrap());
         }
-        let records = || model.0.values().filter_map(|known| known.record.as_ref());
+        let records = || model.known.values().filter_map(|known| known.record.as_ref());
         let vitals = self.store.vitals().await.unwrap();
         let without_number = records().filter(|record| record.destination.is_none()).count();
         assert_eq!(vitals.without_number, u64::try_from(without_number).unwrap());
@@ -126,6 +127,7 @@ impl Opened {
                 }
             }
         }
+        searching::assert_found(&*self.store, model).await;
     }
 }
 
@@ -287,6 +289,16 @@ fn a_list_is_whole_while_its_messages_are_folded() {
     post(0);
     let (ended, lists) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        scope.spawn(|| {
+            System::new().block_on(async {
+                while !ended.load(Ordering::Relaxed) {
+                    let mut found = searching::pages(&*opened.store, Wanted::default(), 7).await;
+                    let length = found.len();
+                    found.dedup_by_key(|place| place.id);
+                    assert_eq!((length, found.len()), (40, 40), "a search");
+                }
+            });
+        });
         for count in [7, 100] {
             let (ended, lists, opened) = (&ended, &lists, &opened);
             scope.spawn(move || {

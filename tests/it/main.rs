@@ -48,6 +48,7 @@ mod registration;
 mod reload;
 mod removal;
 mod restart;
+mod searching;
 mod sender;
 mod serving;
 mod store_laws;

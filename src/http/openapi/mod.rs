@@ -10,6 +10,7 @@ mod operation;
 mod operations;
 mod parameters;
 pub(super) mod schemas;
+mod service;
 
 use std::fs;
 use std::path::Path;
@@ -92,7 +93,7 @@ fn components() -> ComponentsBuilder {
             >(with::<
                 schemas::StreamEnd,
             >(
-                components,
+                with::<schemas::FoundMessages>(components),
             )))),
         )),
     ))))
@@ -140,6 +141,7 @@ fn every_route_is_in_the_document() {
         Asked::ByForeignId => {
             (HttpMethod::Get, "/api/messagestatus/provider/{source}/{providerid}")
         }
+        Asked::Messages => (HttpMethod::Get, "/api/messages"),
         Asked::Events => (HttpMethod::Get, "/api/events"),
         Asked::Registration(_) => (HttpMethod::Put, "/api/messages/{messageid}"),
     };

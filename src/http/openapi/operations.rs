@@ -5,20 +5,20 @@ use actix_web::test::TestRequest;
 use serde_json::json;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation};
-use utoipa::openapi::{
-    Content, ContentBuilder, ObjectBuilder, ResponseBuilder, SecurityRequirement,
-};
+use utoipa::openapi::{Content, ResponseBuilder, SecurityRequirement};
 
 use super::examples;
 use super::operation::{Described, response, shaped, text, text_header};
 use super::parameters;
 use super::schemas::{
-    GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered, TwilioCallback,
-    WebhookReceipt,
+    FoundMessages, GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered,
+    TwilioCallback, WebhookReceipt,
 };
+use super::service;
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::register::Body as Registration;
+use crate::http::search;
 use crate::http::waiting::LONGEST;
 use crate::ingest::Refusal;
 use crate::store::StoreError;
@@ -41,15 +41,16 @@ pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
         (Get, "/api/messagestatus/reference/{referencekey}", by_reference_key()),
         (Get, "/api/messagestatus/provider/{source}/{providerid}", by_provider_id()),
         (Get, "/api/messagestatus/{messageid}/history", history()),
+        (Get, "/api/messages", messages()),
         (Get, "/api/events", events()),
         (Put, "/api/messages/{messageid}", registration()),
         (Post, "/webhooks/{source}", webhook()),
-        (Get, "/livez", live()),
-        (Get, "/readyz", ready()),
-        (Get, "/metrics", metrics()),
-        (Get, "/openapi.json", document()),
-        (Get, "/docs", page()),
-        (Get, "/docs/{file}", page_file()),
+        (Get, "/livez", service::live()),
+        (Get, "/readyz", service::ready()),
+        (Get, "/metrics", service::metrics()),
+        (Get, "/openapi.json", service::document()),
+        (Get, "/docs", service::page()),
+        (Get, "/docs/{file}", service::page_file()),
     ]
 }
 
@@ -119,6 +120,39 @@ fn history() -> Operation {
         .parameters([parameters::message_id()])
         .answers(200, answer)
         .refuses([("not a UUID", bad_message_id()), ("not known", Problem::UnknownMessage)])
+        .build()
+}
+
+fn messages() -> Operation {
+    let description = "Searches all messages, newest `providerAcceptanceAt` first. The parameters leave out \
+                       what they do not name; another parameter is refused. A search takes only so long: a \
+                       page may have fewer messages than there are, even none, and goes on nevertheless, as \
+                       its `Link` header says. With `ids` it answers these messages, as far as they are \
+                       known, in that order. A CSV has all that are found, without pages.";
+    let found = json!({
+        "messages": [{"message": examples::message()["message"], "destination": "+1234567890"}],
+        "withoutNumber": 3,
+    });
+    let link = "If the search goes on: `<…>; rel=\"next\"`, the address of the next page.";
+    let answer = json("The messages that were found.", shaped::<FoundMessages>(found))
+        .content("text/csv", text(None))
+        .header("Link", text_header(link))
+        .header("Content-Disposition", text_header("Of a CSV the name of the file."));
+    let refused = |name: &'static str, query: &str| (name, search::read(query).unwrap_err());
+    read("searchMessages", BEYOND, "Search messages", description)
+        .parameters(parameters::search())
+        .answers(200, answer)
+        .refuses([
+            refused("no such parameter", "phone=7"),
+            refused("no such status", "status=LOST"),
+            refused("no such channel", "channel=FAX"),
+            refused("no time", "from=2026-02-12"),
+            refused("neither with nor without", "number=7"),
+            refused("no message ids", "ids=7"),
+            refused("filters beside ids", "ids=011d9d6e-b5b9-4cb9-be13-2bc336a923ce&status=SENT"),
+            refused("pages of a CSV", "format=csv&count=7"),
+            refused("no cursor of this search", "cursor=7"),
+        ])
         .build()
 }
 
@@ -241,67 +275,6 @@ fn webhook() -> Operation {
         .build()
 }
 
-fn live() -> Operation {
-    service("getLiveness", "Is the process alive?", "The process answers.")
-        .answers(200, response("It is.", "text/plain", text(Some("ok\n"))))
-        .build()
-}
-
-fn ready() -> Operation {
-    let description = "The store can be written, and the service is not shutting down.";
-    service("getReadiness", "Can it do its work?", description)
-        .answers(200, response("It can.", "text/plain", text(Some("ready\n"))))
-        .refuses([
-            ("closing", Refusal::Closing.into()),
-            ("store stopped", StoreError::Stopped.into()),
-            ("corrupt", StoreError::Corrupt("".into()).into()),
-        ])
-        .build()
-}
-
-fn metrics() -> Operation {
-    let description = "What was counted, and how it is doing now, in the OpenMetrics format. No label holds a \
-                       number, a key or a reference.";
-    let content = text(Some(examples::METRICS));
-    service("getMetrics", "Get the metrics", description)
-        .answers(200, response("The metrics.", "application/openmetrics-text", content))
-        .build()
-}
-
-fn document() -> Operation {
-    let object = ObjectBuilder::new();
-    let content = ContentBuilder::new().schema(Some(object)).build();
-    service("getOpenApi", "Get this document", "What is answered to what, as OpenAPI 3.1.")
-        .answers(200, json("This document.", content))
-        .build()
-}
-
-fn page() -> Operation {
-    let answer = response("The page.", "text/html", text(None)).header(
-        "Content-Security-Policy",
-        text_header("Lets the browser ask nobody but this server."),
-    );
-    service("getDocs", "Read this document", "A page that shows it, and tries what it says.")
-        .answers(200, answer)
-        .build()
-}
-
-fn page_file() -> Operation {
-    let answer = response("The file.", "text/javascript", text(None))
-        .content("text/css", text(None))
-        .header("Content-Encoding", text_header("`gzip`, but for the smallest."));
-    service("getDocsFile", "Get a part of the page", "What the page at `/docs` loads.")
-        .parameters([parameters::file()])
-        .answers(200, answer)
-        .refuses([("no such file", Problem::NoRoute)])
-        .build()
-}
-
-/// Anybody may ask.
-fn service(id: &str, summary: &str, description: &str) -> Described {
-    Described::new(id, SERVICE, summary, description).refuses(protocol())
-}
-
 /// Whoever has a key may ask.
 fn keyed(id: &str, tag: &str, summary: &str, description: &str) -> Described {
     Described::new(id, tag, summary, description)
@@ -351,7 +324,7 @@ fn list(id: &str, tag: &str, summary: &str, description: &str) -> Described {
 }
 
 /// What never reaches a handler.
-fn protocol() -> [(&'static str, Problem); 3] {
+pub(super) fn protocol() -> [(&'static str, Problem); 3] {
     [
         ("no HTTP/1.1", Problem::Protocol(StatusCode::BAD_REQUEST)),
         ("too slow headers", Problem::Protocol(StatusCode::REQUEST_TIMEOUT)),
@@ -363,7 +336,7 @@ fn needs(scheme: &str) -> SecurityRequirement {
     SecurityRequirement::new(scheme, [""; 0])
 }
 
-fn json(description: &str, content: Content) -> ResponseBuilder {
+pub(super) fn json(description: &str, content: Content) -> ResponseBuilder {
     response(description, "application/json", content)
 }
 

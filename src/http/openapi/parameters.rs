@@ -8,7 +8,7 @@ use utoipa::openapi::{
     ArrayBuilder, KnownFormat, ObjectBuilder, Ref, RefOr, Required, Schema, SchemaFormat, Type,
 };
 
-use super::schemas::Status;
+use super::schemas::{Channel, Status};
 use crate::http::query::{DEFAULT_COUNT, LARGEST_COUNT};
 use crate::http::waiting::LONGEST;
 use crate::message::MAX_KEY_BYTES;
@@ -62,22 +62,74 @@ pub(super) fn file() -> Parameter {
 
 /// Which part of a list is asked for.
 pub(super) fn page() -> [Parameter; 3] {
-    let count = integer().minimum(Some(1)).default(Some(Value::from(DEFAULT_COUNT)));
-    let send_date = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
-    let count_description = format!(
-        "Maximum number of messages to return, from 1 to {LARGEST_COUNT}. A greater value is taken for \
-         {LARGEST_COUNT}."
-    );
     [
-        in_query("count", &count_description, Value::from(1), count),
+        count(integer().minimum(Some(1)).default(Some(Value::from(DEFAULT_COUNT)))),
         in_query(
             "sendDate",
             "Only messages that the provider accepted before this time: ISO 8601 with an offset (`Z`, \
              `+01:00`, `+0100`). Without it there is no bound.",
             Value::from("2026-12-31T23:59:59Z"),
-            send_date,
+            time(),
         ),
         in_query("cursor", CURSOR, Value::Null, text()),
+    ]
+}
+
+fn count(schema: ObjectBuilder) -> Parameter {
+    let description = format!(
+        "Maximum number of messages to return, from 1 to {LARGEST_COUNT}. A greater value is taken for \
+         {LARGEST_COUNT}."
+    );
+    in_query("count", &description, Value::from(1), schema)
+}
+
+fn time() -> ObjectBuilder {
+    text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+/// Which messages are searched for, and how they are wanted. Without defaults: what a client sent by itself
+/// could be refused beside `ids` or `format`.
+pub(super) fn search() -> [Parameter; 11] {
+    let statuses = ArrayBuilder::new().items(Ref::from_schema_name(Status::name())).build();
+    let since =
+        "Only messages that the provider accepted at this time or later: ISO 8601 with an offset.";
+    let with =
+        "Only messages whose phone number is known, or only those of which nobody stated it.";
+    let source = "Only messages of which this source said something; of registrations that is `api:` and the \
+                  key's name.";
+    let ids = format!("Up to {LARGEST_COUNT} message ids with commas between them, and no filter.");
+    [
+        in_query("from", since, Value::from("2026-01-01T00:00:00Z"), time()),
+        in_query("to", "Only those accepted before this time.", Value::Null, time()),
+        in_query(
+            "status",
+            "Only messages with this status; once for each that is wanted.",
+            Value::from(["REJECTED", "UNDELIVERED"].as_slice()),
+            Schema::Array(statuses),
+        ),
+        in_query(
+            "channel",
+            "Only messages of this channel.",
+            Value::Null,
+            Ref::from_schema_name(Channel::name()),
+        ),
+        in_query("source", source, Value::from("gateway"), text()),
+        in_query(
+            "code",
+            "Only messages with this code of the provider.",
+            Value::from("30003"),
+            text(),
+        ),
+        in_query("number", with, Value::Null, text().enum_values(Some(["with", "without"]))),
+        count(integer().minimum(Some(1))),
+        in_query("cursor", CURSOR, Value::Null, text()),
+        in_query("ids", &ids, Value::Null, text()),
+        in_query(
+            "format",
+            "How they are written.",
+            Value::Null,
+            text().enum_values(Some(["json", "csv"])),
+        ),
     ]
 }
 

@@ -26,6 +26,26 @@ pub(super) struct MessageStatusList {
     messages: Vec<MessageStatus>,
 }
 
+/// Messages that were searched for.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct FoundMessages {
+    /// Newest `providerAcceptanceAt` first; with `ids` in their order.
+    messages: Vec<FoundMessage>,
+    /// How many of all messages have no phone number, so that no query by number finds them.
+    #[schema(minimum = 0)]
+    without_number: i64,
+}
+
+/// A message, and to whom it went.
+#[derive(ToSchema)]
+pub(super) struct FoundMessage {
+    message: Message,
+    /// The recipient; null if nobody stated it.
+    #[schema(required)]
+    destination: Option<PhoneNumber>,
+}
+
 /// A message, as the gateway shows it.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]

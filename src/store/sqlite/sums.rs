@@ -26,23 +26,23 @@ pub(super) struct Changed(HashMap<Kind, i64>);
 impl Changed {
     /// A record became another one.
     pub(super) fn moved(&mut self, before: Option<&Record>, after: Option<&Record>) {
-        let (left, reached) = (before.map(of_status), after.map(of_status));
-        if left != reached {
-            left.into_iter().for_each(|kind| self.add(kind, -1));
-            reached.into_iter().for_each(|kind| self.add(kind, 1));
-        }
+        self.replace(before.map(of_status), after.map(of_status));
         let is_read = after.is_some_and(|after| after.status == Status::Read);
         // That it was read later says nothing of how long the delivery took.
-        let left = before.filter(|_| !is_read).and_then(of_delivery);
-        let reached = after.and_then(of_delivery);
-        if left != reached {
-            left.into_iter().for_each(|kind| self.add(kind, -1));
-            reached.into_iter().for_each(|kind| self.add(kind, 1));
-        }
+        let delivered = before.filter(|_| !is_read).and_then(of_delivery);
+        self.replace(delivered, after.and_then(of_delivery));
     }
 
-    fn add(&mut self, kind: Kind, messages: i64) {
-        *self.0.entry(kind).or_default() += messages;
+    /// A message is counted there now, and not here any more.
+    fn replace(&mut self, here: Option<Kind>, there: Option<Kind>) {
+        if here == there {
+            return;
+        }
+        for (kind, more) in [(here, -1), (there, 1)] {
+            if let Some(kind) = kind {
+                *self.0.entry(kind).or_default() += more;
+            }
+        }
     }
 
     /// Writes the changes, so that there are none any more.
@@ -110,15 +110,12 @@ pub(super) fn sums(db: &Connection, Hour(since): Hour) -> rusqlite::Result<Vec<S
 fn sum(row: &Row<'_>) -> rusqlite::Result<Sum> {
     let Coded(channel) = row.get(1)?;
     let detail = row.get_ref(3)?.as_str()?;
-    let counted = match row.get(2)? {
-        DELIVERY => {
-            let class = detail.parse().ok().and_then(Took::from_class);
-            Counted::Delivery(class.ok_or(FromSqlError::InvalidType)?)
-        }
-        _ => {
-            let Coded(status) = row.get(2)?;
-            Counted::Status { status, code: detail.to_owned() }
-        }
+    let counted = if row.get::<_, i64>(2)? == DELIVERY {
+        let class = detail.parse().ok().and_then(Took::from_class);
+        Counted::Delivery(class.ok_or(FromSqlError::InvalidType)?)
+    } else {
+        let Coded(status) = row.get(2)?;
+        Counted::Status { status, code: detail.to_owned() }
     };
     let messages = row.get::<_, i64>(4)?;
     let messages = u64::try_from(messages).map_err(|_below| FromSqlError::OutOfRange(messages))?;

@@ -1,0 +1,237 @@
+//! `GET /api/messages`: those of all messages that are wanted, as JSON in pages, or as CSV as a whole.
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use thiserror::Error;
+use tokio::time::{Duration, sleep};
+
+use std::sync::Arc;
+
+use super::problem::Problem;
+use super::query::{self, DEFAULT_COUNT, LARGEST_COUNT};
+use super::state::Service;
+use super::view::{self, JSON};
+use super::{csv, cursor};
+use crate::message::MessageId;
+use crate::store::{Found, Place, StoreError, Wanted, Write};
+
+/// How many messages of a CSV are read at a time.
+const CSV_AT_A_TIME: u32 = 1_000;
+/// How long an export waits when the store has too much to do.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Which messages.
+    pub(crate) wanted: Arc<Wanted>,
+    /// How many at most.
+    pub(crate) count: u32,
+    /// Behind which place.
+    pub(crate) after: Option<Place>,
+    /// Instead of all that, the messages of these names.
+    ids: Option<Vec<MessageId>>,
+    /// Whether all of them are wanted as CSV.
+    is_csv: bool,
+}
+
+/// Reads the parameters. What is not known may be a filter that was misspelt, so it is an error.
+pub(crate) fn read(query: &str) -> Result<Asked, Problem> {
+    let (mut wanted, mut count, mut cursor) = (Wanted::default(), None, None);
+    let mut asked = Asked::default();
+    let mut filters = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "format" => asked.is_csv = is_csv(&value)?,
+            "ids" => asked.ids = Some(ids(&value)?),
+            "count" => count = Some(query::count(&value)?),
+            "cursor" => cursor = Some(value),
+            "from" => wanted.from = Some(query::time("from", &value)?),
+            "to" => wanted.to = Some(query::time("to", &value)?),
+            "status" => wanted.statuses.push(query::status(&value)?),
+            "channel" => wanted.channel = Some(query::channel(&value)?),
+            "source" => wanted.source = Some(value.into_owned()),
+            "code" => wanted.provider_code = Some(value.into_owned()),
+            "number" => wanted.has_number = Some(has_number(&value)?),
+            _ => {
+                return Err(Problem::BadRequest(format!(
+                    "`{name}` is no parameter here; there are {PARAMETERS}."
+                )));
+            }
+        }
+        if !matches!(&*name, "format" | "ids") {
+            filters.push(name);
+        }
+    }
+    if asked.ids.is_some()
+        && let Some(filter) = filters.first()
+    {
+        return Err(Problem::BadRequest(format!(
+            "`ids` says which messages are wanted, so `{filter}` has no place beside it."
+        )));
+    }
+    if asked.is_csv && (count.is_some() || cursor.is_some()) {
+        return Err(Problem::BadRequest(
+            "A CSV has all messages that are wanted, so it has no pages: leave `count` and `cursor` \
+             out."
+                .to_owned(),
+        ));
+    }
+    asked.after = cursor.map(|cursor| place(&wanted, &cursor)).transpose()?;
+    asked.count = count.unwrap_or(DEFAULT_COUNT);
+    asked.wanted = Arc::new(wanted);
+    Ok(asked)
+}
+
+const PARAMETERS: &str = "`from`, `to`, `status`, `channel`, `source`, `code`, `number`, `count`, \
+                          `cursor`, `ids` and `format`";
+
+fn place(wanted: &Wanted, cursor: &str) -> Result<Place, Problem> {
+    cursor::read(&list(wanted), cursor).ok_or_else(|| {
+        Problem::BadRequest(
+            "The cursor is not one that was given for these filters. Start without one.".to_owned(),
+        )
+    })
+}
+
+/// What a cursor belongs to.
+fn list(wanted: &Wanted) -> String {
+    format!("messages\n{wanted:?}")
+}
+
+fn is_csv(word: &str) -> Result<bool, Problem> {
+    match word {
+        "csv" => Ok(true),
+        "json" => Ok(false),
+        _ => Err(Problem::BadRequest("`format` is `json` or `csv`.".to_owned())),
+    }
+}
+
+fn has_number(word: &str) -> Result<bool, Problem> {
+    match word {
+        "with" => Ok(true),
+        "without" => Ok(false),
+        _ => Err(Problem::BadRequest(
+            "`number` is `with` or `without`: whether the message's number is known. For the \
+             messages to one number there is /api/messagestatus/phonenumber/."
+                .to_owned(),
+        )),
+    }
+}
+
+fn ids(text: &str) -> Result<Vec<MessageId>, Problem> {
+    let ids: Result<Vec<_>, _> = text.split(',').map(str::parse).collect();
+    let most = usize::try_from(LARGEST_COUNT).unwrap_or(usize::MAX);
+    match ids {
+        Ok(ids) if ids.len() <= most => Ok(ids),
+        Ok(ids) => Err(Problem::BadRequest(format!(
+            "`ids` names {} messages; it may name {LARGEST_COUNT}. Ask several times.",
+            ids.len()
+        ))),
+        Err(error) => Err(Problem::BadRequest(format!(
+            "`ids` has something between its commas that is {error}."
+        ))),
+    }
+}
+
+impl Asked {
+    /// The messages that are asked for.
+    pub(crate) async fn found(&self, service: &Service, write: Write) -> Result<Found, StoreError> {
+        let Some(ids) = &self.ids else {
+            let wanted = Arc::clone(&self.wanted);
+            return service.store.search(wanted, self.after, self.count, write).await;
+        };
+        let mut found = Found::default();
+        for id in ids {
+            if let Some(message) = service.store.message(*id).await? {
+                found.listing.add(&message.record.shown(*id), write);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query for what follows; none if there is nothing more.
+    pub(crate) fn next(&self, query: &str, found: &Found) -> Option<String> {
+        let cursor = cursor::write(&list(&self.wanted), found.next?);
+        let before = form_urlencoded::parse(query.as_bytes());
+        let mut next = form_urlencoded::Serializer::new(String::new());
+        next.extend_pairs(before.filter(|(name, _)| name != "cursor"));
+        Some(next.append_pair("cursor", &cursor).finish())
+    }
+}
+
+/// `GET /api/messages`
+pub(crate) async fn answer(
+    service: &Data<Service>,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query = request.query_string();
+    let asked = read(query)?;
+    if asked.is_csv {
+        return export(service, asked, request.method()).await;
+    }
+    let found = asked.found(service, view::add_found).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(next) = asked.next(query, &found) {
+        response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
+    }
+    Ok(response.content_type(JSON).body(view::found(&found)))
+}
+
+/// Why an export ended too early. Whoever reads it gets a connection that breaks, and no end.
+#[derive(Debug, Error)]
+enum CutOff {
+    #[error("the service is stopping")]
+    Closing,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All messages that are asked for, written as they are found.
+async fn export(
+    service: &Data<Service>,
+    mut asked: Asked,
+    method: &Method,
+) -> Result<HttpResponse, Problem> {
+    asked.count = CSV_AT_A_TIME;
+    // So that what is refused is refused with words.
+    let first = asked.found(service, csv::add).await?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/csv; charset=utf-8; header=present")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"messages.csv\""));
+    if method == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let service = Data::clone(service);
+    let parts =
+        stream::try_unfold((asked, Some(first), true), move |(mut asked, found, is_first)| {
+            let service = Data::clone(&service);
+            async move {
+                let Some(found) = found else { return Ok(None) };
+                let mut text = if is_first { csv::head() } else { Vec::new() };
+                for message in &found.listing.messages {
+                    text.extend_from_slice(found.listing.text_of(message));
+                }
+                asked.after = found.next;
+                let next =
+                    if found.next.is_some() { Some(next(&service, &asked).await?) } else { None };
+                Ok::<_, CutOff>(Some((Bytes::from(text), (asked, next, false))))
+            }
+        });
+    Ok(response.streaming(Box::pin(parts)))
+}
+
+async fn next(service: &Service, asked: &Asked) -> Result<Found, CutOff> {
+    loop {
+        if service.ingest.closing.has_begun() {
+            return Err(CutOff::Closing);
+        }
+        match asked.found(service, csv::add).await {
+            Err(StoreError::Overloaded) => sleep(PAUSE).await,
+            found => return Ok(found?),
+        }
+    }
+}

@@ -6,6 +6,8 @@ use csv::WriterBuilder;
 
 use crate::message::{Channel, Provider, Shown};
 
+/// What a line takes, if it has no unusual words.
+const LINE_BYTES: usize = 512;
 /// The names of the columns.
 const HEAD: [&str; 15] = [
     "id",
@@ -62,7 +64,7 @@ pub(crate) fn add(text: &mut Vec<u8>, message: &Shown<'_>) {
 fn add_line(text: &mut Vec<u8>, cells: &[Cow<'_, str>; HEAD.len()]) {
     // Writing to memory cannot fail, and all lines are of one length.
     let _written = WriterBuilder::new()
-        .buffer_capacity(0)
+        .buffer_capacity(LINE_BYTES)
         .from_writer(text)
         .write_record(cells.iter().map(|cell| cell.as_bytes()));
 }

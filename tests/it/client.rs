@@ -138,12 +138,30 @@ fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
         headers.push((name.to_owned(), value.to_owned()));
     }
     let answer = Answer { status, headers, body: String::new() };
-    let length = answer.header("content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.filter(|_| !head).unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
+    let mut body = Vec::new();
+    if answer.header("transfer-encoding") == Some("chunked") && !head {
+        while let length @ 1.. = read_length(reader)? {
+            let mut chunk = vec![0; length + 2];
+            reader.read_exact(&mut chunk).ok()?;
+            body.extend_from_slice(&chunk[..length]);
+        }
+        // The line that is empty behind the last chunk.
+        reader.read_line(&mut line).ok()?;
+    } else {
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        body.resize(length.filter(|_| !head).unwrap_or(0), 0);
+        reader.read_exact(&mut body).ok()?;
+    }
     let body = String::from_utf8(body).unwrap();
     if status >= 400 {
         canaries::assert_none("an error's body", &body);
     }
     Some(Answer { body, ..answer })
+}
+
+/// The length of the next chunk.
+fn read_length(reader: &mut impl BufRead) -> Option<usize> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    usize::from_str_radix(line.trim_end(), 16).ok()
 }

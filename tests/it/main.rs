@@ -30,6 +30,7 @@ mod limits;
 mod log;
 mod logged_life;
 mod logging_vfs;
+mod messages;
 mod metrics;
 mod migration;
 mod openapi;

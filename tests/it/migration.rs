@@ -11,15 +11,16 @@ use crate::faults::{Chance, report, times};
 use crate::support::*;
 
 /// Every earlier version, with the same contents.
-const EARLIER: [(i64, &[u8]); 4] = [
+const EARLIER: [(i64, &[u8]); 5] = [
     (1, include_bytes!("../fixtures/schema-1.db")),
     (2, include_bytes!("../fixtures/schema-2.db")),
     (3, include_bytes!("../fixtures/schema-3.db")),
     (4, include_bytes!("../fixtures/schema-4.db")),
+    (5, include_bytes!("../fixtures/schema-5.db")),
 ];
 /// The present version, and a file of it: the next version will have to migrate it.
-const PRESENT: i64 = 5;
-const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-5.db");
+const PRESENT: i64 = 6;
+const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-6.db");
 
 fn schema(path: &Path) -> Vec<(String, Option<String>)> {
     let file = Connection::open(path).unwrap();
@@ -32,6 +33,14 @@ fn schema(path: &Path) -> Vec<(String, Option<String>)> {
 fn version(path: &Path) -> i64 {
     let file = Connection::open(path).unwrap();
     file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+/// How many messages are in the sums of the hours.
+fn counted(path: &Path) -> i64 {
+    let file = Connection::open(path).unwrap();
+    file.query_row("SELECT total(messages) FROM hourly WHERE kind < 6", [], |row| row.get(0))
+        .map(|total: f64| total.to_string().parse().unwrap())
+        .unwrap()
 }
 
 /// A server that is not running, with an empty database.
@@ -76,6 +85,7 @@ fn a_file_of_an_earlier_version_is_migrated_and_a_copy_of_it_kept() {
         assert_eq!(server.terminate(), Some(0));
         assert_eq!(version(&server.database()), PRESENT);
         assert_eq!(schema(&server.database()), fresh);
+        assert_eq!(counted(&server.database()), 2, "every record is in the sums of its hour");
         let kept = server.folder.path().join(format!("mirror.db.version-{earlier}"));
         assert_eq!(version(&kept), earlier);
     }
@@ -91,6 +101,38 @@ fn the_schema_is_that_of_the_file_that_is_kept_of_it() {
     server.start_again();
     assert_all_is_there(&server);
     assert!(!server.folder.path().join(format!("mirror.db.version-{PRESENT}")).exists());
+}
+
+#[test]
+fn the_sums_are_made_of_what_is_in_the_log_alone_too() {
+    let mut server = Server::start(GATEWAY);
+    for number in 0..20_u64 {
+        let status = if number % 3 == 0 { "UNDELIVERED" } else { "DELIVERED" };
+        server.post(&webhook(&id(number), status, 7).to_string());
+    }
+    // So that nothing is in its table yet.
+    server.kill();
+    let sums = |server: &Server| {
+        let file = Connection::open(server.database()).unwrap();
+        let mut select = file.prepare("SELECT * FROM hourly ORDER BY kind").unwrap();
+        let row =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?));
+        let rows = select.query_map([], row).unwrap().map(Result::unwrap);
+        rows.collect::<Vec<(i64, i64, String, i64)>>()
+    };
+    let before = sums(&server);
+    assert_eq!(before.len(), 3, "{before:?}");
+    // As the migration leaves it.
+    let file = Connection::open(server.database()).unwrap();
+    file.execute_batch("DELETE FROM hourly; UPDATE progress SET summed = 0").unwrap();
+    drop(file);
+    server.start_again();
+    assert_eq!(sums(&server), before);
+    // They are made once.
+    server.post(&webhook(&id(99), "DELIVERED", 7).to_string());
+    server.kill();
+    server.start_again();
+    assert_eq!(counted(&server.database()), 21);
 }
 
 #[test]

@@ -11,8 +11,9 @@ use statusmirror::message::{
 };
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
-    Cause, Changes, Delivery, Entry, Filter, History, Key, Listing, Message, Page, QuarantineId,
-    Quarantined, Removed, Said, Store, StoreError, Stored, Vitals, Write, WriteChange,
+    Cause, Changes, Delivery, Entry, Filter, Found, History, Hour, Key, Listing, Message, Page,
+    Place, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
+    Wanted, Write, WriteChange,
 };
 
 /// The recipient of every message.
@@ -147,6 +148,35 @@ impl Store for Memory {
         listing.more = listing.messages.len() > count;
         listing.messages.truncate(count);
         Ok(listing)
+    }
+
+    async fn search(
+        &self,
+        wanted: Arc<Wanted>,
+        after: Option<Place>,
+        count: u32,
+        write: Write,
+    ) -> Result<Found, StoreError> {
+        let order = |place: Place| (-place.accepted_at.micros(), place.id);
+        let mut found = Found::default();
+        for Message { id, record } in &self.messages {
+            let place = Place { accepted_at: record.accepted_at(), id: *id };
+            let follows = after.is_none_or(|after| order(place) > order(after));
+            let is_spoken_of = wanted.source.as_deref().is_none_or(|source| source == "twilio");
+            if follows && is_spoken_of && wanted.passes(&record.shown(*id)) {
+                found.listing.add(&record.shown(*id), write);
+            }
+        }
+        let count = usize::try_from(count).expect("a page is small");
+        if found.listing.messages.len() > count {
+            found.listing.keep_first(count);
+            found.next = found.listing.messages.last().map(|last| last.place);
+        }
+        Ok(found)
+    }
+
+    async fn sums(&self, _: Hour) -> Result<Vec<Sum>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {

@@ -23,7 +23,7 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("actix_web", &["http", "cli"]),
     ("actix_http", &["http"]),
     ("actix_server", &["http"]),
-    ("csv", &["http/csv.rs"]),
+    ("csv", &["http"]),
     ("ipnet", &["http"]),
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
     ("utoipa", &["http"]),

@@ -139,7 +139,8 @@ fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
     }
     let answer = Answer { status, headers, body: String::new() };
     let mut body = Vec::new();
-    if answer.header("transfer-encoding") == Some("chunked") && !head {
+    let is_endless = answer.header("content-type") == Some("text/event-stream");
+    if answer.header("transfer-encoding") == Some("chunked") && !head && !is_endless {
         while let length @ 1.. = read_length(reader)? {
             let mut chunk = vec![0; length + 2];
             reader.read_exact(&mut chunk).ok()?;

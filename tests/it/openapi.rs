@@ -30,6 +30,7 @@ const BY_NUMBER: (&str, &str) = ("get", "/api/messagestatus/phonenumber/{phonenu
 const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey}");
 const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
 const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
+const SEARCH: (&str, &str) = ("get", "/api/messages");
 const EVENTS: (&str, &str) = ("get", "/api/events");
 const REGISTRATION: (&str, &str) = ("put", "/api/messages/{messageid}");
 const WEBHOOK: (&str, &str) = ("post", "/webhooks/{source}");
@@ -182,6 +183,9 @@ fn ask(server: &Server, documented: &mut Documented) {
         (200, BY_PROVIDER, of("provider", "/twilio/SM1")),
         (400, BY_PROVIDER, of("provider", "/twilio/SM1?sendDate=now")),
         (404, BY_PROVIDER, of("provider", "/nobody/SM1")),
+        (200, SEARCH, "/api/messages?count=1&number=with".to_owned()),
+        (200, SEARCH, format!("/api/messages?ids={},{EXAMPLE_ID}", id(1))),
+        (400, SEARCH, "/api/messages?status=LOST".to_owned()),
         (200, ("get", "/livez"), "/livez".to_owned()),
         (200, ("get", "/readyz"), "/readyz".to_owned()),
         (200, ("get", "/metrics"), "/metrics".to_owned()),

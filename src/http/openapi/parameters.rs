@@ -75,6 +75,9 @@ pub(super) fn page() -> [Parameter; 3] {
     ]
 }
 
+const IDS: &str =
+    "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(,[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}){0,99}$";
+
 fn count(schema: ObjectBuilder) -> Parameter {
     let description = format!(
         "Maximum number of messages to return, from 1 to {LARGEST_COUNT}. A greater value is taken for \
@@ -123,7 +126,7 @@ pub(super) fn search() -> [Parameter; 11] {
         in_query("number", with, Value::Null, text().enum_values(Some(["with", "without"]))),
         count(integer().minimum(Some(1))),
         in_query("cursor", CURSOR, Value::Null, text()),
-        in_query("ids", &ids, Value::Null, text()),
+        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS))),
         in_query(
             "format",
             "How they are written.",

@@ -20,6 +20,11 @@ const LENGTH: usize = 840;
 /// How far behind a message its second and third notifications come in [`Corpus::thrice`].
 const LAG: usize = 5_000;
 
+/// When the first webhook comes, in milliseconds of the day.
+const FIRST: u64 = 10 * 3_600_000;
+/// How long before a message's first webhook it was accepted at most, in milliseconds.
+const LONGEST: u64 = 2_000;
+
 /// A status that the bench sends, a later one beating an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
@@ -75,6 +80,8 @@ pub(crate) struct Corpus {
     /// The messages' ids.
     pub(crate) ids: Vec<Uuid>,
     told: Vec<u8>,
+    /// When each was accepted, in milliseconds of the day.
+    accepted: Vec<u64>,
 }
 
 impl Corpus {
@@ -82,7 +89,8 @@ impl Corpus {
     pub(crate) fn new(seed: u64, shared: Option<usize>) -> Result<Self> {
         let mac = Hmac::new_from_slice(SECRET.as_bytes()).context("no key")?;
         let rng = Rng::with_seed(seed);
-        Ok(Self { rng, mac, shared, notifications: 0, ids: Vec::new(), told: Vec::new() })
+        let (ids, told, accepted) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { rng, mac, shared, notifications: 0, ids, told, accepted })
     }
 
     /// The load: a third about new messages, the rest about a random one of the recent ones.
@@ -142,12 +150,15 @@ impl Corpus {
     pub(crate) fn forget_unsent(&mut self, sent: usize) {
         self.ids.truncate(sent);
         self.told.truncate(sent);
+        self.accepted.truncate(sent);
     }
 
     fn add(&mut self) -> usize {
         let id = self.random_id();
         self.ids.push(id);
         self.told.push(0);
+        // A moment before its first webhook.
+        self.accepted.push(FIRST + self.notifications - self.rng.u64(..LONGEST));
         self.ids.len() - 1
     }
 
@@ -188,19 +199,17 @@ impl Corpus {
     }
 
     fn body(&mut self, message: usize, status: Status) -> Result<String> {
-        // A webhook is told from others by its time, as the gateway's are.
+        // A webhook is told from others by its time, as the gateway's are: a thousand come in a second.
         self.notifications += 1;
-        let time = self.notifications;
-        let (minute, second, micros) =
-            (time / 60_000_000 % 60, time / 1_000_000 % 60, time % 1_000_000);
-        let hour = 10 + time / 3_600_000_000 % 12;
+        let changed = time(FIRST + self.notifications);
+        let accepted = time(*self.accepted.get(message).context("no such message")?);
         let (id, webhook, provider) = (self.id(message)?, self.random_id(), self.random_id());
         let (destination, key) = (self.destination(message), self.reference(message));
         let (word, own, code) = status.words();
         let mut body = Vec::with_capacity(LENGTH);
         write!(
             body,
-            r#"{{"id":"{webhook}","webhookConfigurationId":"2b1d7c52-95a4-4f7e-8a55-0d0f3a1c9e10","type":"STATUS_UPDATE","createdAt":"2026-02-12T{hour}:{minute:02}:{second:02}.{micros:06}Z","message":{{"id":"{id}","destination":"{destination}","providerAcceptanceAt":"2026-02-12T09:49:00Z","statusChangedAt":"2026-02-12T{hour}:{minute:02}:{second:02}.{micros:06}Z","reference":{{"service":"SHOP","action":"ORDER","key":"{key}"}},"channel":"SMS","status":"{word}","provider":{{"name":"MITTO","id":"{provider}","status":"{own}","code":"{code}"}},"sms":{{"segments":1}}}}}}"#
+            r#"{{"id":"{webhook}","webhookConfigurationId":"2b1d7c52-95a4-4f7e-8a55-0d0f3a1c9e10","type":"STATUS_UPDATE","createdAt":"{changed}","message":{{"id":"{id}","destination":"{destination}","providerAcceptanceAt":"{accepted}","statusChangedAt":"{changed}","reference":{{"service":"SHOP","action":"ORDER","key":"{key}"}},"channel":"SMS","status":"{word}","provider":{{"name":"MITTO","id":"{provider}","status":"{own}","code":"{code}"}},"sms":{{"segments":1}}}}}}"#
         )?;
         String::from_utf8(body).context("not UTF-8")
     }
@@ -208,6 +217,13 @@ impl Corpus {
     fn id(&self, message: usize) -> Result<Uuid> {
         self.ids.get(message).copied().context("no such message")
     }
+}
+
+/// This millisecond of a day, the first ten hours of which nothing happens.
+fn time(millis: u64) -> String {
+    let (hour, minute, second) =
+        (millis / 3_600_000 % 24, millis / 60_000 % 60, millis / 1_000 % 60);
+    format!("2026-02-12T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1_000)
 }
 
 impl Batch {

@@ -13,6 +13,9 @@ use crate::corpus::SECRET;
 /// The key that queries bring.
 pub(crate) const KEY: &str = "a-key-for-this-bench-alone";
 
+/// The source that `simulate` posts to.
+pub(crate) const SIMULATED: &str = "simulated";
+
 /// PostgreSQL 15 as Debian packages it.
 pub(crate) const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
 
@@ -29,6 +32,8 @@ pub(crate) enum Receiver {
     Watched,
     /// statusmirror without metrics and logs.
     Unwatched,
+    /// The same, without the sums of the hours too.
+    Unsummed,
     /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
     NaiveFull,
     /// The same, with `synchronous=NORMAL`.
@@ -50,6 +55,7 @@ impl Receiver {
             Self::Ours => "ours",
             Self::Watched => "watched",
             Self::Unwatched => "unwatched",
+            Self::Unsummed => "unsummed",
             Self::NaiveFull => "naive-full",
             Self::NaiveNormal => "naive-normal",
             Self::Fastapi => "fastapi",
@@ -123,7 +129,9 @@ impl Places {
         address: SocketAddr,
         folder: &Path,
     ) -> Result<Command> {
-        if let Receiver::Ours | Receiver::Watched | Receiver::Unwatched = receiver {
+        if let Receiver::Ours | Receiver::Watched | Receiver::Unwatched | Receiver::Unsummed =
+            receiver
+        {
             return self.ours(receiver, address, folder);
         }
         let receivers = self.root.join("benches/receivers");
@@ -144,7 +152,8 @@ impl Places {
             | Receiver::Postgres
             | Receiver::Ours
             | Receiver::Watched
-            | Receiver::Unwatched => Command::new(self.program(receiver.name())),
+            | Receiver::Unwatched
+            | Receiver::Unsummed => Command::new(self.program(receiver.name())),
         };
         let synchronous = if receiver == Receiver::NaiveNormal { "NORMAL" } else { "FULL" };
         command
@@ -161,15 +170,19 @@ impl Places {
             "[server]\nlisten = \"{address}\"\n\
              [store]\nurl = \"sqlite:{}\"\n\
              [api_keys.bench]\nkey = \"{KEY}\"\nscopes = [\"read\", \"register\"]\n\
-             [sources.bench.verify]\nscheme = \"hmac\"\nheader = \"X-Signature\"\nsecrets = [\"{SECRET}\"]\n",
+             [sources.bench.verify]\nscheme = \"hmac\"\nheader = \"X-Signature\"\nsecrets = [\"{SECRET}\"]\n\
+             [sources.{SIMULATED}.verify]\nscheme = \"url-token\"\nsecrets = [\"{SECRET}\"]\n",
             database.display()
         );
         fs::write(&config, text)?;
         let program =
             if receiver == Receiver::Ours { self.product() } else { self.program("mirror") };
         let mut command = Command::new(program);
-        if receiver == Receiver::Unwatched {
+        if matches!(receiver, Receiver::Unwatched | Receiver::Unsummed) {
             command.env("UNWATCHED", "1");
+        }
+        if receiver == Receiver::Unsummed {
+            command.env("UNSUMMED", "1");
         }
         command.arg("--config").arg(config);
         existing(command)

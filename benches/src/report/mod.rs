@@ -24,6 +24,7 @@ const PAGES: [(&str, &[(&str, Region)]); 2] = [
             ("connections", tables::connections),
             ("latency", tables::latency),
             ("reads", tables::reads),
+            ("views", tables::views),
             ("footprint", tables::footprint),
             ("growth", tables::growth),
             ("memory", tables::memory),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::cpu_ratio;
 use super::tables::{NOTHING, number};
 use crate::figures::{Results, Round, ratio};
+use crate::scenario::VIEWS;
 
 /// Which side of a limit is the good one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,10 +91,13 @@ fn throughput(results: &Results) -> Vec<Row> {
     let (watched, unwatched) =
         (results.of("overhead", "watched"), results.of("overhead", "unwatched"));
     let overhead = ratio(watched, unwatched, |round| Some(round.cpu));
+    let (summed, unsummed) = (results.of("sums", "unwatched"), results.of("sums", "unsummed"));
+    let sums = ratio(summed, unsummed, |round| Some(round.cpu));
     vec![
         at_least("durable ingest ÷ verify-and-parse, throughput", of("verified"), 0.27, 0.5),
         at_most("CPU per durable webhook ÷ verify-and-parse", cpu_ratio(results), 4.5, 2.5),
         at_most("CPU per durable webhook ÷ without metrics and logs", overhead, 1.05, 1.02),
+        at_most("CPU per durable webhook ÷ without the sums of the hours", sums, 1.05, 1.02),
         at_least("throughput ÷ naive design, FULL", of("naive-full"), 7.5, 13.0),
         at_least("throughput ÷ naive design, NORMAL", of("naive-normal"), 4.5, 8.0),
         at_least("throughput ÷ naive design, FULL, syncs 1 ms longer", slow, 20.0, 40.0),
@@ -117,7 +121,14 @@ fn queries(results: &Results) -> Vec<Row> {
             ratio(list, point, |round| Some(round.cpu))
         })
         .max_by(f64::total_cmp);
+    let views = VIEWS
+        .into_iter()
+        .filter_map(|(name, _)| results.median("views", name, |round| round.latency.p99 / 1e3));
+    let slowest = views.max_by(f64::total_cmp);
+    let milliseconds =
+        |name, measured, must, reach| Row { unit: " ms", ..at_most(name, measured, must, reach) };
     vec![
+        milliseconds("slowest view of the page at 200,000 messages, p99", slowest, 200.0, 50.0),
         at_least("point query ÷ constant GET", idle, 0.5, 0.8),
         at_least("point query while 3,000 webhooks/s arrive ÷ constant GET", busy, 0.2, 0.5),
         at_most("list of 50 ÷ point query, CPU", list, 6.0, 3.0),

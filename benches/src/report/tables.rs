@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::figures::{Latency, Results, Round, median};
+use crate::scenario::VIEWS;
 
 /// What stands where nothing was measured.
 pub(super) const NOTHING: &str = "Not measured.";
@@ -187,6 +188,23 @@ pub(super) fn reads(results: &Results) -> String {
         }
     }
     table(&columns(&["meanwhile", "", "queries/s"]), rows)
+}
+
+/// Each view with its ratio to a query for one message.
+pub(super) fn views(results: &Results) -> String {
+    let p50 = |name: &str| results.median("views", name, |round| round.latency.p50);
+    let point = p50("point");
+    let mut rows = Vec::new();
+    for (name, path, medians) in rounds(results, "views", &VIEWS) {
+        let ratio = p50(name).zip(point).map(|(view, point)| number(view / point));
+        let label = format!("`{path}`");
+        let mut row = medians.row(&[&label]);
+        row.push(ratio.unwrap_or_default());
+        rows.push(row);
+    }
+    let mut columns = columns(&["view", "a second"]);
+    columns.push("÷ point query, p50");
+    table(&columns, rows)
 }
 
 pub(super) fn footprint(results: &Results) -> String {

@@ -1,5 +1,5 @@
-//! A store of a hundred thousand messages with three notifications each, which queries and the size
-//! of the file are measured on.
+//! A store of messages with three notifications each, which queries and the size of the file are measured
+//! on.
 
 use anyhow::{Result, ensure};
 
@@ -10,10 +10,10 @@ use crate::receiver::Receiver;
 use crate::round::{Acknowledged, sole};
 use crate::server::Server;
 
-/// How many messages there are.
+/// How many messages there are, where nothing else is said.
 pub(super) const MESSAGES: usize = 100_000;
-/// How many destinations and references they share: 50 messages each.
-const SHARED: usize = MESSAGES / 50;
+/// How many messages share a destination and a reference.
+const EACH: usize = 50;
 /// On how many connections a store is filled.
 const CONNECTIONS: usize = 64;
 
@@ -26,9 +26,9 @@ pub(super) struct Fixture {
 
 impl Fixture {
     /// Starts ours and fills it.
-    pub(super) fn new(bench: &Bench) -> Result<Self> {
-        let mut corpus = Corpus::new(2, Some(SHARED))?;
-        let batch = corpus.thrice(MESSAGES)?;
+    pub(super) fn new(bench: &Bench, messages: usize) -> Result<Self> {
+        let mut corpus = Corpus::new(2, Some(messages / EACH))?;
+        let batch = corpus.thrice(messages)?;
         let server = Server::start(&bench.places, Receiver::Ours, &[])?;
         let mut acknowledged = Acknowledged::default();
         fill(&server, &batch, &mut acknowledged)?;

@@ -24,7 +24,7 @@ const REST: Duration = Duration::from_secs(2);
 
 /// Starts, memory, and bytes.
 pub(super) fn footprint(bench: &mut Bench, results: &mut Results) -> Result<()> {
-    let Fixture { mut server, corpus, acknowledged } = Fixture::new(bench)?;
+    let Fixture { mut server, corpus, acknowledged } = Fixture::new(bench, MESSAGES)?;
     acknowledged.read_back(&server, &corpus.ids)?;
     server.stop()?;
     let stored = database(&server.folder)?;

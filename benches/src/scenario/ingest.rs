@@ -63,6 +63,14 @@ pub(super) fn overhead(bench: &Bench, results: &mut Results) -> Result<()> {
     Ok(())
 }
 
+/// Ours with and without the sums of the hours.
+pub(super) fn sums(bench: &Bench, results: &mut Results) -> Result<()> {
+    let receivers = [Receiver::Unwatched, Receiver::Unsummed];
+    let rounds = ingest(bench, &receivers, 2 * ROUNDS, |_| Load::closed(CONNECTIONS))?;
+    results.rounds("sums", rounds);
+    Ok(())
+}
+
 /// Three receivers on few and on many connections; on one, beside what a sync of this disk takes.
 pub(super) fn connections(bench: &mut Bench, results: &mut Results) -> Result<()> {
     let receivers = [Receiver::Noop, Receiver::Verified, Receiver::Ours];

@@ -7,6 +7,7 @@ mod growth;
 mod ingest;
 mod memory;
 mod reads;
+mod views;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use clap::ValueEnum;
 
 pub(crate) use disk::{clear, sync_time};
 pub(crate) use ingest::{Load, ingest};
+pub(crate) use views::VIEWS;
 
 use crate::corpus::{Batch, Corpus};
 use crate::figures::{Results, Round, Rounds, median};
@@ -39,6 +41,8 @@ pub(crate) enum Scenario {
     Ingest,
     /// With and without metrics and logs.
     Overhead,
+    /// With and without the sums of the hours.
+    Sums,
     /// On 1, 8, 64 and 256 connections.
     Connections,
     /// On a schedule, at half of the own capacity.
@@ -49,6 +53,8 @@ pub(crate) enum Scenario {
     SlowDisk,
     /// Queries.
     Reads,
+    /// The views of the page, one after the other.
+    Views,
     /// Start, memory, bytes on disk.
     Footprint,
     /// With up to ten million messages stored.
@@ -59,14 +65,16 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Those of a run without further arguments, in order.
-    pub(crate) const DEFAULT: [Self; 8] = [
+    pub(crate) const DEFAULT: [Self; 10] = [
         Self::Ingest,
         Self::Overhead,
+        Self::Sums,
         Self::Connections,
         Self::HalfLoad,
         Self::Overload,
         Self::SlowDisk,
         Self::Reads,
+        Self::Views,
         Self::Footprint,
     ];
 
@@ -75,11 +83,13 @@ impl Scenario {
         match self {
             Self::Ingest => ingest::capacity(bench, results),
             Self::Overhead => ingest::overhead(bench, results),
+            Self::Sums => ingest::sums(bench, results),
             Self::Connections => ingest::connections(bench, results),
             Self::HalfLoad => ingest::scheduled(bench, results, "half-load", 0.5),
             Self::Overload => ingest::scheduled(bench, results, "overload", 2.0),
             Self::SlowDisk => ingest::slow_disk(bench, results),
             Self::Reads => reads::reads(bench, results),
+            Self::Views => views::views(bench, results),
             Self::Footprint => footprint::footprint(bench, results),
             Self::Growth => growth::growth(bench, results),
             Self::Memory => memory::memory(bench, results),

@@ -111,7 +111,7 @@ impl Subject {
 
 /// Everything that is asked, idle and with webhooks arriving.
 pub(super) fn reads(bench: &mut Bench, results: &mut Results) -> Result<()> {
-    let mut fixture = Fixture::new(bench)?;
+    let mut fixture = Fixture::new(bench, MESSAGES)?;
     let mut constants = Server::start(&bench.places, Receiver::Noop, &[])?;
     let mut rng = fastrand::Rng::with_seed(4);
     let mut subjects: Vec<Subject> = ALL.into_iter().map(Subject::Ours).collect();

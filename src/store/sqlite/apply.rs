@@ -123,7 +123,7 @@ impl Applying<'_> {
                 self.log(known.as_deref(), kind, notification, arrived_at, outcome, changed)?;
             let foreign_id = foreign_id
                 .map(|id| ForeignId { source: self.delivery.source.clone(), id: id.to_owned() });
-            self.ledger.sums.moved(before, record.as_deref());
+            self.ledger.count(before, record.as_deref());
             let record = record.clone();
             let before = known.as_deref();
             let after = recent::Entry::after(before, seq, identity, foreign_id, record);

@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     pub(super) folded_without_number: i64,
     /// How this transaction changes the sums of the hours, as far as it is not written yet.
     pub(super) sums: Changed,
+    /// Whether there are such sums.
+    hourly_sums: bool,
     /// How many rows the quarantine has.
     pub(super) quarantined: u64,
     /// How many rows the quarantine may have.
@@ -63,6 +65,7 @@ impl Ledger {
             without_number,
             folded_without_number: without_number,
             sums: Changed::default(),
+            hourly_sums: settings.hourly_sums,
             quarantined: u64::try_from(quarantined).unwrap_or(0),
             quarantine_max: settings.quarantine_max_rows,
             recent_max: settings.recent_max_messages,
@@ -93,6 +96,13 @@ impl Ledger {
         let before = before.and_then(|entry| entry.record.as_deref());
         self.without_number += lacks_number(entry.record.as_deref()) - lacks_number(before);
         self.changes.put(id, entry);
+    }
+
+    /// A record became another one by what was just said.
+    pub(super) fn count(&mut self, before: Option<&Record>, after: Option<&Record>) {
+        if self.hourly_sums {
+            self.sums.moved(before, after);
+        }
     }
 
     /// The table has all that is known of a message.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub runtime_directory: Option<PathBuf>,
     /// Where to tell of commits.
     pub commits: Commits,
+    /// Whether the sums of the hours are kept; not to do so is for measuring what that costs.
+    pub hourly_sums: bool,
 }
 
 impl Settings {
@@ -72,6 +74,7 @@ impl Settings {
             external_checkpoints: false,
             runtime_directory: None,
             commits: Commits::default(),
+            hourly_sums: true,
         }
     }
 }

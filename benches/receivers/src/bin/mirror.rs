@@ -1,6 +1,7 @@
 //! `mirror`: statusmirror itself or, with `UNWATCHED` in the environment, put together from its library so that
-//! nothing of a webhook is counted and nothing is logged. What both cost is what the first uses more: it is one
-//! program, because two that do the same differ by as much, by where the compiler has put what.
+//! nothing of a webhook is counted and nothing is logged, and with `UNSUMMED` besides so that the sums of the
+//! hours are not kept. What these cost is what the other uses more: it is one program, because two that do the
+//! same differ by as much, by where the compiler has put what.
 
 use std::env;
 use std::error::Error;
@@ -34,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         process::exit(cli::run());
     }
     let file = env::args_os().last().map(PathBuf::from);
-    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let mut config = config::read(file.as_deref(), Secrets::Find)?;
+    config.store.hourly_sums = env::var_os("UNSUMMED").is_none();
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));

@@ -113,8 +113,9 @@ CREATE TABLE hourly (
     channel           INTEGER NOT NULL,
     kind              INTEGER NOT NULL,  -- a status: messages that have it now; 6: messages that were
                                          -- delivered, also if they were read later
-    detail            TEXT    NOT NULL,  -- of REJECTED and UNDELIVERED the provider's code; of 6 the
-                                         -- class of the time that it took, see src/store/sums.rs
+    detail            TEXT    NOT NULL,  -- of REJECTED and UNDELIVERED the provider's code, unless a
+                                         -- number could be in it; of 6 the class of the time that
+                                         -- it took, see src/store/sums.rs
     messages          INTEGER NOT NULL,
     PRIMARY KEY (hour, channel, kind, detail)
 ) STRICT, WITHOUT ROWID;

@@ -27,7 +27,7 @@ pub use self::changes::{Change, Changes, Filter, WriteChange};
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 use self::news::{Latest, Waiting};
 pub use self::search::{Found, Wanted};
-pub use self::sums::{Counted, Hour, LONGEST_CODE, Sum, Took};
+pub use self::sums::{Counted, Hour, Sum, Took, is_counted_by_itself};
 pub use self::vitals::Vitals;
 use crate::content::Content;
 use crate::message::{

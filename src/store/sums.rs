@@ -68,8 +68,8 @@ pub enum Counted {
     Status {
         /// The status.
         status: Status,
-        /// If that is a failure, the provider's code for it; empty where none was given, or one of more than
-        /// [`LONGEST_CODE`] bytes.
+        /// If that is a failure, the provider's code for it; empty where none was given, or none that is
+        /// [counted by itself](is_counted_by_itself).
         code: String,
     },
     /// Those that were delivered after so long, whatever was learned of them later (that they were read).
@@ -77,7 +77,16 @@ pub enum Counted {
 }
 
 /// No longer code is counted by itself.
-pub const LONGEST_CODE: usize = 64;
+const LONGEST_CODE: usize = 64;
+/// The digits of the shortest phone number.
+const NUMBER_DIGITS: usize = 7;
+
+/// Whether messages with this code of a provider are counted apart from others. Sums outlive the messages, also
+/// those that are erased, so nothing is counted that a phone number could be written in.
+pub fn is_counted_by_itself(code: &str) -> bool {
+    let digits = code.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    code.len() <= LONGEST_CODE && digits.count() < NUMBER_DIGITS
+}
 
 /// How many messages of an hour and a channel there are of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +119,16 @@ mod tests {
         assert_eq!(Took::from_class(Took::CLASSES), None);
         let fortnight = f64::from(14 * 86_400);
         assert!(Took::from_class(Took::CLASSES - 1).unwrap().seconds() > fortnight);
+    }
+
+    #[test]
+    fn a_code_that_could_be_a_number_is_not_counted_by_itself() {
+        for code in ["", "30003", "0x0000000B", "EC_ABSENT_SUBSCRIBER", "27/1"] {
+            assert!(is_counted_by_itself(code), "{code}");
+        }
+        for code in ["393331234567", "to +39 333 12", "1234567", &"x".repeat(65)] {
+            assert!(!is_counted_by_itself(code), "{code}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use super::row::{self, record_columns};
 use super::value::Coded;
 use crate::message::{Channel, Record, Status};
-use crate::store::{Counted, Hour, LONGEST_CODE, Sum, Took};
+use crate::store::{Counted, Hour, Sum, Took, is_counted_by_itself};
 
 /// What is counted beside the statuses, whose numbers the schema has.
 const DELIVERY: i64 = 6;
@@ -72,7 +72,8 @@ fn of_status(record: &Record) -> Kind {
     let status = record.status;
     let code = &record.provider().code;
     let is_failure = matches!(status, Status::Rejected | Status::Undelivered);
-    let code = if is_failure && code.len() <= LONGEST_CODE { code.clone() } else { String::new() };
+    let counted = is_failure && is_counted_by_itself(code);
+    let code = if counted { code.clone() } else { String::new() };
     (Hour::of(record.accepted_at()), record.channel(), Counted::Status { status, code })
 }
 

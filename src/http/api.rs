@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::auth::{self, Caller};
+use super::auth::{self, Caller, Denied};
 use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
@@ -12,7 +12,7 @@ use super::waiting::{self, is_waited};
 use super::{events, messages, query, register, search};
 
 /// The route of what leads nowhere.
-const NO_ROUTE: &str = "none";
+pub(super) const NO_ROUTE: &str = "none";
 
 /// Answers whoever has a key for it, before anything else is judged.
 pub(crate) async fn answer(
@@ -23,11 +23,27 @@ pub(crate) async fn answer(
     let line = Line::begin(&request);
     let asked = Asked::at(request.match_info().unprocessed(), request.query_string());
     let route = asked.as_ref().map_or(NO_ROUTE, Asked::route);
-    let answer = match auth::caller(&service, &request) {
+    let caller = auth::caller(&service, &request);
+    let about = match (&caller, &asked) {
+        (Ok(_), Some(asked)) => asked.about(&request),
+        (Ok(_), None) | (Err(_), _) => About::default(),
+    };
+    let respond = async |caller: &Caller| respond(&service, caller, &request, asked, payload).await;
+    answered(&service, &line, route, about, caller, respond).await
+}
+
+/// The answer to a caller, with its line in the log and its place in the metrics; or why there is none.
+pub(super) async fn answered(
+    service: &Service,
+    line: &Line<'_>,
+    route: &'static str,
+    about: About,
+    caller: Result<Caller, Denied>,
+    respond: impl AsyncFnOnce(&Caller) -> Result<HttpResponse, Problem>,
+) -> HttpResponse {
+    let answer = match caller {
         Ok(caller) => {
-            let about = asked.as_ref().map(|asked| asked.about(&request)).unwrap_or_default();
-            let answer = respond(&service, &caller, &request, asked, payload).await;
-            let mut answer = answer.unwrap_or_else(|problem| {
+            let mut answer = respond(&caller).await.unwrap_or_else(|problem| {
                 line.request_span(&caller.0).in_scope(|| problem.response())
             });
             line.answered(&caller.0, route, about, &mut answer);
@@ -35,7 +51,7 @@ pub(crate) async fn answer(
         }
         Err(denied) => {
             let mut answer = denied.problem.response();
-            line.denied(&service, route, &denied, &mut answer);
+            line.denied(service, route, &denied, &mut answer);
             answer
         }
     };

@@ -16,6 +16,7 @@ mod messages;
 mod metrics;
 #[cfg(test)]
 mod openapi;
+mod page;
 mod problem;
 pub mod proxies;
 mod query;
@@ -164,7 +165,12 @@ fn webhooks_alone(config: &mut ServiceConfig) {
 
 /// The rest.
 fn all_but_webhooks(config: &mut ServiceConfig) {
-    config.configure(probes).configure(watch).configure(api).configure(documents);
+    config
+        .configure(probes)
+        .configure(watch)
+        .configure(api)
+        .configure(documents)
+        .configure(looked_at);
 }
 
 fn webhooks(config: &mut ServiceConfig) {
@@ -192,6 +198,12 @@ fn documents(config: &mut ServiceConfig) {
         .service(answering("/openapi.json", get().to(docs::document), "GET, HEAD"))
         .service(answering("/docs", get().to(docs::page), "GET, HEAD"))
         .service(answering("/docs/{file}", get().to(docs::file), "GET, HEAD"));
+}
+
+fn looked_at(config: &mut ServiceConfig) {
+    config
+        .service(answering("/", get().to(page::shell), "GET, HEAD"))
+        .service(web::scope("/ui").default_service(web::to(page::answer)));
 }
 
 fn get() -> Route {

@@ -38,7 +38,8 @@ pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
     key(decoded(tail(request))?.into_owned())
 }
 
-fn key(key: String) -> Result<String, Problem> {
+/// A reference key, which has as many bytes as it may have.
+pub(crate) fn key(key: String) -> Result<String, Problem> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Problem::BadRequest(format!(
             "A reference key has 1 to {MAX_KEY_BYTES} bytes; this one has {}.",

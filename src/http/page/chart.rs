@@ -1,0 +1,228 @@
+//! The bars over time: where each part of each bar stands in a picture of fixed size.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+use super::parts::{self, counted, grouped, query};
+use super::window::Window;
+use crate::message::Status;
+use crate::store::{Counted, Sum};
+
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 8.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 34.0;
+/// How much of its room a bar fills.
+const FILLED: f64 = 0.72;
+/// No bar is wider.
+const WIDEST: f64 = 64.0;
+
+/// How many messages ended in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Delivered, or read.
+    pub(super) delivered: u64,
+    /// Rejected.
+    pub(super) rejected: u64,
+    /// Undelivered.
+    pub(super) undelivered: u64,
+    /// Of which the end is not known.
+    pub(super) open: u64,
+}
+
+impl Counts {
+    /// What a sum says, too.
+    pub(super) fn add(&mut self, sum: &Sum) {
+        let Counted::Status { status, .. } = sum.counted else { return };
+        *match status {
+            Status::ProviderAcceptance | Status::Sent => &mut self.open,
+            Status::Rejected => &mut self.rejected,
+            Status::Undelivered => &mut self.undelivered,
+            Status::Delivered | Status::Read => &mut self.delivered,
+        } += sum.messages;
+    }
+
+    /// All that failed.
+    pub(super) fn failed(self) -> u64 {
+        self.rejected + self.undelivered
+    }
+
+    /// All of which the end is known.
+    pub(super) fn ended(self) -> u64 {
+        self.delivered + self.failed()
+    }
+
+    /// All.
+    pub(super) fn all(self) -> u64 {
+        self.ended() + self.open
+    }
+}
+
+/// The picture, and the same numbers as a table.
+#[derive(Template)]
+#[template(path = "chart.html")]
+pub(super) struct Chart {
+    bars: Vec<Drawn>,
+    lines: Vec<Line>,
+}
+
+/// Numbers and words of ours.
+impl HtmlSafe for Chart {}
+
+/// A bar of the picture.
+struct Drawn {
+    counts: Counts,
+    name: String,
+    /// All of it in words.
+    words: String,
+    link: String,
+    label: Option<String>,
+    /// Where its room begins, and how wide that is.
+    x: String,
+    width: String,
+    middle: String,
+    bar_x: String,
+    bar_width: String,
+    parts: Vec<Part>,
+}
+
+/// A part of a bar.
+struct Part {
+    kind: &'static str,
+    y: String,
+    height: String,
+}
+
+/// A line across.
+struct Line {
+    y: String,
+    label: String,
+}
+
+impl Chart {
+    /// That of these sums.
+    pub(super) fn of(window: &Window, sums: &[Sum]) -> Self {
+        let mut counts = vec![Counts::default(); window.bars().count()];
+        for sum in sums {
+            if let Some(bar) = window.bar_of(sum.hour).and_then(|bar| counts.get_mut(bar)) {
+                bar.add(sum);
+            }
+        }
+        let most = counts.iter().map(|counts| counts.all()).max().unwrap_or(0);
+        let top = round_above(most);
+        let scale = (HEIGHT - TOP - BOTTOM) / number(top);
+        let room = (WIDTH - LEFT - RIGHT) / number(counts.len().try_into().unwrap_or(u64::MAX));
+        let width = (room * FILLED).min(WIDEST);
+        let mut left = LEFT;
+        let bars = window.bars().zip(counts).enumerate().map(|(place, (bar, counts))| {
+            let x = left;
+            left += room;
+            let name = window.name(bar);
+            let at = |hour: crate::store::Hour| {
+                hour.begins_at().map(|at| at.to_string()).unwrap_or_default()
+            };
+            let (from, to) = (at(bar.from), at(bar.to));
+            Drawn {
+                counts,
+                words: words(&name, counts),
+                name,
+                link: format!("#/messages?{}", query([("from", &*from), ("to", &*to)])),
+                label: window.is_labelled(place).then(|| window.label(bar)),
+                x: written(x),
+                width: written(room),
+                middle: written(x + room / 2.0),
+                bar_x: written(x + (room - width) / 2.0),
+                bar_width: written(width),
+                parts: parts(counts, scale),
+            }
+        });
+        let bars = bars.collect();
+        let line = |value: u64| Line {
+            y: written(HEIGHT - BOTTOM - number(value) * scale),
+            label: grouped(value),
+        };
+        let middle = (top.is_multiple_of(2)).then_some(top / 2);
+        let lines = [Some(0), middle, Some(top)].into_iter().flatten().map(line).collect();
+        Self { bars, lines }
+    }
+}
+
+/// From the bottom up: delivered, open, failed, so that the failures are where the eye is.
+fn parts(counts: Counts, scale: f64) -> Vec<Part> {
+    let mut bottom = HEIGHT - BOTTOM;
+    let all = [("delivered", counts.delivered), ("open", counts.open), ("failed", counts.failed())];
+    let drawn = all.into_iter().filter(|(_, messages)| *messages > 0).map(|(kind, messages)| {
+        let height = number(messages) * scale;
+        bottom -= height;
+        Part { kind, y: written(bottom), height: written(height) }
+    });
+    drawn.collect()
+}
+
+fn words(name: &str, counts: Counts) -> String {
+    format!(
+        "{name}: {}, {} delivered, {} failed, {} unfinished",
+        counted(counts.all(), "message"),
+        grouped(counts.delivered),
+        grouped(counts.failed()),
+        grouped(counts.open)
+    )
+}
+
+/// The next round number that is not below this one.
+fn round_above(most: u64) -> u64 {
+    let mut power: u64 = 1;
+    loop {
+        for step in [1, 2, 4, 5, 6, 8, 10] {
+            let round = power.saturating_mul(step);
+            if round >= most {
+                return round.max(2);
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+/// A count as a length; what is greater than all messages there will be may be cut off.
+fn number(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+}
+
+fn written(length: f64) -> String {
+    format!("{length:.1}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Channel;
+    use crate::store::Hour;
+
+    #[test]
+    fn the_scale_ends_at_a_round_number() {
+        for (most, round) in [(0, 2), (1, 2), (3, 4), (7, 8), (10, 10), (11, 20), (4_321, 5_000)] {
+            assert_eq!(round_above(most), round);
+        }
+    }
+
+    #[test]
+    fn a_bar_says_all_and_leads_to_its_messages() {
+        let now = "2026-02-12T14:49:00Z".parse().unwrap();
+        let window = Window::read("hours=24&offset=60", now).unwrap();
+        let sum = |status, code: &str, messages| Sum {
+            hour: Hour::of(now),
+            channel: Channel::Sms,
+            counted: Counted::Status { status, code: code.to_owned() },
+            messages,
+        };
+        let sums = [sum(Status::Delivered, "", 110), sum(Status::Rejected, "1", 4)];
+        let chart = Chart::of(&window, &sums);
+        let html = chart.render().unwrap();
+        let words = "12 Feb, 15:00 to 16:00: 114 messages, 110 delivered, 4 failed, 0 unfinished";
+        assert!(html.contains(words), "{html}");
+        let link = "#/messages?from=2026-02-12T14%3A00%3A00Z&#38;to=2026-02-12T15%3A00%3A00Z";
+        assert!(html.contains(link), "{html}");
+    }
+}

@@ -1,0 +1,77 @@
+// The filters of the list: to and from the address, and what they find as CSV.
+
+import { ask } from "./ask.js";
+
+// No more rows are saved at a time.
+const MOST_PAGES = 200;
+
+export function prepare(form, query) {
+  for (const input of form.querySelectorAll("input[data-time]")) {
+    if (input.dataset.time) input.value = local(new Date(input.dataset.time));
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const filters = chosen(form);
+    location.hash = filters ? `#/messages?${filters}` : "#/messages";
+  });
+  const said = form.querySelector("#csv-said");
+  form.querySelector("#csv").addEventListener("click", async (event) => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try {
+      await save(query, (words) => (said.textContent = words));
+    } catch (error) {
+      said.textContent = `Not downloaded: ${error.message}`;
+    }
+    button.disabled = false;
+  });
+}
+
+function chosen(form) {
+  const filters = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (!value) continue;
+    const isTime = name === "from" || name === "to";
+    filters.append(name, isTime ? new Date(value).toISOString() : value);
+  }
+  return filters.toString();
+}
+
+// As the input has it: a time of day without a zone, which is the reader's.
+function local(time) {
+  const shifted = new Date(time.getTime() - time.getTimezoneOffset() * 60000);
+  return shifted.toISOString().slice(0, 19);
+}
+
+async function save(query, say) {
+  const filters = new URLSearchParams(query);
+  filters.delete("cursor");
+  filters.delete("count");
+  filters.set("format", "csv");
+  filters.set("count", "100");
+  let address = `api/messages?${filters}`;
+  const parts = [];
+  let head;
+  let rows = 0;
+  for (let page = 0; address && page < MOST_PAGES; page++) {
+    const answer = await ask(address);
+    let text = await answer.text();
+    const end = text.indexOf("\n") + 1;
+    if (head === undefined) {
+      head = text.slice(0, end);
+    } else if (text.startsWith(head)) {
+      text = text.slice(end);
+    }
+    rows += text.split("\n").length - 1 - (page === 0 ? 1 : 0);
+    parts.push(text);
+    const next = /<([^>]*)>;\s*rel="next"/.exec(answer.headers.get("Link") ?? "");
+    address = next?.[1].replace(/^\//, "");
+    say(`${rows} messages so far…`);
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
+  link.download = "messages.csv";
+  link.click();
+  URL.revokeObjectURL(link.href);
+  say(address ? `The newest ${rows} were saved; there are more.` : `${rows} messages were saved.`);
+}

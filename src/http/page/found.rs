@@ -1,0 +1,146 @@
+//! What is found of what was typed into the search box: the newest message whole, the others as a list.
+
+use askama::Template;
+
+use super::super::{cursor, query};
+use super::super::{problem::Problem, state::Service};
+use super::message::{self, View};
+use super::parts::{self, counted};
+use super::typed::Typed;
+use super::{Listed, rows};
+use crate::store::{Key, Listing, Page};
+
+/// So many messages are listed at a time.
+const COUNT: u32 = 25;
+
+/// `GET /ui/search?q=…`
+pub(super) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
+    let (mut text, mut cursor) = (String::new(), None);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "q" => value.trim().clone_into(&mut text),
+            "cursor" => cursor = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    let looked = Looked { service, text: &text, cursor: cursor.as_deref() };
+    match Typed::of(&text) {
+        Typed::Nothing => Ok(Nothing.render().unwrap_or_default()),
+        Typed::Id(id) => message::show(service, &id.to_string()).await,
+        Typed::Number(number) => {
+            let list = looked.up(Key::Destination(number), format!("number {number}")).await?;
+            let list = match list {
+                None => looked.up(looked.key()?, format!("reference key “{text}”")).await?,
+                some => some,
+            };
+            match list {
+                Some(list) => Ok(list),
+                None => looked.not_found(Some(number.to_string()), None).await,
+            }
+        }
+        Typed::National(digits) => {
+            match looked.up(looked.key()?, format!("reference key “{text}”")).await? {
+                Some(list) => Ok(list),
+                None => looked.not_found(None, Some(digits)).await,
+            }
+        }
+        Typed::Key => match looked.up(looked.key()?, format!("reference key “{text}”")).await? {
+            Some(list) => Ok(list),
+            None => looked.not_found(None, None).await,
+        },
+    }
+}
+
+/// What is looked up.
+struct Looked<'a> {
+    service: &'a Service,
+    text: &'a str,
+    cursor: Option<&'a str>,
+}
+
+impl Looked<'_> {
+    fn key(&self) -> Result<Key, Problem> {
+        query::key(self.text.to_owned()).map(Key::Reference)
+    }
+
+    /// The messages under this key; none if there are none.
+    async fn up(&self, key: Key, taken_for: String) -> Result<Option<String>, Problem> {
+        let after = match self.cursor {
+            Some(text) => match cursor::read(&key, text) {
+                Some(place) => Some(place),
+                // It may be that of the other list that this text can be the name of.
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let page = Page { count: COUNT, before: None, after };
+        let listing = self.service.store.list(key.clone(), page, rows::write).await?;
+        let Some(first) = listing.messages.first() else { return Ok(None) };
+        // Behind the first page there are only others.
+        let newest = if after.is_none() {
+            message::view_of(self.service, first.place.id).await?
+        } else {
+            None
+        };
+        let shown = usize::from(newest.is_some());
+        let list = Listed {
+            rows: rows::of(&listing, shown),
+            next: self.next(&key, &listing),
+            next_words: "Older messages",
+        };
+        let others = listing.messages.len().saturating_sub(shown);
+        let found = Found { taken_for, newest, others, list };
+        Ok(Some(found.render().unwrap_or_default()))
+    }
+
+    fn next(&self, key: &Key, listing: &Listing) -> Option<String> {
+        let last = listing.messages.last().filter(|_| listing.more)?;
+        let cursor = cursor::write(key, last.place);
+        Some(format!("#/search?{}", parts::query([("q", self.text), ("cursor", &cursor)])))
+    }
+
+    async fn not_found(
+        &self,
+        number: Option<String>,
+        national: Option<String>,
+    ) -> Result<String, Problem> {
+        let without_number = self.service.store.vitals().await?.without_number;
+        let example = national.map(|digits| {
+            let digits = digits.strip_prefix('0').unwrap_or(&digits).to_owned();
+            format!("+39 {digits}")
+        });
+        let page = NotFound {
+            text: self.text,
+            number,
+            example,
+            records: counted(without_number, "record"),
+            without_number,
+        };
+        Ok(page.render().unwrap_or_default())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "found.html")]
+struct Found {
+    taken_for: String,
+    newest: Option<View>,
+    others: usize,
+    list: Listed,
+}
+
+#[derive(Template)]
+#[template(path = "found_nothing.html")]
+struct NotFound<'a> {
+    text: &'a str,
+    /// The number that the text was taken for.
+    number: Option<String>,
+    /// How the text would be written with a country, if it is a number without one.
+    example: Option<String>,
+    without_number: u64,
+    records: String,
+}
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Nothing;

@@ -1,0 +1,145 @@
+//! The page at `/`: what became of a message, told in words, and how the mirror is doing.
+//!
+//! Its shell and its files need no key. What they show are fragments of HTML under `/ui`, which are asked
+//! for with a key as everything under `/api` is, and come through the same functions.
+
+mod assets;
+mod causes;
+mod chart;
+mod found;
+mod health;
+mod message;
+mod messages;
+mod overview;
+mod parts;
+mod rows;
+mod typed;
+mod usual;
+mod window;
+mod words;
+
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+pub(crate) use self::assets::shell;
+use self::parts::Written;
+use super::api;
+use super::auth::{self, Caller};
+use super::line::{About, Line};
+use super::problem::Problem;
+use super::state::Service;
+
+/// Answers a file to anybody, and a fragment to whoever has a key for it.
+pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> HttpResponse {
+    let path = request.match_info().unprocessed();
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    if is_read && let Some(file) = path.strip_prefix('/').and_then(assets::file) {
+        return file;
+    }
+    let line = Line::begin(&request);
+    let asked = Asked::at(path);
+    let route = asked.as_ref().map_or(api::NO_ROUTE, Asked::route);
+    let caller = auth::caller(&service, &request);
+    let about = asked.as_ref().map(Asked::about).unwrap_or_default();
+    let respond = async |_caller: &Caller| {
+        let asked = asked.ok_or(Problem::NoRoute)?;
+        if !is_read {
+            return Err(Problem::Method { allowed: "GET, HEAD".to_owned() });
+        }
+        // In a box, or it would be as large as the largest of all that can be asked.
+        let html = Box::pin(asked.html(&service, request.query_string())).await?;
+        Ok(HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .body(html))
+    };
+    api::answered(&service, &line, route, about, caller, respond).await
+}
+
+/// A fragment.
+enum Asked<'a> {
+    Overview,
+    Messages,
+    Message(&'a str),
+    Search,
+    Live,
+    Health,
+}
+
+impl<'a> Asked<'a> {
+    /// What a path behind `/ui` leads to.
+    fn at(path: &'a str) -> Option<Self> {
+        match path {
+            "/overview" => Some(Self::Overview),
+            "/messages" => Some(Self::Messages),
+            "/search" => Some(Self::Search),
+            "/live" => Some(Self::Live),
+            "/health" => Some(Self::Health),
+            _ => {
+                let id = path.strip_prefix("/message/")?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Message(id))
+            }
+        }
+    }
+
+    /// The path with a name in the place of what is asked for.
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Overview => "/ui/overview",
+            Self::Messages => "/ui/messages",
+            Self::Message(_) => "/ui/message/{messageid}",
+            Self::Search => "/ui/search",
+            Self::Live => "/ui/live",
+            Self::Health => "/ui/health",
+        }
+    }
+
+    /// What may be told of it.
+    fn about(&self) -> About {
+        match self {
+            Self::Message(id) => About { message: id.parse().ok(), destination: None },
+            Self::Overview | Self::Messages | Self::Search | Self::Live | Self::Health => {
+                About::default()
+            }
+        }
+    }
+
+    async fn html(&self, service: &Service, query: &str) -> Result<String, Problem> {
+        match self {
+            Self::Overview => overview::show(service, query).await,
+            Self::Messages => messages::show(service, query).await,
+            Self::Message(id) => message::show(service, id).await,
+            Self::Search => found::show(service, query).await,
+            Self::Live => Ok(Live.render().unwrap_or_default()),
+            Self::Health => health::show(service, query).await,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "live.html")]
+struct Live;
+
+/// A view of a mirror that has nothing yet.
+#[derive(Template)]
+#[template(path = "no_data.html")]
+struct NoData {
+    heading: &'static str,
+}
+
+/// A list of messages, and the way to the next ones.
+#[derive(Template)]
+#[template(path = "list.html")]
+struct Listed {
+    rows: Written,
+    next: Option<String>,
+    next_words: &'static str,
+}
+
+/// The template escapes what came from outside.
+impl HtmlSafe for Listed {}

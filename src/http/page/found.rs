@@ -66,7 +66,7 @@ impl Looked<'_> {
     /// The messages under this key; none if there are none.
     async fn up(&self, key: Key, taken_for: String) -> Result<Option<String>, Problem> {
         let after = match self.cursor {
-            Some(text) => match cursor::read(&key, text) {
+            Some(text) => match cursor::read(&cursor::of_key(&key), text) {
                 Some(place) => Some(place),
                 // It may be that of the other list that this text can be the name of.
                 None => return Ok(None),
@@ -95,7 +95,7 @@ impl Looked<'_> {
 
     fn next(&self, key: &Key, listing: &Listing) -> Option<String> {
         let last = listing.messages.last().filter(|_| listing.more)?;
-        let cursor = cursor::write(key, last.place);
+        let cursor = cursor::write(&cursor::of_key(key), last.place);
         Some(format!("#/search?{}", parts::query([("q", self.text), ("cursor", &cursor)])))
     }
 

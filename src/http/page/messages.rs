@@ -7,13 +7,14 @@ use super::super::{problem::Problem, state::Service};
 use super::parts::{Mark, Moment, counted};
 use super::{Listed, NoData, rows};
 use crate::message::{Channel, Status};
+use crate::store::Wanted;
 
 /// `GET /ui/messages?…`
 pub(super) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
     let asked = search::read(query)?;
     let found = asked.found(service, rows::write).await?;
     let is_empty = found.listing.messages.is_empty();
-    let is_filtered = asked.wanted != crate::store::Wanted::default();
+    let is_filtered = *asked.wanted != Wanted::default();
     if is_empty && found.next.is_none() && asked.after.is_none() && !is_filtered {
         return Ok(NoData { heading: "Messages" }.render().unwrap_or_default());
     }

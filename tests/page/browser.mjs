@@ -40,6 +40,7 @@ export async function open({ width = 1440, colours = "light" } = {}) {
       console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`),
     );
   });
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) wrong.push(`console: ${message.text()}`);
@@ -69,7 +70,10 @@ export async function show(page, hash) {
 
 /** Waits until the view is there. */
 export async function settled(page) {
-  await page.locator("main[aria-busy=false] h1").first().waitFor();
+  await page.waitForFunction(() => {
+    const main = document.querySelector("main");
+    return history.state?.seen && !main.hasAttribute("aria-busy") && main.querySelector("h1");
+  });
 }
 
 /** What holds in every view and look. */

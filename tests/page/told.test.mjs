@@ -48,7 +48,7 @@ test("the messages are told apart, and each says what to do", async () => {
     forgotten: [/days/i],
     read: [/read/i],
     impossible: [/does not count/],
-    registered: [/nothing|not been heard|no report/i],
+    registered: [/registered/, /no provider has said anything/],
   })) {
     await show(page, `#/message/${kinds[kind][0]}`);
     const said = await page.locator("main").innerText();

@@ -8,6 +8,7 @@
 mod examples;
 mod operation;
 mod operations;
+mod pages;
 mod parameters;
 pub(super) mod schemas;
 mod service;
@@ -25,6 +26,7 @@ use utoipa::openapi::{
 
 use self::operation::text_header;
 use self::operations::{BEYOND, SERVICE, STATUS, WEBHOOKS};
+use self::pages::PAGE;
 use super::api::Asked;
 use super::docs::DOCUMENT;
 use super::{problem, register};
@@ -64,6 +66,7 @@ fn document() -> OpenApi {
         (STATUS, "The gateway's own queries, with its names and shapes."),
         (BEYOND, "What the gateway has not."),
         (WEBHOOKS, "For whoever posts."),
+        (PAGE, "For people: HTML."),
         (SERVICE, "For whoever runs it."),
     ];
     OpenApiBuilder::new()

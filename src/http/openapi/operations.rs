@@ -9,6 +9,7 @@ use utoipa::openapi::{Content, ResponseBuilder, SecurityRequirement};
 
 use super::examples;
 use super::operation::{Described, response, shaped, text, text_header};
+use super::pages;
 use super::parameters;
 use super::schemas::{
     FoundMessages, GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered,
@@ -45,6 +46,14 @@ pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
         (Get, "/api/events", events()),
         (Put, "/api/messages/{messageid}", registration()),
         (Post, "/webhooks/{source}", webhook()),
+        (Get, "/", pages::shell()),
+        (Get, "/ui/{file}", pages::file()),
+        (Get, "/ui/overview", pages::overview()),
+        (Get, "/ui/messages", pages::messages()),
+        (Get, "/ui/message/{messageid}", pages::message()),
+        (Get, "/ui/search", pages::search()),
+        (Get, "/ui/live", pages::live()),
+        (Get, "/ui/health", pages::health()),
         (Get, "/livez", service::live()),
         (Get, "/readyz", service::ready()),
         (Get, "/metrics", service::metrics()),
@@ -299,7 +308,7 @@ fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
 }
 
 /// A query.
-fn read(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+pub(super) fn read(id: &str, tag: &str, summary: &str, description: &str) -> Described {
     api(id, tag, summary, description).refuses([
         ("not the key's scope", Problem::Scope { needed: "read" }),
         ("too slow", StoreError::TooSlow.into()),
@@ -340,11 +349,11 @@ pub(super) fn json(description: &str, content: Content) -> ResponseBuilder {
     response(description, "application/json", content)
 }
 
-fn bad(detail: &str) -> Problem {
+pub(super) fn bad(detail: &str) -> Problem {
     Problem::BadRequest(detail.to_owned())
 }
 
-fn bad_message_id() -> Problem {
+pub(super) fn bad_message_id() -> Problem {
     query::message_id("7").unwrap_err()
 }
 

@@ -54,10 +54,35 @@ pub(super) fn provider_id() -> Parameter {
     in_path("providerid", description, "SM1342fe1b2c904d1ab04f0fc7a58abca9", schema)
 }
 
-/// A file of the page at `/docs`.
-pub(super) fn file() -> Parameter {
-    let files = ["start.js", "swagger-ui.css", "swagger-ui-bundle.js"];
-    in_path("file", "One of the page's files.", files[0], text().enum_values(Some(files)))
+/// One of these files of a page.
+pub(super) fn file(names: &[&str]) -> Parameter {
+    let schema = text().enum_values(Some(names.iter().copied()));
+    in_path("file", "One of the page's files.", names[0], schema)
+}
+
+/// Which hours the overview is about.
+pub(super) fn window() -> [Parameter; 2] {
+    let hours = integer().enum_values(Some([1, 24, 168, 720]));
+    let offset = integer().minimum(Some(-720)).maximum(Some(840));
+    let ahead = "How many minutes the reader's clock is ahead of UTC: where days begin.";
+    [
+        in_query("hours", "How far it goes back.", Value::from(24), hours),
+        in_query("offset", ahead, Value::from(60), offset),
+    ]
+}
+
+/// What is typed into the search box.
+pub(super) fn typed() -> [Parameter; 2] {
+    [
+        in_query("q", "What was typed.", Value::from("+39 333 123 4567"), text()),
+        in_query("cursor", "Where the list of the others begins.", Value::Null, text()),
+    ]
+}
+
+/// Behind which entry of the quarantine to begin.
+pub(super) fn after() -> Parameter {
+    let place = integer().format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    in_query("after", "Only entries behind this place.", Value::Null, place)
 }
 
 /// Which part of a list is asked for.
@@ -92,7 +117,19 @@ fn time() -> ObjectBuilder {
 
 /// Which messages are searched for, and how they are wanted. Without defaults: what a client sent by itself
 /// could be refused beside `ids` or `format`.
-pub(super) fn search() -> [Parameter; 11] {
+pub(super) fn search() -> Vec<Parameter> {
+    let ids = format!("Up to {LARGEST_COUNT} message ids with commas between them, and no filter.");
+    let formats = text().enum_values(Some(["json", "csv"]));
+    let mut parameters = Vec::from(filters());
+    parameters.extend([
+        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS))),
+        in_query("format", "How they are written.", Value::Null, formats),
+    ]);
+    parameters
+}
+
+/// Which messages are searched for, and which part of them is wanted.
+pub(super) fn filters() -> [Parameter; 9] {
     let statuses = ArrayBuilder::new().items(Ref::from_schema_name(Status::name())).build();
     let since =
         "Only messages that the provider accepted at this time or later: ISO 8601 with an offset.";
@@ -100,7 +137,6 @@ pub(super) fn search() -> [Parameter; 11] {
         "Only messages whose phone number is known, or only those of which nobody stated it.";
     let source = "Only messages of which this source said something; of registrations that is `api:` and the \
                   key's name.";
-    let ids = format!("Up to {LARGEST_COUNT} message ids with commas between them, and no filter.");
     [
         in_query("from", since, Value::from("2026-01-01T00:00:00Z"), time()),
         in_query("to", "Only those accepted before this time.", Value::Null, time()),
@@ -126,13 +162,6 @@ pub(super) fn search() -> [Parameter; 11] {
         in_query("number", with, Value::Null, text().enum_values(Some(["with", "without"]))),
         count(integer().minimum(Some(1))),
         in_query("cursor", CURSOR, Value::Null, text()),
-        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS))),
-        in_query(
-            "format",
-            "How they are written.",
-            Value::Null,
-            text().enum_values(Some(["json", "csv"])),
-        ),
     ]
 }
 

@@ -61,7 +61,7 @@ pub(super) fn page_file() -> Operation {
         .content("text/css", text(None))
         .header("Content-Encoding", text_header("`gzip`, but for the smallest."));
     asked("getDocsFile", "Get a part of the page", "What the page at `/docs` loads.")
-        .parameters([parameters::file()])
+        .parameters([parameters::file(&["start.js", "swagger-ui.css", "swagger-ui-bundle.js"])])
         .answers(200, answer)
         .refuses([("no such file", Problem::NoRoute)])
         .build()

@@ -12,7 +12,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The files: their names behind `/ui/`, what they are, and what is in them.
-const FILES: [(&str, &str, &str); 9] = [
+pub(crate) const FILES: [(&str, &str, &str); 9] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("page.js", SCRIPT, include_str!("page.js")),

@@ -25,6 +25,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+#[cfg(test)]
+pub(crate) use self::assets::FILES;
 pub(crate) use self::assets::shell;
 use self::parts::Written;
 use super::api;

@@ -14,6 +14,15 @@ pub(super) fn became(word: &'static str) -> (&'static str, &'static str) {
     }
 }
 
+/// The outcomes as they are listed.
+const ORDER: [&str; 7] =
+    ["applied", "duplicate", "superseded", "conflict", "invalid", "ignored", "quarantined"];
+
+/// Where an outcome stands among all.
+pub(super) fn place(word: &str) -> usize {
+    ORDER.iter().position(|known| *known == word).unwrap_or(ORDER.len())
+}
+
 /// Why a webhook was refused, and what to do.
 pub(super) fn refused(cause: &'static str) -> (&'static str, &'static str) {
     match cause {
@@ -82,7 +91,7 @@ mod tests {
         metrics.configure([source], Timestamp::EPOCH);
         let (sources, nobody) = metrics.health(Timestamp::EPOCH);
         for (word, _) in &sources[0].entries {
-            assert!(!became(word).1.is_empty(), "{word}");
+            assert!(!became(word).1.is_empty() && place(word) < ORDER.len(), "{word}");
         }
         for (cause, _) in sources[0].refused.iter().chain(&nobody) {
             assert!(!refused(cause).1.is_empty(), "{cause}");

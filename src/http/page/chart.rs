@@ -8,12 +8,13 @@ use super::window::Window;
 use crate::message::Status;
 use crate::store::{Counted, Sum};
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = 8.0;
-const TOP: f64 = 14.0;
-const BOTTOM: f64 = 34.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 56.0;
+const RIGHT: f64 = 20.0;
+const TOP: f64 = 16.0;
+const BOTTOM: f64 = 32.0;
+/// How much room a label below the bars needs.
+const LABEL: f64 = 52.0;
 /// How much of its room a bar fills.
 const FILLED: f64 = 0.72;
 /// No bar is wider.
@@ -64,6 +65,8 @@ impl Counts {
 #[derive(Template)]
 #[template(path = "chart.html")]
 pub(super) struct Chart {
+    width: String,
+    right: String,
     bars: Vec<Drawn>,
     lines: Vec<Line>,
 }
@@ -113,9 +116,11 @@ impl Chart {
         let most = counts.iter().map(|counts| counts.all()).max().unwrap_or(0);
         let top = round_above(most);
         let scale = (HEIGHT - TOP - BOTTOM) / number(top);
-        let room = (WIDTH - LEFT - RIGHT) / number(counts.len().try_into().unwrap_or(u64::MAX));
+        let room =
+            (window.width() - LEFT - RIGHT) / number(counts.len().try_into().unwrap_or(u64::MAX));
         let width = (room * FILLED).min(WIDEST);
         let mut left = LEFT;
+        let labels = labels(window, room);
         let bars = window.bars().zip(counts).enumerate().map(|(place, (bar, counts))| {
             let x = left;
             left += room;
@@ -129,7 +134,7 @@ impl Chart {
                 words: words(&name, counts),
                 name,
                 link: format!("#/messages?{}", query([("from", &*from), ("to", &*to)])),
-                label: window.is_labelled(place).then(|| window.label(bar)),
+                label: labels.get(place).cloned().flatten(),
                 x: written(x),
                 width: written(room),
                 middle: written(x + room / 2.0),
@@ -145,8 +150,22 @@ impl Chart {
         };
         let middle = (top.is_multiple_of(2)).then_some(top / 2);
         let lines = [Some(0), middle, Some(top)].into_iter().flatten().map(line).collect();
-        Self { bars, lines }
+        let right = written(window.width() - RIGHT);
+        Self { width: written(window.width()), right, bars, lines }
     }
+}
+
+/// What is written below each bar, so that there is room for it, counted back from the present.
+fn labels(window: &Window, room: f64) -> Vec<Option<String>> {
+    let mut labels: Vec<_> = window.bars().map(|bar| window.label(bar)).collect();
+    let mut since = LABEL;
+    for label in labels.iter_mut().rev() {
+        if since < LABEL {
+            *label = None;
+        }
+        since = if label.is_some() { room } else { since + room };
+    }
+    labels
 }
 
 /// From the bottom up: delivered, open, failed, so that the failures are where the eye is.

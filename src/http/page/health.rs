@@ -95,11 +95,13 @@ impl Source {
             let (name, meaning) = causes::became(word);
             (name, times, meaning)
         };
+        let mut entries = health.entries;
+        entries.sort_by_key(|(word, _)| causes::place(word));
         Self {
             name: health.name,
             accepted: health.accepted,
             last,
-            became: health.entries.into_iter().map(became).collect(),
+            became: entries.into_iter().map(became).collect(),
             refused: health.refused.into_iter().filter_map(refusal).collect(),
             clock: health.clock_skew.map(clock),
         }

@@ -97,7 +97,7 @@ function cell(label, content, kind) {
   const cell = document.createElement("td");
   cell.dataset.label = label;
   if (kind) cell.className = kind;
-  cell.append(content);
+  if (content) cell.append(content);
   return cell;
 }
 

@@ -39,7 +39,7 @@ async fn has_messages(service: &Service) -> Result<bool, Problem> {
 #[template(path = "overview.html")]
 struct Overview {
     windows: Vec<Choice>,
-    is_hourly: bool,
+    bars: &'static str,
     zone: String,
     total: Fared,
     channels: Vec<Fared>,
@@ -87,7 +87,7 @@ impl Overview {
             windows: Window::ALL
                 .map(|(hours, words)| Choice { words, hours, is_chosen: hours == window.hours() })
                 .into(),
-            is_hourly: window.hours() == 1,
+            bars: window.words(),
             zone: window.zone(),
             total: fared("All", sums, None),
             channels: Channel::ALL.map(|channel| fared(channel.name(), sums, Some(channel))).into(),

@@ -33,6 +33,9 @@ function address({ path, query }) {
   if (path !== "/") return `ui${path}${query ? `?${query}` : ""}`;
   const all = new URLSearchParams(query);
   all.set("offset", times.offset());
+  const { paddingLeft, paddingRight } = getComputedStyle(main);
+  const width = main.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  all.set("width", Math.max(0, Math.round(width)));
   return `ui/overview?${all}`;
 }
 

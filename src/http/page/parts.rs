@@ -147,7 +147,7 @@ pub(super) fn share(part: u64, whole: u64) -> Option<String> {
         return None;
     }
     let tenths = u128::from(part) * 1_000 / u128::from(whole);
-    Some(format!("{}.{} %", tenths / 10, tenths % 10))
+    Some(format!("{}.{}\u{a0}%", tenths / 10, tenths % 10))
 }
 
 /// A query of these pairs, percent-encoded.
@@ -192,8 +192,8 @@ mod tests {
             assert_eq!(grouped(number), text);
         }
         assert_eq!(share(1, 0), None);
-        assert_eq!(share(2, 3).as_deref(), Some("66.6 %"));
-        assert_eq!(share(5, 5).as_deref(), Some("100.0 %"));
+        assert_eq!(share(2, 3).as_deref(), Some("66.6\u{a0}%"));
+        assert_eq!(share(5, 5).as_deref(), Some("100.0\u{a0}%"));
         assert_eq!(counted(1, "message"), "1 message");
     }
 

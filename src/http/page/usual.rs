@@ -1,5 +1,8 @@
 //! How long messages take, from the sums of what was delivered.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::parts::{SECOND, grouped, span};
 use crate::message::Channel;
 use crate::store::{Counted, Sum, Took};
@@ -10,19 +13,13 @@ pub(super) const ENOUGH: u64 = 20;
 /// How many deliveries took how long.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times {
-    classes: Vec<(Took, u64)>,
+    classes: BTreeMap<Took, u64>,
 }
 
 impl Times {
     /// So many more took so long.
     pub(super) fn add(&mut self, took: Took, messages: u64) {
-        match self.classes.iter_mut().find(|(class, _)| *class == took) {
-            Some((_, known)) => *known += messages,
-            None => {
-                self.classes.push((took, messages));
-                self.classes.sort_unstable();
-            }
-        }
+        *self.classes.entry(took).or_default() += messages;
     }
 
     /// Those of the sums, on this channel or on both.
@@ -40,7 +37,7 @@ impl Times {
 
     /// How many deliveries.
     pub(super) fn deliveries(&self) -> u64 {
-        self.classes.iter().map(|(_, messages)| messages).sum()
+        self.classes.values().sum()
     }
 
     /// Within how many microseconds so many of a hundred arrived, as if those of a class were spread over it
@@ -67,13 +64,10 @@ fn exact(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
 
-/// Whole milliseconds, in microseconds: at most some weeks.
+/// In microseconds.
 fn micros(seconds: f64) -> i64 {
-    let micros = (seconds.max(0.0) * 1_000_000.0).round();
-    std::time::Duration::try_from_secs_f64(micros / 1_000_000.0)
-        .ok()
-        .and_then(|span| i64::try_from(span.as_micros()).ok())
-        .unwrap_or(i64::MAX)
+    let span = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// How long messages of a channel normally take here.

@@ -4,6 +4,8 @@ use super::super::problem::Problem;
 use crate::message::Timestamp;
 use crate::store::Hour;
 
+/// How wide the reader's screen leaves a picture, in pixels: at least, if it is not said, and at most.
+const WIDTHS: [u16; 3] = [240, 960, 1_600];
 /// The farthest a zone is from UTC, in minutes.
 const FARTHEST: i64 = 14 * 60;
 
@@ -13,6 +15,8 @@ pub(super) struct Window {
     hours: u32,
     /// Minutes east of UTC.
     offset: i64,
+    /// Pixels.
+    width: u16,
     /// How many bars.
     bars: i64,
     /// How many hours each bar has.
@@ -37,12 +41,13 @@ impl Window {
 
     /// The one that a query asks for, as it is now.
     pub(super) fn read(query: &str, now: Timestamp) -> Result<Self, Problem> {
+        let [narrowest, mut width, widest] = WIDTHS;
         let (mut hours, mut offset) = (24, 0);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "hours" => {
-                    let known = Self::ALL.into_iter().map(|(hours, _)| hours);
-                    let asked = known.filter(|known| value == known.to_string()).last();
+                    let mut known = Self::ALL.into_iter().map(|(hours, _)| hours);
+                    let asked = known.find(|known| value == known.to_string());
                     hours = asked.ok_or_else(|| {
                         Problem::BadRequest("`hours` is 1, 24, 168 or 720.".to_owned())
                     })?;
@@ -56,26 +61,38 @@ impl Window {
                         )
                     })?;
                 }
+                "width" => {
+                    let asked = value.parse::<u16>().map_err(|_error| {
+                        Problem::BadRequest("`width` is a number of pixels.".to_owned())
+                    })?;
+                    width = asked.clamp(narrowest, widest);
+                }
                 _ => {}
             }
         }
-        Ok(Self::of(hours, offset, now))
+        Ok(Self::of(hours, offset, width, now))
     }
 
-    fn of(hours: u32, offset: i64, now: Timestamp) -> Self {
+    fn of(hours: u32, offset: i64, width: u16, now: Timestamp) -> Self {
+        // One bar more than the time has, because the last one has only begun.
         let (bars, size) = match hours {
             1 => (2, 1),
-            24 => (24, 1),
-            168 => (28, 6),
-            _ => (30, 24),
+            24 => (25, 1),
+            168 => (29, 6),
+            _ => (31, 24),
         };
         let here = Hour::of(now).0 + offset.div_euclid(60);
-        Self { hours, offset, bars, size, first: here.div_euclid(size) - bars + 1 }
+        Self { hours, offset, width, bars, size, first: here.div_euclid(size) - bars + 1 }
     }
 
     /// How many hours it is called by.
     pub(super) fn hours(self) -> u32 {
         self.hours
+    }
+
+    /// How wide its picture is.
+    pub(super) fn width(self) -> f64 {
+        self.width.into()
     }
 
     /// Its first hour.
@@ -117,23 +134,24 @@ impl Window {
         (format!("{day} {}", month.unwrap_or(&"")), part(11..16).to_owned())
     }
 
-    /// Whether the label of a bar is written, of which there is not room for all.
-    pub(super) fn is_labelled(self, bar: usize) -> bool {
-        let every = match self.hours {
-            1 => 1,
-            24 => 3,
-            168 => 4,
-            _ => 5,
-        };
-        // Counted from the last one, which is the present.
-        let last = usize::try_from(self.bars).unwrap_or(0).saturating_sub(1);
-        (last.saturating_sub(bar)).is_multiple_of(every)
+    /// What can be written below a bar: a time of day, or a day where it begins.
+    pub(super) fn label(self, bar: Bar) -> Option<String> {
+        let (day, time) = self.local(bar.from);
+        let hour = bar.from.0 + self.offset.div_euclid(60);
+        match self.size {
+            1 => Some(time),
+            _ => (hour.rem_euclid(24) == 0).then_some(day),
+        }
     }
 
-    /// What is written below a bar.
-    pub(super) fn label(self, bar: Bar) -> String {
-        let (day, time) = self.local(bar.from);
-        if self.size == 1 { time } else { day }
+    /// What its bars are.
+    pub(super) fn words(self) -> &'static str {
+        match self.hours {
+            1 => "The present hour and the one before, because sums are kept by the hour",
+            24 => "The present hour and the 24 before it",
+            168 => "The present six hours and the 7 days before them",
+            _ => "Today and the 30 days before it",
+        }
     }
 
     /// What a bar is called.
@@ -165,9 +183,9 @@ mod tests {
         let last = month.bars().last().unwrap();
         assert_eq!(at(last.from), "2026-02-12T22:00:00Z");
         assert_eq!(month.name(last), "13 Feb");
-        assert_eq!(month.bars().count(), 30);
-        assert_eq!(month.bar_of(last.from), Some(29));
-        assert_eq!(month.bar_of(Hour(last.from.0 - 1)), Some(28));
+        assert_eq!(month.bars().count(), 31);
+        assert_eq!(month.bar_of(last.from), Some(30));
+        assert_eq!(month.bar_of(Hour(last.from.0 - 1)), Some(29));
         assert_eq!(month.bar_of(Hour(month.first().0 - 1)), None);
         assert_eq!(month.zone(), "UTC+02:00");
     }
@@ -175,8 +193,8 @@ mod tests {
     #[test]
     fn hours_are_told_in_the_readers_zone() {
         let day = window("offset=-300");
-        assert_eq!(at(day.first()), "2026-02-11T23:00:00Z");
-        assert_eq!(day.name(day.bars().next().unwrap()), "11 Feb, 18:00 to 19:00");
+        assert_eq!(at(day.first()), "2026-02-11T22:00:00Z");
+        assert_eq!(day.name(day.bars().next().unwrap()), "11 Feb, 17:00 to 18:00");
         assert_eq!(day.zone(), "UTC-05:00");
         assert_eq!(window("hours=1").bars().count(), 2);
         let week = window("hours=168");

@@ -1,6 +1,8 @@
 //! What became of a message, in plain words that can be read out: one sentence of what happened, one of
 //! what to do.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -262,12 +264,23 @@ fn contradiction(status: Status, said: Status, came_before: bool) -> (&'static s
 
 /// Why a provider says it failed.
 pub(super) fn cause(provider: &Provider<&str>) -> String {
-    let words = provider.message.unwrap_or(provider.status);
-    match (provider.code, words) {
+    let words = shortened(provider.message.unwrap_or(provider.status));
+    match (provider.code, &*words) {
         ("", "") => "it gave no reason".to_owned(),
         ("", words) => format!("“{words}”"),
         (code, "") => format!("code {code}"),
         (code, words) => format!("code {code}: “{words}”"),
+    }
+}
+
+/// So much of a provider's text can be read out.
+const READ_OUT: usize = 160;
+
+/// The beginning of a text that is too long for a sentence.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(READ_OUT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
     }
 }
 

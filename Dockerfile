@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock build.rs schema.sql ./
+COPY Cargo.toml Cargo.lock askama.toml build.rs schema.sql ./
 COPY config config
 COPY docs/openapi.json docs/
 COPY src src

@@ -62,7 +62,7 @@ impl Metrics {
         let requests = Family::default();
         registry.register(
             "api_requests",
-            "Requests under /api by route and status of the answer",
+            "Requests under /api and /ui by route and status of the answer",
             requests.clone(),
         );
         let request_seconds: Family<Route, Histogram, fn() -> Histogram> =

@@ -25,6 +25,7 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("actix_server", &["http"]),
     ("csv", &["http"]),
     ("ipnet", &["http"]),
+    ("askama", &["http/page"]),
     ("prometheus_client", &["metrics", "http/metrics.rs"]),
     ("utoipa", &["http"]),
     ("clap", &["cli"]),

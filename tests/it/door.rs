@@ -110,7 +110,19 @@ const ROUTES: &[(&str, &str, Door, Needs, u16)] = &[
     ("GET", "/%61pi/messagestatus/no-uuid", Door::Api, Needs::Read, 400),
     ("GET", "//api/messagestatus/no-uuid", Door::Both, Needs::Nothing, 404),
     ("GET", "/API/messagestatus/no-uuid", Door::Both, Needs::Nothing, 404),
-    ("GET", "/", Door::Both, Needs::Nothing, 404),
+    ("GET", "/", Door::Api, Needs::Nothing, 200),
+    ("POST", "/", Door::Api, Needs::Nothing, 405),
+    ("GET", "/ui/page.js", Door::Api, Needs::Nothing, 200),
+    ("POST", "/ui/page.js", Door::Api, Needs::Read, 404),
+    ("GET", "/ui/overview", Door::Api, Needs::Read, 200),
+    ("GET", "/ui/messages", Door::Api, Needs::Read, 200),
+    ("GET", "/ui/message/b31b6607-9c55-48ba-b145-3f40b809d2d2", Door::Api, Needs::Read, 200),
+    ("GET", "/ui/message/no-uuid", Door::Api, Needs::Read, 400),
+    ("GET", "/ui/search?q=x", Door::Api, Needs::Read, 200),
+    ("GET", "/ui/live", Door::Api, Needs::Read, 200),
+    ("GET", "/ui/health", Door::Api, Needs::Read, 200),
+    ("POST", "/ui/health", Door::Api, Needs::Read, 405),
+    ("GET", "/ui/nothing", Door::Api, Needs::Read, 404),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

@@ -38,6 +38,7 @@ mod openapi_document;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outcomes;
+mod page;
 mod posting;
 mod power;
 mod power_cut;

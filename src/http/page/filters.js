@@ -2,7 +2,11 @@
 
 import { ask } from "./ask.js";
 
+// Where the filters would fill the screen.
+const NARROW = "(max-width: 40rem)";
+
 export function prepare(form, query) {
+  form.closest("details").open = Boolean(query) || !matchMedia(NARROW).matches;
   for (const input of form.querySelectorAll("input[data-time]")) {
     if (input.dataset.time) input.value = local(new Date(input.dataset.time));
   }

@@ -21,7 +21,8 @@ const CODES: usize = 10;
 /// `GET /ui/overview?hours=…&offset=…`
 pub(super) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
     let window = Window::read(query, service.clock.now())?;
-    let sums = service.store.sums(window.first()).await?;
+    let mut sums = service.store.sums(window.first()).await?;
+    sums.retain(|sum| window.bar_of(sum.hour).is_some());
     let has_data = !sums.is_empty() || has_messages(service).await?;
     if !has_data {
         return Ok(NoData { heading: "Overview" }.render().unwrap_or_default());

@@ -97,7 +97,7 @@ impl Usual {
         let channel = channel.name();
         match p95 {
             Some(p95) => format!(
-                "Normally 95 of 100 {channel} arrive within {} (of {} that were delivered in the last \
+                "95 of 100 {channel} arrive within {} here (of {} that were delivered in the last \
                  {days} days).",
                 span(p95.max(SECOND)),
                 grouped(deliveries)

@@ -105,10 +105,11 @@ impl Window {
         (0..self.bars).map(move |bar| Bar { from: self.start(bar), to: self.start(bar + 1) })
     }
 
-    /// In which bar an hour is.
+    /// In which bar an hour is; none if it is before the first one or behind the last one, which is where a
+    /// clock has it that is ahead of ours.
     pub(super) fn bar_of(self, hour: Hour) -> Option<usize> {
         let bar = (hour.0 + self.offset.div_euclid(60)).div_euclid(self.size) - self.first;
-        usize::try_from(bar).ok()
+        usize::try_from(bar).ok().filter(|_| bar < self.bars)
     }
 
     fn start(self, bar: i64) -> Hour {
@@ -186,6 +187,7 @@ mod tests {
         assert_eq!(month.bars().count(), 31);
         assert_eq!(month.bar_of(last.from), Some(30));
         assert_eq!(month.bar_of(Hour(last.from.0 - 1)), Some(29));
+        assert_eq!(month.bar_of(last.to), None);
         assert_eq!(month.bar_of(Hour(month.first().0 - 1)), None);
         assert_eq!(month.zone(), "UTC+02:00");
     }

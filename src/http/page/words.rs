@@ -74,7 +74,15 @@ pub(super) struct Answer {
     /// Whether that is final, and whether to wait or to send again.
     pub(super) advice: Words,
     /// What else must be known to understand it.
-    pub(super) notes: Vec<Words>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Something besides, and what it is about in a word.
+pub(super) struct Note {
+    /// The word.
+    pub(super) about: &'static str,
+    /// What there is to say.
+    pub(super) words: Words,
 }
 
 /// What a message is called.
@@ -94,11 +102,13 @@ impl Case<'_> {
             Status::Undelivered => (self.undelivered(), Words::of(UNDELIVERED)),
             Status::Delivered | Status::Read => (self.delivered(), Words::of(DELIVERED)),
         };
-        let mut notes: Vec<_> = self.contradictions().collect();
-        notes.extend(self.lateness());
-        notes.extend(self.never_counts());
+        let note = |about| move |words| Note { about, words };
+        let mut notes: Vec<_> = self.contradictions().map(note("Contradicted")).collect();
+        notes.extend(self.late_news().map(note("Late")));
+        notes.extend(self.overtaken().map(note("Late")));
+        notes.extend(self.never_counts().map(note("Invalid")));
         if self.shown.status.is_final() {
-            notes.push(Words::of(self.usual.sentence()));
+            notes.push(note("Usual")(Words::of(self.usual.sentence())));
         }
         Answer { happened, advice, notes }
     }
@@ -109,8 +119,7 @@ impl Case<'_> {
 
     fn open(&self) -> Words {
         let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
-        let registered = self.said.iter().all(|said| said.source.starts_with("api:"));
-        if registered && !self.said.is_empty() {
+        if self.said.iter().all(is_registration) {
             return Words::of(format!("{} was registered as sent at ", self.this()))
                 .at(accepted_at)
                 .then(format!(
@@ -191,26 +200,47 @@ impl Case<'_> {
         let arrived = |status| matches!(status, Status::Delivered | Status::Read);
         let first = valid()
             .position(|said| said.status == status || (arrived(said.status) && arrived(status)));
-        let against = valid().enumerate().filter(move |(_, said)| status.contradicts(said.status));
-        against.map(move |(place, said)| {
+        // Of those that say the same one is enough.
+        let against = Status::ALL.into_iter().filter(move |said| status.contradicts(*said));
+        against.filter_map(move |against| {
+            let (place, said) = valid().enumerate().find(|(_, said)| said.status == against)?;
             let when = said.stated_at.unwrap_or(said.received_at);
             let came_before = first.is_some_and(|first| place < first);
-            let (before, behind) = contradiction(status, said.status, came_before);
-            Words::of(before).at(when).then(behind)
+            let (before, behind) = contradiction(status, against, came_before);
+            Some(Words::of(before).at(when).then(behind))
         })
     }
 
-    /// What came long after it happened, if it was that which counts.
-    fn lateness(&self) -> Option<Words> {
+    /// That what counts came long after it happened.
+    fn late_news(&self) -> Option<Words> {
         let shown = self.shown;
         let decisive = self.said.iter().find(|said| {
             said.status == shown.status && said.stated_at == Some(shown.status_changed_at)
         })?;
         let late = decisive.received_at.micros() - shown.status_changed_at.micros();
         (late > LATE).then(|| {
-            Words::of("That was late news here: it arrived at ")
+            Words::of("the report of that arrived here only at ")
                 .at(decisive.received_at)
                 .then(format!(", {} after it happened.", span(late)))
+        })
+    }
+
+    /// That something came when more was known already.
+    fn overtaken(&self) -> Option<Words> {
+        let mut known = None;
+        let mut overtaken = Vec::new();
+        for said in self.said.iter().filter(|said| said.outcome != Outcome::Invalid) {
+            if !is_registration(said) && Some(said.status) < known && !contradicts(said, known) {
+                overtaken.push(said.status.name());
+            }
+            known = known.max(Some(said.status));
+        }
+        overtaken.dedup();
+        (!overtaken.is_empty()).then(|| {
+            let words = overtaken.join(", ");
+            Words::of(format!(
+                "what was reported as {words} arrived when more was known already, so the status stayed."
+            ))
         })
     }
 
@@ -236,29 +266,29 @@ fn contradiction(status: Status, said: Status, came_before: bool) -> (&'static s
     let refused = said == Status::Rejected;
     match (status, came_before) {
         (Status::Delivered | Status::Read, true) if refused => (
-            "Reports contradict each other: before that, the provider had reported it refused, at ",
-            ". The receipt counts, because a phone cannot confirm what it does not have.",
+            "before that, the provider had reported it refused, at ",
+            ". The receipt counts, because a phone cannot confirm what it does not have: there is nothing \
+             to do for this message.",
         ),
         (Status::Delivered | Status::Read, true) => (
-            "Reports contradict each other: before that, the provider had reported it undelivered, at ",
-            ". The receipt counts: a failure is often a time-out that a late receipt corrects.",
+            "before that, the provider had reported it undelivered, at ",
+            ". The receipt counts, because a failure is often a time-out that a late receipt corrects: \
+             there is nothing to do for this message.",
         ),
         (Status::Delivered | Status::Read, false) => (
-            "Reports contradict each other: the provider also reported a failure, of ",
+            "the provider also reported a failure, of ",
             ". The receipt counts, so there is nothing to do for this message; if that happens often, ask \
              the provider.",
         ),
         (Status::Undelivered, _) => (
-            "Reports contradict each other: the provider also reported it refused, at ",
+            "the provider also reported it refused, at ",
             ". That it was sent counts; nothing arrived in either case.",
         ),
         (Status::Rejected, _) => (
-            "Reports contradict each other: the provider also reported it sent, at ",
+            "the provider also reported it sent, at ",
             ". The refusal counts; ask the provider if the recipient says it arrived.",
         ),
-        (Status::ProviderAcceptance | Status::Sent, _) => {
-            ("Reports contradict each other: another one is of ", ".")
-        }
+        (Status::ProviderAcceptance | Status::Sent, _) => ("another one is of ", "."),
     }
 }
 
@@ -284,17 +314,36 @@ fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether it is the word of an application, and no provider's.
+fn is_registration(said: &Said) -> bool {
+    said.source.starts_with("api:")
+}
+
+/// Whether it contradicts what was known.
+fn contradicts(said: &Said, known: Option<Status>) -> bool {
+    known.is_some_and(|known| known.contradicts(said.status))
+}
+
 /// What a notification did, in words; `before` is the status that was known when it came.
 pub(super) fn outcome(said: &Said, before: Option<Status>) -> String {
     let moves = before.is_none_or(|before| said.status > before);
     match (said.outcome, before) {
         (Outcome::Applied, None) => "Counted: the first that was heard of this message.".to_owned(),
         (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
+        (Outcome::Applied, Some(before)) if said.status < before && !is_registration(said) => {
+            format!(
+                "Late: the status stayed, because {} was known already; but it added what was not known.",
+                before.name()
+            )
+        }
         (Outcome::Applied, Some(_)) => {
             "Counted: it added what was not known; the status stayed.".to_owned()
         }
+        (Outcome::Superseded | Outcome::Duplicate, Some(before)) if said.status < before => {
+            format!("Late: it changed nothing, because {} was known already.", before.name())
+        }
         (Outcome::Superseded | Outcome::Duplicate, _) => {
-            "Late: it changed nothing, because as much or more was known already.".to_owned()
+            "Changed nothing: all of it was known already.".to_owned()
         }
         (Outcome::Conflict, Some(before)) if moves => {
             format!("Contradicts {}, which was reported before, and counts.", before.name())
@@ -306,5 +355,224 @@ pub(super) fn outcome(said: &Said, before: Option<Status>) -> String {
         (Outcome::Invalid, _) => {
             "Invalid: nobody can know that an SMS was read, so it never counts.".to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::usual::{ENOUGH, Times};
+    use super::*;
+    use crate::message::{Added, MessageId, Notification, Record, Reference, Statement};
+    use crate::message::{Destination, Kind, StatedProvider};
+    use crate::store::Took;
+
+    const NOON: i64 = 1_770_897_600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros((NOON + second) * SECOND).unwrap()
+    }
+
+    /// What is said of a message at these seconds: the status, when it came about, and when that arrived.
+    fn told(
+        channel: Channel,
+        source: &str,
+        told: &[(Status, i64, i64)],
+    ) -> (Option<Record>, Vec<Said>) {
+        let mut record: Option<Record> = None;
+        let said = told.iter().map(|(status, stated, received)| {
+            let failed = matches!(status, Rejected | Undelivered);
+            let provider = StatedProvider {
+                code: if failed { "27".to_owned() } else { String::new() },
+                message: if failed { "Absent <subscriber>".to_owned() } else { String::new() },
+                ..StatedProvider::default()
+            };
+            let statement = Statement {
+                message: MessageId::from_bytes([1; 16]),
+                kind: Kind::Report,
+                status: *status,
+                stated_at: Some(at(*stated)),
+                accepted_at: Some(at(0)),
+                channel,
+                destination: None::<Destination>,
+                reference: Reference::default(),
+                provider,
+                segments: None,
+            };
+            let notification = Notification::new(statement, Added::default());
+            let judged = Record::judge(record.as_ref(), &notification, at(*received), false);
+            record.clone_from(&judged.record);
+            Said {
+                source: source.to_owned(),
+                received_at: at(*received),
+                outcome: judged.outcome,
+                status: *status,
+                stated_at: Some(at(*stated)),
+                channel,
+                destination: None,
+                reference: Reference::default(),
+                provider: notification.provider().clone(),
+            }
+        });
+        let said = said.collect();
+        (record, said)
+    }
+
+    /// All that is read out at this second, where 95 of 100 messages arrive within some seconds.
+    fn read_out(of: &(Option<Record>, Vec<Said>), second: i64) -> String {
+        let (record, said) = of;
+        let shown = record.as_ref().unwrap().shown(MessageId::from_bytes([1; 16]));
+        let mut times = Times::default();
+        times.add(Took::from_class(6).unwrap(), ENOUGH);
+        let usual = Usual::of(shown.channel, &times, 7);
+        let answer = Case { shown: &shown, said, now: at(second), usual }.answer();
+        let mut text = format!("{} {}", answer.happened, answer.advice);
+        for Note { about, words } in answer.notes {
+            text += &format!(" {about}: {words}");
+        }
+        text
+    }
+
+    #[track_caller]
+    fn check(told_of: &[(Status, i64, i64)], second: i64, has: &[&str], has_not: &[&str]) {
+        let text = read_out(&told(Channel::Sms, "gateway", told_of), second);
+        for words in has {
+            assert!(text.contains(words), "{words} is not in: {text}");
+        }
+        for words in has_not {
+            assert!(!text.contains(words), "{words} is in: {text}");
+        }
+    }
+
+    use Status::{Delivered, ProviderAcceptance, Read, Rejected, Sent, Undelivered};
+
+    #[test]
+    fn what_has_not_ended_is_waited_for_until_it_is_too_old() {
+        let accepted = [(ProviderAcceptance, 0, 0)];
+        check(
+            &accepted,
+            2,
+            &["accepted this SMS", "2 seconds ago", "not final: wait"],
+            &["longer"],
+        );
+        check(
+            &[(Sent, 1, 1)],
+            2,
+            &["was sent at", "wait, and do not send", "95 of 100"],
+            &["longer"],
+        );
+        let longer = ["takes longer than usual", "arrive twice"];
+        check(&[(Sent, 1, 1)], 60, &longer, &["wait, and do not"]);
+        check(
+            &[(Sent, 1, 1)],
+            4 * 86_400,
+            &["After 4 days", "probably never come"],
+            &["longer than"],
+        );
+    }
+
+    #[test]
+    fn what_was_only_registered_says_that_nothing_was_heard() {
+        let registered = told(Channel::Sms, "api:shop", &[(ProviderAcceptance, 0, 0)]);
+        let text = read_out(&registered, 2);
+        assert!(text.contains("no provider has said anything about it"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_message_must_be_mended_and_a_lost_one_may_be_sent_again() {
+        let why = "(code 27: “Absent &#60;subscriber&#62;”)";
+        check(
+            &[(Rejected, 1, 1)],
+            9,
+            &["was never sent", why, "would be refused again", "Mend the cause"],
+            &["Contradicted", "Late"],
+        );
+        check(
+            &[(Sent, 1, 1), (Undelivered, 5, 5)],
+            9,
+            &["did not arrive", why, "check that the number", "send it again"],
+            &["never sent", "Contradicted", "Late"],
+        );
+    }
+
+    #[test]
+    fn a_delivered_message_needs_nothing() {
+        let (has, has_not) =
+            (["was delivered", "5 seconds after", "That is final"], ["Contradicted", "Late"]);
+        check(&[(Sent, 1, 1), (Delivered, 5, 5)], 9, &has, &has_not);
+        let text = read_out(&told(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
+        assert!(text.contains("This RCS message was delivered, and read"), "{text}");
+    }
+
+    #[test]
+    fn which_of_two_contradictions_counts_is_said_with_the_reason() {
+        check(
+            &[(Undelivered, 2, 2), (Delivered, 5, 5)],
+            9,
+            &["was delivered", "Contradicted: before that", "undelivered, at", "time-out"],
+            &["also reported a failure"],
+        );
+        check(
+            &[(Rejected, 2, 2), (Delivered, 5, 5)],
+            9,
+            &["Contradicted: before that", "refused, at"],
+            &["time-out"],
+        );
+        check(
+            &[(Delivered, 2, 2), (Undelivered, 5, 5), (Undelivered, 6, 6)],
+            9,
+            &["was delivered", "also reported a failure", "nothing to do"],
+            &["before that"],
+        );
+        check(&[(Sent, 1, 1), (Rejected, 2, 2)], 9, &["reported it sent, at"], &["failure"]);
+        check(
+            &[(Rejected, 1, 1), (Undelivered, 2, 2)],
+            9,
+            &["That it was sent counts"],
+            &["failure"],
+        );
+    }
+
+    #[test]
+    fn what_came_late_is_said() {
+        let hours = 2 * 3_600;
+        check(
+            &[(Delivered, 5, hours)],
+            hours,
+            &["Late: the report of that arrived"],
+            &["what was reported as"],
+        );
+        let overtaken = "Late: what was reported as SENT arrived when more was known already";
+        check(&[(Delivered, 5, 5), (Sent, 1, 6)], 9, &[overtaken], &["the report of that"]);
+    }
+
+    #[test]
+    fn the_timeline_says_what_each_did() {
+        let sms = |all| told(Channel::Sms, "gateway", all).1;
+        let said = sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
+        let words: Vec<_> = said
+            .iter()
+            .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
+            .map(|(said, before)| outcome(said, before))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "Counted: the first that was heard of this message.",
+                "Contradicts UNDELIVERED, which was reported before, and counts.",
+                "Late: it changed nothing, because DELIVERED was known already.",
+                "Invalid: nobody can know that an SMS was read, so it never counts.",
+            ]
+        );
+        let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
+        let words = outcome(&said[1], Some(Delivered));
+        assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
+    }
+
+    #[test]
+    fn a_long_reason_is_not_read_out_whole() {
+        let provider = Provider { message: Some("é".repeat(999)), ..Provider::default() };
+        let read_out = cause(&provider.map(String::as_str));
+        assert_eq!(read_out, format!("“{}…”", "é".repeat(READ_OUT)));
+        assert_eq!(cause(&Provider::default()), "it gave no reason");
     }
 }

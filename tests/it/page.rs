@@ -19,7 +19,7 @@ const FRAGMENTS: [&str; 6] = [
 ];
 
 /// A webhook with these members of the message besides.
-fn told(number: u64, status: &str, second: u32, more: Value) -> String {
+fn told(number: u64, status: &str, second: u32, more: &Value) -> String {
     let mut body = webhook(&id(number), status, second);
     for (name, value) in more.as_object().unwrap() {
         body["message"][name] = value.clone();
@@ -49,8 +49,8 @@ fn the_shell_and_its_files_need_no_key_and_let_the_browser_ask_nobody_else() {
     let server = Server::start(GATEWAY);
     let shell = server.send("GET", "/", &[], b"");
     assert_eq!(shell.header("content-type"), Some("text/html; charset=utf-8"));
-    let named = shell.body.split('"').filter_map(|text| text.strip_prefix("ui/"));
-    let mut names: Vec<_> = named.map(str::to_owned).collect();
+    let links = shell.body.split('"').filter_map(|text| text.strip_prefix("ui/"));
+    let mut names: Vec<_> = links.map(str::to_owned).collect();
     assert_eq!(names, ["icon.svg", "page.css", "page.js"]);
     let mut seen = 0;
     while let Some(name) = names.get(seen).cloned() {
@@ -83,7 +83,7 @@ fn the_shell_and_its_files_need_no_key_and_let_the_browser_ask_nobody_else() {
 #[test]
 fn each_fragment_needs_a_key_and_stays_in_no_cache() {
     let server = Server::start(GATEWAY);
-    server.post(&told(1, "DELIVERED", 5, json!({})));
+    server.post(&told(1, "DELIVERED", 5, &json!({})));
     for path in FRAGMENTS {
         server.send("GET", path, &[], b"").assert_problem(403);
         let wrong = [("X-Api-Key", "a-wrong-key-for-this-test")];
@@ -125,14 +125,14 @@ fn with_a_second_listener_the_page_is_on_that_one_alone() {
 fn a_rejected_an_undelivered_a_late_and_a_contradicted_message_are_told_apart() {
     let server = Server::start(GATEWAY);
     let why = json!({"provider": {"name": "P", "id": "1", "status": "s", "code": "27", "message": "Absent"}});
-    server.post(&told(1, "REJECTED", 5, why.clone()));
-    server.post(&told(2, "SENT", 1, json!({})));
-    server.post(&told(2, "UNDELIVERED", 5, why.clone()));
-    server.post(&told(3, "DELIVERED", 5, json!({})));
-    server.post(&told(3, "SENT", 1, json!({})));
-    server.post(&told(4, "UNDELIVERED", 5, why));
-    server.post(&told(4, "DELIVERED", 9, json!({})));
-    server.post(&told(5, "READ", 9, json!({})));
+    server.post(&told(1, "REJECTED", 5, &why));
+    server.post(&told(2, "SENT", 1, &json!({})));
+    server.post(&told(2, "UNDELIVERED", 5, &why));
+    server.post(&told(3, "DELIVERED", 5, &json!({})));
+    server.post(&told(3, "SENT", 1, &json!({})));
+    server.post(&told(4, "UNDELIVERED", 5, &why));
+    server.post(&told(4, "DELIVERED", 9, &json!({})));
+    server.post(&told(5, "READ", 9, &json!({})));
     server.put(&id(6), &json!({"destination": NUMBER}));
     let all: [(u64, &[&str], &[&str]); 6] = [
         (1, &["never sent", "27", "Absent", "Mend the cause"], &["Contradicted:"]),
@@ -162,7 +162,7 @@ fn a_rejected_an_undelivered_a_late_and_a_contradicted_message_are_told_apart() 
 #[test]
 fn a_message_shows_the_same_json_as_the_api() {
     let server = Server::start(GATEWAY);
-    server.post(&told(1, "DELIVERED", 5, json!({"reference": {"key": "<&\"'>"}})));
+    server.post(&told(1, "DELIVERED", 5, &json!({"reference": {"key": "<&\"'>"}})));
     let body = server.get(FRAGMENTS[2]).body;
     let (_, raw) = body.split_once(r#"<code id="raw">"#).unwrap();
     let raw = raw.split_once("</code>").unwrap().0;
@@ -184,7 +184,7 @@ fn what_came_from_outside_is_escaped_in_every_view() {
         "destination": NUMBER,
     });
     for number in 1..=2 {
-        server.post(&told(number, "REJECTED", 5, more.clone()));
+        server.post(&told(number, "REJECTED", 5, &more));
     }
     let unknown = json!({"type": evil, "message": {}}).to_string();
     assert_eq!(server.post(&unknown).outcome(), "quarantined");
@@ -209,8 +209,8 @@ fn what_came_from_outside_is_escaped_in_every_view() {
 fn the_box_takes_a_number_a_key_or_an_id_however_it_is_written() {
     let server = Server::start(GATEWAY);
     let more = json!({"destination": NUMBER, "reference": {"key": "order 7"}});
-    server.post(&told(1, "DELIVERED", 5, more));
-    server.post(&told(2, "SENT", 5, json!({"reference": {"key": "20260212"}})));
+    server.post(&told(1, "DELIVERED", 5, &more));
+    server.post(&told(2, "SENT", 5, &json!({"reference": {"key": "20260212"}})));
     for q in ["%2B393331234567", "0039+333+123-45.67", "393331234567", "+(39)+333%2F1234567"] {
         let text = read(&server, &format!("/ui/search?q={q}"));
         assert_says(&text, &["Newest message for number +393331234567", "was delivered"]);
@@ -226,16 +226,19 @@ fn the_box_takes_a_number_a_key_or_an_id_however_it_is_written() {
     assert_says(&national, &["Which country", "+39 3331234567", "no message has it"]);
     assert_says(&read(&server, "/ui/search?q=order+8"), &["No message with this reference key"]);
     assert_says(&read(&server, "/ui/search?q="), &["Paste a phone number"]);
+    for path in ["/ui/search?q=order+7&cursor=x", "/ui/search?q=%2B393331234567&cursor=x"] {
+        server.get(path).assert_problem(400);
+    }
 }
 
 #[test]
 fn a_number_that_nobody_stated_is_explained_and_not_said_to_be_not_sent() {
     let server = Server::start(GATEWAY);
     let unknown = "/ui/search?q=%2B393339999999";
-    server.post(&told(1, "DELIVERED", 5, json!({"destination": NUMBER})));
+    server.post(&told(1, "DELIVERED", 5, &json!({"destination": NUMBER})));
     assert_says(&read(&server, unknown), &["every record here has a number"]);
-    server.post(&told(2, "DELIVERED", 5, json!({})));
-    server.post(&told(3, "DELIVERED", 5, json!({})));
+    server.post(&told(2, "DELIVERED", 5, &json!({})));
+    server.post(&told(3, "DELIVERED", 5, &json!({})));
     let text = read(&server, unknown);
     assert_says(&text, &["“Not known here” is not “not sent”", "2 records here have no number"]);
     assert_says(&text, &["?destination=", "PUT /api/messages/{id}"]);
@@ -251,7 +254,7 @@ fn lists_page_on_and_keep_their_filters() {
     for number in 1..=60 {
         let status = if number % 2 == 0 { "DELIVERED" } else { "REJECTED" };
         let more = json!({"destination": NUMBER});
-        server.post(&told(number, status, u32::try_from(number).unwrap(), more));
+        server.post(&told(number, status, u32::try_from(number).unwrap(), &more));
     }
     let next = |body: &str| {
         let link = body.split_once(r##"rel="next" href="#/"##)?.1.split_once('"')?.0;
@@ -288,10 +291,10 @@ fn the_overview_counts_what_was_accepted_in_the_window() {
     let now = &registered["message"]["providerAcceptanceAt"];
     for (number, status) in [(1, "DELIVERED"), (2, "DELIVERED"), (3, "REJECTED"), (4, "SENT")] {
         let more = json!({"statusChangedAt": now, "provider": {"code": "27"}});
-        server.post(&told(number, status, 5, more));
+        server.post(&told(number, status, 5, &more));
     }
     // What a clock that is ahead of ours says is not counted before its time comes.
-    server.post(&told(9, "SENT", 5, json!({"statusChangedAt": "2999-01-01T00:00:00Z"})));
+    server.post(&told(9, "SENT", 5, &json!({"statusChangedAt": "2999-01-01T00:00:00Z"})));
     for hours in [1, 24, 168, 720] {
         let text = read(&server, &format!("/ui/overview?hours={hours}&offset=60"));
         assert_says(&text, &["Messages 4", "66.6 % of 3 whose end is known", "UTC+01:00"]);
@@ -308,8 +311,8 @@ fn the_overview_counts_what_was_accepted_in_the_window() {
 fn health_says_what_became_of_webhooks_and_why_some_were_refused() {
     let server = Server::start(GATEWAY);
     assert_says(&read(&server, "/ui/health"), &["Webhooks accepted 0", "none for", "Empty:"]);
-    server.post(&told(1, "DELIVERED", 5, json!({})));
-    server.post(&told(1, "DELIVERED", 5, json!({})));
+    server.post(&told(1, "DELIVERED", 5, &json!({})));
+    server.post(&told(1, "DELIVERED", 5, &json!({})));
     server.post(&json!({"type": "OTHER"}).to_string());
     server.send("POST", "/webhooks/gateway?token=a-wrong-token", JSON, b"{}").assert_problem(401);
     server.send("POST", "/webhooks/nobody", JSON, b"{}").assert_problem(404);
@@ -325,7 +328,7 @@ fn a_mirror_without_messages_says_how_to_get_some() {
     for path in ["/ui/overview", "/ui/messages", "/ui/live"] {
         assert_says(&read(&server, path), &["statusmirror simulate --messages 1000"]);
     }
-    server.post(&told(1, "DELIVERED", 5, json!({})));
+    server.post(&told(1, "DELIVERED", 5, &json!({})));
     assert_says(&read(&server, "/ui/overview?hours=1"), &["No message was accepted in this time"]);
     assert_says(&read(&server, "/ui/messages?status=REJECTED"), &["No message is like that"]);
 }

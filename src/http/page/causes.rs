@@ -31,36 +31,36 @@ pub(super) fn refused(cause: &'static str) -> (&'static str, &'static str) {
         }
         "wrong_proof" => (
             "with a wrong proof",
-            "Compare the secret on both sides, and the public URL; or somebody tries. `statusmirror verify` \
+            "Compare the secret on both sides, and the public URL; or somebody tries. “statusmirror verify” \
              says what is wrong with a captured request.",
         ),
         "expired_proof" => (
             "with a proof that has expired",
-            "Hand out a new callback URL: `statusmirror callback-url`.",
+            "Hand out a new callback URL: “statusmirror callback-url”.",
         ),
         "clock" => {
-            ("signed in the future", "Set the clocks: the sender's or this machine's is wrong.")
+            ("signed in the future", "Set the clocks: the sender’s or this machine’s is wrong.")
         }
         "too_old" => (
             "signed too long ago",
-            "Set the clocks; if the sender retries for longer, raise `max_age` of the source.",
+            "Set the clocks; if the sender retries for longer, raise “max_age” of the source.",
         ),
         "not_understood" => (
             "authentic, but unreadable",
-            "Look into the quarantine, and check the source's `dialect`.",
+            "Look into the quarantine, and check the source’s “dialect”.",
         ),
         "unknown_source" => {
             ("for a source that is not configured", "Correct the callback URL, or add the source.")
         }
         "method" => {
-            ("with a method that the source does not use", "Correct the sender's settings.")
+            ("with a method that the source does not use", "Correct the sender’s settings.")
         }
         "content_type" => {
-            ("with a content type that its proof cannot read", "Correct the sender's settings.")
+            ("with a content type that its proof cannot read", "Correct the sender’s settings.")
         }
         "too_large" => (
             "with too large a body",
-            "If such bodies are right, raise `max_body_bytes` of the source.",
+            "If such bodies are right, raise “max_body_bytes” of the source.",
         ),
         "body" => {
             ("whose body did not come in time", "Look at the network and the proxy in between.")
@@ -72,7 +72,7 @@ pub(super) fn refused(cause: &'static str) -> (&'static str, &'static str) {
         "closing" => ("because the service was stopping", "The sender tries again: nothing to do."),
         "slow" => ("because storing took too long", "Look at the disk: the sender tries again."),
         "store" => {
-            ("because the store did not take it", "Look at the log and at the disk's space.")
+            ("because the store did not take it", "Look at the log and at the disk’s space.")
         }
         other => (other, ""),
     }

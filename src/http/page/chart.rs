@@ -3,7 +3,7 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::parts::{self, counted, grouped, query};
+use super::parts::{self, counted, exact, grouped, query};
 use super::window::Window;
 use crate::message::Status;
 use crate::store::{Counted, Sum};
@@ -115,9 +115,9 @@ impl Chart {
         }
         let most = counts.iter().map(|counts| counts.all()).max().unwrap_or(0);
         let top = round_above(most);
-        let scale = (HEIGHT - TOP - BOTTOM) / number(top);
+        let scale = (HEIGHT - TOP - BOTTOM) / exact(top);
         let room =
-            (window.width() - LEFT - RIGHT) / number(counts.len().try_into().unwrap_or(u64::MAX));
+            (window.width() - LEFT - RIGHT) / exact(counts.len().try_into().unwrap_or(u64::MAX));
         let width = (room * FILLED).min(WIDEST);
         let mut left = LEFT;
         let labels = labels(window, room);
@@ -145,7 +145,7 @@ impl Chart {
         });
         let bars = bars.collect();
         let line = |value: u64| Line {
-            y: written(HEIGHT - BOTTOM - number(value) * scale),
+            y: written(HEIGHT - BOTTOM - exact(value) * scale),
             label: grouped(value),
         };
         let middle = (top.is_multiple_of(2)).then_some(top / 2);
@@ -173,7 +173,7 @@ fn parts(counts: Counts, scale: f64) -> Vec<Part> {
     let mut bottom = HEIGHT - BOTTOM;
     let all = [("delivered", counts.delivered), ("open", counts.open), ("failed", counts.failed())];
     let drawn = all.into_iter().filter(|(_, messages)| *messages > 0).map(|(kind, messages)| {
-        let height = number(messages) * scale;
+        let height = exact(messages) * scale;
         bottom -= height;
         Part { kind, y: written(bottom), height: written(height) }
     });
@@ -204,11 +204,6 @@ fn round_above(most: u64) -> u64 {
     }
 }
 
-/// A count as a length; what is greater than all messages there will be may be cut off.
-fn number(count: u64) -> f64 {
-    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
-}
-
 fn written(length: f64) -> String {
     format!("{length:.1}")
 }
@@ -220,7 +215,7 @@ mod tests {
     use crate::store::Hour;
 
     #[test]
-    fn the_scale_ends_at_a_round_number() {
+    fn the_scale_ends_at_a_round_exact() {
         for (most, round) in [(0, 2), (1, 2), (3, 4), (7, 8), (10, 10), (11, 20), (4_321, 5_000)] {
             assert_eq!(round_above(most), round);
         }

@@ -24,30 +24,23 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
         }
     }
     let looked = Looked { service, text: &text, cursor: cursor.as_deref() };
-    match Typed::of(&text) {
-        Typed::Nothing => Ok(Nothing.render().unwrap_or_default()),
-        Typed::Id(id) => message::show(service, &id.to_string()).await,
+    let typed = Typed::of(&text);
+    match &typed {
+        Typed::Nothing => return Ok(Nothing.render().unwrap_or_default()),
+        Typed::Id(id) => return message::show(service, &id.to_string()).await,
         Typed::Number(number) => {
-            let list = looked.up(Key::Destination(number), format!("number {number}")).await?;
-            let list = match list {
-                None => looked.up(looked.key()?, format!("reference key “{text}”")).await?,
-                some => some,
-            };
-            match list {
-                Some(list) => Ok(list),
-                None => looked.not_found(Some(number.to_string()), None).await,
+            let key = Key::Destination(*number);
+            if let Some(list) = looked.up(key, format!("number {number}")).await? {
+                return Ok(list);
             }
         }
-        Typed::National(digits) => {
-            match looked.up(looked.key()?, format!("reference key “{text}”")).await? {
-                Some(list) => Ok(list),
-                None => looked.not_found(None, Some(digits)).await,
-            }
-        }
-        Typed::Key => match looked.up(looked.key()?, format!("reference key “{text}”")).await? {
-            Some(list) => Ok(list),
-            None => looked.not_found(None, None).await,
-        },
+        Typed::National(_) | Typed::Key => {}
+    }
+    // What looks like a number can be a reference key too.
+    let key = Key::Reference(query::key(text.clone())?);
+    match looked.up(key, format!("reference key “{text}”")).await? {
+        Some(list) => Ok(list),
+        None => looked.not_found(typed).await,
     }
 }
 
@@ -59,10 +52,6 @@ struct Looked<'a> {
 }
 
 impl Looked<'_> {
-    fn key(&self) -> Result<Key, Problem> {
-        query::key(self.text.to_owned()).map(Key::Reference)
-    }
-
     /// The messages under this key; none if there are none.
     async fn up(&self, key: Key, taken_for: String) -> Result<Option<String>, Problem> {
         let after = match self.cursor {
@@ -99,16 +88,22 @@ impl Looked<'_> {
         Some(format!("#/search?{}", parts::query([("q", self.text), ("cursor", &cursor)])))
     }
 
-    async fn not_found(
-        &self,
-        number: Option<String>,
-        national: Option<String>,
-    ) -> Result<String, Problem> {
+    async fn not_found(&self, typed: Typed) -> Result<String, Problem> {
+        if self.cursor.is_some() {
+            return Err(Problem::BadRequest(
+                "There is nothing more, or the cursor is not one that this search gave. Start without \
+                 one."
+                    .to_owned(),
+            ));
+        }
         let without_number = self.service.store.vitals().await?.without_number;
-        let example = national.map(|digits| {
-            let digits = digits.strip_prefix('0').unwrap_or(&digits).to_owned();
-            format!("+39 {digits}")
-        });
+        let (number, example) = match typed {
+            Typed::Number(number) => (Some(number.to_string()), None),
+            Typed::National(digits) => {
+                (None, Some(format!("+39 {}", digits.strip_prefix('0').unwrap_or(&digits))))
+            }
+            Typed::Nothing | Typed::Id(_) | Typed::Key => (None, None),
+        };
         let page = NotFound {
             text: self.text,
             number,

@@ -78,7 +78,8 @@ function row({ message, previous, corrected }) {
   const link = document.createElement("a");
   link.href = `#/message/${message.id}`;
   link.textContent = message.id;
-  const before = previous ? WORDS[previous] ?? previous : "new";
+  const was = previous === message.status ? "the same" : WORDS[previous] ?? previous;
+  const before = previous ? was : "new";
   const { code, message: text, status } = message.provider;
   const provider = [code, text ?? status].filter(Boolean).join(" ");
   line.append(

@@ -6,11 +6,12 @@ use askama::filters::HtmlSafe;
 use super::super::query;
 use super::super::view;
 use super::super::{problem::Problem, state::Service};
-use super::parts::{Mark, Moment, SECOND, ago, span};
+use super::parts::Mark;
+use super::timeline::{Event, events};
 use super::usual::{ENOUGH, Times, Usual};
 use super::words::{self, Answer, Case, Words};
-use crate::message::{Channel, MessageId, Outcome, Record, Shown, Status, Timestamp};
-use crate::store::{History, Hour, Said};
+use crate::message::{Channel, MessageId, Record, Shown, Timestamp};
+use crate::store::{History, Hour};
 
 /// Times of delivery are taken from so many days.
 const DAYS: i64 = 7;
@@ -56,21 +57,15 @@ impl HtmlSafe for View {}
 struct Known {
     mark: Mark,
     answer: Answer,
-    facts: Vec<(&'static str, Words)>,
+    facts: Vec<Fact>,
 }
 
-/// A notification in the timeline.
-struct Event {
-    mark: Mark,
-    outcome: &'static str,
-    gap: String,
-    stated_at: Option<Moment>,
-    received_at: Moment,
-    /// How long after the stated time it arrived, if that is long enough to be told.
-    delay: Option<String>,
-    did: String,
-    source: String,
-    details: Vec<(&'static str, String)>,
+/// A thing that is known, by its name.
+struct Fact {
+    name: &'static str,
+    words: Words,
+    /// Whether it needs a line of its own.
+    is_long: bool,
 }
 
 /// What is shown of a message; none if nothing was ever said of it.
@@ -110,16 +105,19 @@ fn view(id: MessageId, history: &History, now: Timestamp, usual: Usual) -> View 
     View { id, title, known, events: events(said, now), raw }
 }
 
-fn facts(shown: &Shown<'_>) -> Vec<(&'static str, Words)> {
+/// A longer text needs a line of its own.
+const LONG: usize = 60;
+
+fn facts(shown: &Shown<'_>) -> Vec<Fact> {
     let Shown { destination, reference, provider, .. } = shown;
     let number = destination.map_or_else(
         || "nobody stated it, so it is not found by number".to_owned(),
         |number| number.to_string(),
     );
-    let mut facts = vec![("Number", Words::of(number))];
+    let mut facts = vec![Fact { name: "Number", words: Words::of(number), is_long: false }];
     let mut tell = |name, text: Option<&str>| {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
-            facts.push((name, Words::of(text)));
+            facts.push(Fact { name, words: Words::of(text), is_long: text.len() > LONG });
         }
     };
     tell("Reference key", reference.key());
@@ -133,53 +131,9 @@ fn facts(shown: &Shown<'_>) -> Vec<(&'static str, Words)> {
     tell("Provider code", Some(provider.code));
     tell("Provider text", provider.message);
     tell("Provider id", Some(provider.id));
-    facts.push(("Accepted", Words::default().at(shown.accepted_at)));
-    facts.push((
-        "Status",
-        Words::of(format!("{}, since ", shown.status)).at(shown.status_changed_at),
-    ));
+    let accepted = Words::default().at(shown.accepted_at);
+    let status = Words::of(format!("{}, since ", shown.status)).at(shown.status_changed_at);
+    let times = [("Accepted", accepted), ("Status", status)];
+    facts.extend(times.map(|(name, words)| Fact { name, words, is_long: false }));
     facts
-}
-
-fn events(said: &[Said], now: Timestamp) -> Vec<Event> {
-    let mut status: Option<Status> = None;
-    let mut before: Option<Timestamp> = None;
-    let event = |one: &Said| {
-        let did = words::outcome(one, status);
-        if one.outcome != Outcome::Invalid {
-            status = status.max(Some(one.status));
-        }
-        let gap = before.replace(one.received_at).map_or_else(
-            || ago(one.received_at, now),
-            |before| {
-                let gap = one.received_at.micros().saturating_sub(before.micros());
-                format!("{} later", span(gap))
-            },
-        );
-        let delay = one.stated_at.map(|at| one.received_at.micros().saturating_sub(at.micros()));
-        let provider = &one.provider;
-        let number = one.destination.map(|number| number.to_string());
-        let all = [
-            ("Provider", provider.name.as_str()),
-            ("Status", &provider.status),
-            ("Code", &provider.code),
-            ("Text", provider.message.as_deref().unwrap_or_default()),
-            ("Id", &provider.id),
-            ("Number", number.as_deref().unwrap_or_default()),
-            ("Reference key", one.reference.key().unwrap_or_default()),
-        ];
-        let details = all.into_iter().filter(|(_, text)| !text.is_empty());
-        Event {
-            mark: Mark(one.status),
-            outcome: one.outcome.name(),
-            gap,
-            stated_at: one.stated_at.map(Moment),
-            received_at: Moment(one.received_at),
-            delay: delay.filter(|delay| *delay >= SECOND).map(span),
-            did,
-            source: one.source.clone(),
-            details: details.map(|(name, text)| (name, text.to_owned())).collect(),
-        }
-    };
-    said.iter().map(event).collect()
 }

@@ -13,6 +13,7 @@ mod messages;
 mod overview;
 mod parts;
 mod rows;
+mod timeline;
 mod typed;
 mod usual;
 mod window;

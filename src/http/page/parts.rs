@@ -122,6 +122,11 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
     if micros < 0 { format!("in {}", span(-micros)) } else { format!("{} ago", span(micros)) }
 }
 
+/// A count to reckon with; nobody has so many messages that it would be cut off.
+pub(super) fn exact(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+}
+
 /// A number in groups of three digits; templates lend what they show.
 pub(super) fn grouped(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::parts::{SECOND, grouped, span};
+use super::parts::{SECOND, exact, grouped, span};
 use crate::message::Channel;
 use crate::store::{Counted, Sum, Took};
 
@@ -59,11 +59,6 @@ impl Times {
     }
 }
 
-/// A count, which is far below what such a number keeps exactly.
-fn exact(count: u64) -> f64 {
-    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
-}
-
 /// In microseconds.
 fn micros(seconds: f64) -> i64 {
     let span = Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -103,9 +98,13 @@ impl Usual {
                 grouped(deliveries)
             ),
             None => format!(
-                "How long an {channel} normally takes cannot be said: only {} were delivered in the \
-                 last {days} days.",
-                grouped(deliveries)
+                "How long an {channel} normally takes cannot be said: {} delivered in the last {days} \
+                 days.",
+                match deliveries {
+                    0 => "none was".to_owned(),
+                    1 => "only one was".to_owned(),
+                    few => format!("only {few} were"),
+                }
             ),
         }
     }

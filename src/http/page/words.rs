@@ -315,7 +315,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether it is the word of an application, and no provider's.
-fn is_registration(said: &Said) -> bool {
+pub(super) fn is_registration(said: &Said) -> bool {
     said.source.starts_with("api:")
 }
 
@@ -324,42 +324,8 @@ fn contradicts(said: &Said, known: Option<Status>) -> bool {
     known.is_some_and(|known| known.contradicts(said.status))
 }
 
-/// What a notification did, in words; `before` is the status that was known when it came.
-pub(super) fn outcome(said: &Said, before: Option<Status>) -> String {
-    let moves = before.is_none_or(|before| said.status > before);
-    match (said.outcome, before) {
-        (Outcome::Applied, None) => "Counted: the first that was heard of this message.".to_owned(),
-        (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
-        (Outcome::Applied, Some(before)) if said.status < before && !is_registration(said) => {
-            format!(
-                "Late: the status stayed, because {} was known already; but it added what was not known.",
-                before.name()
-            )
-        }
-        (Outcome::Applied, Some(_)) => {
-            "Counted: it added what was not known; the status stayed.".to_owned()
-        }
-        (Outcome::Superseded | Outcome::Duplicate, Some(before)) if said.status < before => {
-            format!("Late: it changed nothing, because {} was known already.", before.name())
-        }
-        (Outcome::Superseded | Outcome::Duplicate, _) => {
-            "Changed nothing: all of it was known already.".to_owned()
-        }
-        (Outcome::Conflict, Some(before)) if moves => {
-            format!("Contradicts {}, which was reported before, and counts.", before.name())
-        }
-        (Outcome::Conflict, before) => format!(
-            "Contradicts {}, and changed nothing.",
-            before.map_or("what is known", Status::name)
-        ),
-        (Outcome::Invalid, _) => {
-            "Invalid: nobody can know that an SMS was read, so it never counts.".to_owned()
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::usual::{ENOUGH, Times};
     use super::*;
     use crate::message::{Added, MessageId, Notification, Record, Reference, Statement};
@@ -373,7 +339,7 @@ mod tests {
     }
 
     /// What is said of a message at these seconds: the status, when it came about, and when that arrived.
-    fn told(
+    pub(in super::super) fn told(
         channel: Channel,
         source: &str,
         told: &[(Status, i64, i64)],
@@ -427,7 +393,7 @@ mod tests {
         let answer = Case { shown: &shown, said, now: at(second), usual }.answer();
         let mut text = format!("{} {}", answer.happened, answer.advice);
         for Note { about, words } in answer.notes {
-            text += &format!(" {about}: {words}");
+            text = format!("{text} {about}: {words}");
         }
         text
     }
@@ -543,29 +509,6 @@ mod tests {
         );
         let overtaken = "Late: what was reported as SENT arrived when more was known already";
         check(&[(Delivered, 5, 5), (Sent, 1, 6)], 9, &[overtaken], &["the report of that"]);
-    }
-
-    #[test]
-    fn the_timeline_says_what_each_did() {
-        let sms = |all| told(Channel::Sms, "gateway", all).1;
-        let said = sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
-        let words: Vec<_> = said
-            .iter()
-            .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
-            .map(|(said, before)| outcome(said, before))
-            .collect();
-        assert_eq!(
-            words,
-            [
-                "Counted: the first that was heard of this message.",
-                "Contradicts UNDELIVERED, which was reported before, and counts.",
-                "Late: it changed nothing, because DELIVERED was known already.",
-                "Invalid: nobody can know that an SMS was read, so it never counts.",
-            ]
-        );
-        let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
-        let words = outcome(&said[1], Some(Delivered));
-        assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! Everything that was said of a message, in the order of arrival, and what each of it did.
+
+use super::parts::{Mark, Moment, SECOND, ago, span};
+use super::words::is_registration;
+use crate::message::{Outcome, Status, Timestamp};
+use crate::store::Said;
+
+/// A notification in the timeline.
+pub(super) struct Event {
+    pub(super) mark: Mark,
+    pub(super) outcome: &'static str,
+    pub(super) gap: String,
+    pub(super) stated_at: Option<Moment>,
+    pub(super) received_at: Moment,
+    /// How long after the stated time it arrived, if that is long enough to be told.
+    pub(super) delay: Option<String>,
+    pub(super) did: String,
+    pub(super) source: String,
+    pub(super) details: Vec<(&'static str, String)>,
+}
+
+/// The timeline, as it is told now.
+pub(super) fn events(said: &[Said], now: Timestamp) -> Vec<Event> {
+    let mut status: Option<Status> = None;
+    let mut before: Option<Timestamp> = None;
+    let event = |one: &Said| {
+        let did = outcome(one, status);
+        if one.outcome != Outcome::Invalid {
+            status = status.max(Some(one.status));
+        }
+        let gap = before.replace(one.received_at).map_or_else(
+            || ago(one.received_at, now),
+            |before| {
+                let gap = one.received_at.micros().saturating_sub(before.micros());
+                format!("{} later", span(gap))
+            },
+        );
+        let delay = one.stated_at.map(|at| one.received_at.micros().saturating_sub(at.micros()));
+        let provider = &one.provider;
+        let number = one.destination.map(|number| number.to_string());
+        let all = [
+            ("Provider", provider.name.as_str()),
+            ("Status", &provider.status),
+            ("Code", &provider.code),
+            ("Text", provider.message.as_deref().unwrap_or_default()),
+            ("Id", &provider.id),
+            ("Number", number.as_deref().unwrap_or_default()),
+            ("Reference key", one.reference.key().unwrap_or_default()),
+        ];
+        let details = all.into_iter().filter(|(_, text)| !text.is_empty());
+        Event {
+            mark: Mark(one.status),
+            outcome: one.outcome.name(),
+            gap,
+            stated_at: one.stated_at.map(Moment),
+            received_at: Moment(one.received_at),
+            delay: delay.filter(|delay| *delay >= SECOND).map(span),
+            did,
+            source: one.source.clone(),
+            details: details.map(|(name, text)| (name, text.to_owned())).collect(),
+        }
+    };
+    said.iter().map(event).collect()
+}
+
+/// What a notification did, in words; `before` is the status that was known when it came.
+fn outcome(said: &Said, before: Option<Status>) -> String {
+    let moves = before.is_none_or(|before| said.status > before);
+    match (said.outcome, before) {
+        (Outcome::Applied, None) => "Counted: the first that was heard of this message.".to_owned(),
+        (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
+        (Outcome::Applied, Some(before)) if said.status < before && !is_registration(said) => {
+            format!(
+                "Late: the status stayed, because {} was known already; but it added what was not known.",
+                before.name()
+            )
+        }
+        (Outcome::Applied, Some(_)) => {
+            "Counted: it added what was not known; the status stayed.".to_owned()
+        }
+        (Outcome::Superseded | Outcome::Duplicate, Some(before)) if said.status < before => {
+            format!("Late: it changed nothing, because {} was known already.", before.name())
+        }
+        (Outcome::Superseded | Outcome::Duplicate, _) => {
+            "Changed nothing: all of it was known already.".to_owned()
+        }
+        (Outcome::Conflict, Some(before)) if moves => {
+            format!("Contradicts {}, which was reported before, and counts.", before.name())
+        }
+        (Outcome::Conflict, before) => format!(
+            "Contradicts {}, and changed nothing.",
+            before.map_or("what is known", Status::name)
+        ),
+        (Outcome::Invalid, _) => {
+            "Invalid: nobody can know that an SMS was read, so it never counts.".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::tests::told;
+    use super::*;
+    use crate::message::Channel;
+    use crate::message::Status::{Delivered, Read, Sent, Undelivered};
+
+    #[test]
+    fn the_timeline_says_what_each_did() {
+        let sms = |all| told(Channel::Sms, "gateway", all).1;
+        let said = sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
+        let words: Vec<_> = said
+            .iter()
+            .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
+            .map(|(said, before)| outcome(said, before))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "Counted: the first that was heard of this message.",
+                "Contradicts UNDELIVERED, which was reported before, and counts.",
+                "Late: it changed nothing, because DELIVERED was known already.",
+                "Invalid: nobody can know that an SMS was read, so it never counts.",
+            ]
+        );
+        let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
+        let words = outcome(&said[1], Some(Delivered));
+        assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
+    }
+}

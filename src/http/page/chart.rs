@@ -194,7 +194,7 @@ fn words(name: &str, counts: Counts) -> String {
 fn round_above(most: u64) -> u64 {
     let mut power: u64 = 1;
     loop {
-        for step in [1, 2, 4, 5, 6, 8, 10] {
+        for step in [1, 2, 3, 4, 5, 6, 8, 10, 12, 15] {
             let round = power.saturating_mul(step);
             if round >= most {
                 return round.max(2);
@@ -215,8 +215,10 @@ mod tests {
     use crate::store::Hour;
 
     #[test]
-    fn the_scale_ends_at_a_round_exact() {
-        for (most, round) in [(0, 2), (1, 2), (3, 4), (7, 8), (10, 10), (11, 20), (4_321, 5_000)] {
+    fn the_scale_ends_at_a_round_number() {
+        for (most, round) in
+            [(0, 2), (1, 2), (3, 3), (7, 8), (10, 10), (11, 12), (16, 20), (4_321, 5_000)]
+        {
             assert_eq!(round_above(most), round);
         }
     }

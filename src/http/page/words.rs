@@ -259,7 +259,7 @@ const UNDELIVERED: &str = "That is final unless a late receipt corrects it, so d
 const DELIVERED: &str =
     "That is final: there is nothing to wait for, and no reason to send it again.";
 const INVALID: &str =
-    "One notification says that an SMS was read, which nobody can know: it does not count.";
+    "one notification says that an SMS was read, which nobody can know: it does not count.";
 
 /// The words before and behind the time of what contradicts a status.
 fn contradiction(status: Status, said: Status, came_before: bool) -> (&'static str, &'static str) {

@@ -203,6 +203,7 @@ fn documents(config: &mut ServiceConfig) {
 fn looked_at(config: &mut ServiceConfig) {
     config
         .service(answering("/", get().to(page::shell), "GET, HEAD"))
+        .service(answering("/page/{file}", get().to(page::file), "GET, HEAD"))
         .service(web::scope("/ui").default_service(web::to(page::answer)));
 }
 

@@ -31,6 +31,8 @@ const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey
 const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
 const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
 const SEARCH: (&str, &str) = ("get", "/api/messages");
+const OVERVIEW: (&str, &str) = ("get", "/ui/overview");
+const VIEW: (&str, &str) = ("get", "/ui/message/{messageid}");
 const EVENTS: (&str, &str) = ("get", "/api/events");
 const REGISTRATION: (&str, &str) = ("put", "/api/messages/{messageid}");
 const WEBHOOK: (&str, &str) = ("post", "/webhooks/{source}");
@@ -73,7 +75,8 @@ fn every_answer_that_is_described_is_given_and_is_as_described() {
         documented.check_body((&method, &path), &broken);
     }
     // Last, because then nobody is asked any more.
-    let of_the_api = |(_, path): &(String, String)| path.starts_with("/api");
+    let of_the_api =
+        |(_, path): &(String, String)| path.starts_with("/api") || path.starts_with("/ui");
     let api: Vec<_> = documented.operations().into_iter().filter(of_the_api).collect();
     for attempt in 0..60 {
         let (method, path) = &api[attempt % api.len()];
@@ -186,6 +189,20 @@ fn ask(server: &Server, documented: &mut Documented) {
         (200, SEARCH, "/api/messages?count=1&number=with".to_owned()),
         (200, SEARCH, format!("/api/messages?ids={},{EXAMPLE_ID}", id(1))),
         (400, SEARCH, "/api/messages?status=LOST".to_owned()),
+        (200, ("get", "/"), "/".to_owned()),
+        (200, ("get", "/page/{file}"), "/page/page.js".to_owned()),
+        (404, ("get", "/page/{file}"), "/page/other.js".to_owned()),
+        (200, OVERVIEW, "/ui/overview?hours=168&offset=60&width=360".to_owned()),
+        (400, OVERVIEW, "/ui/overview?hours=7".to_owned()),
+        (200, ("get", "/ui/messages"), "/ui/messages?status=DELIVERED".to_owned()),
+        (400, ("get", "/ui/messages"), "/ui/messages?status=LOST".to_owned()),
+        (200, VIEW, format!("/ui/message/{EXAMPLE_ID}")),
+        (400, VIEW, "/ui/message/x".to_owned()),
+        (200, ("get", "/ui/search"), "/ui/search?q=webhook_3".to_owned()),
+        (400, ("get", "/ui/search"), format!("/ui/search?q={}", "x".repeat(600))),
+        (200, ("get", "/ui/live"), "/ui/live".to_owned()),
+        (200, ("get", "/ui/health"), "/ui/health?after=1".to_owned()),
+        (400, ("get", "/ui/health"), "/ui/health?after=x".to_owned()),
         (200, ("get", "/livez"), "/livez".to_owned()),
         (200, ("get", "/readyz"), "/readyz".to_owned()),
         (200, ("get", "/metrics"), "/metrics".to_owned()),

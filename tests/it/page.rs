@@ -49,13 +49,13 @@ fn the_shell_and_its_files_need_no_key_and_let_the_browser_ask_nobody_else() {
     let server = Server::start(GATEWAY);
     let shell = server.send("GET", "/", &[], b"");
     assert_eq!(shell.header("content-type"), Some("text/html; charset=utf-8"));
-    let links = shell.body.split('"').filter_map(|text| text.strip_prefix("ui/"));
+    let links = shell.body.split('"').filter_map(|text| text.strip_prefix("page/"));
     let mut names: Vec<_> = links.map(str::to_owned).collect();
     assert_eq!(names, ["icon.svg", "page.css", "page.js"]);
     let mut seen = 0;
     while let Some(name) = names.get(seen).cloned() {
         seen += 1;
-        let file = server.send("GET", &format!("/ui/{name}"), &[], b"");
+        let file = server.send("GET", &format!("/page/{name}"), &[], b"");
         assert_eq!(file.status, 200, "{name}");
         for (header, value) in [
             ("content-security-policy", POLICY),
@@ -115,7 +115,7 @@ fn with_a_second_listener_the_page_is_on_that_one_alone() {
     let listen = [("STATUSMIRROR__SERVER__INTERNAL_LISTEN", "127.0.0.1:0".to_owned())];
     let server = Server::start_with(GATEWAY, &listen);
     let mut internal = Connection::to(server.internal_port().unwrap());
-    for path in ["/", "/ui/page.js", "/ui/live"] {
+    for path in ["/", "/page/page.js", "/ui/live"] {
         server.get(path).assert_problem(404);
         assert_eq!(internal.send("GET", path, &[("X-Api-Key", KEY)], b"").status, 200, "{path}");
     }

@@ -47,7 +47,7 @@ pub(super) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
         (Put, "/api/messages/{messageid}", registration()),
         (Post, "/webhooks/{source}", webhook()),
         (Get, "/", pages::shell()),
-        (Get, "/ui/{file}", pages::file()),
+        (Get, "/page/{file}", pages::file()),
         (Get, "/ui/overview", pages::overview()),
         (Get, "/ui/messages", pages::messages()),
         (Get, "/ui/message/{messageid}", pages::message()),

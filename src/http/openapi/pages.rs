@@ -6,6 +6,7 @@ use super::operation::{Described, response, text, text_header};
 use super::operations::{bad, bad_message_id, protocol, read};
 use super::parameters;
 use crate::http::page::FILES;
+use crate::http::problem::Problem;
 
 /// For whoever asks what became of a message.
 pub(super) const PAGE: &str = "Page";
@@ -31,6 +32,7 @@ pub(super) fn file() -> Operation {
         .refuses(protocol())
         .parameters([parameters::file(&names)])
         .answers(200, answer)
+        .refuses([("no such file", Problem::NoRoute)])
         .build()
 }
 

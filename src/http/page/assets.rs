@@ -4,6 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::web::Path;
+
+use super::super::problem::Problem;
 
 /// What the browser may do for the page: ask this server, and nobody else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -11,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The files: their names behind `/ui/`, what they are, and what is in them.
+/// The files: their names behind `/page/`, what they are, and what is in them.
 pub(crate) const FILES: [(&str, &str, &str); 9] = [
     ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
@@ -29,10 +32,12 @@ pub(crate) async fn shell() -> HttpResponse {
     answer("text/html; charset=utf-8", include_str!("shell.html"))
 }
 
-/// The file of this name, if it is one of the page's.
-pub(super) fn file(name: &str) -> Option<HttpResponse> {
-    let (_, content_type, content) = FILES.into_iter().find(|(known, ..)| *known == name)?;
-    Some(answer(content_type, content))
+/// `GET /page/{file}`
+pub(crate) async fn file(name: Path<String>) -> HttpResponse {
+    match FILES.into_iter().find(|(known, ..)| *known == name.as_str()) {
+        Some((_, content_type, content)) => answer(content_type, content),
+        None => Problem::NoRoute.response(),
+    }
 }
 
 fn answer(content_type: &'static str, content: &'static str) -> HttpResponse {

@@ -28,7 +28,7 @@ use askama::filters::HtmlSafe;
 
 #[cfg(test)]
 pub(crate) use self::assets::FILES;
-pub(crate) use self::assets::shell;
+pub(crate) use self::assets::{file, shell};
 use self::parts::Written;
 use super::api;
 use super::auth::{self, Caller};
@@ -36,13 +36,10 @@ use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
 
-/// Answers a file to anybody, and a fragment to whoever has a key for it.
+/// Answers a fragment to whoever has a key for it.
 pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> HttpResponse {
     let path = request.match_info().unprocessed();
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    if is_read && let Some(file) = path.strip_prefix('/').and_then(assets::file) {
-        return file;
-    }
     let line = Line::begin(&request);
     let asked = Asked::at(path);
     let route = asked.as_ref().map_or(api::NO_ROUTE, Asked::route);

@@ -95,8 +95,8 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::NoRoute => {
-                "There is nothing here. Queries are under /api/messagestatus, webhooks \
-                 go to /webhooks/{source}; with `server.internal_listen` each has an address of \
+                "There is nothing here. The page for people is /, queries are under \
+                 /api/messagestatus, webhooks go to /webhooks/{source}; with `server.internal_listen` each has an address of \
                  its own."
                     .to_owned()
             }

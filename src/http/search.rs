@@ -143,7 +143,8 @@ impl Asked {
             let wanted = Arc::clone(&self.wanted);
             return service.store.search(wanted, self.after, self.count, write).await;
         };
-        let mut found = Found::default();
+        let without_number = service.store.vitals().await?.without_number;
+        let mut found = Found { without_number, ..Found::default() };
         for id in ids {
             if let Some(message) = service.store.message(*id).await? {
                 found.listing.add(&message.record.shown(*id), write);

@@ -138,6 +138,7 @@ fn messages_are_asked_for_by_their_ids() {
     let answer = server.get(&format!("/api/messages?ids={ids}"));
     assert_eq!(numbers(&answer), [3, 1], "in that order, as far as they are known");
     assert_eq!(answer.header("link"), None);
+    assert_eq!(answer.json()["withoutNumber"], 2, "of all messages");
     let many = |count: u64| (1..=count).map(id).collect::<Vec<_>>().join(",");
     assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", many(100)))).len(), 6);
     server.get(&format!("/api/messages?ids={}", many(101))).assert_problem(400);

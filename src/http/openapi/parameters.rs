@@ -64,7 +64,7 @@ pub(super) fn file(names: &[&str]) -> Parameter {
 pub(super) fn window() -> [Parameter; 3] {
     let hours = integer().enum_values(Some([1, 24, 168, 720]));
     let offset = integer().minimum(Some(-720)).maximum(Some(840));
-    let width = integer().minimum(Some(0)).maximum(Some(10_000));
+    let width = integer().minimum(Some(0)).maximum(Some(65_535));
     let ahead = "How many minutes the reader's clock is ahead of UTC: where days begin.";
     [
         in_query("hours", "How far it goes back.", Value::from(24), hours),

@@ -63,7 +63,7 @@ pub(super) fn file(names: &[&str]) -> Parameter {
 /// Which hours the overview is about.
 pub(super) fn window() -> [Parameter; 3] {
     let hours = integer().enum_values(Some([1, 24, 168, 720]));
-    let offset = integer().minimum(Some(-720)).maximum(Some(840));
+    let offset = integer().minimum(Some(-840)).maximum(Some(840));
     let width = integer().minimum(Some(0)).maximum(Some(65_535));
     let ahead = "How many minutes the reader's clock is ahead of UTC: where days begin.";
     [

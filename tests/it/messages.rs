@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::queries::{next, numbers};
 use crate::support::*;
 
 /// Posts what a message has reached, with these members besides.
@@ -33,17 +34,6 @@ fn filled() -> Server {
     let path = format!("/webhooks/twilio?token={TOKEN}&messageid={}", id(6));
     assert_eq!(server.send("POST", &path, FORM, form.as_bytes()).outcome(), "applied");
     server
-}
-
-/// The numbers of the messages in an answer.
-fn numbers(answer: &Answer) -> Vec<u64> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let body = answer.json();
-    let ids = body["messages"].as_array().unwrap().iter().map(|entry| {
-        let id = entry["message"]["id"].as_str().unwrap();
-        id.rsplit('-').next().unwrap().parse().unwrap()
-    });
-    ids.collect()
 }
 
 #[test]
@@ -112,11 +102,7 @@ fn pages_lead_through_all_without_loss_at_equal_times() {
             let found = numbers(&answer);
             assert!(found.len() <= 4);
             seen.extend(found);
-            path = answer.header("link").map(|link| {
-                let (path, rel) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
-                assert_eq!(rel, "; rel=\"next\"");
-                path.to_owned()
-            });
+            path = next(&answer);
         }
         let pages = seen.len();
         seen.sort_unstable();

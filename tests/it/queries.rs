@@ -17,7 +17,7 @@ fn post(server: &Server, number: u64, members: &Value) {
 }
 
 /// The numbers of the messages in a list's answer.
-fn numbers(answer: &Answer) -> Vec<u64> {
+pub(crate) fn numbers(answer: &Answer) -> Vec<u64> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
     let ids = body["messages"].as_array().unwrap().iter().map(|entry| {
@@ -28,7 +28,7 @@ fn numbers(answer: &Answer) -> Vec<u64> {
 }
 
 /// The address of the next page, from the header.
-fn next(answer: &Answer) -> Option<String> {
+pub(crate) fn next(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     let (path, rel) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
     assert_eq!(rel, "; rel=\"next\"");

@@ -61,7 +61,6 @@ pub(super) fn search(
     } else {
         found.next = end.map(|accepted_at| Place { accepted_at, id: MessageId::from_bytes(LAST) });
     }
-    found.listing.more = found.next.is_some();
     found.without_number = recent.counts.without_number();
     Ok(found)
 }

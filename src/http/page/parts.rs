@@ -146,12 +146,14 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{s}", grouped(number))
 }
 
-/// How much of the whole that is, in per cent; none of nothing.
+/// How much of the whole that is, in per cent, and all of it only if nothing is missing; none of nothing.
 pub(super) fn share(part: u64, whole: u64) -> Option<String> {
     if whole == 0 {
         return None;
     }
-    let tenths = u128::from(part) * 1_000 / u128::from(whole);
+    let (of, all) = (u128::from(part), u128::from(whole));
+    let rounded = (of * 1_000 + all / 2) / all;
+    let tenths = if part < whole { rounded.min(999) } else { rounded };
     Some(format!("{}.{}\u{a0}%", tenths / 10, tenths % 10))
 }
 
@@ -197,7 +199,8 @@ mod tests {
             assert_eq!(grouped(number), text);
         }
         assert_eq!(share(1, 0), None);
-        assert_eq!(share(2, 3).as_deref(), Some("66.6\u{a0}%"));
+        assert_eq!(share(2, 3).as_deref(), Some("66.7\u{a0}%"));
+        assert_eq!(share(99_999, 100_000).as_deref(), Some("99.9\u{a0}%"));
         assert_eq!(share(5, 5).as_deref(), Some("100.0\u{a0}%"));
         assert_eq!(counted(1, "message"), "1 message");
     }

@@ -9,6 +9,7 @@ use crate::store::Said;
 pub(super) struct Event {
     pub(super) mark: Mark,
     pub(super) outcome: &'static str,
+    /// How long after the one before it it arrived, and how long ago.
     pub(super) gap: String,
     pub(super) stated_at: Option<Moment>,
     pub(super) received_at: Moment,
@@ -28,13 +29,14 @@ pub(super) fn events(said: &[Said], now: Timestamp) -> Vec<Event> {
         if one.outcome != Outcome::Invalid {
             status = status.max(Some(one.status));
         }
-        let gap = before.replace(one.received_at).map_or_else(
-            || ago(one.received_at, now),
-            |before| {
+        let since = ago(one.received_at, now);
+        let gap = match before.replace(one.received_at) {
+            None => since,
+            Some(before) => {
                 let gap = one.received_at.micros().saturating_sub(before.micros());
-                format!("{} later", span(gap))
-            },
-        );
+                format!("{} later, {since}", span(gap))
+            }
+        };
         let delay = one.stated_at.map(|at| one.received_at.micros().saturating_sub(at.micros()));
         let provider = &one.provider;
         let number = one.destination.map(|number| number.to_string());
@@ -122,6 +124,10 @@ mod tests {
                 "Invalid: nobody can know that an SMS was read, so it never counts.",
             ]
         );
+        let now = said[3].received_at;
+        let gaps: Vec<_> = events(&said, now).into_iter().map(|event| event.gap).collect();
+        assert_eq!(gaps[0], "5 seconds ago");
+        assert_eq!(gaps[1], "3 seconds later, 2 seconds ago");
         let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
         let words = outcome(&said[1], Some(Delivered));
         assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");

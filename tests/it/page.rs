@@ -297,7 +297,7 @@ fn the_overview_counts_what_was_accepted_in_the_window() {
     server.post(&told(9, "SENT", 5, &json!({"statusChangedAt": "2999-01-01T00:00:00Z"})));
     for hours in [1, 24, 168, 720] {
         let text = read(&server, &format!("/ui/overview?hours={hours}&offset=60"));
-        assert_says(&text, &["Messages 4", "66.6 % of 3 whose end is known", "UTC+01:00"]);
+        assert_says(&text, &["Messages 4", "66.7 % of 3 whose end is known", "UTC+01:00"]);
         assert_says(&text, &["1 rejected, 0 undelivered"]);
         assert_says(&text, &["4 messages, 2 delivered, 1 failed, 1 unfinished"]);
     }

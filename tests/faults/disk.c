@@ -1,5 +1,6 @@
 /* A disk with faults, for LD_PRELOAD. The file named in DISK_FAULT says which, while it exists:
  * `slow`: a sync takes three seconds; `slowish`: 20 ms; `stuck`: as long as it is so;
+ * `uncut`: to cut the WAL takes as long as it is so;
  * `failing`: a sync fails; `broken`: a write fails; `full`: a write finds no space;
  * `quota`: a sync finds none; `network`: it is on NFS; `reading`: a read takes 20 ms. */
 #define _GNU_SOURCE
@@ -21,15 +22,17 @@ static int told(const char *fault) {
     return strcmp(text, fault) == 0;
 }
 
-/* Whether this is the database or its WAL; logs and sockets have no faults. */
-static int is_database(int fd) {
+static int is_named(int fd, const char *part) {
     char link[32], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return strstr(path, ".db") != NULL;
+    return strstr(path, part) != NULL;
 }
+
+/* Whether this is the database or its WAL; logs and sockets have no faults. */
+static int is_database(int fd) { return is_named(fd, ".db"); }
 
 static int sync_fault(int fd) {
     if (!is_database(fd)) return 0;
@@ -40,6 +43,10 @@ static int sync_fault(int fd) {
     else if (told("quota")) errno = EDQUOT;
     else return 0;
     return -1;
+}
+
+static void cut_fault(int fd) {
+    while (is_named(fd, ".db-wal") && told("uncut")) usleep(10000);
 }
 
 static int write_fault(int fd) {
@@ -71,6 +78,16 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) {
 ssize_t pread64(int fd, void *bytes, size_t length, off64_t at) {
     if (is_database(fd) && told("reading")) usleep(20000);
     return REAL(pread64)(fd, bytes, length, at);
+}
+
+int ftruncate(int fd, off_t length) {
+    cut_fault(fd);
+    return REAL(ftruncate)(fd, length);
+}
+
+int ftruncate64(int fd, off64_t length) {
+    cut_fault(fd);
+    return REAL(ftruncate64)(fd, length);
 }
 
 static void on_network(__fsword_t *kind) {

@@ -303,6 +303,26 @@ fn too_much_at_once_is_refused_at_once_and_takes_no_more_memory_than_it_may() {
 }
 
 #[test]
+fn while_the_wal_is_cut_slowly_a_commit_waits_for_that_and_nobody_is_told_of_a_lock() {
+    let disk = FaultyDisk::new();
+    let server = Server::start_with(GATEWAY, &disk.envs());
+    disk.is("uncut");
+    let late = (1..10)
+        .map(|number| {
+            let answer = server.post(&webhook(&id(number), "SENT", 1).to_string());
+            // It is cut when nothing has come for five seconds.
+            thread::sleep(Duration::from_secs(6));
+            answer
+        })
+        .find(|answer| answer.status != 200)
+        .expect("the WAL is cut");
+    late.assert_problem(503);
+    assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
+    disk.is_well();
+    post_until_taken(&server, EXAMPLE_ID);
+}
+
+#[test]
 fn of_a_flood_some_is_refused_at_once_and_all_that_is_taken_is_kept() {
     /// So many connections send so many webhooks each, all at once.
     const CONNECTIONS: u64 = 1_500;

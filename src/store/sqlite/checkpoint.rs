@@ -37,22 +37,32 @@ pub(super) enum Wake {
 /// How many of the WAL's pages are in the database. Whoever holds it may checkpoint.
 pub(super) type Moved = Mutex<u32>;
 
+/// Held by the writer for a transaction and by the thread while it cuts the WAL, which locks the
+/// database: the writer would take our own lock on a slow disk for that of another process.
+pub(super) type Changing = Mutex<()>;
+
 /// Checkpoints until the writer is gone.
-pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, moved: &Moved, failure: &Failure) {
+pub(super) fn run(
+    db: &Connection,
+    wakes: &Receiver<Wake>,
+    moved: &Moved,
+    changing: &Changing,
+    failure: &Failure,
+) {
     let mut to_be_cut = false;
     loop {
         let wake = wakes.recv_timeout(IDLE);
         let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let mode = match wake {
-            Ok(Wake::Full) => "TRUNCATE",
+        let cuts = match wake {
+            Ok(Wake::Full) => true,
             Ok(Wake::Committed { pages }) => {
                 to_be_cut = true;
                 if to_be_moved(pages, *moved) <= WORTH_IT {
                     continue;
                 }
-                "PASSIVE"
+                false
             }
-            Err(RecvTimeoutError::Timeout) if to_be_cut => "TRUNCATE",
+            Err(RecvTimeoutError::Timeout) if to_be_cut => true,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
@@ -60,12 +70,16 @@ pub(super) fn run(db: &Connection, wakes: &Receiver<Wake>, moved: &Moved, failur
             return;
         }
         // What the writer adds during the first one is little for it, or the second, to move.
-        let done = checkpoint(db, "PASSIVE", &mut moved);
-        match done.and_then(|_| checkpoint(db, mode, &mut moved)) {
-            Ok(whole) => to_be_cut = mode != "TRUNCATE" || !whole,
+        let done = checkpoint(db, "PASSIVE", &mut moved).and_then(|_| {
+            let at_rest = if cuts { changing.try_lock().ok() } else { None };
+            let mode = if at_rest.is_some() { "TRUNCATE" } else { "PASSIVE" };
+            Ok(checkpoint(db, mode, &mut moved)? && at_rest.is_some())
+        });
+        match done {
+            Ok(cut) => to_be_cut = !cut,
             Err(error) => match trouble(db, &error) {
                 Trouble::Busy | Trouble::Full => {
-                    tracing::warn!(%error, mode, "the checkpoint has to wait");
+                    tracing::warn!(%error, cuts, "the checkpoint has to wait");
                 }
                 trouble @ (Trouble::Lasting(_) | Trouble::Other) => {
                     failure.report(trouble.lasting(), "a checkpoint", &error);

@@ -104,15 +104,16 @@ impl SqliteStore {
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
         let moved = Arc::new(checkpoint::Moved::default());
+        let changing = Arc::new(checkpoint::Changing::default());
         let reading = Arc::new(RwLock::new(()));
         let mut others = Vec::new();
         let mut checkpoints = None;
         if !settings.external_checkpoints {
             let (wake, wakes) = sync_channel(1);
-            let (db, moved, failure) =
-                (schema::open_again(path)?, Arc::clone(&moved), failure.clone());
+            let (db, failure) = (schema::open_again(path)?, failure.clone());
+            let (moved, changing) = (Arc::clone(&moved), Arc::clone(&changing));
             others.push(spawn("checkpoints", move || {
-                checkpoint::run(&db, &wakes, &moved, &failure);
+                checkpoint::run(&db, &wakes, &moved, &changing, &failure);
             })?);
             checkpoints = Some(wake);
         }
@@ -122,6 +123,7 @@ impl SqliteStore {
             ledger,
             checkpoints,
             moved,
+            changing,
             reading: Arc::clone(&reading),
             failure: failure.clone(),
             watched,

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
-use super::checkpoint::{self, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
+use super::checkpoint::{self, Changing, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
 use super::failure::{Failed, Failure, Trouble, trouble};
 use super::fold;
 use super::ledger::Ledger;
@@ -83,6 +83,8 @@ pub(super) struct Writer {
     pub(super) checkpoints: Option<SyncSender<Wake>>,
     /// How much of the WAL is in the database.
     pub(super) moved: Arc<Moved>,
+    /// Held for a transaction.
+    pub(super) changing: Arc<Changing>,
     /// Whoever reads shares it.
     pub(super) reading: Arc<RwLock<()>>,
     pub(super) failure: Failure,
@@ -227,6 +229,7 @@ impl Writer {
         }
         let mut ledger = self.ledger.clone();
         let acted = || -> rusqlite::Result<u64> {
+            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             db.busy_timeout(schema::BUSY_TIMEOUT)?;
             let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
             let done = act(&transaction, &mut ledger)?;
@@ -308,6 +311,7 @@ impl Writer {
         db: &Connection,
         batch: &[Job],
     ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ledger = self.ledger.clone();
         // Who has waited for the others' attempt need not wait for another.
         let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };

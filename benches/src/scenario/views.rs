@@ -18,7 +18,7 @@ pub(crate) const MESSAGES: usize = 200_000;
 const ASKED: usize = 100;
 
 /// What is asked for, each with its name in the figures.
-pub(crate) const VIEWS: [(&str, &str); 11] = [
+pub(crate) const VIEWS: [(&str, &str); 12] = [
     ("point", "/api/messagestatus/{id}"),
     ("message", "/ui/message/{id}"),
     ("number", "/ui/search?q={number}"),
@@ -27,8 +27,9 @@ pub(crate) const VIEWS: [(&str, &str); 11] = [
     ("overview-30d", "/ui/overview?hours=720&offset=60"),
     ("messages", "/ui/messages"),
     ("failed", "/ui/messages?status=REJECTED&status=UNDELIVERED"),
-    // Nothing has it, so that all is looked through.
+    // Nothing has them, so that all is looked through.
     ("nothing", "/ui/messages?code=nobody-has-this-code"),
+    ("nobody", "/ui/messages?source=nobody"),
     ("source", "/ui/messages?source=api:bench"),
     ("health", "/ui/health"),
 ];

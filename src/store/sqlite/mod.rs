@@ -45,6 +45,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -61,6 +62,7 @@ pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
 use self::recent::Committed;
 pub use self::schema::VERSION;
+use self::search::Search;
 use self::watch::Watched;
 use self::writer::{Act, Answer, Job, Order, Task, Writer};
 use crate::message::{Destination, Identity, MessageId, Timestamp};
@@ -77,6 +79,7 @@ pub struct SqliteStore {
     readers: Readers,
     recent: Committed,
     path: PathBuf,
+    search_part: Duration,
     failed: signal::Receiver<Option<Failed>>,
 }
 
@@ -148,7 +151,8 @@ impl SqliteStore {
             lock,
             failed: failed.clone(),
         };
-        Ok((Self { orders, readers, recent, path: path.clone(), failed }, closing))
+        let (path, search_part) = (path.clone(), settings.search_part);
+        Ok((Self { orders, readers, recent, path, search_part, failed }, closing))
     }
 
     /// Waits until the store fails and says how; for ever, if all is well.
@@ -315,9 +319,12 @@ impl Store for SqliteStore {
         count: u32,
         write: Write,
     ) -> Result<Found, StoreError> {
-        let recent = self.recent.clone();
+        let (recent, lasts) = (self.recent.clone(), self.search_part);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.readers
-            .query(move |db| search::search(db, &recent, &wanted, after, count, write))
+            .query(move |db| {
+                Search { db, recent: &recent, wanted: &wanted, after, count, lasts, write }.part()
+            })
             .await
     }
 

@@ -26,6 +26,10 @@ const CHECK_TIME: Duration = Duration::from_secs(1);
 /// thousand messages a second.
 const RECENT_MAX_MESSAGES: usize = 1 << 15;
 
+/// How long a part of a search reads what is in memory, and then what is in the table; other queries wait
+/// for the thread meanwhile.
+const SEARCH_PART: Duration = Duration::from_millis(25);
+
 /// File systems on which locks or syncs cannot be relied on, by the numbers of `statfs(2)`.
 const UNRELIABLE: [(u64, &str); 6] = [
     (0x6969, "NFS"),
@@ -47,6 +51,8 @@ pub struct Settings {
     pub quarantine_max_rows: u64,
     /// How many messages are in memory at most before the oldest are folded into the table.
     pub recent_max_messages: usize,
+    /// How long a part of a search reads what is in memory, and then what is in the table.
+    pub search_part: Duration,
     /// How long to wait for another process to let go of the database.
     pub lock_wait: Duration,
     /// Whether a file system will do on which locks or syncs cannot be relied on.
@@ -69,6 +75,7 @@ impl Settings {
             queue: 1_024,
             quarantine_max_rows: 100_000,
             recent_max_messages: RECENT_MAX_MESSAGES,
+            search_part: SEARCH_PART,
             lock_wait: Duration::ZERO,
             any_filesystem: false,
             external_checkpoints: false,

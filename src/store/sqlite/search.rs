@@ -15,54 +15,25 @@ use super::fold::each_back_from;
 use super::recent::{Committed, Entry};
 use super::row::{self, SHOWN_COLUMNS, shown_columns};
 use crate::message::{MessageId, Record, Timestamp};
-use crate::store::{Found, Place, Wanted, Write};
+use crate::store::{Found, Listing, Place, Wanted, Write};
 
-/// For so long a part is read at most; queries wait for the thread meanwhile.
-const LONG: Duration = Duration::from_millis(50);
 /// How many messages in memory are looked at in one piece: the writer may have to wait for it.
 const AT_A_TIME: usize = 1_024;
 /// Behind all messages that were accepted at the same time.
 const LAST: [u8; 16] = [u8::MAX; 16];
 
-/// Reads a part, and one message more to see whether it goes on.
-pub(super) fn search(
-    db: &Connection,
-    recent: &Committed,
-    wanted: &Wanted,
-    after: Option<Place>,
-    count: u32,
-    write: Write,
-) -> rusqlite::Result<Found> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let most = count.saturating_add(1);
-    // Nothing has the time before which it must be, and an id above the greatest.
-    let bound = wanted.to.map(|to| (Reverse(to), MessageId::from_bytes(LAST)));
-    let begin = after.map(order).max(bound);
-    let (mut lately, elsewhere) = in_memory(recent, wanted, begin);
-    // One transaction, so that what a chain leads to is there.
-    let together = db.unchecked_transaction()?;
-    let mut found = Found::default();
-    let settled = Settled { db: &together, wanted, begin, most, elsewhere: &elsewhere, write };
-    let end = settled.add(&mut found)?;
-    // What comes behind the end belongs to a later part.
-    lately.retain(|(place, _, _)| end.is_none_or(|end| place.0 <= Reverse(end)));
-    lately.sort_unstable_by_key(|(place, _, _)| *place);
-    let mut added = 0;
-    for ((_, id), record, last) in lately {
-        if added < most && settled.is_spoken_of(last)? {
-            found.listing.add(&record.shown(id), write);
-            added += 1;
-        }
-    }
-    found.listing.keep_first(most);
-    if found.listing.messages.len() >= most {
-        found.listing.keep_first(count);
-        found.next = found.listing.messages.last().map(|last| last.place);
-    } else {
-        found.next = end.map(|accepted_at| Place { accepted_at, id: MessageId::from_bytes(LAST) });
-    }
-    found.without_number = recent.counts.without_number();
-    Ok(found)
+/// A search, and where a part of it begins.
+pub(super) struct Search<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) recent: &'a Committed,
+    pub(super) wanted: &'a Wanted,
+    /// Only messages behind this place.
+    pub(super) after: Option<Place>,
+    /// At most so many.
+    pub(super) count: usize,
+    /// How long what is in memory is read, and then what is in the table.
+    pub(super) lasts: Duration,
+    pub(super) write: Write,
 }
 
 /// A place as lists are sorted: newest acceptance first, ties by id.
@@ -76,37 +47,87 @@ fn order(place: Place) -> Order {
 /// which the table may say what is not true any more.
 type InMemory = (Vec<(Order, Arc<Record>, i64)>, HashSet<MessageId>);
 
-fn in_memory(recent: &Committed, wanted: &Wanted, begin: Option<Order>) -> InMemory {
-    let (mut found, mut all) = (Vec::new(), HashSet::new());
-    let mut first = 0;
-    while let Some(entries) = recent.now().slots(first, AT_A_TIME) {
-        for (id, entry) in entries {
-            all.insert(id);
-            let Entry { record: Some(record), last, .. } = &**entry else { continue };
-            let place = (Reverse(record.accepted_at()), id);
-            if begin.is_none_or(|begin| place > begin) && wanted.passes(&record.shown(id)) {
-                found.push((place, Arc::clone(record), *last));
+impl Search<'_> {
+    /// Reads a part, and one message more to see whether it goes on.
+    pub(super) fn part(&self) -> rusqlite::Result<Found> {
+        let (lately, elsewhere) = self.in_memory();
+        // One transaction, so that what a chain leads to is there.
+        let together = self.db.unchecked_transaction()?;
+        let mut found = Found::default();
+        let listing = &mut found.listing;
+        let end = self.add_settled(listing, &elsewhere)?;
+        let end = self.add_lately(listing, lately, end)?.or(end);
+        drop(together);
+        // What comes behind the end belongs to a later part.
+        let in_part = |place: Place| end.is_none_or(|end| order(place) <= end);
+        let until_end = listing.messages.iter().filter(|message| in_part(message.place)).count();
+        listing.keep_first(until_end.min(self.count));
+        found.next = if until_end > self.count {
+            listing.messages.last().map(|last| last.place)
+        } else {
+            end.map(|(Reverse(accepted_at), id)| Place { accepted_at, id })
+        };
+        found.without_number = self.recent.counts.without_number();
+        Ok(found)
+    }
+
+    /// Where this part begins: behind this place.
+    fn begin(&self) -> Option<Order> {
+        // Nothing has the time before which it must be, and an id above the greatest.
+        let bound = self.wanted.to.map(|to| (Reverse(to), MessageId::from_bytes(LAST)));
+        self.after.map(order).max(bound)
+    }
+
+    fn in_memory(&self) -> InMemory {
+        let begin = self.begin();
+        let (mut found, mut all) = (Vec::new(), HashSet::new());
+        let mut first = 0;
+        while let Some(entries) = self.recent.now().slots(first, AT_A_TIME) {
+            for (id, entry) in entries {
+                all.insert(id);
+                let Entry { record: Some(record), last, .. } = &**entry else { continue };
+                let place = (Reverse(record.accepted_at()), id);
+                if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id))
+                {
+                    found.push((place, Arc::clone(record), *last));
+                }
+            }
+            first += AT_A_TIME;
+        }
+        (found, all)
+    }
+
+    /// Adds those in memory that are wanted, newest first and not behind the end, until there are enough or
+    /// it has taken long; says in that case up to where.
+    fn add_lately(
+        &self,
+        listing: &mut Listing,
+        mut lately: Vec<(Order, Arc<Record>, i64)>,
+        end: Option<Order>,
+    ) -> rusqlite::Result<Option<Order>> {
+        let since = Instant::now();
+        lately.retain(|(place, ..)| end.is_none_or(|end| *place <= end));
+        lately.sort_unstable_by_key(|(place, ..)| *place);
+        let mut added = 0;
+        for (place, record, last) in lately {
+            if self.is_spoken_of(last)? {
+                listing.add(&record.shown(place.1), self.write);
+                added += 1;
+            }
+            if added > self.count || since.elapsed() > self.lasts {
+                return Ok(Some(place));
             }
         }
-        first += AT_A_TIME;
+        Ok(None)
     }
-    (found, all)
-}
 
-/// What the table has.
-struct Settled<'a> {
-    db: &'a Connection,
-    wanted: &'a Wanted,
-    begin: Option<Order>,
-    most: usize,
-    elsewhere: &'a HashSet<MessageId>,
-    write: Write,
-}
-
-impl Settled<'_> {
-    /// Adds those that are wanted, until there are enough or it has taken long; says in that case up to
-    /// which time of acceptance everything was read.
-    fn add(&self, found: &mut Found) -> rusqlite::Result<Option<Timestamp>> {
+    /// Adds those of the table that are wanted, until there are enough or it has taken long; says in that
+    /// case up to where everything was read.
+    fn add_settled(
+        &self,
+        listing: &mut Listing,
+        elsewhere: &HashSet<MessageId>,
+    ) -> rusqlite::Result<Option<Order>> {
         const SELECT: &str = concat!(
             "SELECT ",
             shown_columns!(),
@@ -114,7 +135,11 @@ impl Settled<'_> {
              ORDER BY accepted_at DESC"
         );
         let since = Instant::now();
-        let newest = self.begin.map_or(i64::MAX, |(Reverse(at), _)| at.micros());
+        let begin = self.begin();
+        let newest = begin.map_or(i64::MAX, |(Reverse(at), id)| {
+            // So that it goes on where all of this time were seen.
+            if id == MessageId::from_bytes(LAST) { at.micros() - 1 } else { at.micros() }
+        });
         let oldest = self.wanted.from.map_or(i64::MIN, Timestamp::micros);
         let mut select = self.db.prepare_cached(SELECT)?;
         let mut rows = select.query([newest, oldest])?;
@@ -124,18 +149,18 @@ impl Settled<'_> {
             let at = shown.accepted_at;
             // Those accepted at the same time come in no order, so all of them have to be seen.
             if let Some(read) = read.filter(|read| at < *read)
-                && (found.listing.messages.len() >= self.most || since.elapsed() > LONG)
+                && (listing.messages.len() > self.count || since.elapsed() > self.lasts)
             {
-                return Ok(Some(read));
+                return Ok(Some((Reverse(read), MessageId::from_bytes(LAST))));
             }
             read = Some(at);
-            let is_behind = self.begin.is_none_or(|begin| (Reverse(at), shown.id) > begin);
+            let is_behind = begin.is_none_or(|begin| (Reverse(at), shown.id) > begin);
             if is_behind
-                && !self.elsewhere.contains(&shown.id)
+                && !elsewhere.contains(&shown.id)
                 && self.wanted.passes(&shown)
                 && self.is_spoken_of(row.get(SHOWN_COLUMNS)?)?
             {
-                found.listing.add(&shown, self.write);
+                listing.add(&shown, self.write);
             }
         }
         Ok(None)

@@ -3,6 +3,7 @@
 //! Modules in the order in which they are best read, each knowing only those above it; see
 //! `ARCHITECTURE.md` for the map.
 
+pub mod budget;
 pub mod content;
 mod json;
 pub mod message;

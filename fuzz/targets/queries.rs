@@ -16,6 +16,7 @@ use actix_web::web::Data;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use statusmirror::budget::MemoryBudget;
 use statusmirror::clock::Clock;
 use statusmirror::dialect::{self, Settings, Source};
 use statusmirror::http::key::{ApiKey, Scope};
@@ -100,8 +101,9 @@ fn service() -> Ask {
     };
     let now = Timestamp::from_micros(NOW * 1_000_000).expect("a time of our days");
     let metrics = Arc::new(Metrics::new(now));
+    let budget = MemoryBudget::default();
     let service = Data::new(Service::new(
-        Arc::new(Ingest::new(sources, Arc::clone(&store), 8, metrics)),
+        Arc::new(Ingest::new(sources, Arc::clone(&store), 8, metrics, budget)),
         store,
         vec![key(READER, Scope::Read), key(REGISTRAR, Scope::Register)],
         TrustedProxies::default(),

@@ -57,8 +57,9 @@ fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
-    let queue = config.store.queue;
-    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics));
+    let (queue, budget) = (config.store.queue, config.store.budget);
+    let ingest = Ingest::new(config.sources, Arc::clone(&store), queue, metrics, budget);
+    let ingest = Arc::new(ingest);
     let admin = Admin { ingest, store, clock: Clock::System };
     let answers = actix_web::rt::System::new().block_on(admin.execute(command));
     if closing.close() { Ok(answers) } else { Err(Failure::io("the database could not be closed")) }

@@ -110,8 +110,8 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     let running = config.running();
-    let ingest =
-        Arc::new(Ingest::new(config.sources, Arc::clone(&seam), config.store.queue, metrics));
+    let (queue, budget) = (config.store.queue, config.store.budget.clone());
+    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), queue, metrics, budget));
     let service = Data::new(Service::new(
         Arc::clone(&ingest),
         Arc::clone(&seam),

@@ -16,6 +16,7 @@ use super::query;
 use super::state::Service;
 use super::view::{self, JSON};
 use super::webhook::read_body;
+use crate::budget::Share;
 use crate::json::Object;
 use crate::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
@@ -113,7 +114,7 @@ pub(crate) async fn register(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
-    let body = match read_body(payload, MAX_BYTES, service.ingest.bytes()).await {
+    let body = match read_body(payload, MAX_BYTES, &service.ingest.budget, Share::Bodies).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),
     };

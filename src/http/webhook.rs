@@ -14,8 +14,9 @@ use super::line::Line;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::{self, JSON};
+use crate::budget::{MemoryBudget, Share};
 use crate::dialect::{Source, Unfit};
-use crate::ingest::{Body, Bytes, Done, Posted, Refusal};
+use crate::ingest::{Body, Done, Posted, Refusal};
 use crate::metrics::Cause;
 use crate::proof::{Header, Headers};
 
@@ -125,8 +126,8 @@ async fn take(
     request: &HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let bytes = service.ingest.bytes();
-    let body = match read_body(payload, source.max_body_bytes, bytes).await {
+    let budget = &service.ingest.budget;
+    let body = match read_body(payload, source.max_body_bytes, budget, Share::Bodies).await {
         Ok(body) => body,
         Err(unread) => {
             service.ingest.metrics.refused(Some(&source.name), unread.cause);
@@ -209,9 +210,12 @@ impl Unread {
 pub(crate) async fn read_body(
     mut payload: Payload,
     most: usize,
-    mut bytes: Bytes,
+    budget: &MemoryBudget,
+    share: Share,
 ) -> Result<Body, Unread> {
+    let unread = |refusal: Refusal| Unread::closing(refusal.cause(), refusal.into());
     let read = async {
+        let mut bytes = budget.reserve(share, 0).map_err(|full| unread(full.into()))?;
         let mut content = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_broken| {
@@ -223,9 +227,7 @@ pub(crate) async fn read_body(
                 let (cause, problem) = (Cause::TooLarge, Problem::TooLarge { most });
                 return Err(Unread { cause, problem, reusable });
             }
-            bytes
-                .take(chunk.len())
-                .map_err(|refusal| Unread::closing(refusal.cause(), refusal.into()))?;
+            bytes.grow(chunk.len()).map_err(|full| unread(full.into()))?;
             content.extend_from_slice(&chunk);
         }
         Ok(Body { content, bytes })

@@ -1,44 +1,14 @@
-//! Bodies in memory, and what they may take of it together.
+//! Bodies in memory, with their part of the memory budget.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::Refusal;
+use crate::budget::{Reservation, Share};
 
 /// How many bytes of bodies may be in memory at a time, being read or waiting for the commit.
-pub const BODY_BUDGET: usize = 64 << 20;
+pub const BODY_BUDGET: usize = Share::Bodies.limit();
 
-/// A body, and its share of the budget for as long as it is in memory.
+/// A body, and its reservation for as long as it is in memory.
 pub struct Body {
     /// The body's bytes.
     pub content: Vec<u8>,
-    /// Its share.
-    pub bytes: Bytes,
-}
-
-/// Bytes taken from the budget, given back when dropped.
-#[derive(Debug)]
-pub struct Bytes {
-    budget: Arc<AtomicUsize>,
-    taken: usize,
-}
-
-impl Bytes {
-    /// None yet of this budget.
-    pub(super) fn of(budget: &Arc<AtomicUsize>) -> Self {
-        Self { budget: Arc::clone(budget), taken: 0 }
-    }
-
-    /// Takes so many more.
-    pub fn take(&mut self, more: usize) -> Result<(), Refusal> {
-        let before = self.budget.fetch_add(more, Ordering::Relaxed);
-        self.taken += more;
-        if before + more > BODY_BUDGET { Err(Refusal::Overloaded) } else { Ok(()) }
-    }
-}
-
-impl Drop for Bytes {
-    fn drop(&mut self) {
-        self.budget.fetch_sub(self.taken, Ordering::Relaxed);
-    }
+    /// Its part of the budget.
+    pub bytes: Reservation,
 }

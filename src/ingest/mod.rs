@@ -9,18 +9,18 @@ mod entries;
 mod unattended;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub use self::body::{BODY_BUDGET, Body, Bytes};
+pub use self::body::{BODY_BUDGET, Body};
 pub use self::closing::Closing;
 pub use self::entries::Done;
 use self::entries::{joined, split};
 use self::unattended::Unattended;
+use crate::budget::{Exhausted, MemoryBudget, Reservation};
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, Notification, Outcome, Timestamp};
@@ -40,11 +40,12 @@ pub struct Ingest {
     pub sources: Sources,
     /// Where all of it is counted.
     pub metrics: Arc<Metrics>,
+    /// Memory that requests may hold.
+    pub budget: MemoryBudget,
     store: Arc<dyn Store>,
     /// How many deliveries may be under way, and what is left of that.
     queue: usize,
     slots: Arc<Semaphore>,
-    bytes: Arc<AtomicUsize>,
     /// Whether nothing is taken any more.
     pub closing: Closing,
     probing: Mutex<()>,
@@ -76,6 +77,12 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
+        Self::Overloaded
+    }
+}
+
 /// A webhook as it was received.
 pub struct Posted<'a> {
     /// The method.
@@ -97,15 +104,16 @@ impl Ingest {
         store: Arc<dyn Store>,
         queue: usize,
         metrics: Arc<Metrics>,
+        budget: MemoryBudget,
     ) -> Self {
         metrics.configure(counted::configured(&sources, &[]), metrics.began());
         Self {
             sources: Sources::new(sources),
             metrics,
+            budget,
             store,
             queue,
             slots: Arc::new(Semaphore::new(queue)),
-            bytes: Arc::default(),
             closing: Closing::default(),
             probing: Mutex::new(()),
         }
@@ -143,11 +151,6 @@ impl Ingest {
     /// Whether enough deliveries are under way, so that another one may be refused.
     pub fn is_busy(&self) -> bool {
         self.under_way() >= A_FEW
-    }
-
-    /// The budget for a body that is going to be read.
-    pub fn bytes(&self) -> Bytes {
-        Bytes::of(&self.bytes)
     }
 
     /// Takes a webhook: verifies it over its raw bytes, reads it, stores what it says, and returns
@@ -266,7 +269,7 @@ impl Ingest {
         &self,
         key: &str,
         notification: Notification,
-        bytes: Bytes,
+        bytes: Reservation,
         now: Timestamp,
     ) -> Result<Stored, Refusal> {
         let admission = Admission { _slot: self.slot()?, _bytes: bytes };
@@ -373,5 +376,5 @@ struct Proven {
 /// What a delivery that is under way takes of what there is; given back when dropped.
 struct Admission {
     _slot: OwnedSemaphorePermit,
-    _bytes: Bytes,
+    _bytes: Reservation,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of each floor, lowest first; a module knows only lower floors.
 const FLOORS: [&[&str]; 8] = [
-    &["message", "content", "json"],
+    &["budget", "message", "content", "json"],
     &["metrics"],
     &["clock", "proof", "store"],
     &["dialect"],

@@ -85,9 +85,9 @@ fn serve(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let clock = Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap());
     let metrics = Arc::new(Metrics::new(clock.now()));
-    let queue = config.store.queue;
+    let (queue, budget) = (config.store.queue, config.store.budget);
     let service = Data::new(Service::new(
-        Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics)),
+        Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics, budget)),
         store,
         config.api_keys,
         config.server.trusted_proxies,

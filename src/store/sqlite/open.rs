@@ -17,6 +17,7 @@ use super::failure::Marks;
 use super::lock::{self, Lock, with_suffix};
 use super::schema::{self, Found};
 use super::{checkpoint, copy, make_private_directory};
+use crate::budget::MemoryBudget;
 use crate::metrics::Commits;
 
 /// How long the start waits for the check of a database that was not left in order.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub runtime_directory: Option<PathBuf>,
     /// Where to tell of commits.
     pub commits: Commits,
+    /// The memory of the service, of which the records in memory take their share.
+    pub budget: MemoryBudget,
     /// Whether the sums of the hours are kept; not to do so is for measuring what that costs.
     pub hourly_sums: bool,
 }
@@ -81,6 +84,7 @@ impl Settings {
             external_checkpoints: false,
             runtime_directory: None,
             commits: Commits::default(),
+            budget: MemoryBudget::default(),
             hourly_sums: true,
         }
     }

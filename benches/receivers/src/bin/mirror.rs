@@ -41,7 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
     let (began, queue) = (metrics.began(), config.store.queue);
-    let ingest = Ingest::new(config.sources, Arc::clone(&store), queue, Arc::clone(&metrics));
+    let budget = config.store.budget.clone();
+    let ingest =
+        Ingest::new(config.sources, Arc::clone(&store), queue, Arc::clone(&metrics), budget);
     // A source that has no instruments is not counted.
     metrics.configure([], began);
     let service = Data::new(Service::new(

@@ -1,10 +1,14 @@
 //! Messages as CSV (RFC 4180): a line for each, under the names that their members have in JSON.
 
+mod guard;
+
 use std::borrow::Cow;
 
 use csv::WriterBuilder;
 
+use self::guard::guarded;
 use crate::message::{Channel, Provider, Shown};
+use crate::store::Write;
 
 /// What a line takes, if it has no unusual words.
 const LINE_BYTES: usize = 512;
@@ -27,23 +31,48 @@ const HEAD: [&str; 15] = [
     "sms.segments",
 ];
 
-/// The first line.
-pub(crate) fn head() -> Vec<u8> {
-    let mut text = Vec::new();
-    add_line(&mut text, &HEAD.map(Cow::Borrowed));
-    text
+/// Tells a spreadsheet that the text is UTF-8.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Whom a CSV is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Csv {
+    /// A spreadsheet: it would run, round or reformat what is not guarded.
+    Guarded,
+    /// A program, which takes every text as it is.
+    Plain,
 }
 
-/// Adds the line of a message to a text.
-pub(crate) fn add(text: &mut Vec<u8>, message: &Shown<'_>) {
+impl Csv {
+    /// The names of the columns, and what stands before them.
+    pub(crate) fn head(self) -> Vec<u8> {
+        let mut text = match self {
+            Self::Guarded => BYTE_ORDER_MARK.into(),
+            Self::Plain => Vec::new(),
+        };
+        add_line(&mut text, &HEAD.map(Cow::Borrowed));
+        text
+    }
+
+    /// Adds the line of a message to a text.
+    pub(crate) fn write(self) -> Write {
+        match self {
+            Self::Guarded => |text, message| add(text, message, guarded),
+            Self::Plain => |text, message| add(text, message, |cell| Cow::Borrowed(cell)),
+        }
+    }
+}
+
+fn add(text: &mut Vec<u8>, message: &Shown<'_>, cell: fn(&str) -> Cow<'_, str>) {
     let Provider { name, id, status, code, message: words } = message.provider;
     let reference =
         [message.reference.service(), message.reference.action(), message.reference.key()];
-    let [service, action, key] = reference.map(|text| harmless(text.unwrap_or_default()));
+    let [service, action, key] = reference.map(|text| cell(text.unwrap_or_default()));
     let segments = message.segments.filter(|_| message.channel == Channel::Sms);
+    let destination = message.destination.map(|number| number.to_string()).unwrap_or_default();
     let line = [
         message.id.to_string().into(),
-        message.destination.map(|number| number.to_string()).unwrap_or_default().into(),
+        cell(&destination),
         message.status.name().into(),
         message.status_changed_at.to_string().into(),
         message.accepted_at.to_string().into(),
@@ -51,11 +80,11 @@ pub(crate) fn add(text: &mut Vec<u8>, message: &Shown<'_>) {
         service,
         action,
         key,
-        harmless(name),
-        harmless(id),
-        harmless(status),
-        harmless(code),
-        harmless(words.unwrap_or_default()),
+        cell(name),
+        cell(id),
+        cell(status),
+        cell(code),
+        cell(words.unwrap_or_default()),
         segments.map(|segments| segments.to_string()).unwrap_or_default().into(),
     ];
     add_line(text, &line);
@@ -67,14 +96,4 @@ fn add_line(text: &mut Vec<u8>, cells: &[Cow<'_, str>; HEAD.len()]) {
         .buffer_capacity(LINE_BYTES)
         .from_writer(text)
         .write_record(cells.iter().map(|cell| cell.as_bytes()));
-}
-
-/// A text of others, so that no spreadsheet takes it for a formula: see
-/// <https://owasp.org/www-community/attacks/CSV_Injection>.
-fn harmless(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
-    }
 }

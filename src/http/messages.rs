@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::cursor;
+use super::cursor::List;
 use super::problem::Problem;
 use super::query;
 use super::state::Service;
@@ -60,12 +60,13 @@ pub(crate) async fn by_foreign_id(
 }
 
 async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<HttpResponse, Problem> {
-    let page = query::page(request, &key)?;
-    let listing = service.store.list(key.clone(), page, view::add_envelope).await?;
+    let (list, lineage) = (List::of_key(&key), service.store.lineage());
+    let page = query::page(request, &list, lineage)?;
+    let listing = service.store.list(key, page, view::add_envelope).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = listing.messages.last().filter(|_| listing.more) {
         let (path, count) = (request.uri().path(), page.count);
-        let cursor = cursor::write(&cursor::of_key(&key), last.place);
+        let cursor = list.cursor(lineage, last.place);
         // The cursor lies behind every bound that the first page had.
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));

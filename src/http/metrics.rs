@@ -1,28 +1,32 @@
 //! `GET /metrics`: what was counted, and how the service is doing now, for Prometheus.
 
+mod accept;
+mod plain;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
+use actix_web::http::header;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::accept::Format;
 use super::state::Service;
 use crate::message::Timestamp;
 use crate::metrics::PREFIX;
 use crate::store::Vitals;
 
-/// The format's own name.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// A number that is never below zero.
 type Size = Gauge<u64, AtomicU64>;
 
-/// Answers whoever asks: nothing of it names a message.
-pub(crate) async fn show(service: Data<Service>) -> HttpResponse {
+/// Answers whoever asks, in the format that is wanted: nothing of it names a message.
+pub(crate) async fn show(service: Data<Service>, request: HttpRequest) -> HttpResponse {
+    let accept = request.headers().get_all(header::ACCEPT);
+    let format = Format::wanted(accept.filter_map(|value| value.to_str().ok()));
     // One at a time, because strangers may ask too.
     let _turn = service.watching.lock().await;
     let vitals = match service.store.vitals().await {
@@ -42,7 +46,13 @@ pub(crate) async fn show(service: Data<Service>) -> HttpResponse {
         .and_then(|()| text::encode_registry(&mut shown, &present(&service, vitals, now)))
         .and_then(|()| text::encode_eof(&mut shown))
         .unwrap_or_default();
-    HttpResponse::Ok().content_type(OPEN_METRICS).body(shown)
+    if format == Format::Text {
+        shown = plain::from_open_metrics(&shown);
+    }
+    HttpResponse::Ok()
+        .content_type(format.content_type())
+        .insert_header((header::VARY, header::ACCEPT.as_str()))
+        .body(shown)
 }
 
 /// How the service is doing now.

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode_str;
 
-use super::cursor;
+use super::cursor::List;
 use super::problem::Problem;
 use crate::message::{Channel, Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
-use crate::store::{Filter, Key, Page};
+use crate::store::{Filter, Page};
 
 /// How many messages a list has, if it is not said.
 pub(crate) const DEFAULT_COUNT: u32 = 50;
@@ -59,22 +59,13 @@ pub(crate) fn foreign_id(request: &HttpRequest) -> Result<(String, String), Prob
 /// The part of a list that the parameters ask for.
 ///
 /// `count` and `sendDate` are the gateway's; `cursor` is the one a `Link` header gave.
-pub(crate) fn page(request: &HttpRequest, list: &Key) -> Result<Page, Problem> {
+pub(crate) fn page(request: &HttpRequest, list: &List, lineage: u32) -> Result<Page, Problem> {
     let mut page = Page { count: DEFAULT_COUNT, before: None, after: None };
     for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
         match &*name {
             "count" => page.count = count(&value)?,
             "sendDate" => page.before = Some(time("sendDate", &value)?),
-            "cursor" => {
-                page.after =
-                    Some(cursor::read(&cursor::of_key(list), &value).ok_or_else(|| {
-                        Problem::BadRequest(
-                            "The cursor is not one that a Link header of this list gave. Start \
-                         without one."
-                                .to_owned(),
-                        )
-                    })?);
-            }
+            "cursor" => page.after = Some(list.place(lineage, &value)?),
             _ => {}
         }
     }

@@ -9,11 +9,12 @@ use tokio::time::{Duration, sleep};
 
 use std::sync::Arc;
 
+use super::csv::Csv;
+use super::cursor::List;
 use super::problem::Problem;
 use super::query::{self, DEFAULT_COUNT, LARGEST_COUNT};
 use super::state::Service;
 use super::view::{self, JSON};
-use super::{csv, cursor};
 use crate::message::MessageId;
 use crate::store::{Found, Place, StoreError, Wanted, Write};
 
@@ -33,18 +34,19 @@ pub(crate) struct Asked {
     pub(crate) after: Option<Place>,
     /// Instead of all that, the messages of these names.
     ids: Option<Vec<MessageId>>,
-    /// Whether all of them are wanted as CSV.
-    is_csv: bool,
+    /// Whom all of them are wanted for as CSV, if they are.
+    csv: Option<Csv>,
 }
 
-/// Reads the parameters. What is not known may be a filter that was misspelt, so it is an error.
-pub(crate) fn read(query: &str) -> Result<Asked, Problem> {
+/// Reads the parameters, for a database of this lineage. What is not known may be a filter that was misspelt, so
+/// it is an error.
+pub(crate) fn read(query: &str, lineage: u32) -> Result<Asked, Problem> {
     let (mut wanted, mut count, mut cursor) = (Wanted::default(), None, None);
     let mut asked = Asked::default();
     let mut filters = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "format" => asked.is_csv = is_csv(&value)?,
+            "format" => asked.csv = csv(&value)?,
             "ids" => asked.ids = Some(ids(&value)?),
             "count" => count = Some(query::count(&value)?),
             "cursor" => cursor = Some(value),
@@ -72,14 +74,15 @@ pub(crate) fn read(query: &str) -> Result<Asked, Problem> {
             "`ids` says which messages are wanted, so `{filter}` has no place beside it."
         )));
     }
-    if asked.is_csv && (count.is_some() || cursor.is_some()) {
+    if asked.csv.is_some() && (count.is_some() || cursor.is_some()) {
         return Err(Problem::BadRequest(
             "A CSV has all messages that are wanted, so it has no pages: leave `count` and `cursor` \
              out."
                 .to_owned(),
         ));
     }
-    asked.after = cursor.map(|cursor| place(&wanted, &cursor)).transpose()?;
+    asked.after =
+        cursor.map(|cursor| List::of_search(&wanted).place(lineage, &cursor)).transpose()?;
     asked.count = count.unwrap_or(DEFAULT_COUNT);
     asked.wanted = Arc::new(wanted);
     Ok(asked)
@@ -88,24 +91,15 @@ pub(crate) fn read(query: &str) -> Result<Asked, Problem> {
 const PARAMETERS: &str = "`from`, `to`, `status`, `channel`, `source`, `code`, `number`, `count`, \
                           `cursor`, `ids` and `format`";
 
-fn place(wanted: &Wanted, cursor: &str) -> Result<Place, Problem> {
-    cursor::read(&list(wanted), cursor).ok_or_else(|| {
-        Problem::BadRequest(
-            "The cursor is not one that was given for these filters. Start without one.".to_owned(),
-        )
-    })
-}
-
-/// What a cursor belongs to.
-fn list(wanted: &Wanted) -> String {
-    format!("messages\n{wanted:?}")
-}
-
-fn is_csv(word: &str) -> Result<bool, Problem> {
+fn csv(word: &str) -> Result<Option<Csv>, Problem> {
     match word {
-        "csv" => Ok(true),
-        "json" => Ok(false),
-        _ => Err(Problem::BadRequest("`format` is `json` or `csv`.".to_owned())),
+        "csv" => Ok(Some(Csv::Guarded)),
+        "csv-plain" => Ok(Some(Csv::Plain)),
+        "json" => Ok(None),
+        _ => Err(Problem::BadRequest(
+            "`format` is `json`, `csv` (for spreadsheets) or `csv-plain` (for programs)."
+                .to_owned(),
+        )),
     }
 }
 
@@ -154,8 +148,8 @@ impl Asked {
     }
 
     /// The query for what follows; none if there is nothing more.
-    pub(crate) fn next(&self, query: &str, found: &Found) -> Option<String> {
-        let cursor = cursor::write(&list(&self.wanted), found.next?);
+    pub(crate) fn next(&self, query: &str, found: &Found, lineage: u32) -> Option<String> {
+        let cursor = List::of_search(&self.wanted).cursor(lineage, found.next?);
         let before = form_urlencoded::parse(query.as_bytes());
         let mut next = form_urlencoded::Serializer::new(String::new());
         next.extend_pairs(before.filter(|(name, _)| name != "cursor"));
@@ -169,13 +163,14 @@ pub(crate) async fn answer(
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string();
-    let asked = read(query)?;
-    if asked.is_csv {
-        return export(service, asked, request.method()).await;
+    let lineage = service.store.lineage();
+    let asked = read(query, lineage)?;
+    if let Some(csv) = asked.csv {
+        return export(service, asked, csv, request.method()).await;
     }
     let found = asked.found(service, view::add_found).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(next) = asked.next(query, &found) {
+    if let Some(next) = asked.next(query, &found, lineage) {
         response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
     }
     Ok(response.content_type(JSON).body(view::found(&found)))
@@ -194,11 +189,12 @@ enum CutOff {
 async fn export(
     service: &Data<Service>,
     mut asked: Asked,
+    csv: Csv,
     method: &Method,
 ) -> Result<HttpResponse, Problem> {
     asked.count = CSV_AT_A_TIME;
     // So that what is refused is refused with words.
-    let first = asked.found(service, csv::add).await?;
+    let first = asked.found(service, csv.write()).await?;
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/csv; charset=utf-8; header=present")
@@ -212,25 +208,28 @@ async fn export(
             let service = Data::clone(&service);
             async move {
                 let Some(found) = found else { return Ok(None) };
-                let mut text = if is_first { csv::head() } else { Vec::new() };
+                let mut text = if is_first { csv.head() } else { Vec::new() };
                 for message in &found.listing.messages {
                     text.extend_from_slice(found.listing.text_of(message));
                 }
                 asked.after = found.next;
-                let next =
-                    if found.next.is_some() { Some(next(&service, &asked).await?) } else { None };
+                let next = if found.next.is_some() {
+                    Some(next(&service, &asked, csv).await?)
+                } else {
+                    None
+                };
                 Ok::<_, CutOff>(Some((Bytes::from(text), (asked, next, false))))
             }
         });
     Ok(response.streaming(Box::pin(parts)))
 }
 
-async fn next(service: &Service, asked: &Asked) -> Result<Found, CutOff> {
+async fn next(service: &Service, asked: &Asked, csv: Csv) -> Result<Found, CutOff> {
     loop {
         if service.ingest.closing.has_begun() {
             return Err(CutOff::Closing);
         }
-        match asked.found(service, csv::add).await {
+        match asked.found(service, csv.write()).await {
             Err(StoreError::Overloaded) => sleep(PAUSE).await,
             found => return Ok(found?),
         }

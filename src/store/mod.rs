@@ -101,6 +101,11 @@ pub trait Store: Send + Sync {
     /// whole and durable when this returns.
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause>;
 
+    /// The lineage number of what is stored: another one after a restore from a backup.
+    fn lineage(&self) -> u32 {
+        0
+    }
+
     /// How the store is doing.
     async fn vitals(&self) -> Result<Vitals, StoreError>;
 

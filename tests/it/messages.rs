@@ -130,7 +130,8 @@ fn messages_are_asked_for_by_their_ids() {
     server.get(&format!("/api/messages?ids={}", many(101))).assert_problem(400);
     server.get(&format!("/api/messages?ids={ids}&status=SENT")).assert_problem(400);
     let csv = server.get(&format!("/api/messages?ids={ids}&format=csv"));
-    assert_eq!(csv.body.lines().next().map(|line| line.starts_with("id,destination,")), Some(true));
+    let head = csv.body.lines().next().unwrap();
+    assert!(head.starts_with("\u{feff}id,destination,"), "{head}");
     assert!(csv.body.contains(&id(3)) && csv.body.contains(&id(1)));
 }
 
@@ -145,9 +146,9 @@ fn what_is_not_understood_is_refused_and_says_what_there_is() {
         ("to=2026-02-12T14:00:00", "`to` is a time without a zone"),
         ("number=%2B393331234567", "/api/messagestatus/phonenumber/"),
         ("count=0", "`count` must be"),
-        ("cursor=x", "Start without one"),
+        ("cursor=x", "Start without a cursor"),
         ("ids=x", "not a UUID"),
-        ("format=xml", "`json` or `csv`"),
+        ("format=xml", "`csv` (for spreadsheets) or `csv-plain`"),
         ("format=csv&count=7", "leave `count`"),
     ] {
         let answer = server.get(&format!("/api/messages?{query}"));
@@ -164,7 +165,10 @@ fn a_csv_has_all_that_is_found_and_no_formulas() {
     assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
     let attachment = answer.header("content-disposition");
     assert_eq!(attachment, Some("attachment; filename=\"messages.csv\""));
-    let mut rows = csv::Reader::from_reader(answer.body.as_bytes());
+    let unmarked =
+        |body: &str| body.strip_prefix('\u{feff}').expect("a byte order mark").to_owned();
+    let text = unmarked(&answer.body);
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
     let head = rows.headers().unwrap().clone();
     let cell = |row: &csv::StringRecord, name: &str| {
         row.get(head.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
@@ -175,14 +179,48 @@ fn a_csv_has_all_that_is_found_and_no_formulas() {
     assert_eq!(cell(second, "reference.key"), "'=HYPERLINK(\"x\")");
     assert_eq!((&*cell(second, "destination"), &*cell(second, "status")), ("", "DELIVERED"));
     let answer = server.get("/api/messages?format=csv&code=30003");
-    let mut rows = csv::Reader::from_reader(answer.body.as_bytes());
+    let text = unmarked(&answer.body);
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
     let row = rows.records().next().unwrap().unwrap();
     assert_eq!(cell(&row, "provider.message"), "gone, \"for good\"\nor so");
-    assert_eq!(cell(&row, "destination"), "+393331234567");
+    assert_eq!(cell(&row, "destination"), "'+393331234567");
     let shown = server.get(&format!("/api/messagestatus/{}", id(3))).json();
     assert_eq!(cell(&row, "statusChangedAt"), shown["message"]["statusChangedAt"]);
     let head = server.send("HEAD", "/api/messages?format=csv", &[("X-Api-Key", KEY)], b"");
     assert_eq!((head.status, &*head.body), (200, ""));
+}
+
+#[test]
+fn a_csv_for_programs_has_every_text_as_it_is() {
+    let server = Server::start(GATEWAY);
+    let texts = ["=1+1", " ＝cmd", "a\n+1", "007", "\tx", "a;-1", "2026-02-12"];
+    let mut guarded = Vec::new();
+    for (number, text) in (0_u64..).zip(texts) {
+        let reference = json!({"reference": {"service": "s", "key": text}});
+        post(&server, number, "SENT", &reference);
+        guarded.push(match text {
+            "a\n+1" => "a\n'+1".to_owned(),
+            "a;-1" => "a;'-1".to_owned(),
+            _ => format!("'{text}"),
+        });
+    }
+    for (format, wanted) in [("csv-plain", texts.map(str::to_owned).to_vec()), ("csv", guarded)] {
+        let answer = server.get(&format!("/api/messages?format={format}"));
+        assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
+        let is_marked = answer.body.starts_with('\u{feff}');
+        assert_eq!(is_marked, format == "csv");
+        let mut rows =
+            csv::Reader::from_reader(answer.body.trim_start_matches('\u{feff}').as_bytes());
+        let column = rows.headers().unwrap().iter().position(|name| name == "reference.key");
+        let mut keys: Vec<_> = rows
+            .records()
+            .map(|row| row.unwrap().get(column.unwrap()).unwrap().to_owned())
+            .collect();
+        keys.sort_unstable();
+        let mut wanted = wanted;
+        wanted.sort_unstable();
+        assert_eq!(keys, wanted, "{format}");
+    }
 }
 
 #[test]

@@ -17,10 +17,12 @@ verify = { scheme = "standard-webhooks", secrets = [
 "#;
 
 fn scrape(port: u16) -> String {
-    let answer = Connection::to(port).send("GET", "/metrics", &[], b"");
+    let accept = [("Accept", "application/openmetrics-text")];
+    let answer = Connection::to(port).send("GET", "/metrics", &accept, b"");
     assert_eq!(answer.status, 200, "{answer:?}");
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), Some(format));
+    assert_eq!(answer.header("vary"), Some("accept"));
     assert!(answer.body.ends_with("# EOF\n"));
     canaries::assert_none("what those are told who watch", &answer.body);
     answer.body
@@ -95,6 +97,52 @@ fn what_comes_in_is_counted_by_source_and_what_became_of_it() {
     assert_eq!(value(&shown, "statusmirror_commit_duration_seconds_count"), Some(commits));
     let size = |file| value(&shown, &format!("statusmirror_store_size_bytes{{file=\"{file}\"}}"));
     assert!(size("database").unwrap() > 0.0 && size("wal").unwrap() > 0.0, "{shown}");
+}
+
+#[test]
+fn without_a_wish_the_metrics_come_in_the_text_format() {
+    let server = Server::start(GATEWAY);
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    let send = |accept: &[(&str, &str)]| {
+        let answer = Connection::to(server.port).send("GET", "/metrics", accept, b"");
+        assert_eq!(answer.status, 200);
+        answer
+    };
+    let plain = "text/plain; version=0.0.4; charset=utf-8";
+    for accept in [
+        &[][..],
+        &[("Accept", "*/*")],
+        &[("Accept", "text/plain;version=0.0.4;q=0.9,*/*;q=0.1")],
+        &[("Accept", "application/openmetrics-text;q=0.3"), ("Accept", "text/*;q=0.4")],
+    ] {
+        let answer = send(accept);
+        assert_eq!(answer.header("content-type"), Some(plain), "{accept:?}");
+        let mut declared = std::collections::HashMap::new();
+        for line in answer.body.lines() {
+            if let Some((name, kind)) =
+                line.strip_prefix("# TYPE ").and_then(|said| said.split_once(' '))
+            {
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert_eq!(declared.insert(name.to_owned(), kind.to_owned()), None, "{line}");
+            } else if !line.starts_with("# HELP ") {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let parts = ["_bucket", "_sum", "_count"].map(|part| name.strip_suffix(part));
+                let is_declared = declared.contains_key(name)
+                    || parts.into_iter().flatten().any(|name| declared.contains_key(name));
+                assert!(is_declared, "{line}");
+            }
+        }
+        assert_eq!(declared["statusmirror_build_info"], "gauge");
+        assert_eq!(declared["statusmirror_webhooks_accepted_total"], "counter");
+        assert_values(
+            &answer.body,
+            &[("statusmirror_webhooks_accepted_total{source=\"gateway\"}", 1.0)],
+        );
+    }
+    let draft = send(&[("Accept", "application/openmetrics-text; version=0.0.1")]);
+    let format = "application/openmetrics-text; version=0.0.1; charset=utf-8";
+    assert_eq!(draft.header("content-type"), Some(format));
+    assert!(draft.body.ends_with("# EOF\n"));
 }
 
 #[test]

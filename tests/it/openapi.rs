@@ -218,7 +218,7 @@ fn ask(server: &Server, documented: &mut Documented) {
         assert_eq!((head.status, &*head.body), (status, ""), "{path}");
     }
     let metrics = &documented.document["paths"]["/metrics"]["get"]["responses"]["200"];
-    let example = metrics["content"]["application/openmetrics-text"]["example"].as_str().unwrap();
+    let example = metrics["content"]["text/plain"]["example"].as_str().unwrap();
     let shown = server.get("/metrics").body;
     assert!(example.lines().all(|line| shown.lines().any(|other| other == line)), "{example}");
     let first = server.get("/api/messagestatus/phonenumber/+393331234567?count=1");

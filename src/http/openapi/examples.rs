@@ -76,5 +76,4 @@ pub(super) const METRICS: &str = "\
 # HELP statusmirror_queue_depth Deliveries under way.
 # TYPE statusmirror_queue_depth gauge
 statusmirror_queue_depth 0
-# EOF
 ";

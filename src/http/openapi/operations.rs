@@ -16,6 +16,7 @@ use super::schemas::{
     TwilioCallback, WebhookReceipt,
 };
 use super::service;
+use crate::http::cursor::StaleCursor;
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::register::Body as Registration;
@@ -137,7 +138,9 @@ fn messages() -> Operation {
                        what they do not name; another parameter is refused. A search takes only so long: a \
                        page may have fewer messages than there are, even none, and goes on nevertheless, as \
                        its `Link` header says. With `ids` it answers these messages, as far as they are \
-                       known, in that order. A CSV has all that are found, without pages.";
+                       known, in that order. A CSV has all that are found, without pages: `csv` is for spreadsheets, with a \
+                       byte order mark and a `'` before what they would take for a formula, a number or a date; \
+                       `csv-plain` is for programs, with every text as it is.";
     let found = json!({
         "messages": [{"message": examples::message()["message"], "destination": "+1234567890"}],
         "withoutNumber": 3,
@@ -147,7 +150,7 @@ fn messages() -> Operation {
         .content("text/csv", text(None))
         .header("Link", text_header(link))
         .header("Content-Disposition", text_header("Of a CSV the name of the file."));
-    let refused = |name: &'static str, query: &str| (name, search::read(query).unwrap_err());
+    let refused = |name: &'static str, query: &str| (name, search::read(query, 0).unwrap_err());
     read("searchMessages", BEYOND, "Search messages", description)
         .parameters(parameters::search())
         .answers(200, answer)
@@ -323,12 +326,19 @@ fn list(id: &str, tag: &str, summary: &str, description: &str) -> Described {
     read(id, tag, summary, &description)
         .answers(
             200,
-            json("The messages.", shaped::<MessageStatusList>(answer)).header("Link", text_header(link)),
+            json("The messages.", shaped::<MessageStatusList>(answer))
+                .header("Link", text_header(link)),
         )
         .refuses([
-            ("no count", bad("`count` must be a whole number from 1 on; above 100 it is taken for 100.")),
-            ("no time", bad("`sendDate` is a time without a zone; write it like 2026-02-12T14:51:00Z.")),
-            ("no cursor of this list", bad("The cursor is not one that a Link header of this list gave. Start without one.")),
+            (
+                "no count",
+                bad("`count` must be a whole number from 1 on; above 100 it is taken for 100."),
+            ),
+            (
+                "no time",
+                bad("`sendDate` is a time without a zone; write it like 2026-02-12T14:51:00Z."),
+            ),
+            ("no cursor of this list", StaleCursor::Unknown.into()),
         ])
 }
 

@@ -121,7 +121,7 @@ fn time() -> ObjectBuilder {
 /// could be refused beside `ids` or `format`.
 pub(super) fn search() -> Vec<Parameter> {
     let ids = format!("Up to {LARGEST_COUNT} message ids with commas between them, and no filter.");
-    let formats = text().enum_values(Some(["json", "csv"]));
+    let formats = text().enum_values(Some(["json", "csv", "csv-plain"]));
     let mut parameters = Vec::from(filters());
     parameters.extend([
         in_query("ids", &ids, Value::Null, text().pattern(Some(IDS))),

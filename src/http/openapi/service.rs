@@ -30,12 +30,12 @@ pub(super) fn ready() -> Operation {
 }
 
 pub(super) fn metrics() -> Operation {
-    let description = "What was counted, and how it is doing now, in the OpenMetrics format. No label holds a \
-                       number, a key or a reference.";
-    let content = text(Some(examples::METRICS));
-    asked("getMetrics", "Get the metrics", description)
-        .answers(200, response("The metrics.", "application/openmetrics-text", content))
-        .build()
+    let description = "What was counted, and how it is doing now. `Accept` chooses between Prometheus' text \
+                       format 0.0.4, which is the default, and OpenMetrics. No label holds a number, a key or \
+                       a reference.";
+    let answer = response("The metrics.", "text/plain", text(Some(examples::METRICS)))
+        .content("application/openmetrics-text", text(None));
+    asked("getMetrics", "Get the metrics", description).answers(200, answer).build()
 }
 
 pub(super) fn document() -> Operation {

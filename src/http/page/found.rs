@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::super::{cursor, query};
+use super::super::cursor::{List, StaleCursor};
+use super::super::query;
 use super::super::{problem::Problem, state::Service};
 use super::message::{self, View};
 use super::parts::{self, counted};
@@ -54,16 +55,15 @@ struct Looked<'a> {
 impl Looked<'_> {
     /// The messages under this key; none if there are none.
     async fn up(&self, key: Key, taken_for: String) -> Result<Option<String>, Problem> {
-        let after = match self.cursor {
-            Some(text) => match cursor::read(&cursor::of_key(&key), text) {
-                Some(place) => Some(place),
-                // It may be that of the other list that this text can be the name of.
-                None => return Ok(None),
-            },
-            None => None,
+        let (by_key, lineage) = (List::of_key(&key), self.service.store.lineage());
+        let after = match self.cursor.map(|text| by_key.place(lineage, text)).transpose() {
+            Ok(after) => after,
+            // It may be that of the other list that this text can be the name of.
+            Err(StaleCursor::Unknown) => return Ok(None),
+            Err(restored @ StaleCursor::Restored) => return Err(restored.into()),
         };
         let page = Page { count: COUNT, before: None, after };
-        let listing = self.service.store.list(key.clone(), page, rows::write).await?;
+        let listing = self.service.store.list(key, page, rows::write).await?;
         let Some(first) = listing.messages.first() else { return Ok(None) };
         // Behind the first page there are only others.
         let newest = if after.is_none() {
@@ -74,7 +74,7 @@ impl Looked<'_> {
         let shown = usize::from(newest.is_some());
         let list = Listed {
             rows: rows::of(&listing, shown),
-            next: self.next(&key, &listing),
+            next: self.next(&by_key, lineage, &listing),
             next_words: "Older messages",
         };
         let others = listing.messages.len().saturating_sub(shown);
@@ -82,9 +82,9 @@ impl Looked<'_> {
         Ok(Some(found.render().unwrap_or_default()))
     }
 
-    fn next(&self, key: &Key, listing: &Listing) -> Option<String> {
+    fn next(&self, by_key: &List, lineage: u32, listing: &Listing) -> Option<String> {
         let last = listing.messages.last().filter(|_| listing.more)?;
-        let cursor = cursor::write(&cursor::of_key(key), last.place);
+        let cursor = by_key.cursor(lineage, last.place);
         Some(format!("#/search?{}", parts::query([("q", self.text), ("cursor", &cursor)])))
     }
 

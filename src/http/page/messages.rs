@@ -11,14 +11,15 @@ use crate::store::Wanted;
 
 /// `GET /ui/messages?…`
 pub(super) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
-    let asked = search::read(query)?;
+    let lineage = service.store.lineage();
+    let asked = search::read(query, lineage)?;
     let found = asked.found(service, rows::write).await?;
     let is_empty = found.listing.messages.is_empty();
     let is_filtered = *asked.wanted != Wanted::default();
     if is_empty && found.next.is_none() && asked.after.is_none() && !is_filtered {
         return Ok(NoData { heading: "Messages" }.render().unwrap_or_default());
     }
-    let next = asked.next(query, &found).map(|next| format!("#/messages?{next}"));
+    let next = asked.next(query, &found, lineage).map(|next| format!("#/messages?{next}"));
     // Fewer than a page, and there is more: the search took as long as it may.
     let count = usize::try_from(asked.count).unwrap_or(usize::MAX);
     let goes_on = next.is_some() && found.listing.messages.len() < count;

@@ -85,8 +85,11 @@ fn every_answer_that_is_described_is_given_and_is_as_described() {
         documented.check((method, path), &answer);
     }
     for (method, path) in &api {
-        let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
-        assert_eq!(answer.status, 429, "{answer:?}");
+        // On a slow machine the address may fail again meanwhile.
+        let answer = eventually(|| {
+            let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
+            (answer.status == 429).then_some(answer)
+        });
         documented.check((method, path), &answer);
     }
     let mut missing = Vec::new();

@@ -82,27 +82,32 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed_on_the_way() {
 #[test]
 fn the_wal_stays_short_under_traffic() {
     const LONGEST: u64 = 64 << 20;
-    const POSTED: u64 = 20_000;
+    const MESSAGES: u64 = 20_000;
+    /// So many webhooks write at least 96 MiB of texts. All of them are in the WAL once, so that one which
+    /// is never restarted gets longer than it may, however fast the machine is.
+    const ENOUGH: u64 = (LONGEST + LONGEST / 2) / (4 * LONG + 2 * SHORT);
+    const LONG: u64 = 1_000;
+    const SHORT: u64 = 500;
     let chance = Chance::of("WAL");
     let since = Instant::now();
     let time = Duration::from_secs(times(0, 20, 600));
     let server = Server::start(GATEWAY);
     let wal = server.folder.path().join("mirror.db-wal");
-    let (next, posting) = (AtomicU64::new(1), AtomicU64::new(16));
+    let (next, posting, stored) = (AtomicU64::new(1), AtomicU64::new(16), AtomicU64::new(0));
+    let [long, short] = [LONG, SHORT].map(|length| "a".repeat(usize::try_from(length).unwrap()));
     let post = || {
         let mut connection = server.connect();
-        loop {
+        while stored.load(Ordering::Relaxed) < ENOUGH || since.elapsed() < time {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number > POSTED && since.elapsed() > time {
-                break;
-            }
-            let message = id(number * 7_919 % (POSTED + 1));
-            let body = webhook(&message, "SENT", 1).to_string();
-            let about = format!("&key={number}&action={}", "a".repeat(2_000));
+            let mut body = webhook(&id(number * 7_919 % MESSAGES), "SENT", 1);
+            body["message"]["provider"] =
+                json!({"name": long, "status": long, "code": long, "message": long});
+            let about = format!("&key={number}&service={short}&action={short}");
             let path =
                 webhook_path(&format!("&destination=%2B3933312345{:02}{about}", number % 50));
-            let answer = connection.send("POST", &path, JSON, body.as_bytes());
+            let answer = connection.send("POST", &path, JSON, body.to_string().as_bytes());
             assert!([200, 503].contains(&answer.status), "{answer:?}");
+            stored.fetch_add(u64::from(answer.status == 200), Ordering::Relaxed);
         }
         posting.fetch_sub(1, Ordering::Relaxed);
     };
@@ -111,7 +116,7 @@ fn the_wal_stays_short_under_traffic() {
     let read = |number: u64| {
         let mut connection = server.connect();
         while posting.load(Ordering::Relaxed) > 0 {
-            let message = id(next.load(Ordering::Relaxed) * (number + 1) % (POSTED + 1));
+            let message = id(next.load(Ordering::Relaxed) * (number + 1) % MESSAGES);
             for path in [
                 format!("/api/messagestatus/{message}/history"),
                 format!("/api/messagestatus/phonenumber/+3933312345{number:02}?count=5"),
@@ -136,10 +141,8 @@ fn the_wal_stays_short_under_traffic() {
             thread::sleep(Duration::from_millis(5));
         }
     });
-    let written = fs::metadata(server.database()).unwrap().len();
-    assert!(written > LONGEST, "too little was written to say anything: {written}");
-    let posted = next.into_inner();
-    report("P10", &chance, &[("webhooks", posted), ("MiB of WAL at most", longest >> 20)], since);
+    let stored = stored.into_inner();
+    report("P10", &chance, &[("webhooks", stored), ("MiB of WAL at most", longest >> 20)], since);
 }
 
 #[test]

@@ -94,6 +94,12 @@ impl Captured {
         self.text_of("Content-Length")?.parse().ok()
     }
 
+    /// The values of all headers of this name.
+    pub fn all<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let found = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.as_slice())
+    }
+
     /// The names of all headers.
     pub fn names(&self) -> Vec<&str> {
         self.headers.iter().map(|(name, _)| name.as_str()).collect()
@@ -101,7 +107,8 @@ impl Captured {
 
     /// The source that the path leads to.
     pub fn source(&self) -> Option<&str> {
-        let (_, name) = self.path.rsplit_once("/webhooks/")?;
+        let (_, name) = self.path.trim_end_matches('/').rsplit_once("/webhooks/")?;
+        let name = name.trim_start_matches('/');
         (!name.is_empty() && !name.contains('/')).then_some(name)
     }
 }

@@ -5,12 +5,11 @@ use super::variations::{addresses, bodies, queries};
 use super::{Case, Misfit};
 use crate::dialect::{Settings, Source};
 use crate::message::Timestamp;
+use crate::proof::MILLISECONDS_FROM;
 use crate::proof::otherwise::is_of_signature;
 use crate::proof::{Header, Headers, Place, Scheme, Unproven};
 
-/// A time later than this is one in milliseconds that was taken for seconds, and one earlier than the
-/// other is one in seconds that was taken for milliseconds: the years 5138 and 1973.
-const MILLISECONDS_FROM: i64 = 100_000_000_000;
+/// A time earlier than this is one in seconds that was taken for milliseconds: the year 1973.
 const SECONDS_FROM: i64 = 100_000_000;
 
 impl Case<'_> {
@@ -278,6 +277,17 @@ impl Case<'_> {
             )
         };
         Misfit::new("time", words)
+    }
+
+    /// What is odd about the end of a signed address that is valid, if anything is.
+    pub(super) fn far_expiry(self, stated: i64) -> Option<String> {
+        let is_odd =
+            matches!(self.source.scheme, Scheme::SignedUrl(_)) && stated >= MILLISECONDS_FROM;
+        is_odd.then(|| {
+            "`expires` seems to be in milliseconds, and is read in seconds: the URL does not expire \
+             in our days; sign it again with seconds"
+                .to_owned()
+        })
     }
 
     /// The time that a proof states, and how far it is away.

@@ -14,9 +14,9 @@ use std::fmt;
 
 pub use self::captured::{Captured, NoRequest};
 use crate::content::Content;
-use crate::dialect::{Entry, NotEncoded, Source, Unfit, kept_query};
+use crate::dialect::{Entry, NotEncoded, Source, Unfit, is_encoded, kept_query};
 use crate::message::Timestamp;
-use crate::proof::{Header, Headers, Place, Scheme, Unproven, Verified};
+use crate::proof::{Place, Scheme, Unproven, Verified};
 
 /// How many characters of what is presented are shown, if it is at least four times as long.
 const SHOWN: usize = 6;
@@ -155,7 +155,7 @@ impl Told {
     fn admitted(&mut self, Case { source, captured, .. }: Case<'_>) {
         let method = captured.method.as_str();
         let content_type = captured.text_of("Content-Type");
-        let is_encoded = captured.one("Content-Encoding") != Header::Absent;
+        let is_encoded = is_encoded(captured.all("Content-Encoding"));
         let shown = captured.body.as_ref().map(Vec::len);
         let length = captured.content_length().or(shown);
         let (status, what, words) = match source.admit(method, content_type, is_encoded, length) {
@@ -227,10 +227,8 @@ impl Told {
         for place in &places {
             let (how, values): (_, Vec<_>) = match place {
                 Place::Header(name) => {
-                    let all = captured.headers.iter();
-                    let all = all.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-                    let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
-                    (format!("the header {name}"), all.map(|(_, value)| text(value)).collect())
+                    let text = |value| String::from_utf8_lossy(value).into_owned();
+                    (format!("the header {name}"), captured.all(name).map(text).collect())
                 }
                 Place::Parameter(name) => {
                     let all = request.parameters().filter(|(known, _)| known == name.as_str());
@@ -292,6 +290,9 @@ impl Told {
             verified,
             Err(Unproven::Expired | Unproven::TooNew) | Ok(Verified { too_old: true, .. })
         );
+        if let (false, Some(advice)) = (refused, case.far_expiry(stated)) {
+            return self.say(Found::Warn, "time", format!("{words}; {advice}"));
+        }
         self.say(if refused { Found::Fail } else { Found::Ok }, "time", words);
         if refused {
             self.refuse(401, case.untimely(stated));

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::words::{channel, misshapen, missing, optional_time, unknown};
 use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
 use crate::content::Content;
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::message::{Destination, Reference, StatedProvider, Status};
 
 /// The only kind of webhook that is about a status.
@@ -37,9 +37,14 @@ impl Dialect for Gateway {
     }
 
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
-        let text = str::from_utf8(&content.body)
-            .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
-        match serde_json::from_str::<Object<Payload<'_>>>(text) {
+        let text = json::text(&content.body);
+        let is_read = serde_json::from_str::<Object<Payload<'_>>>(&text);
+        let mended = if is_read.is_err() { json::without_half_pairs(&text) } else { None };
+        let (payload, text) = match &mended {
+            Some(mended) => (serde_json::from_str(mended), mended.as_str()),
+            None => (is_read, &*text),
+        };
+        match payload {
             Ok(Object(payload)) => Ok(vec![said(payload)]),
             Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
                 Ok(vec![Err(misshapen::<Object<Payload<'_>>>(text))])
@@ -149,11 +154,12 @@ fn said(payload: Payload<'_>) -> Reading {
         .map_err(|error| Aside::Unreadable(format!("message.reference.key: {error}")))?;
     let Object(provider) = message.provider.unwrap_or_default();
     let segments = text(message.sms.and_then(|Object(sms)| sms.segments))
-        .map(|text| text.parse::<u32>())
-        .transpose()
-        .map_err(|_error| {
-            Aside::Unreadable("message.sms.segments is no whole number".to_owned())
-        })?;
+        .map(|text| {
+            json::whole_number(&text).ok_or_else(|| {
+                Aside::Unreadable("message.sms.segments is no whole number".to_owned())
+            })
+        })
+        .transpose()?;
     Ok(Box::new(Said {
         message: Name::Ours(id),
         status,

@@ -12,7 +12,7 @@ mod sources;
 mod twilio;
 mod words;
 
-pub use source::{BadSource, Settings, Source, Unfit, is_name};
+pub use source::{BadSource, Settings, Source, Unfit, is_encoded, is_name};
 pub use sources::Sources;
 
 use crate::content::Content;

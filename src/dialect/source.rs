@@ -88,6 +88,17 @@ pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with(['_', '-'])
 }
 
+/// Whether a body with these lines of `Content-Encoding` is another one than the sender signed. Some
+/// senders name a coding that encodes nothing.
+pub fn is_encoded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
+    let encodes_nothing = |coding: &[u8]| {
+        [&b""[..], b"identity", b"utf-8", b"utf8"]
+            .iter()
+            .any(|name| coding.trim_ascii().eq_ignore_ascii_case(name))
+    };
+    !lines.flat_map(|line| line.split(|byte| *byte == b',')).all(encodes_nothing)
+}
+
 /// Whether they are configured alike.
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
@@ -236,11 +247,12 @@ impl Source {
     /// Reads what was posted: one entry for each of the delivery's.
     pub fn read(&self, content: &Content) -> Result<Vec<Entry>, NotEncoded> {
         let readings = self.dialect.read(content)?;
-        let url = if self.covers_url() { Url::read(&content.query) } else { Url::default() };
-        let alone = readings.len() == 1;
+        // Of several entries, nobody can say which one the address is about.
+        let is_told = readings.len() == 1 && self.covers_url();
+        let url = if is_told { Url::read(&content.query) } else { Url::default() };
         Ok(readings
             .into_iter()
-            .map(|reading| match reading.and_then(|said| self.entry(*said, &url, alone)) {
+            .map(|reading| match reading.and_then(|said| self.entry(*said, &url)) {
                 Ok(entry) => entry,
                 Err(Aside::Ignored(reason)) => Entry::Ignored { reason },
                 Err(Aside::Unreadable(reason)) => Entry::Unreadable { reason },
@@ -258,16 +270,15 @@ impl Source {
         }
     }
 
-    fn entry(&self, said: Said, url: &Url, alone: bool) -> Result<Entry, Aside> {
+    fn entry(&self, said: Said, url: &Url) -> Result<Entry, Aside> {
         let too_long = |error: KeyTooLong| Aside::Unreadable(error.to_string());
         let destination = url.destination.or(said.destination);
         let from_url = url.reference().map_err(too_long)?;
         let (message, foreign_id) = match said.message {
             Name::Ours(id) => (id, None),
             Name::Foreign(id) => {
-                let given = url.message.filter(|_| alone);
-                let own = MessageId::of_foreign(&self.name, &id, None);
-                (given.unwrap_or(own), Some(id))
+                let own = || MessageId::of_foreign(&self.name, &id, None);
+                (url.message.unwrap_or_else(own), Some(id))
             }
         };
         let is_echo = !from_url.is_empty() || self.dialect.foreign_ids();
@@ -314,8 +325,8 @@ impl Url {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "messageid" => url.message = value.parse().ok(),
-                // A `+` that was not escaped has become a space.
-                "destination" => url.destination = Destination::as_provided(value.trim_start()),
+                // A `+` that was not escaped has become a space, and bare digits get theirs.
+                "destination" => url.destination = Destination::as_provided(&value),
                 "service" => url.service = Some(value.into_owned()),
                 "action" => url.action = Some(value.into_owned()),
                 "key" => url.key = Some(value.into_owned()),

@@ -15,6 +15,7 @@ use super::source::called;
 use super::words::{channel, missing, unknown};
 use super::{Aside, Dialect, Name, Native, NotEncoded, Reading, Said};
 use crate::content::Content;
+use crate::json::without_mark;
 use crate::message::{Channel, Destination, Reference, StatedProvider, Status, Timestamp};
 use crate::proof::encoding::unhex;
 use crate::proof::hmac::mac;
@@ -44,7 +45,7 @@ impl Dialect for Twilio {
         if is(content.content_type.as_deref(), JSON) {
             return Err(NotEncoded("the body is JSON, not a form".to_owned()));
         }
-        let form = str::from_utf8(&content.body)
+        let form = str::from_utf8(without_mark(&content.body))
             .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
         // The first of several values counts, as for the provider's own libraries.
         let mut fields = BTreeMap::new();

@@ -7,7 +7,9 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor::List;
 use super::problem::Problem;
-use crate::message::{Channel, Destination, MAX_KEY_BYTES, MessageId, Status, Timestamp};
+use crate::message::{
+    Channel, Destination, MAX_KEY_BYTES, MessageId, NotATime, Status, Timestamp,
+};
 use crate::store::{Filter, Page};
 
 /// How many messages a list has, if it is not said.
@@ -133,10 +135,12 @@ pub(crate) fn count(text: &str) -> Result<u32, Problem> {
 
 /// The time in the parameter of this name.
 pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    // A `+` that was not escaped has become a space, and no time has one.
-    text.replace(' ', "+")
-        .parse()
-        .map_err(|error| Problem::BadRequest(format!("`{name}` is {error}.")))
+    let moment = text.parse().or_else(|error| {
+        // A `+` that was not escaped has become a space: the last one, since one may stand for the `T`.
+        let (before, offset) = text.trim_end().rsplit_once(' ').ok_or(error)?;
+        format!("{before}+{offset}").parse().map_err(|_no_offset: NotATime| error)
+    });
+    moment.map_err(|error| Problem::BadRequest(format!("`{name}` is {error}.")))
 }
 
 /// What stands behind `/api/messagestatus/phonenumber/` and the like, as it was sent: the framework's

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Payload;
-use serde::de::Error;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use super::state::Service;
 use super::view::{self, JSON};
 use super::webhook::read_body;
 use crate::budget::Share;
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
     Statement, Status, Timestamp,
@@ -94,16 +94,12 @@ struct Sms {
     segments: Option<u32>,
 }
 
-/// A whole number, however it is written: JSON has one kind of numbers, and to some writers `1` is `1.0`.
+/// A whole number, however it is written.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
-    let parsed = match number.as_f64() {
-        // A zero loses its sign.
-        Some(float) if number.is_f64() => (float + 0.0).to_string().parse(),
-        _ => number.to_string().parse(),
-    };
-    let refuse = |_not_whole| D::Error::custom(format!("{number} is not a number of segments"));
-    parsed.map(Some).map_err(refuse)
+    json::whole_number(&number.to_string())
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("{number} is not a number of segments")))
 }
 
 /// Registers a message: 201 if nothing was known of it, else 200.
@@ -130,10 +126,20 @@ pub(crate) async fn register(
     Ok(response.content_type(JSON).body(view::registered(outcome, id, record.as_deref())))
 }
 
+/// Reads JSON as the dialects do: a byte order mark and halves of surrogate pairs do no harm.
+fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let body = json::without_mark(body);
+    let mended = |error| {
+        let text = str::from_utf8(body).ok().and_then(json::without_half_pairs);
+        text.map_or(Err(error), |text| serde_json::from_str(&text))
+    };
+    serde_json::from_slice(body).or_else(mended)
+}
+
 /// The notification that the body of a registration states, or what is wrong with it.
 fn notification(message: MessageId, body: &[u8]) -> Result<Notification, String> {
-    let Object(body): Object<Body> = serde_json::from_slice(body)
-        .map_err(|error| format!("The body is no registration: {error}."))?;
+    let Object(body): Object<Body> =
+        read(body).map_err(|error| format!("The body is no registration: {error}."))?;
     let destination: Destination =
         body.destination.parse().map_err(|error| format!("`destination` is {error}."))?;
     let channel = body.channel.as_deref().map(str::parse::<Channel>).transpose();

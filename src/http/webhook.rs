@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt};
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::state::Service;
 use super::view::{self, JSON};
 use crate::budget::{MemoryBudget, Share};
-use crate::dialect::{Source, Unfit};
+use crate::dialect::{Source, Unfit, is_encoded};
 use crate::ingest::{Body, Done, Posted, Refusal};
 use crate::metrics::Cause;
 use crate::proof::{Header, Headers};
@@ -35,14 +35,14 @@ pub(crate) async fn receive(
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let Some(name) = source_name(&request) else { return Problem::NoRoute.response() };
+    let name = source_name(request.match_info().unprocessed());
     let line = Line::begin(&request);
     match admit(&service, name, &request) {
         Ok(source) => take(&service, &source, &line, &request, payload).await,
         Err(Refused { cause, problem }) => {
-            service.ingest.metrics.refused(Some(name), cause);
+            service.ingest.metrics.refused(name, cause);
             let mut response = refuse(problem, payload).await;
-            let source = service.ingest.sources.get(name);
+            let source = name.and_then(|name| service.ingest.sources.get(name));
             line.refused(
                 &service,
                 source.as_ref().map(|source| &*source.name),
@@ -63,10 +63,11 @@ pub(crate) async fn refuse(problem: Problem, mut payload: impl Chunks) -> HttpRe
     response
 }
 
-/// The one part of the path behind `/webhooks`.
-fn source_name(request: &HttpRequest) -> Option<&str> {
-    let name = request.match_info().unprocessed().strip_prefix('/')?;
-    (!name.is_empty() && !name.contains('/')).then_some(name)
+/// The one part of the path behind `/webhooks`. Slashes around it make no difference: what adds them
+/// to an address is not told so by the sender, whose webhooks would be lost.
+fn source_name(path: &str) -> Option<&str> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    parts.next().filter(|_| parts.next().is_none())
 }
 
 /// Why a webhook was refused, for those who watch and for its sender.
@@ -82,17 +83,22 @@ impl Refused {
 }
 
 /// What can be refused before the body is read.
-fn admit(service: &Service, name: &str, request: &HttpRequest) -> Result<Arc<Source>, Refused> {
+fn admit(
+    service: &Service,
+    name: Option<&str>,
+    request: &HttpRequest,
+) -> Result<Arc<Source>, Refused> {
     let no_room = |refusal: Refusal| Refused::new(refusal.cause(), refusal.into());
     service.ingest.has_room().map_err(no_room)?;
-    let source = service.ingest.sources.get(name);
+    let source = name.and_then(|name| service.ingest.sources.get(name));
     let source =
         source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let is_encoded = request.headers().contains_key(header::CONTENT_ENCODING);
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
     let method = request.method().as_str();
     let admitted = source.admit(method, content_type(request), is_encoded, announced);
     admitted.map_err(|unfit| match unfit {

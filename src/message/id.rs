@@ -76,14 +76,21 @@ pub struct Destination(u64);
 pub struct NotADestination;
 
 impl Destination {
-    /// Reads a number as providers write it: bare digits get their `+`, a prefix like `rcs:` is
-    /// taken off. What then is no E.164 (a short code) is nothing.
+    /// Reads a number as providers and people write it. Blanks, dashes, dots, parentheses and
+    /// invisible characters are removed, and so is a prefix like `rcs:`; `00` stands for the `+`, and
+    /// bare digits get theirs. What then is no E.164 (a short code) is nothing.
     pub fn as_provided(text: &str) -> Option<Self> {
-        let number = match text.split_once(':') {
+        let mut written = text.chars().filter(|letter| !is_decoration(*letter));
+        let bare: String = written.by_ref().take(LONGEST_WRITTEN).collect();
+        if written.next().is_some() {
+            return None;
+        }
+        let number = match bare.split_once(':') {
             Some((prefix, rest)) if prefix.bytes().all(|b| b.is_ascii_alphabetic()) => rest,
-            Some(_) | None => text,
+            Some(_) | None => &bare,
         };
-        Self::from_digits(number.strip_prefix('+').unwrap_or(number)).ok()
+        let digits = number.strip_prefix('+').or_else(|| number.strip_prefix("00"));
+        Self::from_digits(digits.unwrap_or(number)).ok()
     }
 
     /// Reads the digits after the `+`.
@@ -101,6 +108,34 @@ impl Destination {
     pub fn number(self) -> u64 {
         self.0
     }
+}
+
+/// A number with its prefix has at most so many characters beside those that are removed.
+const LONGEST_WRITTEN: usize = 64;
+
+/// Whether a character only makes a number easier to read, or cannot be seen at all.
+fn is_decoration(letter: char) -> bool {
+    let is_dash = matches!(
+        letter,
+        '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}'
+    );
+    let is_invisible = matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+    );
+    letter.is_whitespace()
+        || letter.is_control()
+        || is_dash
+        || is_invisible
+        || matches!(letter, '.' | '(' | ')' | '\u{ff0e}' | '\u{ff08}' | '\u{ff09}')
 }
 
 /// Nobody writes a number in more groups.
@@ -257,9 +292,41 @@ mod tests {
         {
             assert_eq!(bad.parse::<Destination>(), Err(NotADestination), "{bad}");
         }
-        for provided in ["+15558675310", "15558675310", "rcs:+15558675310", "rcs:15558675310"] {
-            assert_eq!(Destination::as_provided(provided), "+15558675310".parse().ok());
+        for provided in [
+            "+15558675310",
+            "15558675310",
+            "0015558675310",
+            "rcs:+15558675310",
+            "rcs:15558675310",
+            "tel:+1-555-867-5310",
+            "SMS: 001 555 867 5310",
+            " 1 (555) 867.5310 ",
+            "+1\u{a0}555\u{2011}867\u{202f}5310",
+            "\u{202a}+1 555 867 5310\u{202c}",
+            "\u{feff}+15558675310\u{200b}",
+            "+1\t555\n867\u{2013}5310",
+        ] {
+            let number = Destination::as_provided(provided);
+            assert_eq!(number, "+15558675310".parse().ok(), "{provided:?}");
         }
-        assert_eq!(Destination::as_provided("12345"), None);
+        for other in [
+            "",
+            "12345",
+            "+",
+            "00",
+            "+0015558675310",
+            "000015558675310",
+            "++15558675310",
+            "+1555867531O",
+            "rcs:brand",
+            "x1:+15558675310",
+            "+1555867/5310",
+            "+15558675310,+1",
+        ] {
+            assert_eq!(Destination::as_provided(other), None, "{other:?}");
+        }
+        let wide = format!("+1{}5558675310", " ".repeat(100_000));
+        assert_eq!(Destination::as_provided(&wide), "+15558675310".parse().ok());
+        assert_eq!(Destination::as_provided(&"1".repeat(100_000)), None);
     }
 }

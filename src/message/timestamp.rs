@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use thiserror::Error;
 
 /// A moment in UTC, to the microsecond; what is finer is cut off. Its year has four digits.
@@ -51,27 +51,96 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = NotATime;
 
-    /// Reads ISO 8601 with an offset: `Z`, `+01:00` or `+0100`.
+    /// Reads ISO 8601 with an offset: `Z`, `+01:00`, `+0100` or `+01`. The second may be absent, and
+    /// so may be the separators within date and time; a blank may stand for the `T`.
     fn from_str(text: &str) -> Result<Self, NotATime> {
-        let with_colon = with_colon_in_offset(text);
-        match DateTime::parse_from_rfc3339(with_colon.as_deref().unwrap_or(text)) {
-            Ok(moment) => Self::from_micros(moment.timestamp_micros()).ok_or(NotATime::NotATime),
-            Err(_) if NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok() => {
-                Err(NotATime::NoZone)
-            }
-            Err(_) => Err(NotATime::NotATime),
+        let mut rest = Rest(text.trim_ascii().as_bytes());
+        let local = rest.local_micros().ok_or(NotATime::NotATime)?;
+        if rest.0.is_empty() {
+            return Err(NotATime::NoZone);
         }
+        let offset = rest.offset_seconds().filter(|_| rest.0.is_empty());
+        offset
+            .and_then(|offset| Self::from_micros(local - offset * 1_000_000))
+            .ok_or(NotATime::NotATime)
     }
 }
 
-/// RFC 3339 knows `+01:00` only; ISO 8601 also has `+0100`.
-fn with_colon_in_offset(text: &str) -> Option<String> {
-    let (head, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
-    let (time, hours) = head.split_at_checked(head.len().checked_sub(2)?)?;
-    let digits = hours.bytes().chain(minutes.bytes()).all(|b| b.is_ascii_digit());
-    // A date ends in `-12` too, so a time of day must stand before the sign.
-    (digits && time.ends_with(['+', '-']) && time.contains('T'))
-        .then(|| format!("{time}{hours}:{minutes}"))
+/// What is left of a text that is being read.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    /// Takes one of these bytes, if it comes next.
+    fn take(&mut self, wanted: &[u8]) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        wanted.contains(first).then(|| {
+            self.0 = rest;
+            *first
+        })
+    }
+
+    /// Takes a number of exactly so many digits.
+    fn number(&mut self, digits: usize) -> Option<u32> {
+        let (number, rest) = self.0.split_at_checked(digits)?;
+        let number = number.iter().try_fold(0, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+        })?;
+        self.0 = rest;
+        Some(number)
+    }
+
+    /// Takes date and time of day; microseconds since 1970, as if they were in UTC.
+    fn local_micros(&mut self) -> Option<i64> {
+        let year = self.number(4)?;
+        self.take(b"-");
+        let month = self.number(2)?;
+        self.take(b"-");
+        let day = self.number(2)?;
+        self.take(b"Tt ")?;
+        let hour = self.number(2)?;
+        self.take(b":");
+        let minute = self.number(2)?;
+        let has_colon = self.take(b":").is_some();
+        let (mut second, mut micros) = (0, 0);
+        if has_colon || self.0.first().is_some_and(u8::is_ascii_digit) {
+            second = self.number(2)?;
+            if self.take(b".,").is_some() {
+                micros = self.fraction()?;
+            }
+        }
+        // A leap second is the first one of the next minute.
+        let (second, leap) = if second == 60 { (59, 1) } else { (second, 0) };
+        let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, month, day)?;
+        let seconds = date.and_hms_opt(hour, minute, second)?.and_utc().timestamp() + leap;
+        Some(seconds * 1_000_000 + i64::from(micros))
+    }
+
+    /// Takes the digits of a fraction of a second; what is finer than a microsecond is cut off.
+    fn fraction(&mut self) -> Option<u32> {
+        let end = self.0.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(self.0.len());
+        let (digits, rest) = self.0.split_at(end);
+        self.0 = rest;
+        let places = digits.iter().map(|byte| u32::from(byte - b'0')).chain([0; 6]);
+        (!digits.is_empty()).then(|| places.take(6).fold(0, |micros, digit| micros * 10 + digit))
+    }
+
+    /// Takes an offset from UTC, in seconds.
+    fn offset_seconds(&mut self) -> Option<i64> {
+        let sign = match self.take(b"Zz+-")? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return Some(0),
+        };
+        let hours = self.number(2)?;
+        let minutes = if self.0.is_empty() {
+            0
+        } else {
+            self.take(b":");
+            self.number(2)?
+        };
+        let seconds = i64::from(hours * 60 + minutes) * 60;
+        (hours < 24 && minutes < 60).then_some(sign * seconds)
+    }
 }
 
 impl Timestamp {
@@ -145,6 +214,31 @@ mod tests {
     }
 
     #[test]
+    fn every_form_that_states_a_zone_is_read() {
+        for text in [
+            "2026-02-12T14:50Z",
+            "2026-02-12T15:50+01:00",
+            "2026-02-12T15:50+0100",
+            "2026-02-12T15:50+01",
+            "2026-02-12T09:20-0530",
+            "2026-02-12T14:50:00+00",
+            "2026-02-12T14:50:00-00:00",
+            "2026-02-12t14:50:00z",
+            "2026-02-12 15:50:00+01",
+            "2026-02-12T14:50:00,000Z",
+            "2026-02-12T14:49:60Z",
+            "20260212T145000Z",
+            "20260212T1550+01",
+            " 2026-02-12T14:50:00.0000000000000000000000Z\n",
+        ] {
+            check(text, "2026-02-12T14:50:00Z");
+        }
+        check("2026-02-12T15:50:35.5+01", "2026-02-12T14:50:35.500Z");
+        check("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z");
+        check("2024-02-29T00:00:00.0000019+00", "2024-02-29T00:00:00.000001Z");
+    }
+
+    #[test]
     fn a_moment_has_a_year_of_four_digits() {
         for (micros, printed) in
             [(FIRST, "0000-01-01T00:00:00Z"), (LAST, "9999-12-31T23:59:59.999999Z")]
@@ -158,8 +252,31 @@ mod tests {
 
     #[test]
     fn a_time_without_zone_is_told_from_what_is_no_time() {
-        assert_eq!("2026-02-12T14:51:00".parse::<Timestamp>(), Err(NotATime::NoZone));
-        for text in ["", "now", "2026-02-12", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00+01:00"] {
+        for text in ["2026-02-12T14:51:00", "2026-02-12T14:51", "2026-02-12 14:51:00.123"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NotATime::NoZone), "{text}");
+        }
+        for text in [
+            "",
+            "now",
+            "2026-02-12",
+            "2026-02-12T14Z",
+            "2026-02-30T00:00:00Z",
+            "0000-01-01T00:00:00+01:00",
+            "2026-02-12T24:00:00Z",
+            "2026-02-12T14:60Z",
+            "2026-02-12T14:50:61Z",
+            "2026-02-12T14:50:Z",
+            "2026-02-12T14:50:00.Z",
+            "2026-02-12T14:50:00+1",
+            "2026-02-12T14:50:00+24:00",
+            "2026-02-12T14:50:00+01:60",
+            "2026-02-12T14:50:00+01:",
+            "2026-02-12T14:50:00 +01:00",
+            "2026-02-12T14:50:00ZZ",
+            "+2026-02-12T14:50:00Z",
+            "1770907835",
+            "1770907835000",
+        ] {
             assert_eq!(text.parse::<Timestamp>(), Err(NotATime::NotATime), "{text}");
         }
     }

@@ -19,6 +19,9 @@ use self::hmac::Hmac;
 use self::standard_webhooks::StandardWebhooks;
 use crate::message::Timestamp;
 
+/// A time in seconds from here on (the year 5138) is one in milliseconds that was taken for seconds.
+pub const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
 /// A request as it was received.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {

@@ -46,14 +46,15 @@ impl Callback {
         })
     }
 
-    /// The parameters, without a signature, as a query.
+    /// The parameters, without a signature, as a query. In the order of their names: some senders sort
+    /// them before they call, and sign what they were given.
     pub fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let Self { destination, expires, action, key, messageid, service } = self;
         let members = [
+            ("action", action),
             ("destination", destination),
             ("expires", expires),
-            ("action", action),
             ("key", key),
             ("messageid", messageid),
             ("service", service),

@@ -45,6 +45,7 @@ mod power_cut;
 mod pressure;
 mod proofs;
 mod queries;
+mod reading;
 mod readme;
 mod registration;
 mod reload;

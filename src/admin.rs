@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -61,6 +62,11 @@ pub enum Command {
         /// The copy's path, which must not be there yet.
         file: PathBuf,
     },
+    /// Reads API keys and sources again.
+    Reload {
+        /// Whether as many may be removed as the configuration does not have any more.
+        confirmed: bool,
+    },
 }
 
 /// One line of an answer.
@@ -82,10 +88,34 @@ pub enum Answer {
     Removed(Removed),
     /// The copy is whole and durable.
     BackedUp,
+    /// API keys and sources are those of the configuration as it is now.
+    Reloaded(Reloaded),
     /// The command could not be carried out.
     Error(String),
     /// Nothing more comes.
     End,
+}
+
+/// What a reload changed, by names that are separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// New sources and keys.
+    pub added: String,
+    /// Sources and keys that are gone.
+    pub removed: String,
+    /// Sources and keys that are others under the same name.
+    pub changed: String,
+    /// Settings that take effect at the next start.
+    pub restart: String,
+}
+
+/// A request to read API keys and sources again.
+#[derive(Debug)]
+pub struct Reload {
+    /// Whether as many may be removed as the configuration does not have any more.
+    pub confirmed: bool,
+    /// Takes what it changed, or why it changed nothing.
+    pub answer: oneshot::Sender<Result<Reloaded, String>>,
 }
 
 /// How much was removed.
@@ -157,6 +187,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// What time it is.
     pub clock: Clock,
+    /// Where to ask for a reload; none if no server runs.
+    pub reload: Option<mpsc::Sender<Reload>>,
 }
 
 impl Admin {
@@ -204,6 +236,14 @@ impl Admin {
             Command::BackUp { file } => {
                 self.store.back_up(file).await.map_err(|error| words(&*error))?;
                 Ok(vec![Answer::BackedUp])
+            }
+            Command::Reload { confirmed } => {
+                let gone = || "the server is stopping, or none runs".to_owned();
+                let (answer, reloaded) = oneshot::channel();
+                let reload = self.reload.as_ref().ok_or_else(gone)?;
+                reload.send(Reload { confirmed, answer }).await.map_err(|_closed| gone())?;
+                let reloaded = reloaded.await.map_err(|_closed| gone())??;
+                Ok(vec![Answer::Reloaded(reloaded)])
             }
         }
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{EX_CONFIG, EX_USAGE, Failure, duration};
+use super::{EX_CONFIG, EX_USAGE, Failure};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::duration::positive;
 use crate::dialect::Source;
 use crate::message::{Destination, KeyTooLong, MAX_KEY_BYTES, MessageId};
 use crate::proof::Scheme;
@@ -59,7 +60,7 @@ pub(super) fn run(
     let expires = match (&source.scheme, arguments.expires_in.as_deref()) {
         (Scheme::SignedUrl(_), Some("never")) => None,
         (Scheme::SignedUrl(_), text) => {
-            let valid = duration(text.unwrap_or(DEFAULT_VALIDITY));
+            let valid = positive(text.unwrap_or(DEFAULT_VALIDITY));
             Some(expiry(valid.map_err(|wrong| Failure::new(EX_USAGE, wrong))?))
         }
         (_, None) => None,

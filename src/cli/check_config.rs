@@ -7,12 +7,20 @@ use crate::config::Config;
 
 /// Says what is configured. That it can be read at all means that it is right.
 pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    config.require_settings()?;
     writeln!(out, "The configuration is right.")?;
+    match &config.file {
+        Some(file) => writeln!(out, "file:     {}", file.display())?,
+        None => writeln!(out, "file:     none; defaults and the environment hold")?,
+    }
     writeln!(out, "listen:   {}", config.server.listen)?;
     if let Some(listen) = &config.server.internal_listen {
         writeln!(out, "internal: {listen}")?;
     }
-    writeln!(out, "database: {}", config.store.path.display())?;
+    writeln!(out, "database: {}", config.written_database.display())?;
+    if config.written_database.is_relative() {
+        writeln!(out, "          in this working directory: {}", config.store.path.display())?;
+    }
     for source in &config.sources {
         let (name, dialect) = (&source.name, source.dialect.name());
         writeln!(out, "source:   {name} ({dialect}, {})", source.scheme.name())?;

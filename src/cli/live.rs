@@ -60,7 +60,7 @@ fn alone(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure
     let (queue, budget) = (config.store.queue, config.store.budget);
     let ingest = Ingest::new(config.sources, Arc::clone(&store), queue, metrics, budget);
     let ingest = Arc::new(ingest);
-    let admin = Admin { ingest, store, clock: Clock::System };
+    let admin = Admin { ingest, store, clock: Clock::System, reload: None };
     let answers = actix_web::rt::System::new().block_on(admin.execute(command));
     if closing.close() { Ok(answers) } else { Err(Failure::io("the database could not be closed")) }
 }

@@ -16,7 +16,7 @@ mod upkeep;
 mod verify;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -44,7 +44,8 @@ const EX_CONFIG: i32 = 78;
 #[derive(Parser)]
 #[command(version, after_help = "Example: statusmirror serve --config statusmirror.toml")]
 struct Arguments {
-    /// The configuration file; without one, safe defaults hold.
+    /// The configuration file. If none is given: that which `STATUSMIRROR_CONFIG` names, else
+    /// ./statusmirror.toml, else /etc/statusmirror/statusmirror.toml; without any, safe defaults hold.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -66,6 +67,14 @@ enum Command {
     /// Prints every setting that holds, and where it comes from; of secrets only where they are.
     #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
     PrintConfig,
+    /// Has the running server read its API keys and sources again, as SIGHUP does. With `--yes` also if
+    /// that leaves no source or no key, or removes more than half of them.
+    #[command(after_help = "Example: statusmirror reload --yes")]
+    Reload {
+        /// Remove what the configuration has no longer, however much that is.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Asks the server on this machine whether it is ready, and fails if it is not.
     #[command(after_help = "Example: statusmirror healthcheck --url http://127.0.0.1:8080")]
     Healthcheck(healthcheck::Arguments),
@@ -179,7 +188,14 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(EX_CONFIG, error.to_string())
+        let code = match &error {
+            ConfigError::Unreadable { .. } => EX_NOPERM,
+            ConfigError::File { .. }
+            | ConfigError::Unconfirmed(_)
+            | ConfigError::Make { .. }
+            | ConfigError::Key { .. } => EX_CONFIG,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -218,6 +234,20 @@ fn show_new_key(config: &Config) {
     }
 }
 
+/// The whole path of a file, for errors: the working directory may be another one than somebody thinks.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
+}
+
+/// Says which configuration file is read, beside what the command prints.
+fn tell_file(file: Option<&Path>) {
+    let words = file.map_or_else(
+        || "none; defaults and the environment hold".to_owned(),
+        |file| file.display().to_string(),
+    );
+    drop(writeln!(io::stderr(), "configuration file: {words}"));
+}
+
 /// Runs the command that the process was started with, and says what to exit with.
 pub fn run() -> i32 {
     let arguments = match Arguments::try_parse() {
@@ -234,27 +264,42 @@ pub fn run() -> i32 {
 }
 
 fn execute(arguments: Arguments) -> Result<(), Failure> {
-    let file = arguments.config.as_deref();
-    let configured = |secrets| -> Result<Config, Failure> { Ok(config::read(file, secrets)?) };
+    let given = arguments.config.as_deref();
+    let configured = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(given)?;
+        Ok(config::read(file.as_deref(), secrets)?)
+    };
+    // For commands whose output does not say it.
+    let told = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(given)?;
+        tell_file(file.as_deref());
+        Ok(config::read(file.as_deref(), secrets)?)
+    };
     let mut out = io::stdout().lock();
     match arguments.command.unwrap_or(Command::Serve { lock_wait: Duration::ZERO }) {
         Command::Serve { lock_wait } => {
             drop(out);
             let config = configured(Secrets::Make)?;
+            config.require_settings()?;
             let log = telemetry::start(&config.log)?;
             #[cfg(feature = "otlp")]
             let spans = telemetry::Spans::start();
-            let served = serve::run(config, file, lock_wait, &log);
+            let served = serve::run(config, lock_wait, &log);
             #[cfg(feature = "otlp")]
             spans.flush();
             log.flush();
             served
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
-        Command::PrintConfig => print_config::run(&configured(Secrets::Imagine)?, &mut out),
-        Command::Healthcheck(arguments) => healthcheck::run(&arguments, file, &mut out),
+        Command::PrintConfig => print_config::run(&told(Secrets::Imagine)?, &mut out),
+        Command::Reload { yes } => reload::ask(&told(Secrets::Find)?, yes, &mut out),
+        Command::Healthcheck(arguments) => {
+            let file = config::locate(given)?;
+            tell_file(file.as_deref());
+            healthcheck::run(&arguments, file.as_deref(), &mut out)
+        }
         Command::CallbackUrl(arguments) => {
-            callback_url::run(&configured(Secrets::Find)?, &arguments, &mut out)
+            callback_url::run(&told(Secrets::Find)?, &arguments, &mut out)
         }
         Command::MessageId { source, id, destination } => {
             if !is_name(&source) || id.is_empty() {
@@ -264,28 +309,20 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             let id = MessageId::of_foreign(&source, &id, destination);
             Ok(writeln!(out, "{id}")?)
         }
-        Command::Quarantine { command } => {
-            quarantine::run(configured(Secrets::Find)?, command, &mut out)
-        }
-        Command::Backup { file } => upkeep::back_up(configured(Secrets::Find)?, &file, &mut out),
+        Command::Quarantine { command } => quarantine::run(told(Secrets::Find)?, command, &mut out),
+        Command::Backup { file } => upkeep::back_up(told(Secrets::Find)?, &file, &mut out),
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
-        Command::Check { file: None } => upkeep::check_own(&configured(Secrets::Find)?, &mut out),
+        Command::Check { file: None } => upkeep::check_own(&told(Secrets::Find)?, &mut out),
         Command::Erase { destination } => {
-            upkeep::erase(configured(Secrets::Find)?, destination, &mut out)
+            upkeep::erase(told(Secrets::Find)?, destination, &mut out)
         }
-        Command::Prune { older_than } => {
-            upkeep::prune(configured(Secrets::Find)?, older_than, &mut out)
-        }
-        Command::Simulate(arguments) => {
-            simulate::run(&arguments, &configured(Secrets::Find)?, &mut out)
-        }
-        Command::Verify(arguments) => {
-            verify::run(&configured(Secrets::Find)?, &arguments, &mut out)
-        }
-        Command::Doctor => doctor::run(&configured(Secrets::Find)?, file, &mut out),
+        Command::Prune { older_than } => upkeep::prune(told(Secrets::Find)?, older_than, &mut out),
+        Command::Simulate(arguments) => simulate::run(&arguments, &told(Secrets::Find)?, &mut out),
+        Command::Verify(arguments) => verify::run(&told(Secrets::Find)?, &arguments, &mut out),
+        Command::Doctor => doctor::run(&configured(Secrets::Find)?, &mut out),
         Command::Man { directory } => {
             let unwritable = |error| {
-                let words = format!("cannot write to {}: {error}", directory.display());
+                let words = format!("cannot write to {}: {error}", whole(&directory).display());
                 Failure::new(EX_CANTCREAT, words)
             };
             clap_mangen::generate_to(Arguments::command(), &directory).map_err(unwritable)

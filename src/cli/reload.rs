@@ -1,8 +1,10 @@
-//! SIGHUP: API keys and sources are read again while the service goes on.
+//! SIGHUP and `statusmirror reload`: API keys and sources are read again while the service goes on.
 //!
 //! Nothing waits for it, and what is wrong changes nothing: requests are judged by the old keys and
-//! sources until the new ones are complete.
+//! sources until the new ones are complete. A signal cannot be asked whether it means it, so what
+//! removes most of them takes the command.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -10,9 +12,11 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use tokio::signal::unix::Signal;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::{EX_CONFIG, Failure, live};
+use crate::admin::{self, Answer, Reload, Reloaded};
 use crate::config::{self, Config, ConfigError, Running};
 use crate::dialect::Source;
 use crate::http::key::ApiKey;
@@ -21,31 +25,86 @@ use crate::http::state::Service;
 /// How long reading may take.
 const READ_TIME: Duration = Duration::from_secs(5);
 
-/// Reads the file again at each of these signals.
+/// Asks the running server to read its configuration again.
+pub(super) fn ask(config: &Config, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let command = admin::Command::Reload { confirmed: yes };
+    let Some(answers) = live::ask(&config.store.path, &command)? else {
+        let words = format!(
+            "no server has the database {}; the next start reads the configuration anyway",
+            config.store.path.display()
+        );
+        return Err(Failure::unavailable(words));
+    };
+    let (mut failed, mut ended) = (Vec::new(), false);
+    for answer in answers {
+        match answer {
+            Answer::Reloaded(Reloaded { added, removed, changed, restart }) => {
+                writeln!(out, "added:   {added}")?;
+                writeln!(out, "removed: {removed}")?;
+                writeln!(out, "changed: {changed}")?;
+                if !restart.is_empty() {
+                    writeln!(out, "held until a restart: {restart}")?;
+                }
+            }
+            Answer::Error(words) => failed.push(words),
+            Answer::End => ended = true,
+            Answer::Entry(_) | Answer::Replayed { .. } | Answer::Removed(_) | Answer::BackedUp => {}
+        }
+    }
+    if failed.is_empty() {
+        return live::failures(&failed, ended);
+    }
+    let words = format!("not reloaded; the old API keys and sources hold: {}", failed.join("\n"));
+    Err(Failure::new(EX_CONFIG, words))
+}
+
+/// Reads this file again at each of these signals, and for whoever asks.
 pub(super) async fn at(
     mut hangup: Signal,
+    mut asked: mpsc::Receiver<Reload>,
     file: Option<PathBuf>,
-    running: Running,
+    mut running: Running,
     service: Data<Service>,
 ) {
-    while hangup.recv().await.is_some() {
-        match read(file.clone(), running.clone()).await {
-            Ok(config) => hold(config, &running, &service),
+    loop {
+        let request = tokio::select! {
+            signal = hangup.recv() => match signal {
+                Some(()) => None,
+                None => return,
+            },
+            Some(request) = asked.recv() => Some(request),
+        };
+        let is_confirmed = request.as_ref().is_some_and(|request| request.confirmed);
+        let read = read(file.clone(), running.clone(), is_confirmed).await;
+        let reloaded = match read {
+            Ok(config) => {
+                running.reloaded(&config);
+                Ok(hold(config, &running, &service))
+            }
             Err(error) => {
                 tracing::error!(%error, "not reloaded; the old API keys and sources hold");
+                Err(error.to_string())
             }
+        };
+        if let Some(request) = request {
+            // Who asked may be gone.
+            drop(request.answer.send(reloaded));
         }
     }
 }
 
 /// Reads on a thread of its own: the file of a secret may hang, and then neither requests, nor the
 /// next signal, nor the end of the process are to wait for it.
-async fn read(file: Option<PathBuf>, running: Running) -> Result<Config, ConfigError> {
+async fn read(
+    file: Option<PathBuf>,
+    running: Running,
+    is_confirmed: bool,
+) -> Result<Config, ConfigError> {
     let path = file.clone().unwrap_or_else(|| PathBuf::from("configuration"));
     let broken = |error: String| ConfigError::File { path, error };
     let (read, done) = oneshot::channel();
     let reading = move || {
-        let config = config::read_again(file.as_deref(), &running);
+        let config = config::read_again(file.as_deref(), &running, is_confirmed);
         if let Ok(config) = &config {
             super::show_new_key(config);
         }
@@ -66,7 +125,7 @@ async fn read(file: Option<PathBuf>, running: Running) -> Result<Config, ConfigE
 }
 
 /// From now on these keys and sources hold.
-fn hold(config: Config, running: &Running, service: &Service) {
+fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -82,7 +141,9 @@ fn hold(config: Config, running: &Running, service: &Service) {
     difference.note("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
     let Difference { added, removed, changed } = difference;
     let [added, removed, changed] = [added, removed, changed].map(|names| names.join(", "));
-    tracing::info!(added, removed, changed, "reloaded");
+    let file = config.file.as_ref().map(|file| file.display().to_string());
+    tracing::info!(file, added, removed, changed, "reloaded");
+    Reloaded { added, removed, changed, restart }
 }
 
 /// What is different, by name.

@@ -2,7 +2,6 @@
 
 use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::telemetry::Lines;
@@ -41,12 +41,7 @@ const DAY: Duration = Duration::from_hours(24);
 const FLUSH: Duration = Duration::from_millis(200);
 
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub(super) fn run(
-    config: Config,
-    file: Option<&Path>,
-    lock_wait: Duration,
-    log: &Lines,
-) -> Result<(), Failure> {
+pub(super) fn run(config: Config, lock_wait: Duration, log: &Lines) -> Result<(), Failure> {
     show_new_key(&config);
     let system = System::new();
     // From here on, so that a signal during the start does not end the process.
@@ -67,9 +62,8 @@ pub(super) fn run(
         tracing::warn!("{warning}");
     }
     // What it says is a courtesy; nobody need be there to read it.
-    drop(banner(&config, file, &listeners));
-    let ended =
-        system.block_on(serve(config, file, hangup, listeners, Arc::new(store), metrics, log));
+    drop(banner(&config, &listeners));
+    let ended = system.block_on(serve(config, hangup, listeners, Arc::new(store), metrics, log));
     // What was still under way ends here, before the store does.
     drop(system);
     ended?;
@@ -99,7 +93,6 @@ fn failure(failed: Failed) -> Failure {
 
 async fn serve(
     config: Config,
-    file: Option<&Path>,
     hangup: Signal,
     listeners: Listeners,
     store: Arc<SqliteStore>,
@@ -125,7 +118,8 @@ async fn serve(
             admin::socket(&config.store.path).display()
         ))
     })?;
-    let tools = Admin { ingest, store: seam, clock: Clock::System };
+    let (reload, asked) = mpsc::channel(1);
+    let tools = Admin { ingest, store: seam, clock: Clock::System, reload: Some(reload) };
     if let Some(age) = config.retention {
         actix_web::rt::spawn(retain(tools.clone(), age));
     }
@@ -134,9 +128,10 @@ async fn serve(
     let server = http::server(&service, listeners, connections())?;
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
-    let reloading = reload::at(hangup, file.map(Path::to_owned), running, Data::clone(&service));
+    let configuration = config.file.as_ref().map(|file| file.display().to_string());
+    let reloading = reload::at(hangup, asked, config.file, running, Data::clone(&service));
     let reloading = actix_web::rt::spawn(reloading);
-    tracing::info!(listen, internal_listen, "serving");
+    tracing::info!(listen, internal_listen, configuration, "serving");
     tell_supervisor(NotifyState::Ready);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -255,7 +250,7 @@ fn addresses(listeners: &Listeners) -> Result<(String, Option<String>), Error> {
 }
 
 /// Says on a terminal what was started, and what a newcomer may try next.
-fn banner(config: &Config, file: Option<&Path>, listeners: &Listeners) -> Result<(), Error> {
+fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
     let mut out = stdout().lock();
     if !out.is_terminal() {
         return Ok(());
@@ -267,7 +262,7 @@ fn banner(config: &Config, file: Option<&Path>, listeners: &Listeners) -> Result
         writeln!(out, "  all but webhooks on {internal}")?;
     }
     writeln!(out, "  database       {store}")?;
-    match file {
+    match &config.file {
         Some(file) => writeln!(out, "  configuration  {}", file.display())?,
         None => writeln!(out, "  configuration  none; safe defaults hold")?,
     }

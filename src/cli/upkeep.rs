@@ -65,7 +65,8 @@ fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>,
             Answer::Removed(what) => removed = Some(what),
             Answer::Error(words) => failed.push(words),
             Answer::End => ended = true,
-            Answer::BackedUp | Answer::Entry(_) | Answer::Replayed { .. } => {}
+            Answer::BackedUp | Answer::Entry(_) | Answer::Replayed { .. } | Answer::Reloaded(_) => {
+            }
         }
     }
     live::failures(&failed, ended)?;
@@ -90,7 +91,8 @@ pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
 /// Checks a database that no server has open.
 pub(super) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        return Err(Failure::new(EX_NOINPUT, format!("there is no file {}", file.display())));
+        let words = format!("there is no file {}", super::whole(file).display());
+        return Err(Failure::new(EX_NOINPUT, words));
     }
     let contents = sqlite::contents(file)?;
     let mut line = |name: &str, Hashed { rows, sha256 }: &Hashed| {

@@ -38,13 +38,19 @@ pub(super) fn run(
     let source = source(config, &arguments.source)?;
     let body = arguments.body.as_ref().map(|file| {
         fs::read(file).map_err(|error| {
-            Failure::new(EX_NOINPUT, format!("cannot read {}: {error}", file.display()))
+            let whole = super::whole(file);
+            Failure::new(EX_NOINPUT, format!("cannot read {}: {error}", whole.display()))
         })
     });
     let mut text = Vec::new();
     io::stdin().lock().take(LONGEST).read_to_end(&mut text)?;
     let captured = Captured::read(&text, body.transpose()?)
         .map_err(|error| Failure::new(EX_USAGE, error.to_string()))?;
+    // A secret that is not quite the sender's is the first thing to know.
+    let own = format!("sources.{}.", source.name);
+    for warning in config.warnings.iter().filter(|warning| warning.starts_with(&own)) {
+        writeln!(out, "warning: {warning}")?;
+    }
     let now = arguments.at.unwrap_or_else(|| Clock::System.now());
     let diagnosis = diagnose(&config.sources, source, &captured, now);
     for (number, step) in (1..).zip(&diagnosis.steps) {

@@ -1,6 +1,7 @@
 //! Who may post and who may ask: sources and API keys, from what is written to what is meant.
 
 use super::raw;
+use super::secret::is_hash_of_nothing;
 use super::{ConfigError, SHORT_SECRET};
 use crate::dialect::{self, Source, is_name};
 use crate::http::key::{ApiKey, Scope};
@@ -65,7 +66,7 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
     let only_for_hmac = raw.only_for_hmac();
     let mut secrets = Vec::new();
     for secret in raw.secrets.map(raw::OneOrMany::into_vec).unwrap_or_default() {
-        let text = secret.resolve(&key("secrets"))?;
+        let text = secret.resolve(&key("secrets"), warnings)?;
         if text.len() < SHORT_SECRET {
             warnings.push(format!(
                 "{}: a secret has fewer than {SHORT_SECRET} characters and can be guessed",
@@ -143,7 +144,7 @@ pub(super) fn api_key(
         return Err(ConfigError::at(&key(""), dialect::BadSource::Name.to_string()));
     }
     let mut scopes = Vec::new();
-    for scope in raw.scopes.into_vec() {
+    for scope in raw.scopes.0 {
         scopes.push(match scope.as_str() {
             "read" => Scope::Read,
             "register" => Scope::Register,
@@ -168,7 +169,7 @@ pub(super) fn api_key(
     }
     match (raw.key, raw.sha256) {
         (Some(secret), None) => {
-            let text = secret.resolve(&key(".key"))?;
+            let text = secret.resolve(&key(".key"), warnings)?;
             if text.len() < SHORT_SECRET {
                 warnings.push(format!(
                     "{}: the key has fewer than {SHORT_SECRET} characters and can be guessed",
@@ -182,6 +183,12 @@ pub(super) fn api_key(
             let sha256 = bytes.ok_or_else(|| {
                 ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
             })?;
+            if is_hash_of_nothing(&sha256) {
+                let mend = "this is the hash of an empty or blank text, which an unset variable \
+                            gives; hash the key itself"
+                    .to_owned();
+                return Err(ConfigError::at(&key(".sha256"), mend));
+            }
             Ok(ApiKey { name, sha256, scopes, expires })
         }
         _ => {

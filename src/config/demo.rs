@@ -1,7 +1,7 @@
 //! What makes the first start work without any configuration: a source and a key of the machine's
 //! own making, kept beside the database for its owner alone.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::net::ToSocketAddrs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::ConfigError;
+use super::{ConfigError, regular};
 use crate::store::sqlite::make_private_directory;
 
 /// The name of the source and of the key.
 pub const NAME: &str = "demo";
+
+/// A longer file holds no secret of this program's making.
+const LONGEST: u64 = 64 << 10;
 
 /// Whether secrets that are not there yet may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Ma
 }
 
 fn kept(path: &Path) -> Result<Option<String>, ConfigError> {
-    match fs::read_to_string(path) {
+    match regular::read(path, LONGEST) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ConfigError::File { path: path.to_owned(), error: error.to_string() }),

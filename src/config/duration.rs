@@ -16,3 +16,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
+
+/// Reads a duration that is not zero: what is older than nothing is everything.
+pub fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => {
+            Err(format!("`{text}` would mean everything; write a longer time, like 30d"))
+        }
+        longer => Ok(longer),
+    }
+}

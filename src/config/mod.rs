@@ -4,18 +4,26 @@
 //! environment. An error names the file or the variable, the key, and the mend.
 
 mod access;
+mod database;
 mod demo;
 pub mod duration;
+mod locate;
 mod raw;
+mod regular;
+mod running;
+mod secret;
 mod setting;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use self::demo::{Made, NAME as DEMO, Secrets};
+pub use self::locate::locate;
+pub use self::running::Running;
 pub use self::setting::Setting;
 use crate::clock::Clock;
 use crate::dialect::{self, Source};
@@ -52,6 +60,12 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Every setting that holds, secrets left out.
     pub settings: Vec<Setting>,
+    /// The file that was read; none if there is none.
+    pub file: Option<PathBuf>,
+    /// Whether that file has no setting.
+    pub sets_nothing: bool,
+    /// The database's path as it is written; `store` has the whole one.
+    pub written_database: PathBuf,
     /// Every key that is read only at the start, with its value.
     fixed: BTreeMap<String, String>,
 }
@@ -89,6 +103,17 @@ pub enum ConfigError {
         /// What is wrong.
         error: String,
     },
+    /// A file is there and cannot be read.
+    #[error("{path}: cannot be read: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: String,
+    },
+    /// A reload would remove what hardly anybody wants to remove.
+    #[error("it would {0}; if that is meant, run `statusmirror reload --yes`")]
+    Unconfirmed(String),
     /// A file cannot be made.
     #[error("cannot make {path}: {error}")]
     Make {
@@ -115,34 +140,23 @@ impl ConfigError {
     }
 }
 
-/// What of the configuration holds until the process ends.
-#[derive(Debug, Clone)]
-pub struct Running {
-    server: Server,
-    database: PathBuf,
-    fixed: BTreeMap<String, String>,
-}
-
 impl Config {
-    /// What of it holds until the process ends.
+    /// What of it holds while the process runs.
     pub fn running(&self) -> Running {
-        Running {
-            server: self.server.clone(),
-            database: self.store.path.clone(),
-            fixed: self.fixed.clone(),
-        }
+        Running::new(self)
     }
-}
 
-impl Running {
-    /// The keys that this configuration has changed, and that take effect at the next start.
-    pub fn needs_restart(&self, config: &Config) -> Vec<String> {
-        let keys = self.fixed.keys().chain(config.fixed.keys());
-        let mut changed: Vec<_> =
-            keys.filter(|key| self.fixed.get(*key) != config.fixed.get(*key)).cloned().collect();
-        changed.sort_unstable();
-        changed.dedup();
-        changed
+    /// Rejects a file that has no setting: it was emptied, or is the wrong one. Without a file there
+    /// is nothing to be wrong.
+    pub fn require_settings(&self) -> Result<(), ConfigError> {
+        match &self.file {
+            Some(path) if self.sets_nothing => Err(ConfigError::File {
+                path: path.clone(),
+                error: "it has no setting; write some, or start without a file for a demo"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -152,9 +166,19 @@ pub fn read(file: Option<&Path>, secrets: Secrets) -> Result<Config, ConfigError
 }
 
 /// Reads it again for a service that runs already. Its keys and sources are to be used where that
-/// one listens, and secrets that nobody chose are kept beside its database.
-pub fn read_again(file: Option<&Path>, running: &Running) -> Result<Config, ConfigError> {
-    read_with(file, Secrets::Make, Some(running))
+/// one listens, and secrets that nobody chose are kept beside its database. What would leave no source
+/// or no key, or remove more than half of them, must be confirmed.
+pub fn read_again(
+    file: Option<&Path>,
+    running: &Running,
+    is_confirmed: bool,
+) -> Result<Config, ConfigError> {
+    let config = read_with(file, Secrets::Make, Some(running))?;
+    config.require_settings()?;
+    if !is_confirmed {
+        running.judge(&config)?;
+    }
+    Ok(config)
 }
 
 /// Where a server with this configuration listens, whatever else is wrong with it.
@@ -175,9 +199,14 @@ fn read_with(
         ConfigError::Key { key, mend, .. } => {
             ConfigError::Key { origin: origins.of(&key), key, mend }
         }
-        error @ (ConfigError::File { .. } | ConfigError::Make { .. }) => error,
+        error @ (ConfigError::File { .. }
+        | ConfigError::Unreadable { .. }
+        | ConfigError::Unconfirmed(_)
+        | ConfigError::Make { .. }) => error,
     })?;
-    Ok(Config { secret_files, settings, fixed: origins.fixed(), ..config })
+    let (fixed, sets_nothing) = (origins.fixed(), origins.sets_nothing);
+    let file = file.map(Path::to_owned);
+    Ok(Config { secret_files, settings, file, sets_nothing, fixed, ..config })
 }
 
 /// Whether the environment names a collector of traces. What it says of it is the library's to read.
@@ -188,7 +217,7 @@ pub fn names_collector() -> bool {
 
 /// The secret in this environment variable.
 pub fn secret_from_env(variable: &str) -> Result<String, ConfigError> {
-    raw::Secret::Env { env: variable.to_owned() }.resolve(variable)
+    secret::Secret::Env { env: variable.to_owned() }.resolve(variable, &mut Vec::new())
 }
 
 fn interpret(
@@ -197,16 +226,14 @@ fn interpret(
     running: Option<&Running>,
     now: Timestamp,
 ) -> Result<Config, ConfigError> {
-    let path =
-        raw.store.url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(|| {
-            ConfigError::at("store.url", "write sqlite: and the path of a file".to_owned())
-        })?;
-    let path = PathBuf::from(path);
+    let written_database =
+        database::path(&raw.store.url).map_err(|mend| ConfigError::at("store.url", mend))?;
+    let path = whole(&written_database);
     if raw.store.queue == 0 {
         return Err(ConfigError::at("store.queue", "at least 1 must be possible".to_owned()));
     }
     let retention = (!raw.store.retention.is_empty())
-        .then(|| duration::duration(&raw.store.retention))
+        .then(|| duration::positive(&raw.store.retention))
         .transpose()
         .map_err(|words| ConfigError::at("store.retention", words))?;
     let external_checkpoints = match raw.store.checkpoints.as_str() {
@@ -224,13 +251,13 @@ fn interpret(
     let server = server(raw.server)?;
     let reached = running.map_or(&server, |running| &running.server);
     let beside = running.map_or(&path, |running| &running.database);
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<_> = open_to_others(&path).into_iter().collect();
     let mut sources = Vec::new();
     for (name, raw) in raw.sources {
         sources.push(access::source(&name, raw, &server.public_url, &mut warnings)?);
     }
     let mut demo_secret = None;
-    if sources.is_empty() {
+    if sources.is_empty() && running.is_none_or(Running::may_make_source) {
         demo::require_loopback("server.listen", &reached.listen, "no source is")?;
         let made = demo::secret(beside, "secret", secrets)?;
         let settings = dialect::Settings {
@@ -256,7 +283,7 @@ fn interpret(
         api_keys.push(new);
     }
     let mut demo_key = None;
-    if api_keys.is_empty() {
+    if api_keys.is_empty() && running.is_none_or(Running::may_make_key) {
         let (key, listen) = match &reached.internal_listen {
             Some(listen) => ("server.internal_listen", listen),
             None => ("server.listen", &reached.listen),
@@ -291,17 +318,37 @@ fn interpret(
         secret_files: Vec::new(),
         warnings,
         settings: Vec::new(),
+        file: None,
+        sets_nothing: false,
+        written_database,
         fixed: BTreeMap::new(),
     })
 }
 
 fn server(raw: raw::Server) -> Result<Server, ConfigError> {
-    let proxies = TrustedProxies::new(&raw.trusted_proxies.into_vec());
+    let proxies = TrustedProxies::new(&raw.trusted_proxies.0);
     Ok(Server {
         listen: raw.listen,
         internal_listen: (!raw.internal_listen.is_empty()).then_some(raw.internal_listen),
         trusted_proxies: proxies
             .map_err(|wrong| ConfigError::at("server.trusted_proxies", wrong.to_string()))?,
         public_url: raw.public_url.trim_end_matches('/').to_owned(),
+    })
+}
+
+/// The whole path of a file, whatever the working directory is.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
+}
+
+/// A warning if everybody on the machine may read or write this database.
+fn open_to_others(database: &Path) -> Option<String> {
+    let mode = std::fs::metadata(database).ok()?.permissions().mode() & 0o777;
+    (mode & 0o007 != 0).then(|| {
+        format!(
+            "store.url: {} has mode {mode:03o}, so that others on this machine may open it; it holds \
+             phone numbers, so chmod 600 it",
+            database.display()
+        )
     })
 }

@@ -1,14 +1,19 @@
 //! The configuration as it is written: layers, keys, and what is wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use config::{Environment, File, FileFormat};
-use serde::{Deserialize, Serialize, Serializer};
+use config::{Environment, File, FileFormat, Format, Map, Source as Layer, Value, ValueKind};
+use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::secret::Secret;
 use super::setting::{Origins, PREFIX};
+use super::{ConfigError, database, regular, whole};
 use crate::proof::Window;
+
+/// A longer file is no configuration.
+const LONGEST: u64 = 16 << 20;
 
 /// Every key with its default, as the first layer.
 const DEFAULTS: &str = include_str!("../../config/statusmirror.toml");
@@ -27,16 +32,34 @@ pub(super) struct Raw {
 }
 
 impl Raw {
+    /// Every path that is written, with its key.
+    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+        let mut paths = Vec::new();
+        if let Ok(database) = database::path(&self.store.url) {
+            paths.push(("store.url".to_owned(), database));
+        }
+        let mut add = |key: String, secret: &Secret| {
+            if let Secret::File { file } = secret {
+                paths.push((key, file.clone()));
+            }
+        };
+        for (name, key) in &self.api_keys {
+            key.key.iter().for_each(|secret| add(format!("api_keys.{name}.key"), secret));
+        }
+        for (name, source) in &self.sources {
+            let secrets = source.verify.secrets.iter().flat_map(OneOrMany::as_slice);
+            secrets.for_each(|secret| add(format!("sources.{name}.verify.secrets"), secret));
+        }
+        paths
+    }
+
     /// The files that hold secrets; this one does if any is written in it, or in the environment.
     pub(super) fn secret_files(&self, own: Option<&Path>) -> Vec<PathBuf> {
         let of_keys = self.api_keys.values().filter_map(|key| key.key.as_ref());
         let of_sources = self.sources.values().filter_map(|source| source.verify.secrets.as_ref());
-        let of_sources = of_sources.flat_map(|secrets| match secrets {
-            OneOrMany::Many(secrets) => secrets.as_slice(),
-            OneOrMany::One(secret) => std::slice::from_ref(secret),
-        });
+        let of_sources = of_sources.flat_map(OneOrMany::as_slice);
         let file = |secret: &Secret| match secret {
-            Secret::File { file } => Some(file.clone()),
+            Secret::File { file } => Some(whole(file)),
             Secret::Text(_) => own.map(Path::to_owned),
             Secret::Env { .. } => None,
         };
@@ -51,7 +74,7 @@ pub(super) struct Server {
     pub(super) listen: String,
     pub(super) internal_listen: String,
     pub(super) public_url: String,
-    pub(super) trusted_proxies: OneOrMany<String>,
+    pub(super) trusted_proxies: List,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -83,7 +106,7 @@ pub(super) struct ApiKey {
     pub(super) key: Option<Secret>,
     pub(super) sha256: Option<String>,
     #[serde(default = "read_scope")]
-    pub(super) scopes: OneOrMany<String>,
+    pub(super) scopes: List,
     pub(super) expires: Option<String>,
 }
 
@@ -157,6 +180,13 @@ pub(super) enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Self::Many(values) => values.as_slice(),
+            Self::One(value) => std::slice::from_ref(value),
+        }
+    }
+
     pub(super) fn into_vec(self) -> Vec<T> {
         match self {
             Self::Many(values) => values,
@@ -165,60 +195,20 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// Where a secret is.
-#[derive(Clone, Deserialize)]
-#[serde(
-    untagged,
-    deny_unknown_fields,
-    expecting = "write a text, { env = \"NAME\" } or { file = \"PATH\" }"
-)]
-pub(super) enum Secret {
-    Text(String),
-    Env { env: String },
-    File { file: PathBuf },
-}
+/// A list of texts without commas, so that one text can hold several: the environment has no lists.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(from = "OneOrMany<String>")]
+pub(super) struct List(pub(super) Vec<String>);
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(_) => f.write_str("Secret(…)"),
-            Self::Env { env } => write!(f, "Secret(env {env})"),
-            Self::File { file } => write!(f, "Secret(file {})", file.display()),
-        }
-    }
-}
-
-/// What is printed of it.
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let reference = match self {
-            Self::Text(_) => return serializer.serialize_str("(hidden)"),
-            Self::Env { env } => ("env", env.clone()),
-            Self::File { file } => ("file", file.display().to_string()),
-        };
-        serializer.collect_map([reference])
-    }
-}
-
-impl Secret {
-    /// The secret's text. `key` is the key it is configured under.
-    pub(super) fn resolve(self, key: &str) -> Result<String, ConfigError> {
-        let text = match &self {
-            Self::Text(text) => text.clone(),
-            #[expect(clippy::disallowed_methods, reason = "config is what reads the environment")]
-            Self::Env { env } => std::env::var(env).map_err(|error| {
-                ConfigError::at(key, format!("the environment variable {env} is needed: {error}"))
-            })?,
-            Self::File { file } => std::fs::read_to_string(file).map_err(|error| {
-                ConfigError::at(key, format!("cannot read {}: {error}", file.display()))
-            })?,
-        };
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            return Err(ConfigError::at(key, "the secret is empty; give one".to_owned()));
-        }
-        Ok(text.to_owned())
+impl From<OneOrMany<String>> for List {
+    fn from(written: OneOrMany<String>) -> Self {
+        Self(match written {
+            OneOrMany::Many(values) => values,
+            OneOrMany::One(text) => {
+                let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
+                values.map(str::to_owned).collect()
+            }
+        })
     }
 }
 
@@ -246,8 +236,8 @@ fn max_body_bytes() -> usize {
     256 << 10
 }
 
-fn read_scope() -> OneOrMany<String> {
-    OneOrMany::Many(vec!["read".to_owned()])
+fn read_scope() -> List {
+    List(vec!["read".to_owned()])
 }
 
 fn max_age_seconds() -> u32 {
@@ -258,38 +248,72 @@ fn max_skew_seconds() -> u32 {
     Window::default().max_skew_seconds
 }
 
+/// The configuration file, read once.
+#[derive(Debug, Clone)]
+struct Written(Map<String, Value>);
+
+impl Written {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |error: String| ConfigError::File { path: path.to_owned(), error };
+        let text = regular::read(path, LONGEST).map_err(|error| {
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) {
+                return wrong(error.to_string());
+            }
+            ConfigError::Unreadable { path: path.to_owned(), error: error.to_string() }
+        })?;
+        let shown = path.display().to_string();
+        let values = FileFormat::Toml
+            .parse(Some(&shown), text.strip_prefix('\u{feff}').unwrap_or(&text))
+            .map_err(|error| wrong(without_excerpt(&error.to_string())))?;
+        Ok(Self(values))
+    }
+}
+
+impl Layer for Written {
+    fn clone_into_box(&self) -> Box<dyn Layer + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
 /// Reads all layers: the defaults, the file if one is given, the environment.
 pub(super) fn read(file: Option<&Path>) -> Result<(Raw, Origins<'_>), ConfigError> {
     let mut layers =
         config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    let mut sets_nothing = false;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
-            path: path.to_owned(),
-            error: error.to_string(),
-        })?;
-        // Read once by itself, because the layers' error would not say which of them it is about.
-        config::Config::builder()
-            .add_source(File::from_str(&text, FileFormat::Toml))
-            .build()
-            .map_err(|error| ConfigError::File {
-                path: path.to_owned(),
-                error: without_excerpt(&error.to_string()),
-            })?;
-        layers = layers.add_source(File::from(path).format(FileFormat::Toml));
+        let written = Written::read(path)?;
+        sets_nothing = written.0.values().all(is_without_values);
+        layers = layers.add_source(written);
     }
     let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__");
     let layers = layers
         .add_source(environment)
         .build()
         .map_err(|error| ConfigError::at("", error.to_string()))?;
-    let origins = Origins::new(layers.cache.clone(), file);
+    let origins = Origins::new(layers.cache.clone(), file, sets_nothing);
     match serde_path_to_error::deserialize(layers) {
-        Ok(raw) => Ok((raw, origins)),
+        Ok(raw) => {
+            origins.require_whole_paths(&raw)?;
+            Ok((raw, origins))
+        }
         Err(error) => {
             let path = error.path().to_string();
             let (key, mend) = words(&path, &error.into_inner().to_string());
             Err(ConfigError::Key { origin: origins.of(&key), key, mend })
         }
+    }
+}
+
+/// Whether a section has no value, in itself or in a section within it.
+fn is_without_values(value: &Value) -> bool {
+    if let ValueKind::Table(section) = &value.kind {
+        section.values().all(is_without_values)
+    } else {
+        false
     }
 }
 

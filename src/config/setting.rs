@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::raw::Raw;
+use super::{ConfigError, locate};
 
 /// What the names of environment variables that are settings begin with.
 pub(super) const PREFIX: &str = "STATUSMIRROR";
@@ -30,11 +31,32 @@ pub struct Setting {
 pub(super) struct Origins<'a> {
     values: config::Value,
     file: Option<&'a Path>,
+    /// Whether the file has no setting.
+    pub(super) sets_nothing: bool,
 }
 
 impl<'a> Origins<'a> {
-    pub(super) fn new(values: config::Value, file: Option<&'a Path>) -> Self {
-        Self { values, file }
+    pub(super) fn new(values: config::Value, file: Option<&'a Path>, sets_nothing: bool) -> Self {
+        Self { values, file, sets_nothing }
+    }
+
+    /// Rejects a relative path in a file of the whole machine.
+    pub(super) fn require_whole_paths(&self, raw: &Raw) -> Result<(), ConfigError> {
+        let Some(file) = self.file.filter(|file| locate::is_of_system(file)) else {
+            return Ok(());
+        };
+        let name = file.display().to_string();
+        for (key, path) in raw.paths() {
+            if path.is_relative() && self.origin(&key).is_some_and(|origin| origin == name) {
+                let mend = format!(
+                    "{} is a relative path, which means another file in each working directory; \
+                     write the whole path",
+                    path.display()
+                );
+                return Err(ConfigError::Key { origin: name, key, mend });
+            }
+        }
+        Ok(())
     }
 
     /// Where a key is to be mended: the variable that it comes from, else the file. A section comes

@@ -66,6 +66,10 @@ impl ApiKeys {
     /// The key with this text, expired or not. Every key is looked at, so that the time does not
     /// tell which one it was.
     pub fn find(&self, presented: &[u8]) -> Option<ApiKey> {
+        // No configuration has an empty key; if one did, it would open to everybody.
+        if presented.trim_ascii().is_empty() {
+            return None;
+        }
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = held
             .iter()

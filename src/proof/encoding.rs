@@ -31,7 +31,8 @@ pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 /// A secret that is written in base64, padded or not, behind `whsec_` or not.
 pub(crate) fn from_base64(secret: &Secret) -> Result<Secret, Unusable> {
     let text = secret.bytes().strip_prefix(b"whsec_").unwrap_or(secret.bytes());
-    let decoded = lenient(text).filter(|bytes| !bytes.is_empty());
+    // Controls and blanks alone are as good as nothing.
+    let decoded = lenient(text).filter(|bytes| bytes.iter().any(|byte| *byte > b' '));
     decoded
         .map(|bytes| Secret(bytes.into()))
         .ok_or_else(|| Unusable::new("secrets", "a secret is no base64, or empty"))

@@ -6,7 +6,6 @@ mod files;
 mod reach;
 
 use std::io::Write;
-use std::path::Path;
 
 use super::{EX_UNAVAILABLE, Failure};
 use crate::clock::Clock;
@@ -34,13 +33,9 @@ impl Report<'_> {
 }
 
 /// Looks at everything, prints a line for each, and fails if anything is not as it must be.
-pub(super) fn run(
-    config: &Config,
-    file: Option<&Path>,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
     let mut report = Report { out, failed: 0 };
-    configuration(config, file, &mut report)?;
+    configuration(config, &mut report)?;
     keys(config, &mut report)?;
     files::check(config, &mut report)?;
     reach::check(config, &mut report)?;
@@ -53,12 +48,11 @@ pub(super) fn run(
     }
 }
 
-fn configuration(
-    config: &Config,
-    file: Option<&Path>,
-    report: &mut Report<'_>,
-) -> Result<(), Failure> {
-    let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    let file = config
+        .file
+        .as_ref()
+        .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let (sources, keys) = (config.sources.len(), config.api_keys.len());
     let words = format!("right; {file}, sources: {sources}, API keys: {keys}");
     report.say(Found::Ok, "configuration", &words)?;

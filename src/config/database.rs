@@ -1,0 +1,47 @@
+//! `store.url`: the forms in which the address of an SQLite file is written.
+
+use std::path::PathBuf;
+
+/// How to write it.
+const FORM: &str = "write sqlite: and the path of a file, like sqlite:data/statusmirror.db or \
+                    sqlite:/var/lib/statusmirror/statusmirror.db";
+
+/// The path in `sqlite:PATH`, `sqlite://PATH` or either with `?mode=rwc`, or what to write instead.
+pub(super) fn path(url: &str) -> Result<PathBuf, String> {
+    let bare = url.strip_prefix("sqlite:").ok_or_else(|| FORM.to_owned())?;
+    let (bare, parameters) = bare.split_once('?').unwrap_or((bare, ""));
+    // What `mode=rwc` asks for is what is done: read, write, and make the file if there is none.
+    if let Some(other) = parameters.split('&').find(|one| !["", "mode=rwc"].contains(one)) {
+        return Err(format!(
+            "`?{other}` cannot be set: the file is read, written and made as needed; remove it"
+        ));
+    }
+    let (path, is_url) = match bare.strip_prefix("//") {
+        Some(path) => (path, true),
+        None => (bare, false),
+    };
+    if path.contains(":memory:") || path.is_empty() && !parameters.is_empty() {
+        return Err(format!("a database in memory would not be durable; {FORM}"));
+    }
+    if path.is_empty() || path.ends_with('/') || path.starts_with("file:") {
+        return Err(FORM.to_owned());
+    }
+    if path.trim() != path || path.contains(char::is_control) {
+        return Err(format!(
+            "the path begins or ends with a blank or has a control character; {FORM}"
+        ));
+    }
+    if path.starts_with("~/") {
+        return Err("`~` is not expanded; write the whole path of your home directory".to_owned());
+    }
+    if is_url && path.contains('%') {
+        return Err(format!(
+            "`%` is not decoded; write the path as it is, behind sqlite: alone; {FORM}"
+        ));
+    }
+    // Libraries that count slashes differently mean the same file.
+    Ok(match path.trim_start_matches('/') {
+        rest if rest.len() < path.len() => PathBuf::from(format!("/{rest}")),
+        _ => PathBuf::from(path),
+    })
+}

@@ -1,0 +1,196 @@
+//! The texts of secrets: nothing is no secret, and what nobody typed is told.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::support::*;
+
+const SECRET: &str = "a-secret-of-these-tests-0123";
+
+/// A configuration whose source has the secret, and whose key has the other one.
+fn with(secret: &str, key: &str) -> String {
+    format!(
+        "[sources.gateway]\nverify = {{ scheme = \"url-token\", secrets = [{secret}] }}\n\
+         [api_keys.a]\nkey = {key}\n"
+    )
+}
+
+#[test]
+fn nothing_is_no_secret_and_no_key_wherever_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let reference = format!("{{ file = \"{}\" }}", file.display());
+    let good = format!("\"{KEY}\"");
+    for nothing in [
+        "",
+        " ",
+        "\n",
+        "\r\n\n",
+        "\t \t",
+        "\u{feff}\n",
+        "\u{200b}",
+        "\u{a0}",
+        "\"\"",
+        "''",
+        "\u{2060}\u{ad}\0",
+    ] {
+        fs::write(&file, nothing).unwrap();
+        let envs = [("A_SECRET", nothing.trim_matches('\0'))];
+        for secret in [reference.as_str(), "{ env = \"A_SECRET\" }"] {
+            for (config, key) in [
+                (with(secret, &good), "sources.gateway.verify.secrets"),
+                (with(&good, secret), "api_keys.a.key"),
+            ] {
+                fs::write(folder.path().join("it.toml"), config).unwrap();
+                let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
+                assert_eq!(output.status.code(), Some(78), "{nothing:?}, {secret}: {output:?}");
+                let told = text(&output.stderr);
+                assert!(told.contains(key) && told.contains("the secret is empty"), "{told}");
+            }
+        }
+    }
+    // What a scheme decodes to nothing is nothing too.
+    for (scheme, secret, mend) in [
+        ("standard-webhooks", "whsec_", "no base64, or empty"),
+        ("standard-webhooks", "whsec_ICAgICAgICAgICAgICAgIA==", "no base64, or empty"),
+        ("standard-webhooks", "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "no base64, or empty"),
+        ("standard-webhooks", "whpk_", "no ed25519 public key"),
+        // Points of small order, under which anybody can sign.
+        (
+            "standard-webhooks",
+            "whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "no ed25519 public key",
+        ),
+        (
+            "standard-webhooks",
+            "whpk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "no ed25519 public key",
+        ),
+        (
+            "standard-webhooks",
+            "whpk_7P///////////////////////////////////////38=",
+            "no ed25519 public key",
+        ),
+    ] {
+        let envs = [
+            ("STATUSMIRROR__SOURCES__A__VERIFY__SCHEME", scheme),
+            ("STATUSMIRROR__SOURCES__A__VERIFY__SECRETS", secret),
+        ];
+        let output = run_in(folder.path(), &["check-config"], &envs);
+        assert_eq!(output.status.code(), Some(78), "{secret}: {output:?}");
+        assert!(text(&output.stderr).contains(mend), "{secret}: {output:?}");
+    }
+}
+
+#[test]
+fn the_hash_of_nothing_is_no_key_and_an_empty_key_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for nothing in ["", "\n", " ", "\r\n", "\"\"", "''\n", "\t", "\u{feff}", "\0\n"] {
+        let hash = Sha256::digest(nothing).iter().fold(String::new(), |mut hash, byte| {
+            write!(hash, "{byte:02x}").unwrap();
+            hash
+        });
+        let config = format!("[api_keys.a]\nsha256 = \"{hash}\"\n");
+        fs::write(folder.path().join("it.toml"), config).unwrap();
+        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        assert_eq!(output.status.code(), Some(78), "{nothing:?}: {output:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("api_keys.a.sha256") && told.contains("empty or blank"), "{told}");
+    }
+    let server = Server::start(GATEWAY);
+    for key in ["", " ", "\t"] {
+        let answer = server.send("GET", "/api/messages", &[("X-Api-Key", key)], b"");
+        assert_eq!(answer.status, 403, "{key:?}");
+    }
+}
+
+#[test]
+fn what_an_editor_leaves_in_a_file_is_removed_and_what_it_may_have_left_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let config = with(&format!("{{ file = \"{}\" }}", file.display()), &format!("\"{KEY}\""));
+    fs::write(folder.path().join("it.toml"), config).unwrap();
+    let run = |command: &[&str]| {
+        run_in(folder.path(), &[&["--config", "it.toml"], command].concat(), &[])
+    };
+    let token = || {
+        let printed = run(&["callback-url", "gateway"]);
+        let (_, query) = text(&printed.stdout).trim().split_once("?token=").unwrap();
+        form_urlencoded::parse(format!("t={query}").as_bytes()).next().unwrap().1.into_owned()
+    };
+    for (before, after) in
+        [("", ""), ("", "\n"), ("", "\r\n"), ("", "\n\n\r\n"), ("\u{feff}", ""), ("\u{feff}", "\n")]
+    {
+        fs::write(&file, format!("{before}{SECRET}{after}")).unwrap();
+        assert_eq!(token(), SECRET);
+        let checked = run(&["check-config"]);
+        assert!(!text(&checked.stdout).contains("warning"), "{checked:?}");
+    }
+    for (written, warning) in [
+        (format!(" {SECRET}"), "begins with a blank (U+0020)"),
+        (format!("{SECRET} "), "ends with a blank (U+0020)"),
+        (format!("{SECRET}\t"), "ends with a blank (U+0009)"),
+        (format!("{SECRET}\u{a0}x"), "contains a blank (U+00A0)"),
+        (format!("first-{SECRET}\nsecond-{SECRET}"), "contains a blank (U+000A)"),
+        (format!("\"{SECRET}\""), "begins with a quotation mark (U+0022)"),
+        (format!("'{SECRET}'"), "begins with a quotation mark (U+0027)"),
+        (format!("\u{201c}{SECRET}\u{201d}"), "begins with a quotation mark (U+201C)"),
+        (format!("{SECRET}\u{200b}"), "ends with an invisible character (U+200B)"),
+        (format!("\u{feff}\u{feff}{SECRET}"), "begins with an invisible character (U+FEFF)"),
+        (format!("{SECRET}\0x"), "contains an invisible character (U+0000)"),
+        (format!("{SECRET},x"), "contains a comma (U+002C)"),
+        (
+            format!("\"{SECRET}, x\""),
+            "contains a blank (U+0020) and begins with a quotation mark (U+0022) and contains a comma",
+        ),
+    ] {
+        fs::write(&file, format!("{written}\n")).unwrap();
+        let checked = run(&["check-config"]);
+        let told = text(&checked.stdout);
+        let warning = format!("sources.gateway.verify.secrets: the secret {warning}");
+        assert!(told.contains(&format!("warning:  {warning}")), "{written:?}: {checked:?}");
+        assert!(!told.contains(SECRET), "{told}");
+        let kept = written.strip_prefix('\u{feff}').unwrap_or(&written);
+        assert_eq!(token(), kept, "it is used as it is");
+    }
+}
+
+#[test]
+fn verify_names_what_is_odd_about_the_secret_of_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(&format!("\"'{SECRET}'\""), &format!("\"'{KEY}'\""));
+    fs::write(folder.path().join("it.toml"), config).unwrap();
+    fs::write(folder.path().join("body"), EXAMPLE).unwrap();
+    let request = "POST /webhooks/gateway?token=x HTTP/1.1\r\nHost: x\r\n\r\n";
+    fs::write(folder.path().join("request"), request).unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["--config", "it.toml", "verify", "gateway", "--body", "body"])
+        .current_dir(folder.path())
+        .stdin(fs::File::open(folder.path().join("request")).unwrap())
+        .output()
+        .unwrap();
+    let told = text(&output.stdout);
+    let warning =
+        "warning: sources.gateway.verify.secrets: the secret begins with a quotation mark";
+    assert!(told.contains(warning) && told.contains("verdict: refused"), "{output:?}");
+    assert!(!told.contains("api_keys"), "{told}");
+}
+
+#[test]
+fn a_fifo_is_no_file_of_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let fifo = format!("{{ file = \"{}\" }}", fifo.display());
+    for odd in
+        [fifo.as_str(), "{ file = \"/\" }", "{ file = \"/dev/zero\" }", "{ file = \"/dev/null\" }"]
+    {
+        fs::write(folder.path().join("it.toml"), with(odd, &format!("\"{KEY}\""))).unwrap();
+        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        assert_eq!(output.status.code(), Some(78), "{odd}: {output:?}");
+        assert!(text(&output.stderr).contains("it is no regular file"), "{odd}: {output:?}");
+    }
+}

@@ -280,7 +280,6 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve { lock_wait } => {
             drop(out);
             let config = configured(Secrets::Make)?;
-            config.require_settings()?;
             let log = telemetry::start(&config.log)?;
             #[cfg(feature = "otlp")]
             let spans = telemetry::Spans::start();
@@ -292,7 +291,11 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
         Command::PrintConfig => print_config::run(&told(Secrets::Imagine)?, &mut out),
-        Command::Reload { yes } => reload::ask(&told(Secrets::Find)?, yes, &mut out),
+        Command::Reload { yes } => {
+            let file = config::locate(given)?;
+            tell_file(file.as_deref());
+            reload::ask(&config::database(file.as_deref())?, yes, &mut out)
+        }
         Command::Healthcheck(arguments) => {
             let file = config::locate(given)?;
             tell_file(file.as_deref());

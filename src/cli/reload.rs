@@ -5,7 +5,7 @@
 //! removes most of them takes the command.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -26,12 +26,12 @@ use crate::http::state::Service;
 const READ_TIME: Duration = Duration::from_secs(5);
 
 /// Asks the running server to read its configuration again.
-pub(super) fn ask(config: &Config, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
     let command = admin::Command::Reload { confirmed: yes };
-    let Some(answers) = live::ask(&config.store.path, &command)? else {
+    let Some(answers) = live::ask(database, &command)? else {
         let words = format!(
             "no server has the database {}; the next start reads the configuration anyway",
-            config.store.path.display()
+            database.display()
         );
         return Err(Failure::unavailable(words));
     };
@@ -140,7 +140,10 @@ fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     difference.note("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
     difference.note("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
     let Difference { added, removed, changed } = difference;
-    let [added, removed, changed] = [added, removed, changed].map(|names| names.join(", "));
+    let [added, removed, changed] = [added, removed, changed].map(|mut names| {
+        names.sort_unstable();
+        names.join(", ")
+    });
     let file = config.file.as_ref().map(|file| file.display().to_string());
     tracing::info!(file, added, removed, changed, "reloaded");
     Reloaded { added, removed, changed, restart }

@@ -149,14 +149,17 @@ impl Config {
     /// Rejects a file that has no setting: it was emptied, or is the wrong one. Without a file there
     /// is nothing to be wrong.
     pub fn require_settings(&self) -> Result<(), ConfigError> {
-        match &self.file {
-            Some(path) if self.sets_nothing => Err(ConfigError::File {
-                path: path.clone(),
-                error: "it has no setting; write some, or start without a file for a demo"
-                    .to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        require_settings(self.file.as_deref(), self.sets_nothing)
+    }
+}
+
+fn require_settings(file: Option<&Path>, sets_nothing: bool) -> Result<(), ConfigError> {
+    match file {
+        Some(path) if sets_nothing => Err(ConfigError::File {
+            path: path.to_owned(),
+            error: "it has no setting; write some, or start without a file for a demo".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -174,7 +177,6 @@ pub fn read_again(
     is_confirmed: bool,
 ) -> Result<Config, ConfigError> {
     let config = read_with(file, Secrets::Make, Some(running))?;
-    config.require_settings()?;
     if !is_confirmed {
         running.judge(&config)?;
     }
@@ -186,12 +188,22 @@ pub fn listen(file: Option<&Path>) -> Result<String, ConfigError> {
     Ok(raw::read(file)?.0.server.listen)
 }
 
+/// Where the database of a server with this configuration is, whatever else is wrong with it.
+pub fn database(file: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let path = database::path(&raw::read(file)?.0.store.url);
+    Ok(whole(&path.map_err(|mend| ConfigError::at("store.url", mend))?))
+}
+
 fn read_with(
     file: Option<&Path>,
     secrets: Secrets,
     running: Option<&Running>,
 ) -> Result<Config, ConfigError> {
     let (raw, origins) = raw::read(file)?;
+    // Before any secret is made.
+    if secrets == Secrets::Make {
+        require_settings(file, origins.sets_nothing)?;
+    }
     let settings = origins.settings(&raw);
     let secret_files = raw.secret_files(file);
     let config = interpret(raw, secrets, running, Clock::System.now());

@@ -4,6 +4,7 @@
 //! names, through a span that is made only where something is. With the feature `otlp` the same goes to a
 //! collector of traces.
 
+mod given;
 #[cfg(feature = "otlp")]
 mod span;
 
@@ -13,7 +14,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use tracing::Span;
 
@@ -25,8 +26,6 @@ use crate::metrics::Cause;
 
 /// Where a request says its name, and the answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A longer one is not taken over.
-const LONGEST_ID: usize = 64;
 
 /// The methods that a line names: those that HTTP and its clients have words for.
 const METHODS: [&str; 9] =
@@ -40,7 +39,7 @@ pub(crate) struct Line<'a> {
     request: &'a HttpRequest,
     began: Instant,
     id: String,
-    trace: Option<&'a str>,
+    trace: Option<Cow<'a, str>>,
 }
 
 /// What an API request was about, as far as it may be told.
@@ -56,19 +55,20 @@ impl<'a> Line<'a> {
     /// That of a request that begins now.
     pub(crate) fn begin(request: &'a HttpRequest) -> Self {
         let headers = request.headers();
-        let id = given_id(headers).map_or_else(new_id, str::to_owned);
-        Self { request, began: Instant::now(), id, trace: trace_id(headers) }
+        let id = given::id(headers, &REQUEST_ID).map_or_else(new_id, str::to_owned);
+        let trace = given::trace_id(headers).map(given::without_number);
+        Self { request, began: Instant::now(), id, trace }
     }
 
     /// What is logged on the way of a webhook.
     pub(crate) fn webhook_span(&self, source: &str) -> Span {
         // Of the highest level, so that it is there whatever is logged.
-        tracing::error_span!("webhook", request_id = self.id, trace_id = self.trace, source)
+        tracing::error_span!("webhook", request_id = self.id, trace_id = self.trace.as_deref(), source)
     }
 
     /// What is logged on the way of an API request.
     pub(crate) fn request_span(&self, key: &str) -> Span {
-        tracing::error_span!("request", request_id = self.id, trace_id = self.trace, key)
+        tracing::error_span!("request", request_id = self.id, trace_id = self.trace.as_deref(), key)
     }
 
     /// The webhook was taken.
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
         let (outcome, mut room) = (outcomes(done), [0; 36]);
         tracing::info!(
             request_id = self.id,
-            trace_id = self.trace,
+            trace_id = self.trace.as_deref(),
             source,
             message_id = message.map(|message| message.write(&mut room)),
             outcome = &*outcome,
@@ -108,7 +108,7 @@ impl<'a> Line<'a> {
     ) {
         tracing::info!(
             request_id = self.id,
-            trace_id = self.trace,
+            trace_id = self.trace.as_deref(),
             source,
             cause = cause.name(),
             client = %auth::client(service, self.request),
@@ -128,7 +128,7 @@ impl<'a> Line<'a> {
     pub(crate) fn answered(&self, key: &str, route: &str, about: About, answer: &mut HttpResponse) {
         tracing::info!(
             request_id = self.id,
-            trace_id = self.trace,
+            trace_id = self.trace.as_deref(),
             key,
             method = self.method(),
             route,
@@ -156,7 +156,7 @@ impl<'a> Line<'a> {
     ) {
         tracing::info!(
             request_id = self.id,
-            trace_id = self.trace,
+            trace_id = self.trace.as_deref(),
             key = denied.key,
             cause = denied.cause,
             client = %auth::client(service, self.request),
@@ -197,32 +197,9 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The name that a request has already, if it may be repeated.
-fn given_id(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (!id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(is_plain)).then_some(id)
-}
-
 /// A name that no other request of this process has.
 fn new_id() -> String {
     format!("{:x}-{:x}", process::id(), NAMED.fetch_add(1, Ordering::Relaxed))
-}
-
-/// The trace that a request belongs to: <https://www.w3.org/TR/trace-context/#traceparent-header>.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let parent = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = parent.split('-');
-    let mut hex = |length| {
-        let part = parts.next()?;
-        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (part.len() == length && part.bytes().all(is_hex)).then_some(part)
-    };
-    let (version, trace, span, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-    let is_one = |id: &str| id.bytes().any(|digit| digit != b'0');
-    // Later versions may go on behind that.
-    let is_whole = version != "00" || parts.next().is_none();
-    (version != "ff" && is_one(trace) && is_one(span) && is_whole).then_some(trace)
 }
 
 /// What became of each entry, each word once.

@@ -146,6 +146,26 @@ fn a_request_is_found_by_its_name_and_by_its_trace() {
 }
 
 #[test]
+fn a_number_in_a_name_that_a_stranger_gives_is_not_logged() {
+    let server = Server::start(GATEWAY);
+    let number = "393331234567";
+    for id in [number, "0039-333.123_4567", "sms-393331234567", "00000000-0000-4000-8000-393331234567"] {
+        let parent = format!("00-{number:0>32}-00f067aa0ba902b7-01");
+        let headers = [("X-Request-Id", id), ("traceparent", &parent)];
+        let answer = server.send("GET", "/api/x", &headers, b"");
+        assert_ne!(answer.header("x-request-id"), Some(id));
+    }
+    for line in lines(&server, "refused an API request", 4) {
+        assert_eq!(line["trace_id"], "00…67");
+    }
+    assert!(!server.log().contains("3331234567") && !server.log().contains("123_4567"));
+    // A name that only looks like digits here and there is taken over.
+    let uuid = "7d3f0c1e-9f1a-4b7c-8a3e-51234567890a".replace("1234567890", "12345c7890");
+    let answer = server.send("GET", "/api/x", &[("X-Request-Id", &uuid)], b"");
+    assert_eq!(answer.header("x-request-id"), Some(&*uuid));
+}
+
+#[test]
 fn nobody_waits_for_who_reads_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port(24_000);

@@ -47,7 +47,7 @@ fn every_command_runs_and_is_answered_as_shown() {
     let mut shown = Vec::new();
     while let Some((language, text)) = blocks.next() {
         match language {
-            "toml" => fs::write(folder.path().join("statusmirror.toml"), text).unwrap(),
+            "toml" => fs::write(folder.path().join("production.toml"), text).unwrap(),
             "sh" if text.contains("curl") && !has_curl => {
                 blocks.next_if(|(language, _)| *language == "json");
             }

@@ -197,11 +197,12 @@ fn a_fifo_in_the_place_of_a_secret_holds_nothing_up() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let secret = format!("secrets = [\"{TOKEN}\"]");
     let hangs = format!("secrets = {{ file = \"{}\" }}", fifo.display());
-    server.configure(|config| config.replace(&secret, &hangs));
-    let said = line(&server.reload(), "ERROR", "not reloaded").clone();
+    let good = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), good.replace(&secret, &hangs)).unwrap();
+    let said = line(&server.reload(), "ERROR", "not reloaded");
     assert!(said["error"].as_str().unwrap().contains("it is no regular file"), "{said}");
     assert_eq!((server.get(PATH).status, posted(&server, "gateway", TOKEN)), (200, 200));
-    server.configure(|config| config.replace(&hangs, &secret) + BILLING);
+    fs::write(server.config(), good + BILLING).unwrap();
     assert_eq!(line(&server.reload(), "INFO", "\"reloaded\"")["added"], "api_keys.billing");
     assert_eq!(asked(&mut server.connect(), BILLING_KEY), 200);
     assert_eq!(server.terminate(), Some(0));
@@ -282,10 +283,7 @@ fn keys_that_nobody_chose_are_not_made_where_others_can_reach_them() {
     let log = server.reload();
     let said = line(&log, "ERROR", "not reloaded");
     let error = said["error"].as_str().unwrap();
-    assert!(
-        error.contains("server.internal_listen: 0.0.0.0:0 can be reached from elsewhere"),
-        "{error}"
-    );
+    assert!(error.contains("remove 1 of 1 API keys (tests)"), "{error}");
     assert!(!server.folder.path().join("demo.key").exists());
 }
 

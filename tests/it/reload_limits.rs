@@ -161,16 +161,21 @@ fn more_than_half_of_them_go_only_if_that_is_confirmed() {
         (404, 403)
     );
     // Another name for the only source is another address; another name for a key is not another key.
+    let refused = |server: &Server| {
+        let refused = server.run(&["reload"]);
+        assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+        text(&refused.stderr).to_owned()
+    };
     server.configure(|config| config.replace("[api_keys.tests]", "[api_keys.renamed]"));
     assert!(server.run(&["reload"]).status.success());
     server.configure(|config| config.replace("[sources.gateway]", "[sources.renamed]"));
-    assert!(rejected(&server.reload()).contains("remove 1 of 1 sources (gateway)"));
+    assert!(refused(&server).contains("remove 1 of 1 sources (gateway)"));
     // None at all, which is not the demo either.
     let (nobody, _) = whole.split_once("[api_keys").unwrap();
     server.configure(|_| nobody.to_owned());
     assert!(server.run(&["reload", "--yes"]).status.success());
     assert_eq!((posted(&server, "gateway"), asked(&server, KEY)), (404, 403));
-    assert!(rejected(&server.reload()).contains("leave no sources and leave no API keys"));
+    assert!(refused(&server).contains("leave no sources and leave no API keys"));
     assert!(!server.folder.path().join("demo.key").exists());
     server.configure(|_| whole);
     let back = server.run(&["reload"]);

@@ -75,11 +75,9 @@ fn nothing_is_no_secret_and_no_key_wherever_it_is_written() {
             "no ed25519 public key",
         ),
     ] {
-        let envs = [
-            ("STATUSMIRROR__SOURCES__A__VERIFY__SCHEME", scheme),
-            ("STATUSMIRROR__SOURCES__A__VERIFY__SECRETS", secret),
-        ];
-        let output = run_in(folder.path(), &["check-config"], &envs);
+        let verify = format!("verify = {{ scheme = \"{scheme}\", secrets = \"{secret}\" }}");
+        fs::write(folder.path().join("it.toml"), format!("[sources.a]\n{verify}\n")).unwrap();
+        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
         assert_eq!(output.status.code(), Some(78), "{secret}: {output:?}");
         assert!(text(&output.stderr).contains(mend), "{secret}: {output:?}");
     }

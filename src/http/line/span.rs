@@ -15,7 +15,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use super::Line;
+use super::{Line, given};
 use crate::clock::Clock;
 
 /// Where webhooks come.
@@ -76,8 +76,9 @@ fn began(line: &Line<'_>) -> SystemTime {
 
 /// The span of whoever sent the request, if its `traceparent` is one.
 fn parent(line: &Line<'_>) -> Option<SpanContext> {
-    let trace = TraceId::from_hex(line.trace?).ok()?;
-    let parent = line.request.headers().get("traceparent")?.to_str().ok()?;
+    let headers = line.request.headers();
+    let trace = TraceId::from_hex(given::trace_id(headers)?).ok()?;
+    let parent = headers.get("traceparent")?.to_str().ok()?;
     let mut rest = parent.split('-').skip(2);
     let span = SpanId::from_hex(rest.next()?).ok()?;
     let flags = TraceFlags::new(u8::from_str_radix(rest.next()?, 16).ok()?);

@@ -63,7 +63,12 @@ impl<'a> Line<'a> {
     /// What is logged on the way of a webhook.
     pub(crate) fn webhook_span(&self, source: &str) -> Span {
         // Of the highest level, so that it is there whatever is logged.
-        tracing::error_span!("webhook", request_id = self.id, trace_id = self.trace.as_deref(), source)
+        tracing::error_span!(
+            "webhook",
+            request_id = self.id,
+            trace_id = self.trace.as_deref(),
+            source
+        )
     }
 
     /// What is logged on the way of an API request.

@@ -7,9 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor::List;
 use super::problem::Problem;
-use crate::message::{
-    Channel, Destination, MAX_KEY_BYTES, MessageId, NotATime, Status, Timestamp,
-};
+use crate::message::{Channel, Destination, MAX_KEY_BYTES, MessageId, NotATime, Status, Timestamp};
 use crate::store::{Filter, Page};
 
 /// How many messages a list has, if it is not said.

@@ -149,7 +149,9 @@ fn a_request_is_found_by_its_name_and_by_its_trace() {
 fn a_number_in_a_name_that_a_stranger_gives_is_not_logged() {
     let server = Server::start(GATEWAY);
     let number = "393331234567";
-    for id in [number, "0039-333.123_4567", "sms-393331234567", "00000000-0000-4000-8000-393331234567"] {
+    for id in
+        [number, "0039-333.123_4567", "sms-393331234567", "00000000-0000-4000-8000-393331234567"]
+    {
         let parent = format!("00-{number:0>32}-00f067aa0ba902b7-01");
         let headers = [("X-Request-Id", id), ("traceparent", &parent)];
         let answer = server.send("GET", "/api/x", &headers, b"");

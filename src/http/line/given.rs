@@ -107,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_trace_id_is_logged_without_a_number() {
-        assert_eq!(without_number("4bf92f3577b34da6a3ce929d0e0e4736"), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            without_number("4bf92f3577b34da6a3ce929d0e0e4736"),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         assert_eq!(without_number("00000000000000000000393331234567"), "00…67");
         assert_eq!(without_number("ab393331234567cd1234567890efabab"), "ab39…67cd12…90efabab");
     }

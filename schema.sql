@@ -1,4 +1,4 @@
--- The tables of statusmirror's SQLite file. Executed when the file is made; version 6.
+-- The tables of statusmirror's SQLite file. Executed when the file is made; version 7.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbers in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -84,8 +84,42 @@ CREATE TABLE foreign_id (
     PRIMARY KEY (source, id, n)
 ) STRICT, WITHOUT ROWID;
 
--- Authentic webhooks that could not be understood, kept whole for replay.
+-- Raw payloads of quarantined entries. Each is stored once, however many of its entries are in quarantine,
+-- and is deleted with the last of them.
+CREATE TABLE raw_payload (
+    p                 INTEGER PRIMARY KEY,
+    hash              BLOB    NOT NULL UNIQUE CHECK (length(hash) = 16), -- of the source and all below
+    method            TEXT    NOT NULL,
+    query             TEXT    NOT NULL,  -- without token and signature
+    content_type      TEXT,
+    bytes             BLOB    NOT NULL   -- the body; last, so that the others are read without it
+) STRICT;
+
+-- Authentic webhooks that could not be interpreted, one row per entry.
 CREATE TABLE quarantine (
+    q                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16), -- hash of source, payload, entry
+    source            TEXT    NOT NULL,
+    entry             INTEGER NOT NULL,  -- which entry of the delivery, from 0
+    payload           INTEGER NOT NULL REFERENCES raw_payload (p),
+    url_covered       INTEGER,           -- whether verification covered the URL: 1 or 0; NULL: not known,
+                                         -- because version 6 or earlier received it
+    reason            TEXT    NOT NULL,
+    received_at       INTEGER NOT NULL,  -- of the first
+    times             INTEGER NOT NULL   -- how often it came
+) STRICT;
+CREATE INDEX quarantine_by_payload ON quarantine (payload);
+
+-- What each source has in quarantine. Always changed together with it.
+CREATE TABLE quarantine_usage (
+    source            TEXT    NOT NULL PRIMARY KEY,
+    entries           INTEGER NOT NULL,
+    bytes             INTEGER NOT NULL   -- of raw payloads and rows; see src/store/sqlite/quarantine.rs
+) STRICT, WITHOUT ROWID;
+
+-- The quarantine of a file that version 6 or earlier wrote. The writer moves its rows to the tables above,
+-- piece by piece after the start. Empty in all other files.
+CREATE TABLE "quarantine_6" (
     q                 INTEGER PRIMARY KEY AUTOINCREMENT,
     id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16), -- a hash of what is kept
     source            TEXT    NOT NULL,
@@ -107,7 +141,8 @@ CREATE TABLE erased (
 ) STRICT, WITHOUT ROWID;
 
 -- What became of the messages that were accepted in each hour, in sums: changed together with the log, so
--- always that of now. What is removed stays counted.
+-- always that of now. What is removed stays counted. At most 200 codes of an hour and channel have rows of
+-- their own; `other` counts the rest.
 CREATE TABLE hourly (
     hour              INTEGER NOT NULL,  -- since 1970 UTC
     channel           INTEGER NOT NULL,
@@ -128,6 +163,10 @@ CREATE TABLE progress (
     last_n            INTEGER NOT NULL,  -- used twice
     without_number    INTEGER NOT NULL,  -- how many records in `message` have no destination
     hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
-    summed            INTEGER NOT NULL   -- 0: `hourly` has to be made of all there is
+    summed            INTEGER NOT NULL,  -- 0: `hourly` has to be made of all there is
+    prune_cutoff      INTEGER,           -- the last prune removed what arrived before; NULL: none ran yet
+    lineage           INTEGER NOT NULL   -- random number from 0 to 2^63 - 1; another one after a restore,
+                                         -- so that event ids and cursors of the lost file are recognised
 ) STRICT;
-INSERT INTO progress VALUES (1, 0, 0, 0, 0, randomblob(32), 1);
+INSERT INTO progress VALUES
+    (1, 0, 0, 0, 0, randomblob(32), 1, NULL, random() & 0x7fffffffffffffff);

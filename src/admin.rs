@@ -155,6 +155,8 @@ pub struct Entry {
     pub method: String,
     /// The request's query, without what proved it authentic.
     pub query: String,
+    /// Whether verification covered the URL when it arrived; none if that is not known.
+    pub url_covered: Option<bool>,
     /// The request's content type.
     pub content_type: Option<String>,
     /// The request's body; empty in a list.
@@ -172,6 +174,7 @@ impl From<Quarantined> for Entry {
             entry: row.entry,
             method: row.content.method,
             query: row.content.query,
+            url_covered: row.url_covered,
             content_type: row.content.content_type,
             body: row.content.body,
         }

@@ -12,7 +12,7 @@ use statusmirror::message::{
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
     Cause, Changes, Delivery, Entry, Filter, Found, History, Hour, Key, Listing, Message, Page,
-    Place, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
+    PayloadHash, Place, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
     Wanted, Write, WriteChange,
 };
 
@@ -107,7 +107,7 @@ impl Store for Memory {
                 }
                 Entry::Unreadable { index, reason } => {
                     let content = content.as_ref().expect("only webhooks are not understood");
-                    Stored::Quarantined { id: QuarantineId::of(&source, content, index), reason }
+                    Stored::Quarantined { id: PayloadHash::of(&source, content).entry(index), reason }
                 }
             });
         }
@@ -234,11 +234,16 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn lineage(&self) -> u32 {
+        0
+    }
+
     async fn vitals(&self) -> Result<Vitals, StoreError> {
         Ok(Vitals {
             database_bytes: 0,
             wal_bytes: 0,
             quarantined: 0,
+            quarantined_bytes: 0,
             without_number: 0,
             oldest_unfinished: None,
         })

@@ -64,8 +64,16 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
 }
 
 fn show(entry: &Entry, out: &mut impl Write) -> Result<(), Failure> {
-    let Entry { id, source, received_at, times, reason, entry, method, query, content_type, body } =
-        entry;
+    let Entry { id, source, received_at, times, reason, method, query, .. } = entry;
+    let Entry { entry, url_covered, content_type, body, .. } = entry;
+    let covered = match url_covered {
+        Some(true) => "covered by the verification",
+        Some(false) => "not covered by the verification; a replay ignores its parameters",
+        None => {
+            "not recorded by the version that received it; assumed to be covered if the source's \
+             verification covers it today"
+        }
+    };
     writeln!(out, "id:           {id}")?;
     writeln!(out, "source:       {source}")?;
     writeln!(out, "received:     {received_at}, {times}×")?;
@@ -73,6 +81,7 @@ fn show(entry: &Entry, out: &mut impl Write) -> Result<(), Failure> {
     writeln!(out, "entry:        {entry}")?;
     writeln!(out, "method:       {method}")?;
     writeln!(out, "query:        {query}")?;
+    writeln!(out, "url:          {covered}")?;
     writeln!(out, "content type: {}", content_type.as_deref().unwrap_or("none"))?;
     writeln!(out)?;
     out.write_all(body)?;

@@ -316,6 +316,7 @@ fn interpret(
         store: Settings {
             queue: raw.store.queue,
             quarantine_max_rows: raw.quarantine.max_rows,
+            quarantine_max_bytes: raw.quarantine.max_bytes,
             any_filesystem: raw.store.any_filesystem,
             external_checkpoints,
             runtime_directory: raw::runtime_directory(),

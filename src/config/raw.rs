@@ -91,6 +91,7 @@ pub(super) struct Store {
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct Quarantine {
     pub(super) max_rows: u64,
+    pub(super) max_bytes: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

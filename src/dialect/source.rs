@@ -246,9 +246,19 @@ impl Source {
 
     /// Reads what was posted: one entry for each of the delivery's.
     pub fn read(&self, content: &Content) -> Result<Vec<Entry>, NotEncoded> {
+        self.read_again(content, self.covers_url())
+    }
+
+    /// Reads what was posted earlier. The callback URL's own parameters count only if verification
+    /// covered the URL then.
+    pub fn read_again(
+        &self,
+        content: &Content,
+        url_covered: bool,
+    ) -> Result<Vec<Entry>, NotEncoded> {
         let readings = self.dialect.read(content)?;
         // Of several entries, nobody can say which one the address is about.
-        let is_told = readings.len() == 1 && self.covers_url();
+        let is_told = readings.len() == 1 && url_covered;
         let url = if is_told { Url::read(&content.query) } else { Url::default() };
         Ok(readings
             .into_iter()

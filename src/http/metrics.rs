@@ -69,9 +69,14 @@ fn present(service: &Service, vitals: Option<Vitals>, now: Timestamp) -> Registr
     let answers = u64::from(vitals.is_some());
     size("store_up", "Whether the store answered; without it its metrics are missing", answers);
     let Some(vitals) = vitals else { return registry };
-    let Vitals { database_bytes, wal_bytes, quarantined, without_number, oldest_unfinished } =
-        vitals;
+    let Vitals { database_bytes, wal_bytes, quarantined, .. } = vitals;
+    let Vitals { quarantined_bytes, without_number, oldest_unfinished, .. } = vitals;
     size("quarantine_entries", "Entries that could not be understood", quarantined);
+    size(
+        "quarantine_bytes",
+        "Bytes of the entries that could not be understood: quarantine.max_bytes",
+        quarantined_bytes,
+    );
     size(
         "records_without_number",
         "Messages whose recipient nothing told, so that no query by number finds them",

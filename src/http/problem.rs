@@ -224,8 +224,8 @@ impl From<StoreError> for Problem {
                 Self::Unavailable("The disk is full. Nothing was stored; try again.")
             }
             StoreError::QuarantineFull => Self::Unavailable(
-                "The request could not be understood and the quarantine is full. Nothing was \
-                 stored; try again.",
+                "An entry of the delivery could not be interpreted and the quarantine is full. The \
+                 rest of the delivery is stored; try again.",
             ),
             StoreError::Stopped => {
                 Self::Unavailable("The store has stopped. Nothing was stored; try again.")

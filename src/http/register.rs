@@ -120,7 +120,9 @@ pub(crate) async fn register(
     let (outcome, record, new) = match stored {
         Stored::Judged { outcome, record, new, .. } => (outcome, record, new),
         Stored::Erased => return Err(Problem::Erased),
-        Stored::TooMany | Stored::Quarantined { .. } => return Err(Problem::TooMany),
+        Stored::TooMany | Stored::Quarantined { .. } | Stored::QuarantineFull => {
+            return Err(Problem::TooMany);
+        }
     };
     let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(response.content_type(JSON).body(view::registered(outcome, id, record.as_deref())))

@@ -62,6 +62,8 @@ pub(super) fn stated_at(entry: &Entry) -> Option<Timestamp> {
 pub(super) fn is_new(stored: &Stored) -> bool {
     match stored {
         Stored::Judged { outcome, .. } => !matches!(outcome, Outcome::Duplicate | Outcome::Invalid),
-        Stored::Quarantined { .. } | Stored::Erased | Stored::TooMany => false,
+        Stored::Quarantined { .. } | Stored::QuarantineFull | Stored::Erased | Stored::TooMany => {
+            false
+        }
     }
 }

@@ -63,8 +63,9 @@ pub(super) fn joined(stored: Vec<Stored>, ignored: Vec<(usize, String)>) -> Vec<
             }
             Stored::Quarantined { id, reason } => Some(Done::Quarantined { id, reason }),
             Stored::Erased => Some(Done::Ignored { reason: ERASED.to_owned() }),
-            // Only registrations are refused this way, and they do not come here.
-            Stored::TooMany => None,
+            // Only registrations have too many, and the whole delivery is refused for a full quarantine:
+            // neither comes here.
+            Stored::TooMany | Stored::QuarantineFull => None,
         })
         .collect();
     for (place, reason) in ignored {

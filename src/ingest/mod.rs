@@ -191,6 +191,7 @@ impl Ingest {
             source: source.name.clone(),
             received_at: now,
             content: Some(content),
+            url_covered: source.covers_url(),
             entries,
             replay_of: None,
         };
@@ -282,6 +283,7 @@ impl Ingest {
             source: format!("api:{key}"),
             received_at: now,
             content: None,
+            url_covered: false,
             entries: vec![entry],
             replay_of: None,
         };
@@ -292,14 +294,18 @@ impl Ingest {
     }
 
     /// Reads a quarantined entry again with the present code and configuration, as if it arrived
-    /// when it first did. It leaves the quarantine if it is understood now.
+    /// when it first did. It leaves the quarantine if it is understood now. The callback URL's own
+    /// parameters count only if verification covered the URL when it arrived. Where that is not known, it is
+    /// assumed of a source whose verification covers it today.
     pub async fn replay(&self, quarantined: Quarantined) -> Result<Done, Refusal> {
-        let Quarantined { id, source: name, entry, content, received_at, .. } = quarantined;
+        let Quarantined { id, source: name, entry, content, url_covered, received_at, .. } =
+            quarantined;
         let stays = |reason: String| Ok(Done::Quarantined { id, reason });
         let Some(source) = self.sources.get(&name) else {
             return stays(format!("source `{name}` is not configured"));
         };
-        let read = match source.read(&content) {
+        let url_covered = url_covered.unwrap_or_else(|| source.covers_url());
+        let read = match source.read_again(&content, url_covered) {
             Ok(read) => read,
             Err(NotEncoded(reason)) => return stays(reason),
         };
@@ -315,6 +321,7 @@ impl Ingest {
             source: name,
             received_at,
             content: Some(content),
+            url_covered,
             entries,
             replay_of: Some(id),
         };
@@ -338,6 +345,7 @@ impl Ingest {
             source: String::new(),
             received_at: Timestamp::EPOCH,
             content: None,
+            url_covered: false,
             entries: Vec::new(),
             replay_of: None,
         };
@@ -350,7 +358,8 @@ impl Ingest {
     }
 
     /// Stores a delivery. Who asked may stop waiting, but what is queued stays so, and holds its
-    /// slot and its bytes until it is done.
+    /// slot and its bytes until it is done. If the quarantine is full, the rest of the delivery is stored,
+    /// and the sender has to come again.
     fn store(
         &self,
         delivery: Delivery,
@@ -361,7 +370,14 @@ impl Ingest {
             let _held = admission;
             store.ingest(delivery).await
         });
-        async { Ok(timeout(COMMIT_DEADLINE, storing).await.map_err(|_elapsed| Refusal::Slow)??) }
+        async {
+            let stored = timeout(COMMIT_DEADLINE, storing).await;
+            let stored = stored.map_err(|_elapsed| Refusal::Slow)??;
+            if stored.iter().any(|one| matches!(one, Stored::QuarantineFull)) {
+                return Err(Refusal::Store(StoreError::QuarantineFull));
+            }
+            Ok(stored)
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod changes;
 mod list;
 pub mod news;
+mod quarantine;
 pub mod reply;
 mod search;
 #[cfg(feature = "sqlite")]
@@ -14,18 +15,16 @@ pub mod sqlite;
 mod sums;
 mod vitals;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
-use uuid::Uuid;
 
 pub use self::changes::{Change, Changes, Filter, WriteChange};
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 use self::news::{Latest, Waiting};
+pub use self::quarantine::{PayloadHash, QuarantineId, Quarantined};
 pub use self::search::{Found, Wanted};
 pub use self::sums::{Counted, Hour, Sum, Took, is_counted_by_itself};
 pub use self::vitals::Vitals;
@@ -38,8 +37,9 @@ use crate::message::{
 /// Keeps what was said of messages, and answers from it.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores one delivery whole or not at all, and returns once it is durable: one result for
-    /// each entry, in their order. A delivery without entries shows that the store can be written.
+    /// Stores one delivery whole or not at all, but for entries that the quarantine has no room for, and
+    /// returns once it is durable: one result for each entry, in their order. A delivery without entries
+    /// shows that the store can be written.
     async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError>;
 
     /// Whether all of these notifications are stored.
@@ -101,10 +101,9 @@ pub trait Store: Send + Sync {
     /// whole and durable when this returns.
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause>;
 
-    /// The lineage number of what is stored: another one after a restore from a backup.
-    fn lineage(&self) -> u32 {
-        0
-    }
+    /// Random number of the data, kept until a backup replaces the data. A place in the sequence of changes
+    /// or in a list means nothing in another lineage.
+    fn lineage(&self) -> u32;
 
     /// How the store is doing.
     async fn vitals(&self) -> Result<Vitals, StoreError>;
@@ -123,6 +122,8 @@ pub struct Delivery {
     /// What was posted, should it have to go to quarantine. A registration brings nothing: what
     /// cannot be stored of it is refused.
     pub content: Option<Content>,
+    /// Whether verification covered the URL, so that a replay may use the URL's parameters.
+    pub url_covered: bool,
     /// What it says, entry by entry.
     pub entries: Vec<Entry>,
     /// The quarantined entry that this delivery reads again. It is released if it is understood
@@ -172,6 +173,9 @@ pub enum Stored {
         /// For this reason.
         reason: String,
     },
+    /// It would have been put aside, but the quarantine is full; it is not kept. The rest of the delivery
+    /// is.
+    QuarantineFull,
     /// It was erased before, so it is not kept.
     Erased,
     /// A registration of a message that has as many notifications as it may have.
@@ -217,73 +221,6 @@ pub struct Said {
     pub reference: Reference,
     /// The provider, as it is shown.
     pub provider: Provider,
-}
-
-/// The name of a quarantined entry: a hash of source, content and the entry's place in it, so that
-/// the same content is kept once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct QuarantineId([u8; 16]);
-
-impl QuarantineId {
-    /// The name of an entry of this content from this source.
-    pub fn of(source: &str, content: &Content, entry: u32) -> Self {
-        let mut hash = Sha256::new();
-        let content_type = content.content_type.as_deref().unwrap_or_default();
-        let texts = [source, &content.method, &content.query, content_type].map(str::as_bytes);
-        for member in texts.into_iter().chain([content.body.as_slice()]) {
-            hash.update(u64::try_from(member.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(member);
-        }
-        hash.update(entry.to_be_bytes());
-        let digest: [u8; 32] = hash.finalize().into();
-        let mut half = [0; 16];
-        for (to, from) in half.iter_mut().zip(digest) {
-            *to = from;
-        }
-        Self(half)
-    }
-
-    /// The name whose sixteen bytes these are.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The name's sixteen bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Reads the hyphenated form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(|uuid| Self(uuid.into_bytes()))
-    }
-}
-
-impl fmt::Display for QuarantineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Uuid::from_bytes(self.0).fmt(f)
-    }
-}
-
-/// A quarantined entry.
-#[derive(Debug, Clone)]
-pub struct Quarantined {
-    /// Its place in the order in which entries came to quarantine.
-    pub place: i64,
-    /// Its name.
-    pub id: QuarantineId,
-    /// Which source posted it.
-    pub source: String,
-    /// Which entry of the content it is.
-    pub entry: u32,
-    /// What was posted.
-    pub content: Content,
-    /// What could not be understood.
-    pub reason: String,
-    /// When it first arrived.
-    pub received_at: Timestamp,
-    /// How often it came.
-    pub times: u32,
 }
 
 /// What was removed.

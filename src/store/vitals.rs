@@ -11,6 +11,8 @@ pub struct Vitals {
     pub wal_bytes: u64,
     /// How many entries are in quarantine.
     pub quarantined: u64,
+    /// How many bytes they take.
+    pub quarantined_bytes: u64,
     /// How many records have no number, so that no list by number has them.
     pub without_number: u64,
     /// When the oldest message was accepted that is accepted or sent, and of which nothing else is known.

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use statusmirror::message::{Kind, Notification};
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
-use statusmirror::store::{Delivery, Entry, QuarantineId, Store};
+use statusmirror::store::{Delivery, Entry, PayloadHash, Store};
 use tempfile::TempDir;
 
 use crate::convergence::{any_notification, at};
@@ -193,7 +193,7 @@ impl Life {
                     (name, Some((**notification).clone()))
                 }
                 Entry::Unreadable { index, .. } => {
-                    let id = QuarantineId::of(&delivery.source, content, *index);
+                    let id = PayloadHash::of(&delivery.source, content).entry(*index);
                     (id.as_bytes().to_vec(), None)
                 }
             };

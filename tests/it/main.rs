@@ -34,6 +34,7 @@ mod logging_vfs;
 mod messages;
 mod metrics;
 mod migration;
+mod old_quarantine;
 mod openapi;
 mod openapi_document;
 #[cfg(feature = "otlp")]
@@ -45,6 +46,7 @@ mod power;
 mod power_cut;
 mod pressure;
 mod proofs;
+mod quarantine;
 mod queries;
 mod reading;
 mod readme;

@@ -11,16 +11,17 @@ use crate::faults::{Chance, report, times};
 use crate::support::*;
 
 /// Every earlier version, with the same contents.
-const EARLIER: [(i64, &[u8]); 5] = [
+const EARLIER: [(i64, &[u8]); 6] = [
     (1, include_bytes!("../fixtures/schema-1.db")),
     (2, include_bytes!("../fixtures/schema-2.db")),
     (3, include_bytes!("../fixtures/schema-3.db")),
     (4, include_bytes!("../fixtures/schema-4.db")),
     (5, include_bytes!("../fixtures/schema-5.db")),
+    (6, include_bytes!("../fixtures/schema-6.db")),
 ];
 /// The present version, and a file of it: the next version will have to migrate it.
-const PRESENT: i64 = 6;
-const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-6.db");
+const PRESENT: i64 = 7;
+const PRESENT_FILE: &[u8] = include_bytes!("../fixtures/schema-7.db");
 
 fn schema(path: &Path) -> Vec<(String, Option<String>)> {
     let file = Connection::open(path).unwrap();

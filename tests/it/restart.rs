@@ -41,6 +41,7 @@ fn store_messages(server: &Server, many: u64) {
                 source: "gateway".to_owned(),
                 received_at: at(0),
                 content: None,
+                url_covered: false,
                 entries: (first..first + AT_A_TIME).map(entry).collect(),
                 replay_of: None,
             };

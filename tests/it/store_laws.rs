@@ -14,7 +14,7 @@ use statusmirror::message::{
     Timestamp,
 };
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
-use statusmirror::store::{Delivery, Entry, Store, StoreError, Stored};
+use statusmirror::store::{Delivery, Entry, Store, Stored};
 use tempfile::TempDir;
 
 use crate::convergence::{Arrived, at, fold, notification, set_in_two_orders, statement};
@@ -50,7 +50,14 @@ pub(crate) fn delivery(received_at: Timestamp, entries: Vec<Entry>) -> Delivery 
         body: format!("{entries:?}").into_bytes(),
     };
     let content = Some(content);
-    Delivery { source: "laws".to_owned(), received_at, content, entries, replay_of: None }
+    Delivery {
+        source: "laws".to_owned(),
+        received_at,
+        content,
+        url_covered: false,
+        entries,
+        replay_of: None,
+    }
 }
 
 #[test]
@@ -149,14 +156,17 @@ fn a_delivery_of_many_entries_is_as_good_as_many_deliveries() {
 fn outcomes(stored: &[Stored]) -> Vec<Option<Outcome>> {
     let outcome = |stored: &Stored| match stored {
         Stored::Judged { outcome, .. } => Some(*outcome),
-        Stored::Quarantined { .. } | Stored::Erased | Stored::TooMany => None,
+        Stored::Quarantined { .. } | Stored::QuarantineFull | Stored::Erased | Stored::TooMany => {
+            None
+        }
     };
     stored.iter().map(outcome).collect()
 }
 
 #[test]
-fn an_entry_that_is_not_understood_is_quarantined_alone_or_the_delivery_is_refused_whole() {
-    let (store, _closing, _folder) = open(2);
+fn an_entry_that_is_not_understood_is_quarantined_alone_and_the_rest_is_stored() {
+    // One source has half of them.
+    let (store, _closing, _folder) = open(4);
     let unreadable = |index| Entry::Unreadable { index, reason: "a test".to_owned() };
     let said = |number: u64| {
         let message = id(number).parse().unwrap();
@@ -173,22 +183,23 @@ fn an_entry_that_is_not_understood_is_quarantined_alone_or_the_delivery_is_refus
         let stored = store.ingest(with(1, 2)).await.unwrap();
         assert_eq!(outcomes(&stored), [Some(Outcome::Applied), None, Some(Outcome::Applied), None]);
         assert!(known(1).await && known(2).await);
-        // The same again counts up; another finds no room, and nothing of it is kept.
+        // The same again counts up; another finds no room, and the rest of its delivery is kept.
         store.ingest(with(1, 2)).await.unwrap();
         let rows = store.quarantine(0, 10).await.unwrap();
         assert_eq!(
             rows.iter().map(|row| (row.entry, row.times)).collect::<Vec<_>>(),
             [(1, 2), (3, 2)]
         );
-        let refused = store.ingest(with(3, 4)).await;
-        assert!(matches!(refused, Err(StoreError::QuarantineFull)), "{refused:?}");
-        assert!(!known(3).await && !known(4).await);
-        // The next delivery of the same batch is not touched by it.
-        let both =
-            [store.ingest(with(5, 6)), store.ingest(delivery(at(3), vec![entry(0, said(7))]))];
-        let [full, fine] = futures_util::future::join_all(both).await.try_into().unwrap();
-        assert!(matches!(full, Err(StoreError::QuarantineFull)) && fine.is_ok());
-        assert!(!known(5).await && known(7).await);
+        let full = store.ingest(with(3, 4)).await.unwrap();
+        assert_eq!(outcomes(&full), [Some(Outcome::Applied), None, Some(Outcome::Applied), None]);
+        assert!(
+            matches!(full[1], Stored::QuarantineFull) && matches!(full[3], Stored::QuarantineFull)
+        );
+        assert!(known(3).await && known(4).await);
+        assert_eq!(store.quarantine(0, 10).await.unwrap().len(), 2);
+        // It counts the known ones also now.
+        store.ingest(with(1, 2)).await.unwrap();
+        assert_eq!(store.quarantine(0, 10).await.unwrap()[0].times, 3);
     });
 }
 

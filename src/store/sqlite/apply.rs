@@ -4,66 +4,36 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::erased;
 use super::ledger::Ledger;
+use super::quarantine::New;
 use super::recent::{self, ForeignId};
 use super::row::{NO_RECORD, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
 use super::value::Coded;
+use super::{erased, quarantine};
 use crate::message::{
     Judged, Kind, MAX_NOTIFICATIONS, Notification, Outcome, Record, Tier, Timestamp,
 };
-use crate::store::{Delivery, Entry, QuarantineId, Stored};
+use crate::store::{Delivery, Entry, PayloadHash, Stored};
 
-/// Why a delivery was not applied.
-#[derive(Debug)]
-pub(super) enum NotApplied {
-    /// The quarantine has no room. Nothing of the delivery may be kept.
-    QuarantineFull,
-    /// SQLite did not do it.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for NotApplied {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-/// Applies every entry of a delivery, or none: what was written by a delivery that fails is taken
-/// back.
+/// Applies every entry of a delivery. After an error the transaction must be rolled back.
 pub(super) fn apply(
     db: &Connection,
     ledger: &mut Ledger,
     delivery: &Delivery,
-) -> Result<Vec<Stored>, NotApplied> {
-    // A single entry fails before its first write; only several need a place to fall back to.
-    if delivery.entries.len() < 2 {
-        return Applying { db, ledger, delivery }.entries();
-    }
-    let before = ledger.clone();
-    db.prepare_cached("SAVEPOINT delivery")?.execute([])?;
-    let results = Applying { db, ledger, delivery }.entries();
-    // After some errors SQLite has taken the whole transaction back, savepoints included.
-    if !db.is_autocommit() {
-        if results.is_err() {
-            db.prepare_cached("ROLLBACK TO delivery")?.execute([])?;
-        }
-        db.prepare_cached("RELEASE delivery")?.execute([])?;
-    }
-    if results.is_err() {
-        *ledger = before;
-    }
-    results
+) -> rusqlite::Result<Vec<Stored>> {
+    Applying { db, ledger, delivery, hash: None }.entries()
 }
 
 struct Applying<'a> {
     db: &'a Connection,
     ledger: &'a mut Ledger,
     delivery: &'a Delivery,
+    /// The names of the raw payload and of its entries, once an entry had to go to quarantine.
+    hash: Option<PayloadHash>,
 }
 
 impl Applying<'_> {
-    fn entries(&mut self) -> Result<Vec<Stored>, NotApplied> {
+    fn entries(&mut self) -> rusqlite::Result<Vec<Stored>> {
         let mut results = Vec::with_capacity(self.delivery.entries.len());
         for entry in &self.delivery.entries {
             results.push(match entry {
@@ -75,10 +45,7 @@ impl Applying<'_> {
         }
         let understood = !results.iter().any(|result| matches!(result, Stored::Quarantined { .. }));
         if let Some(id) = self.delivery.replay_of.filter(|_| understood) {
-            const RELEASE: &str = "DELETE FROM quarantine WHERE id = ?";
-            let gone = self.db.prepare_cached(RELEASE)?.execute([id.as_bytes()])?;
-            let gone = u64::try_from(gone).unwrap_or(0);
-            self.ledger.quarantined = self.ledger.quarantined.saturating_sub(gone);
+            quarantine::remove(self.db, &mut self.ledger.quarantine, id)?;
         }
         Ok(results)
     }
@@ -88,7 +55,7 @@ impl Applying<'_> {
         index: u32,
         notification: &Notification,
         foreign_id: Option<&str>,
-    ) -> Result<Stored, NotApplied> {
+    ) -> rusqlite::Result<Stored> {
         let message = notification.statement().message;
         let known = self.ledger.known(self.db, message)?;
         if known.is_none() && self.is_erased(message.as_bytes())? {
@@ -192,41 +159,35 @@ impl Applying<'_> {
         Ok(seq)
     }
 
-    /// Puts an entry aside. The same content is kept once and counted, also when there is no room
-    /// for more; an entry that is read again stays as it is.
-    fn quarantine(&mut self, index: u32, reason: String) -> Result<Stored, NotApplied> {
-        const AGAIN: &str = "UPDATE quarantine SET times = times + 1 WHERE id = ?";
-        const INSERT: &str = "INSERT INTO quarantine (id, source, entry, method, query, \
-             content_type, reason, received_at, times, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)";
+    /// Puts an entry into quarantine. The same entry is kept once and counted, also when there is no
+    /// room for more. An entry that is read again stays as it is.
+    fn quarantine(&mut self, index: u32, reason: String) -> rusqlite::Result<Stored> {
         if let Some(id) = self.delivery.replay_of {
             return Ok(Stored::Quarantined { id, reason });
         }
         let Some(content) = &self.delivery.content else {
             return Ok(Stored::TooMany);
         };
-        let source = &self.delivery.source;
-        let id = QuarantineId::of(source, content, index);
-        if self.db.prepare_cached(AGAIN)?.execute([id.as_bytes()])? == 0 {
-            if self.is_erased(id.as_bytes())? {
-                return Ok(Stored::Erased);
-            }
-            if self.ledger.quarantined >= self.ledger.quarantine_max {
-                return Err(NotApplied::QuarantineFull);
-            }
-            self.db.prepare_cached(INSERT)?.execute(params![
-                id.as_bytes(),
-                source,
-                index,
-                content.method,
-                content.query,
-                content.content_type,
-                reason,
-                self.delivery.received_at,
-                content.body,
-            ])?;
-            self.ledger.quarantined += 1;
+        let Delivery { source, url_covered, received_at, .. } = self.delivery;
+        let hash = self.hash.get_or_insert_with(|| PayloadHash::of(source, content)).clone();
+        let id = hash.entry(index);
+        if quarantine::count_again(self.db, &mut self.ledger.quarantine, id, *url_covered)? {
+            return Ok(Stored::Quarantined { id, reason });
         }
-        Ok(Stored::Quarantined { id, reason })
+        if self.is_erased(id.as_bytes())? {
+            return Ok(Stored::Erased);
+        }
+        let new = New {
+            source,
+            content,
+            hash: &hash,
+            entry: index,
+            url_covered: Some(*url_covered),
+            reason: &reason,
+            received_at: *received_at,
+        };
+        let is_stored = quarantine::insert(self.db, &mut self.ledger.quarantine, &new)?;
+        Ok(if is_stored { Stored::Quarantined { id, reason } } else { Stored::QuarantineFull })
     }
 }
 

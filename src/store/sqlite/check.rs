@@ -15,7 +15,7 @@ use super::open::Settings;
 use super::recent::Entry;
 use super::row::{record_columns, said_columns};
 use super::schema::{self, Found};
-use super::{OpenError, fold};
+use super::{OpenError, fold, quarantine};
 
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -164,11 +164,7 @@ pub fn contents(path: &Path) -> Result<Contents, OpenError> {
                     " FROM notification ORDER BY message, seq"
                 ),
             )?,
-            quarantine: hash(
-                &everything,
-                "SELECT id, source, entry, method, query, content_type, reason, received_at, \
-                 times, body FROM quarantine ORDER BY id",
-            )?,
+            quarantine: hash(&everything, quarantine::EVERYTHING)?,
         })
     };
     hashed().map_err(failed)

@@ -78,8 +78,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 
 /// A copy is at most as long as the database and its WAL.
 fn require_space(path: &Path) -> Result<(), OpenError> {
-    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    let needed = length(path) + length(&with_suffix(path, "-wal"));
+    let needed = length(path);
     let failed =
         |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
     let disk = statvfs(directory(path)).map_err(failed)?;
@@ -88,6 +87,12 @@ fn require_space(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::NoRoom { path: path.to_owned(), needed, free });
     }
     Ok(())
+}
+
+/// How many bytes the database and its WAL have.
+pub(super) fn length(path: &Path) -> u64 {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    length(path) + length(&with_suffix(path, "-wal"))
 }
 
 fn sync_directory(file: &Path) -> io::Result<()> {

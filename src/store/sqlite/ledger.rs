@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::erased::{self, HashKey};
 use super::fold;
 use super::open::Settings;
+use super::quarantine::Usage;
 use super::recent::{Changes, Committed, Entry};
 use super::sums::Changed;
 use crate::message::{MessageId, Record};
@@ -30,10 +31,8 @@ pub(super) struct Ledger {
     pub(super) sums: Changed,
     /// Whether there are such sums.
     hourly_sums: bool,
-    /// How many rows the quarantine has.
-    pub(super) quarantined: u64,
-    /// How many rows the quarantine may have.
-    pub(super) quarantine_max: u64,
+    /// What is in quarantine, and how much may be.
+    pub(super) quarantine: Usage,
     /// How many messages may be in memory.
     pub(super) recent_max: usize,
     /// In which order messages are folded next.
@@ -52,8 +51,6 @@ impl Ledger {
         const GREATEST: &str = "SELECT hash_key, without_number, \
              max(last_seq, (SELECT coalesce(max(seq), 0) FROM notification)), \
              max(last_n, (SELECT coalesce(max(n), 0) FROM message)) FROM progress";
-        let quarantined: i64 =
-            db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
         let (hash_key, without_number, last_seq, last_n) = db.query_row(GREATEST, [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
@@ -66,8 +63,7 @@ impl Ledger {
             folded_without_number: without_number,
             sums: Changed::default(),
             hourly_sums: settings.hourly_sums,
-            quarantined: u64::try_from(quarantined).unwrap_or(0),
-            quarantine_max: settings.quarantine_max_rows,
+            quarantine: Usage::read(db, settings)?,
             recent_max: settings.recent_max_messages,
             turns: Arc::default(),
             turns_taken: 0,
@@ -122,7 +118,7 @@ impl Ledger {
 
     /// The transaction was committed.
     pub(super) fn publish(&mut self) {
-        self.committed.counts.set(self.without_number, self.quarantined);
+        self.committed.counts.set(self.without_number, &self.quarantine);
         self.committed.publish(&std::mem::take(&mut self.changes), self.last_seq);
     }
 }

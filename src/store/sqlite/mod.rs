@@ -4,8 +4,8 @@
 //! ends it for good. In between one thread writes ([`writer`]), two threads read ([`reader`]), one takes
 //! the WAL over into the database ([`checkpoint`]); the service's own threads never touch the file. What
 //! a delivery does is in [`apply`], how the records follow in [`fold`], what is not in their table yet in
-//! [`recent`], what is asked of all that in [`queries`], what is taken out again in [`removal`], and the
-//! tables are in `schema.sql`.
+//! [`recent`], what is asked of all that in [`queries`], what is taken out again in [`removal`], what could
+//! not be interpreted in [`quarantine`], and the tables are in `schema.sql`.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits
 //! whatever is queued at once. What it commits is mostly a few pages at the end of the log: a page that is
@@ -24,6 +24,7 @@ mod fold;
 mod ledger;
 mod lock;
 mod open;
+mod quarantine;
 mod queries;
 mod reader;
 mod recent;
@@ -80,6 +81,7 @@ pub struct SqliteStore {
     recent: Committed,
     path: PathBuf,
     search_part: Duration,
+    lineage: u32,
     failed: signal::Receiver<Option<Failed>>,
 }
 
@@ -101,6 +103,8 @@ impl SqliteStore {
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
         let ledger = ledger(&db, settings).map_err(failed)?;
+        let lineage = schema::lineage(&db).map_err(failed)?;
+        let old_quarantine = ledger.quarantine.is_to_be_moved();
         let watched =
             Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let recent = ledger.committed.clone();
@@ -142,6 +146,10 @@ impl SqliteStore {
             let db = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
             others.push(spawn("check", move || go_on_checking(&db, &failure, &ends))?);
         }
+        if old_quarantine {
+            let (orders, ends) = (orders.clone(), Arc::clone(&ends));
+            others.push(spawn("quarantine", move || quarantine::move_all(&orders, &ends))?);
+        }
         let closing = Closing {
             orders: orders.clone(),
             writer,
@@ -152,7 +160,7 @@ impl SqliteStore {
             failed: failed.clone(),
         };
         let (path, search_part) = (path.clone(), settings.search_part);
-        Ok((Self { orders, readers, recent, path, search_part, failed }, closing))
+        Ok((Self { orders, readers, recent, path, search_part, lineage, failed }, closing))
     }
 
     /// Waits until the store fails and says how; for ever, if all is well.
@@ -356,7 +364,7 @@ impl Store for SqliteStore {
     }
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {
-        self.readers.query(move |db| queries::quarantine(db, after, count)).await
+        self.readers.query(move |db| quarantine::list(db, after, count)).await
     }
 
     async fn erase(
@@ -376,12 +384,16 @@ impl Store for SqliteStore {
         Ok(self.copy_to(file).await?)
     }
 
+    fn lineage(&self) -> u32 {
+        self.lineage
+    }
+
     async fn vitals(&self) -> Result<Vitals, StoreError> {
         let (recent, path) = (self.recent.clone(), self.path.clone());
         self.readers.query(move |db| vitals::vitals(db, &recent, &path)).await
     }
 
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
-        self.readers.query(move |db| queries::quarantined(db, id)).await
+        self.readers.query(move |db| quarantine::one(db, id)).await
     }
 }

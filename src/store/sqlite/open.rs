@@ -50,6 +50,8 @@ pub struct Settings {
     pub queue: usize,
     /// How many rows the quarantine may have.
     pub quarantine_max_rows: u64,
+    /// How many bytes the quarantine may have.
+    pub quarantine_max_bytes: u64,
     /// How many messages are in memory at most before the oldest are folded into the table.
     pub recent_max_messages: usize,
     /// How long a part of a search reads what is in memory, and then what is in the table.
@@ -77,6 +79,7 @@ impl Settings {
             path: path.into(),
             queue: 1_024,
             quarantine_max_rows: 100_000,
+            quarantine_max_bytes: 1 << 30,
             recent_max_messages: RECENT_MAX_MESSAGES,
             search_part: SEARCH_PART,
             lock_wait: Duration::ZERO,

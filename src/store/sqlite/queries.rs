@@ -12,7 +12,7 @@ use super::fold::{each_back_from, load};
 use super::recent::Committed;
 use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns, shown_columns};
 use crate::message::{Identity, MessageId, Timestamp};
-use crate::store::{History, Key, Listing, Message, Page, QuarantineId, Quarantined, Write};
+use crate::store::{History, Key, Listing, Message, Page, Write};
 
 /// Whether all of these notifications are stored.
 pub(super) fn holds(
@@ -73,27 +73,6 @@ pub(super) fn history(
     }
     said.reverse();
     Ok(Some(History { record, said }))
-}
-
-/// Quarantined entries after this place, their bodies left empty.
-pub(super) fn quarantine(
-    db: &Connection,
-    after: i64,
-    count: u32,
-) -> rusqlite::Result<Vec<Quarantined>> {
-    const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, x'', \
-         reason, received_at, times FROM quarantine WHERE q > ? ORDER BY q LIMIT ?";
-    db.prepare_cached(SELECT)?.query_map(params![after, count], row::quarantined)?.collect()
-}
-
-/// One quarantined entry, whole.
-pub(super) fn quarantined(
-    db: &Connection,
-    id: QuarantineId,
-) -> rusqlite::Result<Option<Quarantined>> {
-    const SELECT: &str = "SELECT q, id, source, entry, method, query, content_type, body, \
-         reason, received_at, times FROM quarantine WHERE id = ?";
-    db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::quarantined).optional()
 }
 
 /// Reads a page of a list, and one message more to see whether it goes on. What the table is behind with

@@ -15,9 +15,10 @@ use super::ledger::Ledger;
 use super::recent::Committed;
 use super::row::message_id;
 use super::writer::{Act, Task};
-use super::{SqliteStore, queries};
+use super::{SqliteStore, quarantine, queries};
+use crate::content::Content;
 use crate::message::{Destination, MessageId, Timestamp};
-use crate::store::{Key, Page, QuarantineId, Removed, StoreError};
+use crate::store::{Key, Page, QuarantineId, Quarantined, Removed, StoreError};
 
 /// How many notifications are looked through in one read.
 const NOTIFICATIONS_AT_A_TIME: i64 = 2_000;
@@ -26,9 +27,9 @@ const MESSAGES_AT_A_TIME: i64 = 250;
 /// How many messages are folded in one transaction.
 pub(super) const FOLDED_AT_A_TIME: usize = 1_000;
 /// How many entries of the quarantine are: their bodies may be large.
-const ENTRIES_AT_A_TIME: i64 = 8;
+const ENTRIES_AT_A_TIME: u32 = 8;
 /// How many rows are looked through for what leads nowhere.
-const ROWS_AT_A_TIME: i64 = 20_000;
+const ROWS_AT_A_TIME: u32 = 20_000;
 /// How many messages of a list are removed in one transaction.
 const LISTED_AT_A_TIME: u32 = 100;
 /// How many rows are removed in one transaction.
@@ -209,25 +210,18 @@ fn quarantined_naming(
     number: Destination,
     after: i64,
 ) -> rusqlite::Result<Piece<QuarantineId>> {
-    const TEXTS: &str = "SELECT id, query, content_type, reason, body FROM quarantine \
-         WHERE q > ? AND q <= ?";
-    let Some(until) = end_of_piece(db, "quarantine", "q", after, ENTRIES_AT_A_TIME)? else {
-        return Ok(Piece { found: Vec::new(), next: None });
-    };
-    let mut found = Vec::new();
-    let mut select = db.prepare_cached(TEXTS)?;
-    let mut rows = select.query([after, until])?;
-    while let Some(row) = rows.next()? {
-        for column in 1..5 {
-            let text = row.get_ref(column)?.as_bytes_or_null()?.unwrap_or_default();
+    let entries = quarantine::entries(db, after, ENTRIES_AT_A_TIME)?;
+    let next = entries.last().map(|entry| entry.place);
+    let names = |entry: &Quarantined| {
+        let Content { query, content_type, body, .. } = &entry.content;
+        let texts = [query.as_str(), content_type.as_deref().unwrap_or_default(), &entry.reason];
+        texts.map(str::as_bytes).into_iter().chain([body.as_slice()]).any(|text| {
             let decoded: Vec<u8> = percent_decode(text).collect();
-            if number.is_named_in(text) || number.is_named_in(&decoded) {
-                found.push(QuarantineId::from_bytes(row.get(0)?));
-                break;
-            }
-        }
-    }
-    Ok(Piece { found, next: Some(until) })
+            number.is_named_in(text) || number.is_named_in(&decoded)
+        })
+    };
+    let found = entries.iter().filter(|entry| names(entry)).map(|entry| entry.id).collect();
+    Ok(Piece { found, next })
 }
 
 /// The quarantined entries that first came before this time.
@@ -236,14 +230,10 @@ fn quarantined_before(
     before: Timestamp,
     after: i64,
 ) -> rusqlite::Result<Piece<QuarantineId>> {
-    let Some(until) = end_of_piece(db, "quarantine", "q", after, ROWS_AT_A_TIME)? else {
-        return Ok(Piece { found: Vec::new(), next: None });
-    };
-    let found = db
-        .prepare_cached("SELECT id FROM quarantine WHERE q > ? AND q <= ? AND received_at < ?")?
-        .query_map(params![after, until, before], |row| Ok(QuarantineId::from_bytes(row.get(0)?)))?
-        .collect::<Result<_, _>>()?;
-    Ok(Piece { found, next: Some(until) })
+    let arrivals = quarantine::arrivals(db, after, ROWS_AT_A_TIME)?;
+    let next = arrivals.last().map(|arrival| arrival.place);
+    let old = arrivals.into_iter().filter(|arrival| arrival.received_at < before);
+    Ok(Piece { found: old.map(|arrival| arrival.id).collect(), next })
 }
 
 /// Where a piece of so many rows of this table ends; none behind the last row.
@@ -325,10 +315,7 @@ fn remove_quarantined(
             remember(db, &ledger.hash_key, id.as_bytes(), until)?;
             ledger.any_erased = true;
         }
-        let gone =
-            db.prepare_cached("DELETE FROM quarantine WHERE id = ?")?.execute([id.as_bytes()])?;
-        removed += u64::try_from(gone).unwrap_or(0);
+        removed += u64::from(quarantine::remove(db, &mut ledger.quarantine, *id)?);
     }
-    ledger.quarantined = ledger.quarantined.saturating_sub(removed);
     Ok(removed)
 }

@@ -6,12 +6,11 @@ use rusqlite::types::{FromSqlError, Type};
 use super::recent::ForeignId;
 use super::texts::{Packed, pack};
 use super::value::{Bytes16, Coded};
-use crate::content::Content;
 use crate::message::{
     Arrival, Claim, Identity, Kind, MessageId, Notification, Provider, Rank, Record, Reference,
     Shown, StatedProvider, Statement, Status, Tier, Timestamp,
 };
-use crate::store::{QuarantineId, Quarantined, Said};
+use crate::store::Said;
 
 /// The columns of `message` that [`record`] reads, in its order.
 macro_rules! record_columns {
@@ -241,27 +240,6 @@ pub(super) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
         arrived_at: row.get::<_, Option<Timestamp>>(first + 5)?.unwrap_or(received_at),
         said_again,
         foreign_id,
-    })
-}
-
-/// Reads a quarantined entry: `q, id, source, entry, method, query, content_type, body, reason,
-/// received_at, times`.
-pub(super) fn quarantined(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
-    let Bytes16(id) = row.get(1)?;
-    Ok(Quarantined {
-        place: row.get(0)?,
-        id: QuarantineId::from_bytes(id),
-        source: row.get(2)?,
-        entry: row.get(3)?,
-        content: Content {
-            method: row.get(4)?,
-            query: row.get(5)?,
-            content_type: row.get(6)?,
-            body: row.get(7)?,
-        },
-        reason: row.get(8)?,
-        received_at: row.get(9)?,
-        times: row.get(10)?,
     })
 }
 

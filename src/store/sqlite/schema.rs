@@ -12,16 +12,22 @@ use super::{OpenError, copy};
 /// Says that a file is ours (`SMir` in ASCII).
 const APPLICATION_ID: i64 = 0x534d_6972;
 /// The version of `schema.sql`.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 /// What each earlier version lacks, beginning with version 1. Together with the tables that version
 /// had, it makes those of `schema.sql`.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/1-to-2.sql"),
     include_str!("migrations/2-to-3.sql"),
     include_str!("migrations/3-to-4.sql"),
     include_str!("migrations/4-to-5.sql"),
     include_str!("migrations/5-to-6.sql"),
+    include_str!("migrations/6-to-7.sql"),
 ];
+/// From this version on a migration takes the same time for a file of any length.
+const QUICKLY_MIGRATED: i64 = 6;
+/// The longest file of such a version of which a copy is kept: 256 MiB. A longer one would make the start
+/// wait, and need as much space again.
+const LARGEST_COPY: u64 = 256 << 20;
 /// How long to wait for a lock that another process holds; less than a commit may take.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -59,7 +65,8 @@ pub(super) fn look(path: &Path, how: OpenFlags) -> Result<(Connection, Found), O
 }
 
 /// Makes the tables if there are none, and brings those of earlier versions up to date, in one
-/// transaction. A copy of the file as it was is kept beside it.
+/// transaction. A copy of the file as it was is kept beside it, unless that would make the start wait: a
+/// file of version 6 is migrated in the same time whatever its size.
 pub(super) fn bring_up_to_date(
     db: &mut Connection,
     path: &Path,
@@ -72,6 +79,11 @@ pub(super) fn bring_up_to_date(
         Found::Ours { version } => version,
         Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
     };
+    if from >= QUICKLY_MIGRATED && copy::length(path) > LARGEST_COPY {
+        let kept = format!("none: the file has more than {LARGEST_COPY} bytes");
+        tracing::info!(from, to = VERSION, kept, "migrating the database");
+        return migrate(db, from).map_err(failed);
+    }
     let kept = beside(path, &format!("version-{from}"));
     copy::durably(db, path, &kept)?;
     tracing::info!(from, to = VERSION, kept = %kept.display(), "migrating the database");
@@ -87,6 +99,11 @@ fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
     }
     write_version(&transaction)?;
     transaction.commit()
+}
+
+/// The lineage of the file, as far as cursors and event ids show it: the last 32 bits.
+pub(super) fn lineage(db: &Connection) -> rusqlite::Result<u32> {
+    db.query_row("SELECT lineage & 0xffffffff FROM progress", [], |row| row.get(0))
 }
 
 /// Opens a second connection, for checkpoints.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use super::lock::with_suffix;
+use super::quarantine::Usage;
 use super::recent::Committed;
 use super::row::message_id;
 use crate::message::{Record, Status, Timestamp};
@@ -20,14 +21,16 @@ const AT_A_TIME: usize = 1_024;
 pub(super) struct Counts {
     without_number: AtomicU64,
     quarantined: AtomicU64,
+    quarantined_bytes: AtomicU64,
 }
 
 impl Counts {
-    /// From now on there are so many records without a number, and rows in the quarantine.
-    pub(super) fn set(&self, without_number: i64, quarantined: u64) {
+    /// From now on there are so many records without a number, and this is in quarantine.
+    pub(super) fn set(&self, without_number: i64, quarantine: &Usage) {
         let without_number = u64::try_from(without_number).unwrap_or(0);
         self.without_number.store(without_number, Ordering::Relaxed);
-        self.quarantined.store(quarantined, Ordering::Relaxed);
+        self.quarantined.store(quarantine.entries(), Ordering::Relaxed);
+        self.quarantined_bytes.store(quarantine.bytes(), Ordering::Relaxed);
     }
 
     /// How many records have no number.
@@ -43,6 +46,7 @@ pub(super) fn vitals(db: &Connection, recent: &Committed, path: &Path) -> rusqli
         database_bytes: length(path),
         wal_bytes: length(&with_suffix(path, "-wal")),
         quarantined: recent.counts.quarantined.load(Ordering::Relaxed),
+        quarantined_bytes: recent.counts.quarantined_bytes.load(Ordering::Relaxed),
         without_number: recent.counts.without_number(),
         oldest_unfinished: oldest_unfinished(db, recent)?,
     })

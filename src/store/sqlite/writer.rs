@@ -17,7 +17,6 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
-use super::apply::{self, NotApplied};
 use super::backup::{self, BackupError, Partial};
 use super::checkpoint::{self, Changing, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
 use super::failure::{Failed, Failure, Trouble, trouble};
@@ -25,7 +24,7 @@ use super::fold;
 use super::ledger::Ledger;
 use super::removal::FOLDED_AT_A_TIME;
 use super::watch::Watched;
-use super::{schema, store_error};
+use super::{apply, schema, store_error};
 use crate::metrics::Commits;
 use crate::store::reply::Reply;
 use crate::store::{Delivery, StoreError, Stored};
@@ -161,7 +160,7 @@ impl Writer {
                 self.commits.committed(batch.len(), begun.elapsed());
                 self.ledger.publish();
                 for (job, result) in batch.drain(..).zip(results) {
-                    answer(job, result);
+                    answer(job, Ok(result));
                 }
                 self.tend_wal(db);
             }
@@ -305,12 +304,8 @@ impl Writer {
         }
     }
 
-    /// Applies a batch in one transaction. What one delivery may not do does not touch the others.
-    fn commit(
-        &mut self,
-        db: &Connection,
-        batch: &[Job],
-    ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
+    /// Applies a batch in one transaction.
+    fn commit(&mut self, db: &Connection, batch: &[Job]) -> rusqlite::Result<Vec<Vec<Stored>>> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ledger = self.ledger.clone();
         // Who has waited for the others' attempt need not wait for another.
@@ -324,11 +319,7 @@ impl Writer {
         fold::surplus(&transaction, &mut ledger)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
-            results.push(match apply::apply(&transaction, &mut ledger, &job.delivery) {
-                Ok(stored) => Ok(stored),
-                Err(NotApplied::QuarantineFull) => Err(StoreError::QuarantineFull),
-                Err(NotApplied::Sqlite(error)) => return Err(error),
-            });
+            results.push(apply::apply(&transaction, &mut ledger, &job.delivery)?);
         }
         ledger.sums.write(&transaction)?;
         transaction.commit()?;

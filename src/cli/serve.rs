@@ -105,13 +105,15 @@ async fn serve(
     let running = config.running();
     let (queue, budget) = (config.store.queue, config.store.budget.clone());
     let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), queue, metrics, budget));
-    let service = Data::new(Service::new(
+    let service = Service::new(
         Arc::clone(&ingest),
         Arc::clone(&seam),
         config.api_keys,
         config.server.trusted_proxies,
         Clock::System,
-    ));
+    )
+    .with_max_event_streams(config.server.max_event_streams);
+    let service = Data::new(service);
     let admin = admin::bind(&config.store.path).map_err(|error| {
         Failure::io(format!(
             "cannot make the admin socket {}: {error}",

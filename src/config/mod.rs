@@ -79,6 +79,8 @@ pub struct Server {
     pub internal_listen: Option<String>,
     /// Whose word is taken for where a request comes from.
     pub trusted_proxies: TrustedProxies,
+    /// How many clients may listen to events at a time.
+    pub max_event_streams: usize,
     /// The address under which senders reach the service; empty if none is set.
     pub public_url: String,
 }
@@ -345,6 +347,7 @@ fn server(raw: raw::Server) -> Result<Server, ConfigError> {
         internal_listen: (!raw.internal_listen.is_empty()).then_some(raw.internal_listen),
         trusted_proxies: proxies
             .map_err(|wrong| ConfigError::at("server.trusted_proxies", wrong.to_string()))?,
+        max_event_streams: raw.max_event_streams,
         public_url: raw.public_url.trim_end_matches('/').to_owned(),
     })
 }

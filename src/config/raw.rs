@@ -75,6 +75,7 @@ pub(super) struct Server {
     pub(super) internal_listen: String,
     pub(super) public_url: String,
     pub(super) trusted_proxies: List,
+    pub(super) max_event_streams: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

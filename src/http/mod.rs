@@ -17,6 +17,7 @@ mod metrics;
 #[cfg(test)]
 mod openapi;
 mod page;
+mod places;
 mod problem;
 pub mod proxies;
 mod query;

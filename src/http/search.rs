@@ -20,6 +20,10 @@ use crate::store::{Found, Place, StoreError, Wanted, Write};
 
 /// How many messages of a CSV are read at a time.
 const CSV_AT_A_TIME: u32 = 1_000;
+/// The most exports at a time.
+pub(crate) const MAX_EXPORTS: usize = 16;
+/// The reason for refusing one more.
+pub(crate) const TOO_MANY: &str = "As many exports are under way as may be. Try again later.";
 /// How long an export waits when the store has too much to do.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -192,6 +196,7 @@ async fn export(
     csv: Csv,
     method: &Method,
 ) -> Result<HttpResponse, Problem> {
+    let place = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY))?;
     asked.count = CSV_AT_A_TIME;
     // So that what is refused is refused with words.
     let first = asked.found(service, csv.write()).await?;
@@ -203,8 +208,9 @@ async fn export(
         return Ok(response.finish());
     }
     let service = Data::clone(service);
-    let parts =
-        stream::try_unfold((asked, Some(first), true), move |(mut asked, found, is_first)| {
+    let parts = stream::try_unfold(
+        (asked, Some(first), true, place),
+        move |(mut asked, found, is_first, place)| {
             let service = Data::clone(&service);
             async move {
                 let Some(found) = found else { return Ok(None) };
@@ -218,9 +224,10 @@ async fn export(
                 } else {
                     None
                 };
-                Ok::<_, CutOff>(Some((Bytes::from(text), (asked, next, false))))
+                Ok::<_, CutOff>(Some((Bytes::from(text), (asked, next, false, place))))
             }
-        });
+        },
+    );
     Ok(response.streaming(Box::pin(parts)))
 }
 

@@ -11,8 +11,11 @@ use actix_web::web::Data;
 use tokio::sync::Mutex;
 
 use super::attempts::Attempts;
+use super::events::Live;
 use super::key::{ApiKey, ApiKeys};
+use super::places::Places;
 use super::proxies::TrustedProxies;
+use super::{search, waiting};
 use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -35,7 +38,16 @@ pub struct Service {
     pub under_way: AtomicUsize,
     /// Whose turn it is to see how the service is doing.
     pub watching: Mutex<()>,
+    /// Clients that listen to events.
+    pub(crate) live: Arc<Live>,
+    /// Places for requests that wait for a message.
+    pub(crate) long_polls: Places,
+    /// Places for exports as CSV.
+    pub(crate) exports: Places,
 }
+
+/// The most clients that listen to events, if it is not set.
+const EVENT_STREAMS: usize = 2_000;
 
 impl Service {
     /// A service of which nothing is asked yet.
@@ -46,6 +58,7 @@ impl Service {
         proxies: TrustedProxies,
         clock: Clock,
     ) -> Self {
+        let live = Live::new(&store, &ingest, EVENT_STREAMS);
         Self {
             ingest,
             store,
@@ -55,7 +68,17 @@ impl Service {
             clock,
             under_way: AtomicUsize::new(0),
             watching: Mutex::new(()),
+            live,
+            long_polls: Places::new(waiting::MAX_LONG_POLLS),
+            exports: Places::new(search::MAX_EXPORTS),
         }
+    }
+
+    /// The same service with another limit of clients that listen to events.
+    #[must_use]
+    pub fn with_max_event_streams(self, limit: usize) -> Self {
+        let live = Live::new(&self.store, &self.ingest, limit);
+        Self { live, ..self }
     }
 }
 

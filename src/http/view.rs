@@ -33,7 +33,7 @@ pub(crate) fn add_envelope(text: &mut Vec<u8>, message: &Shown<'_>) {
 
 /// Adds `{"message": …, "previous": …|null, "corrected": …}` to a text.
 pub(crate) fn add_change(text: &mut Vec<u8>, change: &Change<'_>) {
-    let Change { number: _, message, previous } = change;
+    let Change { message, previous, .. } = change;
     let mut json = Json::behind(mem::take(text));
     json.raw(r#"{"message":"#);
     write_message(&mut json, message);

@@ -16,6 +16,12 @@ use crate::store::Message;
 /// The longest time to wait for, in seconds.
 pub(crate) const LONGEST: u64 = 60;
 
+/// The most requests that wait at a time.
+pub(crate) const MAX_LONG_POLLS: usize = 4_000;
+/// The reason for refusing one more.
+pub(crate) const TOO_MANY: &str =
+    "As many requests wait for a message as may. Try again later, or without `wait`.";
+
 /// What is waited for.
 #[derive(Clone, Copy)]
 enum Until {
@@ -91,6 +97,7 @@ pub(crate) async fn wait(
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
     let (until, time) = asked_for(request)?;
+    let _place = service.long_polls.take().ok_or(Problem::Unavailable(TOO_MANY))?;
     let end = Instant::now() + time;
     // Before the first look, so that nothing can come in between.
     let mut news = service.store.news(id);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use self::changes::{Change, Changes, Filter, WriteChange};
+pub use self::changes::{Change, Changes, EventId, Filter, Told, WriteChange};
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 use self::news::{Latest, Waiting};
 pub use self::quarantine::{PayloadHash, QuarantineId, Quarantined};

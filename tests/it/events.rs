@@ -32,7 +32,7 @@ pub(crate) struct Listener {
 /// An event as it came; a heartbeat has no name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
-    id: u64,
+    pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) data: Value,
 }
@@ -343,7 +343,7 @@ fn write(text: &mut Vec<u8>, change: &Change<'_>) {
 async fn behind(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
     let mut found = Vec::new();
     loop {
-        let Changes { text: said, last, more } =
+        let Changes { text: said, last, more, .. } =
             store.changes(after, Arc::new(Filter::default()), write).await.unwrap();
         found.extend(text(&said).lines().map(|line| {
             let (number, rest) = line.split_once(' ').unwrap();

@@ -28,6 +28,7 @@ mod flips;
 mod folding;
 mod kill_points;
 mod limits;
+mod listeners;
 mod log;
 mod logged_life;
 mod logging_vfs;

@@ -17,11 +17,12 @@ use super::schemas::{
 };
 use super::service;
 use crate::http::cursor::StaleCursor;
+use crate::http::events;
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::register::Body as Registration;
 use crate::http::search;
-use crate::http::waiting::LONGEST;
+use crate::http::waiting::{self, LONGEST};
 use crate::ingest::Refusal;
 use crate::store::StoreError;
 
@@ -82,6 +83,7 @@ fn message() -> Operation {
             ("no time to wait", bad(&no_time_to_wait())),
             ("nothing to wait for", bad("`until` is `final` or `change`.")),
             ("not known", Problem::UnknownMessage),
+            ("too many wait", Problem::Unavailable(waiting::TOO_MANY)),
         ])
         .build()
 }
@@ -162,6 +164,7 @@ fn messages() -> Operation {
             refused("neither with nor without", "number=7"),
             refused("no message ids", "ids=7"),
             refused("filters beside ids", "ids=011d9d6e-b5b9-4cb9-be13-2bc336a923ce&status=SENT"),
+            ("too many exports", Problem::Unavailable(search::TOO_MANY)),
             refused("pages of a CSV", "format=csv&count=7"),
             refused("no cursor of this search", "cursor=7"),
         ])
@@ -186,6 +189,7 @@ fn events() -> Operation {
         .refuses([
             ("no such filter", query::filter(&no_filter).unwrap_err()),
             ("an id that was never given", bad(NEVER_GIVEN)),
+            ("too many listen", Problem::Unavailable(events::TOO_MANY)),
             ("not the key's scope", Problem::Scope { needed: "read" }),
         ])
         .build()

@@ -13,10 +13,10 @@ use super::recent::Committed;
 use super::row::{self, logged, logged_columns};
 use super::value::Coded;
 use crate::message::{MessageId, Record};
-use crate::store::{Change, Changes, Filter, WriteChange};
+use crate::store::{Change, Changes, EventId, Filter, Told, WriteChange};
 
 /// With so many bytes of text a part has enough.
-const ENOUGH: usize = 64 << 10;
+const ENOUGH: usize = 32 << 10;
 /// For so long a part is read at most; queries wait for the thread meanwhile.
 const LONG: Duration = Duration::from_millis(20);
 
@@ -27,6 +27,7 @@ pub(super) fn changes(
     after: i64,
     filter: &Filter,
     write: WriteChange,
+    lineage: u32,
 ) -> rusqlite::Result<Changes> {
     const SELECT: &str =
         "SELECT seq, message, changed_from FROM notification WHERE seq > ? ORDER BY seq";
@@ -57,7 +58,10 @@ pub(super) fn changes(
         if let Some(record) = record_after(&together, recent, id, number)?
             && filter.passes(&record)
         {
-            write(&mut changes.text, &Change { number, message: record.shown(id), previous });
+            let (start, event) = (changes.text.len(), EventId::new(lineage, number));
+            let message = record.shown(id);
+            write(&mut changes.text, &Change { number, id: event, message, previous });
+            changes.told.push(Told { number, record, text: start..changes.text.len() });
         }
     }
     Ok(Changes { last: changes.last.max(given), ..changes })

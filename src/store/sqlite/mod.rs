@@ -359,8 +359,10 @@ impl Store for SqliteStore {
         filter: Arc<Filter>,
         write: WriteChange,
     ) -> Result<Changes, StoreError> {
-        let recent = self.recent.clone();
-        self.readers.query(move |db| changes::changes(db, &recent, after, &filter, write)).await
+        let (recent, lineage) = (self.recent.clone(), self.lineage());
+        self.readers
+            .query(move |db| changes::changes(db, &recent, after, &filter, write, lineage))
+            .await
     }
 
     async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {

@@ -82,6 +82,8 @@ pub(crate) struct Corpus {
     told: Vec<u8>,
     /// When each was accepted, in milliseconds of the day.
     accepted: Vec<u64>,
+    /// Whether all were accepted at the same time.
+    tied: bool,
 }
 
 impl Corpus {
@@ -90,7 +92,12 @@ impl Corpus {
         let mac = Hmac::new_from_slice(SECRET.as_bytes()).context("no key")?;
         let rng = Rng::with_seed(seed);
         let (ids, told, accepted) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { rng, mac, shared, notifications: 0, ids, told, accepted })
+        Ok(Self { rng, mac, shared, notifications: 0, ids, told, accepted, tied: false })
+    }
+
+    /// The same, with all messages accepted at the same time.
+    pub(crate) fn tied(self) -> Self {
+        Self { tied: true, ..self }
     }
 
     /// The load: a third about new messages, the rest about a random one of the recent ones.
@@ -158,7 +165,8 @@ impl Corpus {
         self.ids.push(id);
         self.told.push(0);
         // A moment before its first webhook.
-        self.accepted.push(FIRST + self.notifications - self.rng.u64(..LONGEST));
+        let before = self.rng.u64(..LONGEST);
+        self.accepted.push(if self.tied { FIRST } else { FIRST + self.notifications - before });
         self.ids.len() - 1
     }
 

@@ -1,9 +1,11 @@
 //! What statusmirror costs, measured side by side with others. `scripts/bench` builds and runs it.
 
+mod against;
 mod connection;
 mod cores;
 mod corpus;
 mod figures;
+mod listener;
 mod load;
 mod machine;
 mod process;
@@ -15,6 +17,7 @@ mod scenario;
 mod server;
 mod tally;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -33,12 +36,21 @@ struct Arguments {
     /// Only the ratio of CPU to verify-and-parse, in a minute.
     #[arg(long)]
     quick: bool,
-    /// With --quick: fail if it is a quarter worse than what is committed.
+    /// With --quick: fail if it is more than 1.6 times what is committed.
     #[arg(long, requires = "quick")]
     check: bool,
+    /// Compare with this earlier binary, side by side: the first three seconds, and 500,000 messages.
+    #[arg(long, value_name = "BINARY", conflicts_with_all = ["quick", "only", "growth", "memory"])]
+    against: Option<PathBuf>,
+    /// With --against: fail if throughput is lower, or CPU per webhook higher, by more than so many percent.
+    #[arg(long, value_name = "PERCENT", requires = "against")]
+    within: Option<f64>,
     /// Only these scenarios; prints and writes nothing.
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["growth", "memory", "quick"])]
     only: Vec<Scenario>,
+    /// With --only: write them beside the figures of earlier runs.
+    #[arg(long, requires = "only")]
+    write: bool,
     /// Also with up to ten million messages stored.
     #[arg(long)]
     growth: bool,
@@ -77,7 +89,7 @@ fn explain(error: &anyhow::Error) {
 }
 
 fn bench(arguments: Arguments) -> Result<()> {
-    let places = Places::find()?;
+    let mut places = Places::find()?;
     if let Some(Command::Report) = arguments.command {
         return report::write(&places.root, &report::read(&places.root)?);
     }
@@ -85,16 +97,20 @@ fn bench(arguments: Arguments) -> Result<()> {
     clear(&places.data())?;
     allow_many_connections()?;
     let scenarios = chosen(&arguments);
-    if !arguments.quick && scenarios.contains(&Scenario::Ingest) {
+    if !arguments.quick && arguments.against.is_none() && scenarios.contains(&Scenario::Ingest) {
         places.install(&arguments.without)?;
     }
     let root = places.root.clone();
+    places.before.clone_from(&arguments.against);
     // The short form is short: it compares CPU, and repeats as a whole.
     let busy = arguments.busy || arguments.quick;
     let mut bench = Bench::new(places, arguments.without, busy)?;
     if arguments.quick {
         let committed = arguments.check.then(|| Committed::read(&committed)).transpose()?;
         return quick::quick(&bench, committed.as_ref());
+    }
+    if arguments.against.is_some() {
+        return against::against(&mut bench, arguments.within);
     }
     let mut results = Results::new(machine::today());
     results.machine = machine::describe(&bench.places)?;
@@ -104,7 +120,9 @@ fn bench(arguments: Arguments) -> Result<()> {
     }
     if !arguments.only.is_empty() {
         report::print(&results);
-        return Ok(());
+        if !arguments.write {
+            return Ok(());
+        }
     }
     if let Some(cpu_ratio) = report::cpu_ratio(&results) {
         Committed { cpu_ratio }.write(&committed)?;

@@ -1,5 +1,6 @@
-//! The short form: CPU per webhook of ours ÷ verify-and-parse, and whether it is still what was
-//! committed. A ratio of CPU, never a time, so that it holds on any machine.
+//! The short form: CPU per webhook of ours ÷ verify-and-parse, and whether it is far above what was
+//! committed. The ratio to another program differs between machines of one kind by a third, so the bound
+//! is wide; `--against` compares with an earlier binary.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +16,8 @@ use crate::scenario::{Bench, Load, ingest};
 const ROUNDS: usize = 5;
 /// On how many connections.
 const CONNECTIONS: usize = 64;
-/// How many times the committed figure is still taken for the same.
-const TOLERANCE: f64 = 1.25;
+/// How many times the committed figure is accepted.
+const TOLERANCE: f64 = 1.6;
 
 /// The figure that a change is held against, in `committed.toml`.
 #[derive(Serialize, Deserialize)]
@@ -76,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_more_is_borne_and_not_more() {
+    fn another_machine_is_tolerated_and_a_large_loss_is_not() {
         let committed = Committed { cpu_ratio: 2.0 };
-        assert!(committed.holds(2.5) && committed.holds(1.0));
-        assert!(!committed.holds(2.51));
+        assert!(committed.holds(3.2) && committed.holds(1.0));
+        assert!(!committed.holds(3.21));
     }
 }

@@ -28,12 +28,16 @@ pub(crate) enum Receiver {
     Verified,
     /// statusmirror.
     Ours,
-    /// The same, in one program with what follows.
+    /// An earlier binary of statusmirror; see `--against`.
+    Before,
+    /// statusmirror, in one program with what follows.
     Watched,
     /// statusmirror without metrics and logs.
     Unwatched,
     /// The same, without the sums of the hours too.
     Unsummed,
+    /// statusmirror from its library, with a source whose deliveries have many entries.
+    Batches,
     /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
     NaiveFull,
     /// The same, with `synchronous=NORMAL`.
@@ -53,9 +57,11 @@ impl Receiver {
             Self::Noop => "noop",
             Self::Verified => "verified",
             Self::Ours => "ours",
+            Self::Before => "before",
             Self::Watched => "watched",
             Self::Unwatched => "unwatched",
             Self::Unsummed => "unsummed",
+            Self::Batches => "batches",
             Self::NaiveFull => "naive-full",
             Self::NaiveNormal => "naive-normal",
             Self::Fastapi => "fastapi",
@@ -76,6 +82,8 @@ pub(crate) struct Places {
     pub(crate) root: PathBuf,
     /// What the bench builds and makes.
     pub(crate) target: PathBuf,
+    /// An earlier binary of the product.
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Places {
@@ -83,7 +91,7 @@ impl Places {
     pub(crate) fn find() -> Result<Self> {
         let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let root = benches.parent().context("no repository")?.to_owned();
-        Ok(Self { root, target: benches.join("target") })
+        Ok(Self { root, target: benches.join("target"), before: None })
     }
 
     /// The binary of the product.
@@ -129,8 +137,12 @@ impl Places {
         address: SocketAddr,
         folder: &Path,
     ) -> Result<Command> {
-        if let Receiver::Ours | Receiver::Watched | Receiver::Unwatched | Receiver::Unsummed =
-            receiver
+        if let Receiver::Ours
+        | Receiver::Before
+        | Receiver::Watched
+        | Receiver::Unwatched
+        | Receiver::Unsummed
+        | Receiver::Batches = receiver
         {
             return self.ours(receiver, address, folder);
         }
@@ -151,9 +163,11 @@ impl Places {
             | Receiver::Verified
             | Receiver::Postgres
             | Receiver::Ours
+            | Receiver::Before
             | Receiver::Watched
             | Receiver::Unwatched
-            | Receiver::Unsummed => Command::new(self.program(receiver.name())),
+            | Receiver::Unsummed
+            | Receiver::Batches => Command::new(self.program(receiver.name())),
         };
         let synchronous = if receiver == Receiver::NaiveNormal { "NORMAL" } else { "FULL" };
         command
@@ -175,14 +189,22 @@ impl Places {
             database.display()
         );
         fs::write(&config, text)?;
-        let program =
-            if receiver == Receiver::Ours { self.product() } else { self.program("mirror") };
+        let program = if receiver == Receiver::Ours {
+            self.product()
+        } else if receiver == Receiver::Before {
+            self.before.clone().context("no earlier binary")?
+        } else {
+            self.program("mirror")
+        };
         let mut command = Command::new(program);
-        if matches!(receiver, Receiver::Unwatched | Receiver::Unsummed) {
+        if matches!(receiver, Receiver::Unwatched | Receiver::Unsummed | Receiver::Batches) {
             command.env("UNWATCHED", "1");
         }
         if receiver == Receiver::Unsummed {
             command.env("UNSUMMED", "1");
+        }
+        if receiver == Receiver::Batches {
+            command.env("BATCHES", "1");
         }
         command.arg("--config").arg(config);
         existing(command)

@@ -1,6 +1,7 @@
 //! The pages and charts, all made of the figures in `docs/performance.json`.
 
 mod chart;
+mod loads;
 mod pictures;
 mod ratios;
 mod tables;
@@ -25,6 +26,10 @@ const PAGES: [(&str, &[(&str, Region)]); 2] = [
             ("latency", tables::latency),
             ("reads", tables::reads),
             ("views", tables::views),
+            ("batches", loads::batches),
+            ("listeners", loads::listeners),
+            ("ties", loads::ties),
+            ("leak", loads::leak),
             ("footprint", tables::footprint),
             ("growth", tables::growth),
             ("memory", tables::memory),

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::cpu_ratio;
 use super::tables::{NOTHING, number};
+use super::{cpu_ratio, loads};
 use crate::figures::{Results, Round, ratio};
 use crate::scenario::VIEWS;
 
@@ -15,9 +15,9 @@ enum Side {
 }
 
 /// A ratio, or another figure, with its limits.
-struct Row {
+pub(super) struct Row {
     name: &'static str,
-    measured: Option<f64>,
+    pub(super) measured: Option<f64>,
     side: Side,
     must: f64,
     reach: f64,
@@ -25,6 +25,25 @@ struct Row {
 }
 
 impl Row {
+    fn at_least(name: &'static str, measured: Option<f64>, must: f64, reach: f64) -> Self {
+        Self { name, measured, side: Side::AtLeast, must, reach, unit: "" }
+    }
+
+    /// A figure that should be low.
+    pub(super) fn at_most(
+        name: &'static str,
+        measured: Option<f64>,
+        must: f64,
+        reach: f64,
+    ) -> Self {
+        Self { name, measured, side: Side::AtMost, must, reach, unit: "" }
+    }
+
+    /// The same figure in a unit.
+    pub(super) fn in_unit(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
+    }
+
     fn holds(&self, limit: f64) -> bool {
         self.measured.is_some_and(|measured| match self.side {
             Side::AtLeast => measured >= limit,
@@ -65,18 +84,11 @@ pub(super) fn ratios(results: &Results) -> String {
     table
 }
 
-fn at_least(name: &'static str, measured: Option<f64>, must: f64, reach: f64) -> Row {
-    Row { name, measured, side: Side::AtLeast, must, reach, unit: "" }
-}
-
-fn at_most(name: &'static str, measured: Option<f64>, must: f64, reach: f64) -> Row {
-    Row { name, measured, side: Side::AtMost, must, reach, unit: "" }
-}
-
 fn rows(results: &Results) -> Vec<Row> {
     let mut rows = throughput(results);
     rows.extend(queries(results));
     rows.extend(latency(results));
+    rows.extend(loads::limits(results));
     rows.extend(sizes(results));
     rows
 }
@@ -94,16 +106,16 @@ fn throughput(results: &Results) -> Vec<Row> {
     let (summed, unsummed) = (results.of("sums", "unwatched"), results.of("sums", "unsummed"));
     let sums = ratio(summed, unsummed, |round| Some(round.cpu));
     vec![
-        at_least("durable ingest ÷ verify-and-parse, throughput", of("verified"), 0.27, 0.5),
-        at_most("CPU per durable webhook ÷ verify-and-parse", cpu_ratio(results), 4.5, 2.5),
-        at_most("CPU per durable webhook ÷ without metrics and logs", overhead, 1.05, 1.02),
-        at_most("CPU per durable webhook ÷ without the sums of the hours", sums, 1.05, 1.02),
-        at_least("throughput ÷ naive design, FULL", of("naive-full"), 7.5, 13.0),
-        at_least("throughput ÷ naive design, NORMAL", of("naive-normal"), 4.5, 8.0),
-        at_least("throughput ÷ naive design, FULL, syncs 1 ms longer", slow, 20.0, 40.0),
-        at_least("throughput ÷ FastAPI + SQLite", of("fastapi"), 15.0, 30.0),
-        at_least("throughput ÷ Express + SQLite", of("express"), 15.0, 30.0),
-        at_least("throughput ÷ actix + PostgreSQL", of("postgres"), 4.0, 8.0),
+        Row::at_least("durable ingest ÷ verify-and-parse, throughput", of("verified"), 0.27, 0.5),
+        Row::at_most("CPU per durable webhook ÷ verify-and-parse", cpu_ratio(results), 4.5, 2.5),
+        Row::at_most("CPU per durable webhook ÷ without metrics and logs", overhead, 1.05, 1.02),
+        Row::at_most("CPU per durable webhook ÷ without the sums of the hours", sums, 1.05, 1.02),
+        Row::at_least("throughput ÷ naive design, FULL", of("naive-full"), 7.5, 13.0),
+        Row::at_least("throughput ÷ naive design, NORMAL", of("naive-normal"), 4.5, 8.0),
+        Row::at_least("throughput ÷ naive design, FULL, syncs 1 ms longer", slow, 20.0, 40.0),
+        Row::at_least("throughput ÷ FastAPI + SQLite", of("fastapi"), 15.0, 30.0),
+        Row::at_least("throughput ÷ Express + SQLite", of("express"), 15.0, 30.0),
+        Row::at_least("throughput ÷ actix + PostgreSQL", of("postgres"), 4.0, 8.0),
     ]
 }
 
@@ -126,12 +138,12 @@ fn queries(results: &Results) -> Vec<Row> {
         .filter_map(|(name, _)| results.median("views", name, |round| round.latency.p99 / 1e3));
     let slowest = views.max_by(f64::total_cmp);
     let milliseconds =
-        |name, measured, must, reach| Row { unit: " ms", ..at_most(name, measured, must, reach) };
+        |name, measured, must, reach| Row::at_most(name, measured, must, reach).in_unit(" ms");
     vec![
         milliseconds("slowest view of the page at 200,000 messages, p99", slowest, 200.0, 50.0),
-        at_least("point query ÷ constant GET", idle, 0.5, 0.8),
-        at_least("point query while 3,000 webhooks/s arrive ÷ constant GET", busy, 0.2, 0.5),
-        at_most("list of 50 ÷ point query, CPU", list, 6.0, 3.0),
+        Row::at_least("point query ÷ constant GET", idle, 0.5, 0.8),
+        Row::at_least("point query while 3,000 webhooks/s arrive ÷ constant GET", busy, 0.2, 0.5),
+        Row::at_most("list of 50 ÷ point query, CPU", list, 6.0, 3.0),
     ]
 }
 
@@ -149,20 +161,20 @@ fn latency(results: &Results) -> Vec<Row> {
         .zip(results.value("connections-1", "sync"))
         .map(|(p50, sync)| p50 / sync);
     vec![
-        at_most("one webhook at a time, p50, in syncs of this disk", syncs, 6.0, 3.0),
-        at_most(
+        Row::at_most("one webhook at a time, p50, in syncs of this disk", syncs, 6.0, 3.0),
+        Row::at_most(
             "p99 at half load ÷ naive design's at half of its own",
             beside("half-load"),
             0.35,
             0.15,
         ),
-        at_most(
+        Row::at_most(
             "p99 of accepted at twice the capacity ÷ naive design's at twice its own",
             beside("overload"),
             0.1,
             0.04,
         ),
-        at_most("refused ÷ accepted at twice the capacity, p99", refused, 0.5, 0.3),
+        Row::at_most("refused ÷ accepted at twice the capacity, p99", refused, 0.5, 0.3),
     ]
 }
 
@@ -175,23 +187,22 @@ fn sizes(results: &Results) -> Vec<Row> {
     // Verify-and-parse beside it takes out what the machine does differently by then.
     let beside = |scenario: &str| Some(cpu(scenario, "ours")? / cpu(scenario, "verified")?);
     let growth = beside("growth-10M").zip(beside("growth-0")).map(|(full, empty)| full / empty);
-    let mb =
-        |name, measured, must, reach| Row { unit: " MB", ..at_most(name, measured, must, reach) };
+    let mb = |name, measured, must, reach| Row::at_most(name, measured, must, reach).in_unit(" MB");
     vec![
-        at_most("CPU per webhook with 10 M messages stored ÷ with none", growth, 1.7, 1.3),
-        at_most(
+        Row::at_most("CPU per webhook with 10 M messages stored ÷ with none", growth, 1.7, 1.3),
+        Row::at_most(
             "bytes per message with three notifications",
             value("bytes a message"),
             1400.0,
             900.0,
         ),
-        at_most(
+        Row::at_most(
             "start to first answer ÷ the no-op server's, new file",
             start("start empty"),
             5.0,
             2.0,
         ),
-        at_most(
+        Row::at_most(
             "start to first answer ÷ the no-op server's, 100,000 messages",
             start("start existing"),
             5.0,
@@ -209,12 +220,12 @@ mod tests {
     #[test]
     fn a_limit_has_a_good_side() {
         let verdict = |row: &Row| row.verdict();
-        assert_eq!(verdict(&at_least("", Some(0.5), 0.27, 0.5)), "reached");
-        assert_eq!(verdict(&at_least("", Some(0.3), 0.27, 0.5)), "holds");
-        assert_eq!(verdict(&at_least("", Some(0.2), 0.27, 0.5)), "**does not hold**");
-        assert_eq!(verdict(&at_most("", Some(4.6), 4.5, 2.5)), "**does not hold**");
-        assert_eq!(verdict(&at_most("", Some(2.5), 4.5, 2.5)), "reached");
-        assert_eq!(verdict(&at_most("", None, 4.5, 2.5)), "not measured");
+        assert_eq!(verdict(&Row::at_least("", Some(0.5), 0.27, 0.5)), "reached");
+        assert_eq!(verdict(&Row::at_least("", Some(0.3), 0.27, 0.5)), "holds");
+        assert_eq!(verdict(&Row::at_least("", Some(0.2), 0.27, 0.5)), "**does not hold**");
+        assert_eq!(verdict(&Row::at_most("", Some(4.6), 4.5, 2.5)), "**does not hold**");
+        assert_eq!(verdict(&Row::at_most("", Some(2.5), 4.5, 2.5)), "reached");
+        assert_eq!(verdict(&Row::at_most("", None, 4.5, 2.5)), "not measured");
     }
 
     #[test]

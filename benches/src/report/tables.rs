@@ -43,7 +43,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A time that is given in microseconds.
-fn time(micros: f64) -> String {
+pub(super) fn time(micros: f64) -> String {
     match micros {
         value if value >= 1e6 => format!("{} s", number(value / 1e6)),
         value if value >= 1e3 => format!("{} ms", number(value / 1e3)),
@@ -51,12 +51,12 @@ fn time(micros: f64) -> String {
     }
 }
 
-fn bytes(value: f64) -> String {
+pub(super) fn bytes(value: f64) -> String {
     format!("{} MB", number(value / 1e6))
 }
 
 /// A table of these columns; nothing if it has no rows.
-fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return NOTHING.to_owned();
     }
@@ -69,7 +69,7 @@ fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// Medians of the rounds' figures.
-struct Medians<'a>(&'a [Round]);
+pub(super) struct Medians<'a>(&'a [Round]);
 
 impl Medians<'_> {
     fn of(&self, figure: impl Fn(&Round) -> f64) -> f64 {
@@ -89,7 +89,7 @@ impl Medians<'_> {
     }
 
     /// The cells behind these, as [`columns`] names them.
-    fn row(&self, first: &[&str]) -> Vec<String> {
+    pub(super) fn row(&self, first: &[&str]) -> Vec<String> {
         let mut cells: Vec<_> = first.iter().map(|cell| (*cell).to_owned()).collect();
         cells.extend([number(self.of(|round| round.per_second)), self.cpu()]);
         cells.extend(self.latency());
@@ -102,12 +102,12 @@ impl Medians<'_> {
 }
 
 /// These columns, the last of which says what is counted, and those that every table has.
-fn columns<'a>(first: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn columns<'a>(first: &[&'a str]) -> Vec<&'a str> {
     [first, &["server CPU each", "p50", "p99", "p99.9", "max"]].concat()
 }
 
 /// The rounds of these subjects of a scenario, where there are any.
-fn rounds<'a>(
+pub(super) fn rounds<'a>(
     results: &'a Results,
     scenario: &str,
     subjects: &[(&'a str, &'a str)],

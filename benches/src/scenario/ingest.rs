@@ -31,12 +31,20 @@ pub(crate) struct Load {
     divided: bool,
     /// What is in the server's environment.
     environment: Vec<(&'static str, String)>,
+    /// For how long.
+    span: Span,
 }
 
 impl Load {
     /// As fast as they are taken, on so many connections.
     pub(crate) fn closed(connections: usize) -> Self {
-        Self { connections, pace: Pace::Closed, divided: false, environment: Vec::new() }
+        let span = Span::Window { warm_up: WARM_UP, length: LENGTH };
+        Self { connections, pace: Pace::Closed, divided: false, environment: Vec::new(), span }
+    }
+
+    /// The same for another time.
+    pub(crate) fn lasting(self, span: Span) -> Self {
+        Self { span, ..self }
     }
 
     /// The same with cores of its own for the server.
@@ -164,8 +172,7 @@ pub(super) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Ro
         pace: load.pace,
         answered: &mut |index, status, _| acknowledged.note(webhooks, index, status),
     };
-    let span = Span::Window { warm_up: WARM_UP, length: LENGTH };
-    let (tallies, used, memory) = measure(&server, vec![stream], span)?;
+    let (tallies, used, memory) = measure(&server, vec![stream], load.span)?;
     let tally = sole(&tallies)?;
     let round = figures(tally, &used, memory)?;
     if receiver.stores() {

@@ -1,12 +1,16 @@
 //! What is measured: each scenario is a function that runs its rounds and gives their figures.
 
+mod batches;
 mod disk;
 mod fixture;
 mod footprint;
 mod growth;
 mod ingest;
+mod leak;
+mod listeners;
 mod memory;
 mod reads;
+mod ties;
 mod views;
 
 use std::collections::BTreeMap;
@@ -17,6 +21,8 @@ use clap::ValueEnum;
 
 pub(crate) use disk::{clear, sync_time};
 pub(crate) use ingest::{Load, ingest};
+pub(crate) use leak::KINDS as LEAKS;
+pub(crate) use ties::LISTS;
 pub(crate) use views::VIEWS;
 
 use crate::corpus::{Batch, Corpus};
@@ -55,6 +61,14 @@ pub(crate) enum Scenario {
     Reads,
     /// The views of the page, one after the other.
     Views,
+    /// Deliveries of many entries, all at once.
+    Batches,
+    /// With clients that listen to the event stream.
+    Listeners,
+    /// Pages of lists with many messages of the same second.
+    Ties,
+    /// What the owner of one callback URL can cost.
+    Leak,
     /// Start, memory, bytes on disk.
     Footprint,
     /// With up to ten million messages stored.
@@ -65,7 +79,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Those of a run without further arguments, in order.
-    pub(crate) const DEFAULT: [Self; 10] = [
+    pub(crate) const DEFAULT: [Self; 14] = [
         Self::Ingest,
         Self::Overhead,
         Self::Sums,
@@ -75,6 +89,10 @@ impl Scenario {
         Self::SlowDisk,
         Self::Reads,
         Self::Views,
+        Self::Batches,
+        Self::Listeners,
+        Self::Ties,
+        Self::Leak,
         Self::Footprint,
     ];
 
@@ -90,6 +108,10 @@ impl Scenario {
             Self::SlowDisk => ingest::slow_disk(bench, results),
             Self::Reads => reads::reads(bench, results),
             Self::Views => views::views(bench, results),
+            Self::Batches => batches::batches(bench, results),
+            Self::Listeners => listeners::listeners(bench, results),
+            Self::Ties => ties::ties(bench, results),
+            Self::Leak => leak::leak(bench, results),
             Self::Footprint => footprint::footprint(bench, results),
             Self::Growth => growth::growth(bench, results),
             Self::Memory => memory::memory(bench, results),
@@ -118,6 +140,13 @@ impl Bench {
         let mut corpus = Corpus::new(1, None)?;
         let webhooks = corpus.mixed(WEBHOOKS)?;
         Ok(Self { places, without, busy, corpus, webhooks, capacity: BTreeMap::new() })
+    }
+
+    /// Renders another number of webhooks.
+    pub(crate) fn render(&mut self, webhooks: usize) -> Result<()> {
+        self.corpus = Corpus::new(1, None)?;
+        self.webhooks = self.corpus.mixed(webhooks)?;
+        Ok(())
     }
 
     /// Those of these receivers that are not left out.

@@ -1,6 +1,7 @@
 //! `mirror`: statusmirror itself or, with `UNWATCHED` in the environment, put together from its library so that
 //! nothing of a webhook is counted and nothing is logged, and with `UNSUMMED` besides so that the sums of the
-//! hours are not kept. What these cost is what the other uses more: it is one program, because two that do the
+//! hours are not kept. With `BATCHES` besides it has a source `batches`, whose deliveries have many entries; no
+//! dialect of statusmirror has such deliveries yet. What these cost is what the other uses more: it is one program, because two that do the
 //! same differ by as much, by where the compiler has put what.
 
 use std::env;
@@ -16,10 +17,14 @@ use actix_web::web::Data;
 use statusmirror::cli;
 use statusmirror::clock::Clock;
 use statusmirror::config::{self, Secrets};
+use statusmirror::content::Content;
+use statusmirror::dialect::{Dialect, Name, NotEncoded, Reading, Said, Settings, Source};
 use statusmirror::http::state::Service;
 use statusmirror::http::{self, Listeners};
 use statusmirror::ingest::Ingest;
+use statusmirror::message::{Channel, Reference, StatedProvider, Status};
 use statusmirror::metrics::Metrics;
+use statusmirror::proof::{Scheme, Window};
 use statusmirror::store::Store;
 use statusmirror::store::sqlite::SqliteStore;
 
@@ -37,6 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = env::args_os().last().map(PathBuf::from);
     let mut config = config::read(file.as_deref(), Secrets::Find)?;
     config.store.hourly_sums = env::var_os("UNSUMMED").is_none();
+    if env::var_os("BATCHES").is_some() {
+        config.sources.push(batches()?);
+    }
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
@@ -66,4 +74,60 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     drop(service);
     if closing.close() { Ok(()) } else { Err("the store failed at the end".into()) }
+}
+
+/// A dialect whose deliveries have an entry in each line: the message's id and the time of SENT.
+struct Lines;
+
+impl Dialect for Lines {
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+
+    fn foreign_ids(&self) -> bool {
+        false
+    }
+
+    fn test_delivery(&self) -> (&'static str, &'static str) {
+        ("text/plain", "")
+    }
+
+    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+        let text = str::from_utf8(&content.body);
+        let text = text.map_err(|error| NotEncoded(error.to_string()))?;
+        text.lines().map(|line| line_said(line).map(|said| Ok(Box::new(said)))).collect()
+    }
+}
+
+fn line_said(line: &str) -> Result<Said, NotEncoded> {
+    let said = || {
+        let (id, time) = line.split_once(' ')?;
+        Some((id.parse().ok()?, time.parse().ok()?))
+    };
+    let (id, time) = said().ok_or_else(|| NotEncoded(format!("not an id and a time: {line}")))?;
+    Ok(Said {
+        message: Name::Ours(id),
+        status: Status::Sent,
+        stated_at: Some(time),
+        accepted_at: None,
+        channel: Channel::Sms,
+        destination: None,
+        reference: Reference::default(),
+        provider: StatedProvider::default(),
+        plain_words: None,
+        segments: None,
+    })
+}
+
+/// A source that trusts everybody.
+fn batches() -> Result<Source, Box<dyn Error>> {
+    Ok(Source::new(Settings {
+        name: "batches".to_owned(),
+        dialect: &Lines,
+        scheme: Scheme::None,
+        window: Window::default(),
+        public_url: String::new(),
+        provider: None,
+        max_body_bytes: 256 << 10,
+    })?)
 }

@@ -1,0 +1,90 @@
+//! Two binaries side by side: this one and an earlier one, in turn, with the usual load.
+//!
+//! Ratios to another program differ between machines. Two builds of the same program that take turns on one
+//! machine do not: what the machine does differently meanwhile hits both.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::figures::{Round, ratio};
+use crate::load::Span;
+use crate::receiver::Receiver;
+use crate::scenario::{Bench, CONNECTIONS, Load, ingest};
+
+/// A new database's first seconds, while nothing is written back yet.
+const BURST: Span = Span::Window { warm_up: Duration::ZERO, length: Duration::from_secs(3) };
+const BURST_ROUNDS: usize = 9;
+/// Webhooks of the sustained load: a third of them are about new messages, so it stores 500,000.
+const SUSTAINED: usize = 1_500_000;
+const SUSTAINED_ROUNDS: usize = 3;
+
+/// Ratios of this binary to the earlier one.
+struct Difference {
+    throughput: f64,
+    cpu: f64,
+}
+
+impl Difference {
+    /// Median ratio of rounds that were run side by side.
+    fn of(before: &[Round], ours: &[Round]) -> Result<Self> {
+        let throughput =
+            ratio(ours, before, |round| Some(round.per_second)).context("no rounds")?;
+        let cpu = ratio(ours, before, |round| Some(round.cpu)).context("no rounds")?;
+        Ok(Self { throughput, cpu })
+    }
+
+    /// Whether neither is worse by more than so many percent.
+    fn is_within(&self, percent: f64) -> bool {
+        self.throughput >= 1.0 - percent / 100.0 && self.cpu <= 1.0 + percent / 100.0
+    }
+}
+
+/// Measures and prints both loads. With a bound it fails if one of them is worse twice.
+pub(crate) fn against(bench: &mut Bench, within: Option<f64>) -> Result<()> {
+    let burst = |bench: &Bench| compare(bench, "first three seconds", BURST, BURST_ROUNDS);
+    let mut worse = is_worse(&burst(bench)?, within) && is_worse(&burst(bench)?, within);
+    bench.render(SUSTAINED)?;
+    let sustained = |bench: &Bench| compare(bench, "500,000 messages", Span::All, SUSTAINED_ROUNDS);
+    worse |= is_worse(&sustained(bench)?, within) && is_worse(&sustained(bench)?, within);
+    if worse {
+        let percent = within.unwrap_or_default();
+        bail!(
+            "this binary is worse than the earlier one by more than {percent} %, twice; see above"
+        );
+    }
+    Ok(())
+}
+
+fn is_worse(difference: &Difference, within: Option<f64>) -> bool {
+    within.is_some_and(|percent| !difference.is_within(percent))
+}
+
+#[expect(clippy::print_stdout, reason = "this is what it is run for")]
+fn compare(bench: &Bench, name: &str, span: Span, rounds: usize) -> Result<Difference> {
+    let receivers = [Receiver::Before, Receiver::Ours];
+    let rounds = ingest(bench, &receivers, rounds, |_| Load::closed(CONNECTIONS).lasting(span))?;
+    let of = |receiver: Receiver| rounds.get(receiver.name()).map_or(&[][..], Vec::as_slice);
+    let difference = Difference::of(of(Receiver::Before), of(Receiver::Ours))?;
+    let Difference { throughput, cpu } = difference;
+    println!("ours ÷ before, {name}: throughput {throughput:.3}, CPU {cpu:.3}");
+    Ok(difference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_throughput_or_more_cpu_is_worse() {
+        let round = |per_second, cpu| Round { per_second, cpu, ..Round::default() };
+        let of = |per_second, cpu| {
+            Difference::of(&[round(1_000.0, 10.0)], &[round(per_second, cpu)]).unwrap()
+        };
+        assert!(of(970.0, 10.3).is_within(3.0));
+        assert!(of(2_000.0, 5.0).is_within(3.0));
+        assert!(!of(969.0, 10.0).is_within(3.0));
+        assert!(!of(1_000.0, 10.31).is_within(3.0));
+        assert!(Difference::of(&[], &[]).is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! What the owner of one leaked callback URL can cost: rows, bytes and CPU.
+
+use anyhow::Result;
+use uuid::Builder;
+
+use super::footprint::database;
+use super::{Bench, CONNECTIONS};
+use crate::corpus::SECRET;
+use crate::figures::{Results, float};
+use crate::load::{Pace, Requests, Span, Stream};
+use crate::receiver::{Receiver, SIMULATED};
+use crate::round::{figures, measure, sole};
+use crate::server::Server;
+
+/// What is posted: its name in the figures, how many, the status, and how many bytes of padding.
+pub(crate) const KINDS: [(&str, usize, &str, usize); 3] = [
+    ("messages", 100_000, "SENT", 0),
+    ("quarantine", 50_000, "LOST", 0),
+    ("large quarantine", 1_000, "LOST", 250_000),
+];
+
+/// Each kind as fast as it is taken, on an empty store.
+pub(super) fn leak(bench: &Bench, results: &mut Results) -> Result<()> {
+    for (name, count, status, padding) in KINDS {
+        let mut server = Server::start(&bench.places, Receiver::Ours, &[])?;
+        let requests = requests(count, status, padding);
+        let mut ignore = |_, _, _: &[u8]| Ok(());
+        let stream = Stream {
+            requests: &requests,
+            again: false,
+            connections: CONNECTIONS,
+            pace: Pace::Closed,
+            answered: &mut ignore,
+        };
+        let (tallies, used, memory) = measure(&server, vec![stream], Span::All)?;
+        let tally = sole(&tallies)?;
+        let round = figures(tally, &used, memory)?;
+        super::progress(name, &round);
+        server.stop()?;
+        let bytes = database(&server.folder)?;
+        let rows = tally.accepted;
+        anyhow::ensure!(rows > 0, "{name}: nothing was stored");
+        results.values("leak", &format!("{name} bytes"), vec![float(bytes) / float(rows)]);
+        results.rounds("leak", [(name.to_owned(), vec![round])].into());
+    }
+    Ok(())
+}
+
+fn requests(count: usize, status: &str, padding: usize) -> Requests {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut requests = Requests::default();
+    let padding = "x".repeat(padding);
+    for _ in 0..count {
+        let id = Builder::from_random_bytes(rng.u128(..).to_ne_bytes()).into_uuid();
+        let body = format!(
+            r#"{{"type":"STATUS_UPDATE","padding":"{padding}","message":{{"id":"{id}","channel":"SMS","status":"{status}","statusChangedAt":"2026-02-12T14:50:35Z"}}}}"#
+        );
+        requests.push(|bytes| {
+            let head = format!(
+                "POST /webhooks/{SIMULATED}?token={SECRET} HTTP/1.1\r\nHost: bench\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            bytes.extend_from_slice(head.as_bytes());
+            bytes.extend_from_slice(body.as_bytes());
+        });
+    }
+    requests
+}

@@ -152,8 +152,18 @@ impl Reservation {
         }
     }
 
+    /// Takes all bytes out; the reservation goes on with none.
+    #[must_use]
+    pub fn split(&mut self) -> Self {
+        let bytes = std::mem::take(&mut self.bytes);
+        Self { budget: self.budget.clone(), share: self.share, bytes }
+    }
+
     /// Moves the bytes to another share, if they fit there; else they stay in this one.
     pub fn move_to(&mut self, share: Share) -> Result<(), Exhausted> {
+        if self.share == share {
+            return Ok(());
+        }
         let mut moved = self.budget.reserve(share, self.bytes)?;
         std::mem::swap(self, &mut moved);
         Ok(())

@@ -1,6 +1,6 @@
 //! The one place that reads the clock.
 
-use chrono::Utc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::message::Timestamp;
 
@@ -17,9 +17,15 @@ impl Clock {
     /// The time now.
     pub fn now(self) -> Timestamp {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
             Self::System => {
-                Timestamp::from_micros(Utc::now().timestamp_micros()).unwrap_or(Timestamp::EPOCH)
+                // Before 1970 too: a machine without a battery may say anything when it starts.
+                let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
+                    Ok(since) => i64::try_from(since.as_micros()).ok(),
+                    Err(until) => {
+                        i64::try_from(until.duration().as_micros()).ok().map(|until| -until)
+                    }
+                };
+                micros.and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
             }
             Self::Fixed(time) => time,
         }

@@ -26,6 +26,8 @@ pub const NOW: i64 = 1_770_907_860;
 const URL: &str = "https://hooks.example.com/webhooks/it";
 /// The parameters that a callback URL may have.
 const CALLBACK: [&str; 6] = ["action", "destination", "expires", "key", "messageid", "service"];
+/// The most parameters of a form.
+const MOST_PARAMETERS: usize = 1_000;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A way to prove a request.
@@ -198,7 +200,9 @@ impl Proof {
                 let secret = self.secret(key);
                 let signature = mac::<Hmac<Sha1>>(secret.as_bytes(), text.as_bytes());
                 message.set("X-Twilio-Signature", STANDARD.encode(signature));
-                PROVEN
+                let is_form = message.content_type().is_some_and(is_form);
+                let count = form_urlencoded::parse(&message.body).count();
+                if is_form && count > MOST_PARAMETERS { Expected::Refused } else { PROVEN }
             }
         }
     }
@@ -282,7 +286,11 @@ impl Proof {
                 } else {
                     message.body.clone()
                 };
-                vec![message.query().as_bytes().to_vec(), header("X-Twilio-Signature"), body]
+                // The query may be written in the ways that Twilio's libraries accept.
+                let query = form_urlencoded::parse(message.query().as_bytes());
+                let mut query: Vec<_> = query.into_owned().collect();
+                query.sort_by(|(name, _), (other, _)| name.cmp(other));
+                vec![format!("{query:?}").into_bytes(), header("X-Twilio-Signature"), body]
             }
         }
     }

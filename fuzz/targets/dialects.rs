@@ -22,7 +22,7 @@ const LONGEST_REASON: usize = 1_000;
 /// Each dialect with a proof that covers the URL, and with one that does not.
 static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let of = |dialect: &'static dyn Dialect| {
-        let keys = StandardWebhooks::new(&[Secret::new("whsec_AAAA")]).expect("a key");
+        let keys = StandardWebhooks::new(&[Secret::new("whsec_c2VjcmV0")]).expect("a key");
         [Scheme::None, Scheme::StandardWebhooks(keys)].map(|scheme| {
             Source::new(Settings {
                 name: "it".to_owned(),

@@ -251,7 +251,10 @@ impl List {
                     is_valid &= count > 0;
                 }
                 "sendDate" => {
-                    before = value.replace(' ', "+").parse().ok();
+                    // A `+` that was not escaped is the last space.
+                    let escaped = value.trim_end().rsplit_once(' ');
+                    let escaped = escaped.map(|(time, offset)| format!("{time}+{offset}"));
+                    before = value.parse().ok().or_else(|| escaped?.parse().ok());
                     is_valid &= before.is_some();
                 }
                 "cursor" => return None,

@@ -101,6 +101,9 @@ pub fn diagnose(
     let verified = source.verify(&captured.request(), now);
     told.proven(case, verified);
     told.timely(case, verified);
+    if let Some(misfit) = told.too_large.take() {
+        told.refuse(413, misfit);
+    }
     told.waited_for(captured);
     told.understood(case)
 }
@@ -110,6 +113,8 @@ pub fn diagnose(
 struct Told {
     steps: Vec<Step>,
     refused: Option<(u16, Misfit)>,
+    /// What does not fit if its body is too large, until it is known whether that counts.
+    too_large: Option<Misfit>,
 }
 
 impl Told {
@@ -156,9 +161,9 @@ impl Told {
         let method = captured.method.as_str();
         let content_type = captured.text_of("Content-Type");
         let is_encoded = is_encoded(captured.all("Content-Encoding"));
-        let shown = captured.body.as_ref().map(Vec::len);
-        let length = captured.content_length().or(shown);
-        let (status, what, words) = match source.admit(method, content_type, is_encoded, length) {
+        let length = length(captured);
+        let admitted = source.admit(method, content_type, is_encoded);
+        let (status, what, words) = match admitted.and_then(|()| source.admit_length(length)) {
             Ok(()) => {
                 let words = format!("{method}, {}", content_type.unwrap_or("no content type"));
                 return self.say(Found::Ok, "form", words);
@@ -192,7 +197,13 @@ impl Told {
             }
         };
         self.say(Found::Fail, "form", words.clone());
-        self.refuse(status, Misfit::new(what, words));
+        let misfit = Misfit::new(what, words);
+        // Whose address does not prove it is refused before its length counts.
+        if status == 413 && source.scheme.needs_only_url() {
+            self.too_large = Some(misfit);
+        } else {
+            self.refuse(status, misfit);
+        }
     }
 
     fn whole(&mut self, captured: &Captured) {
@@ -346,6 +357,11 @@ impl Told {
         };
         Diagnosis { steps: self.steps, verdict, is_taken: self.refused.is_none() }
     }
+}
+
+/// The length of the body, as far as it is known.
+fn length(captured: &Captured) -> Option<usize> {
+    captured.content_length().or_else(|| captured.body.as_ref().map(Vec::len))
 }
 
 /// What an entry would become, without what it says of anybody.

@@ -1,5 +1,7 @@
 //! A configured sender: its dialect, its proof, and what all dialects have in common.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use thiserror::Error;
 
 use super::{Aside, Dialect, Entry, Name, NotEncoded, Said};
@@ -22,6 +24,7 @@ pub struct Source {
     window: Window,
     public_url: String,
     provider: Option<String>,
+    warned: AtomicBool,
 }
 
 /// What a source is made of.
@@ -102,7 +105,7 @@ pub fn is_encoded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
 /// Whether they are configured alike.
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider } = self;
+        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, .. } = self;
         *name == other.name
             && dialect.name() == other.dialect.name()
             && *scheme == other.scheme
@@ -140,12 +143,18 @@ impl Source {
         if signs_url && public_url.is_empty() {
             return Err(BadSource::NoPublicUrl);
         }
-        Ok(Self { name, dialect, scheme, max_body_bytes, window, public_url, provider })
+        let warned = AtomicBool::new(false);
+        Ok(Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, warned })
     }
 
     /// The address that the sender calls, without the query; empty if that is not known.
     pub fn public_url(&self) -> &str {
         &self.public_url
+    }
+
+    /// Whether to warn of its addresses now: once, until it is configured anew.
+    pub fn warns(&self) -> bool {
+        !self.warned.swap(true, Ordering::Relaxed)
     }
 
     /// How long after it was first sent something may still come, in seconds.
@@ -155,7 +164,7 @@ impl Source {
 
     /// What it is made of.
     pub fn settings(&self) -> Settings {
-        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider } = self;
+        let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, .. } = self;
         Settings {
             name: name.clone(),
             dialect: *dialect,
@@ -167,14 +176,13 @@ impl Source {
         }
     }
 
-    /// What can be said of a request before its body is read: method, content type, whether the body
-    /// is encoded, and its length, as far as they are known.
+    /// What can be said of a request before anything proves it: method, content type, and whether
+    /// the body is encoded.
     pub fn admit(
         &self,
         method: &str,
         content_type: Option<&str>,
         is_encoded: bool,
-        length: Option<usize>,
     ) -> Result<(), Unfit> {
         if !self.dialect.methods().contains(&method) {
             return Err(Unfit::Method);
@@ -187,10 +195,25 @@ impl Source {
         {
             return Err(Unfit::ContentType);
         }
+        Ok(())
+    }
+
+    /// Whether a body may be so long, as far as that is known.
+    pub fn admit_length(&self, length: Option<usize>) -> Result<(), Unfit> {
         if length.is_some_and(|length| length > self.max_body_bytes) {
             return Err(Unfit::TooLarge);
         }
         Ok(())
+    }
+
+    /// Whether a request whose body is not read yet is authentic; none where that depends on its
+    /// body, or where whatever comes is taken at its word.
+    pub fn verify_head(
+        &self,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Option<Result<Verified, Unproven>> {
+        self.scheme.needs_only_url().then(|| self.verify(request, now))
     }
 
     /// Where a request says what its proof needs.

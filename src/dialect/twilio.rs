@@ -3,7 +3,9 @@
 //! Twilio signs the address it called and every parameter of the form, known or not, with the
 //! account's token. It states no time with a zone. Its messages are named by their SIDs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod signature;
+
+use std::borrow::Cow;
 
 use ::hmac::{Hmac, Mac};
 use base64::Engine;
@@ -11,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use self::signature::{Algorithm, parameters, signed_urls};
 use super::source::called;
 use super::words::{channel, missing, unknown};
 use super::{Aside, Dialect, Name, Native, NotEncoded, Reading, Said};
@@ -47,12 +50,43 @@ impl Dialect for Twilio {
         }
         let form = str::from_utf8(without_mark(&content.body))
             .map_err(|_error| NotEncoded("the body is not UTF-8".to_owned()))?;
-        // The first of several values counts, as for the provider's own libraries.
-        let mut fields = BTreeMap::new();
+        Ok(vec![said(&Fields::read(form))])
+    }
+}
+
+/// The parameters that say something, of which a form may have any number of others.
+const FIELDS: [&str; 9] = [
+    "MessageSid",
+    "MessageStatus",
+    "From",
+    "To",
+    "ChannelPrefix",
+    "EventType",
+    "ErrorCode",
+    "ErrorMessage",
+    "ChannelStatusMessage",
+];
+
+/// A form, as far as it says something.
+struct Fields<'a>([(&'static str, Option<Cow<'a, str>>); FIELDS.len()]);
+
+impl<'a> Fields<'a> {
+    /// The first of several values counts, as for the provider's own libraries.
+    fn read(form: &'a str) -> Self {
+        let mut fields = FIELDS.map(|name| (name, None));
         for (name, value) in form_urlencoded::parse(form.as_bytes()) {
-            fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+            let field = fields.iter_mut().find(|(known, _)| *known == name);
+            if let Some((_, first)) = field {
+                first.get_or_insert(value);
+            }
         }
-        Ok(vec![said(&fields)])
+        Self(fields)
+    }
+
+    /// The value of a parameter, if it says something.
+    fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
+        value.as_deref().filter(|value| !value.is_empty())
     }
 }
 
@@ -60,6 +94,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 /// The header that holds the signature.
 const SIGNATURE: &str = "X-Twilio-Signature";
+/// The header that names its algorithm.
+const SETTINGS: &str = "X-Twilio-Webhooks-Signature-Settings";
 
 /// The plain words for a code that comes with a failure, if there are any.
 fn plain_words(code: &str) -> Option<&'static str> {
@@ -92,8 +128,8 @@ fn is(content_type: Option<&str>, wanted: &str) -> bool {
     media_type.trim().eq_ignore_ascii_case(wanted)
 }
 
-fn said(fields: &BTreeMap<String, String>) -> Reading {
-    let field = |name: &str| fields.get(name).map(String::as_str).filter(|text| !text.is_empty());
+fn said(fields: &Fields<'_>) -> Reading {
+    let field = |name: &str| fields.get(name);
     let own = |name: &str| field(name).unwrap_or_default().to_owned();
     let sid = field("MessageSid").ok_or_else(|| missing("MessageSid"))?;
     let word = field("MessageStatus").ok_or_else(|| missing("MessageStatus"))?;
@@ -167,9 +203,10 @@ impl Native for Twilio {
         request: &Request<'_>,
         url: &str,
     ) -> Option<Vec<(String, String)>> {
-        let text = called(url, request.query) + &parameters(request.body);
-        let signature = mac::<Hmac<Sha1>>(secrets.first()?.bytes(), text.as_bytes()).finalize();
-        Some(vec![(SIGNATURE.to_owned(), STANDARD.encode(signature.into_bytes()))])
+        let url = called(url, request.query);
+        let signed = mac::<Hmac<Sha1>>(secrets.first()?.bytes(), url.as_bytes());
+        let signature = signed.chain_update(parameters(request.body)?).finalize().into_bytes();
+        Some(vec![(SIGNATURE.to_owned(), STANDARD.encode(signature))])
     }
 
     fn verify(
@@ -181,92 +218,32 @@ impl Native for Twilio {
     ) -> Result<Verified, Unproven> {
         let signature = request.headers.one(SIGNATURE).required()?;
         let signature = STANDARD.decode(signature).map_err(|_error| Unproven::Wrong)?;
-        let algorithm = algorithm(request)?;
+        let algorithm = match request.headers.one(SETTINGS) {
+            Header::Absent => Algorithm::Sha1,
+            Header::One(settings) => Algorithm::named(settings, signature.len())?,
+            Header::Several => return Err(Unproven::Wrong),
+        };
         let parameters = if is(request.content_type, FORM) {
-            parameters(request.body)
+            parameters(request.body).ok_or(Unproven::Wrong)?
         } else {
             check_body_hash(request)?;
-            String::new()
+            Vec::new()
         };
-        let signed = addresses(url).map(|url| called(&url, request.query) + &parameters);
-        any(secrets, |secret| {
-            signed.iter().fold(false, |found, text| {
-                algorithm.fits(secret, text.as_bytes(), &signature) | found
-            })
-        })
+        // Which way the address was written is no secret, so that the first that fits is enough.
+        let fits = |url: String| {
+            let signed = [url.as_bytes(), &parameters];
+            any(secrets, |secret| algorithm.fits(secret, signed, &signature)).ok()
+        };
+        signed_urls(url, request.query).find_map(fits).ok_or(Unproven::Wrong)
     }
-}
-
-enum Algorithm {
-    Sha1,
-    Sha256,
-}
-
-impl Algorithm {
-    fn fits(&self, secret: &Secret, text: &[u8], signature: &[u8]) -> bool {
-        match self {
-            Self::Sha1 => mac::<Hmac<Sha1>>(secret.bytes(), text).verify_slice(signature),
-            Self::Sha256 => mac::<Hmac<Sha256>>(secret.bytes(), text).verify_slice(signature),
-        }
-        .is_ok()
-    }
-}
-
-/// Shared keys (a public beta of Twilio's) name their algorithm in a header that is not signed;
-/// whatever it says, only the holder of the secret can make the signature.
-fn algorithm(request: &Request<'_>) -> Result<Algorithm, Unproven> {
-    let settings = match request.headers.one("X-Twilio-Webhooks-Signature-Settings") {
-        Header::Absent => return Ok(Algorithm::Sha1),
-        Header::One(settings) => str::from_utf8(settings).map_err(|_error| Unproven::Wrong)?,
-        Header::Several => return Err(Unproven::Wrong),
-    };
-    let named = settings.split(',').find_map(|item| item.trim().strip_prefix("algorithm="));
-    match named {
-        None | Some("HMAC_SHA1") => Ok(Algorithm::Sha1),
-        Some("HMAC_SHA256") => Ok(Algorithm::Sha256),
-        Some(_) => Err(Unproven::Wrong),
-    }
-}
-
-/// Every name and each of its distinct values, decoded, in order, without anything between.
-fn parameters(body: &[u8]) -> String {
-    let mut fields: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(body) {
-        fields.entry(name).or_default().insert(value);
-    }
-    let mut text = String::new();
-    for (name, values) in fields {
-        for value in values {
-            text.push_str(&name);
-            text.push_str(&value);
-        }
-    }
-    text
 }
 
 /// A body that is no form is covered by its hash in the query, or not at all.
 fn check_body_hash(request: &Request<'_>) -> Result<(), Unproven> {
     let stated = request
         .parameters()
-        .find(|(name, _)| name == "bodySHA256")
+        .find(|(name, hash)| name == "bodySHA256" && !hash.is_empty())
         .and_then(|(_, hash)| unhex(hash.as_bytes()))
         .ok_or(Unproven::Wrong)?;
     if Sha256::digest(request.body).as_slice() == stated { Ok(()) } else { Err(Unproven::Wrong) }
-}
-
-/// The address without a port, as it is configured, and with the port of its scheme: Twilio drops
-/// the port over HTTPS and keeps it over HTTP, and its libraries accept any of the three.
-fn addresses(url: &str) -> [String; 3] {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => host,
-        _ => authority,
-    };
-    let port = if scheme == "http" { 80 } else { 443 };
-    [format!("{scheme}://{host}{path}"), url.to_owned(), format!("{scheme}://{host}:{port}{path}")]
 }

@@ -14,8 +14,7 @@ pub const MOST_ADDRESSES: usize = 10_000;
 
 /// The failed attempts of each address: a token bucket each, of which only a failure takes a token.
 ///
-/// Whether there is one left is asked before a key is looked at, or guessing would go on behind the
-/// refusals. The crate `governor` cannot be asked without taking a token, and would so count the
+/// Asked after a key was found to be wrong, so that a right one is never limited. The crate `governor` cannot be asked without taking a token, and would so count the
 /// requests with a right key too; nor has its table of addresses a bound. Hence a bucket of our own.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<Table>);
@@ -37,7 +36,7 @@ struct Bucket {
 }
 
 impl Attempts {
-    /// How long this address must wait until its key is looked at; none if it need not.
+    /// How long this address must wait until it may fail again; none if it need not.
     pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = table.buckets.get(&network(address))?.full_at.checked_duration_since(now)?;
@@ -75,7 +74,7 @@ impl Table {
 }
 
 /// What counts as one client: whoever has an address of IPv6 has all 2⁶⁴ that begin like it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

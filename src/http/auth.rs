@@ -15,15 +15,19 @@ use super::state::Service;
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) String);
 
-/// The caller, whose key may do what it asks for.
+/// The caller, whose key may do what it asks for. A valid key is never limited: strangers behind the
+/// same proxy could otherwise lock its holder out. A guess that is right would be let in behind the
+/// limit too, but keys are too long to be guessed.
 pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Denied> {
-    let client = client(service, request);
-    let now = Instant::now();
-    if let Some(wait) = service.attempts.wait(client, now) {
-        let problem = Problem::TooManyAttempts { wait };
-        return Err(Denied { problem, cause: "too many attempts", key: None });
-    }
-    let key = key(service, request).inspect_err(|_denied| service.attempts.fail(client, now))?;
+    let key = key(service, request).map_err(|denied| {
+        let (client, now) = (client(service, request), Instant::now());
+        if let Some(wait) = service.attempts.wait(client, now) {
+            let problem = Problem::TooManyAttempts { wait };
+            return Denied { problem, cause: "too many attempts", key: denied.key };
+        }
+        service.attempts.fail(client, now);
+        denied
+    })?;
     let (scope, needed) = if request.method() == Method::PUT {
         (Scope::Register, "register")
     } else {

@@ -35,10 +35,9 @@ impl ApiKey {
         Self { name: name.to_owned(), sha256: Sha256::digest(key).into(), scopes, expires: None }
     }
 
-    /// Whether this is the key.
-    pub fn matches(&self, presented: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(presented).into();
-        self.sha256.ct_eq(&digest).into()
+    /// Whether this is the key whose hash this is.
+    fn matches(&self, digest: &[u8; 32]) -> bool {
+        self.sha256.ct_eq(digest).into()
     }
 
     /// Whether its time is over.
@@ -70,10 +69,11 @@ impl ApiKeys {
         if presented.trim_ascii().is_empty() {
             return None;
         }
+        let digest: [u8; 32] = Sha256::digest(presented).into();
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = held
             .iter()
-            .fold(None, |found, key| if key.matches(presented) { Some(key) } else { found });
+            .fold(None, |found, key| if key.matches(&digest) { Some(key) } else { found });
         found.cloned()
     }
 }

@@ -5,6 +5,7 @@
 mod api;
 pub mod attempts;
 mod auth;
+mod body;
 mod csv;
 mod cursor;
 pub mod docs;
@@ -28,6 +29,7 @@ pub mod state;
 mod unread;
 mod view;
 mod waiting;
+mod waiting_bodies;
 mod webhook;
 mod wire;
 mod written;

@@ -9,14 +9,13 @@ use serde_json::Number;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::body::{Sender, read_body};
 #[cfg(test)]
 use super::openapi::schemas;
 use super::problem::Problem;
 use super::query;
 use super::state::Service;
 use super::view::{self, JSON};
-use super::webhook::read_body;
-use crate::budget::Share;
 use crate::json::{self, Object};
 use crate::message::{
     Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
@@ -110,7 +109,7 @@ pub(crate) async fn register(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
-    let body = match read_body(payload, MAX_BYTES, &service.ingest.budget, Share::Bodies).await {
+    let body = match read_body(service, Sender::Verified, payload, MAX_BYTES).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),
     };

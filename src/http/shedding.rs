@@ -16,8 +16,8 @@ use actix_web::{dev, rt};
 use futures_util::future::Either;
 use tokio::task::yield_now;
 
+use super::body;
 use super::state::Service;
-use super::webhook;
 use crate::ingest::Refusal;
 use crate::metrics::Cause;
 
@@ -123,7 +123,7 @@ where
         ingest.metrics.refused(None, Cause::Shed);
         let payload = request.take_payload();
         return Either::Left(async {
-            let response = webhook::refuse(Refusal::Overloaded.into(), payload).await;
+            let response = body::refuse(Refusal::Overloaded.into(), payload).await;
             Ok(Response::from(response).map_body(|_, body| EitherBody::right(body)))
         });
     }

@@ -15,6 +15,7 @@ use super::events::Live;
 use super::key::{ApiKey, ApiKeys};
 use super::places::Places;
 use super::proxies::TrustedProxies;
+use super::waiting_bodies::WaitingBodies;
 use super::{search, waiting};
 use crate::clock::Clock;
 use crate::ingest::Ingest;
@@ -30,6 +31,8 @@ pub struct Service {
     pub keys: ApiKeys,
     /// Who failed to say who it is.
     pub attempts: Attempts,
+    /// Bodies that wait and whose sender is not verified.
+    pub(crate) waiting_bodies: WaitingBodies,
     /// Who says where a request comes from.
     pub proxies: TrustedProxies,
     /// What time it is.
@@ -64,6 +67,7 @@ impl Service {
             store,
             keys: ApiKeys::new(keys),
             attempts: Attempts::default(),
+            waiting_bodies: WaitingBodies::default(),
             proxies,
             clock,
             under_way: AtomicUsize::new(0),

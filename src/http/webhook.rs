@@ -1,33 +1,20 @@
 //! `POST /webhooks/{source}`: takes a webhook, or says why not, in the order of the contract.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::web::{self, Data, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
 
+use super::body::{Sender, read_body, refuse};
 use super::line::Line;
 use super::problem::Problem;
 use super::state::Service;
 use super::view::{self, JSON};
-use crate::budget::{MemoryBudget, Share};
 use crate::dialect::{Source, Unfit, is_encoded};
-use crate::ingest::{Body, Done, Posted, Refusal};
+use crate::ingest::{Done, Posted, Refusal};
 use crate::metrics::Cause;
-use crate::proof::{Header, Headers};
-
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(5);
-/// A body that is not wanted is read up to here, so that the connection can be used again.
-const DRAINED: usize = 256 << 10;
-
-/// A body as it arrives.
-pub(crate) trait Chunks: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin {}
-impl<T: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin> Chunks for T {}
+use crate::proof::{Header, Headers, Request, Verified};
 
 /// Takes a webhook; any other method is for the source's dialect to allow.
 pub(crate) async fn receive(
@@ -38,7 +25,7 @@ pub(crate) async fn receive(
     let name = source_name(request.match_info().unprocessed());
     let line = Line::begin(&request);
     match admit(&service, name, &request) {
-        Ok(source) => take(&service, &source, &line, &request, payload).await,
+        Ok((source, verified)) => take(&service, &source, verified, &line, &request, payload).await,
         Err(Refused { cause, problem }) => {
             service.ingest.metrics.refused(name, cause);
             let mut response = refuse(problem, payload).await;
@@ -52,15 +39,6 @@ pub(crate) async fn receive(
             response
         }
     }
-}
-
-/// Refuses a webhook whose body was not read.
-pub(crate) async fn refuse(problem: Problem, mut payload: impl Chunks) -> HttpResponse {
-    let mut response = problem.response();
-    if !drained(&mut payload).await {
-        close(&mut response);
-    }
-    response
 }
 
 /// The one part of the path behind `/webhooks`. Slashes around it make no difference: what adds them
@@ -82,26 +60,49 @@ impl Refused {
     }
 }
 
-/// What can be refused before the body is read.
+/// What can be refused before the body is read: of an address that proves itself, all but the length
+/// of a body that is not announced.
 fn admit(
     service: &Service,
     name: Option<&str>,
     request: &HttpRequest,
-) -> Result<Arc<Source>, Refused> {
+) -> Result<(Arc<Source>, Option<Verified>), Refused> {
     let no_room = |refusal: Refusal| Refused::new(refusal.cause(), refusal.into());
     service.ingest.has_room().map_err(no_room)?;
     let source = name.and_then(|name| service.ingest.sources.get(name));
     let source =
         source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
+    let method = request.method().as_str();
+    let unfit = |unfit| refused(&source, unfit);
+    source.admit(method, content_type(request), is_encoded).map_err(unfit)?;
+    let head = Request {
+        method,
+        query: request.uri().query(),
+        content_type: content_type(request),
+        headers: &Received(request.headers()),
+        body: b"",
+    };
+    let verified = source.verify_head(&head, service.clock.now()).transpose();
+    let verified = verified.map_err(|unproven| no_room(Refusal::Unproven(unproven)))?;
+    if verified.is_some_and(|verified| verified.expires_in_milliseconds) && source.warns() {
+        tracing::warn!(
+            source = &*source.name,
+            "`expires` of a callback URL seems to be in milliseconds, and is read in seconds: the \
+             URL does not expire in our days; sign it again with seconds"
+        );
+    }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let codings = request.headers().get_all(header::CONTENT_ENCODING);
-    let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
-    let method = request.method().as_str();
-    let admitted = source.admit(method, content_type(request), is_encoded, announced);
-    admitted.map_err(|unfit| match unfit {
+    source.admit_length(announced).map_err(unfit)?;
+    Ok((source, verified))
+}
+
+fn refused(source: &Source, unfit: Unfit) -> Refused {
+    match unfit {
         Unfit::Method => {
             let allowed = source.dialect.methods().join(", ");
             Refused::new(Cause::Method, Problem::Method { allowed })
@@ -121,19 +122,19 @@ fn admit(
         Unfit::TooLarge => {
             Refused::new(Cause::TooLarge, Problem::TooLarge { most: source.max_body_bytes })
         }
-    })?;
-    Ok(source)
+    }
 }
 
 async fn take(
     service: &Service,
     source: &Source,
+    verified: Option<Verified>,
     line: &Line<'_>,
     request: &HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let budget = &service.ingest.budget;
-    let body = match read_body(payload, source.max_body_bytes, budget, Share::Bodies).await {
+    let sender = verified.map_or(Sender::Unverified(request), |_verified| Sender::Verified);
+    let body = match read_body(service, sender, payload, source.max_body_bytes).await {
         Ok(body) => body,
         Err(unread) => {
             service.ingest.metrics.refused(Some(&source.name), unread.cause);
@@ -148,6 +149,7 @@ async fn take(
         content_type: content_type(request),
         headers: &Received(request.headers()),
         body,
+        verified,
     };
     let taken = service.ingest.accept(source, posted, service.clock.now()).await;
     match taken {
@@ -188,79 +190,6 @@ fn log(refusal: &Refusal) {
         | Refusal::Closing
         | Refusal::Store(_) => {}
     }
-}
-
-/// Why a body was not read, and whether the connection is in a state to be used again.
-pub(crate) struct Unread {
-    cause: Cause,
-    problem: Problem,
-    reusable: bool,
-}
-
-impl Unread {
-    fn closing(cause: Cause, problem: Problem) -> Self {
-        Self { cause, problem, reusable: false }
-    }
-
-    /// The answer that says so.
-    pub(crate) fn response(&self) -> HttpResponse {
-        let mut response = self.problem.response();
-        if !self.reusable {
-            close(&mut response);
-        }
-        response
-    }
-}
-
-/// Reads a body of at most so many bytes, in time and within the budget.
-pub(crate) async fn read_body(
-    mut payload: Payload,
-    most: usize,
-    budget: &MemoryBudget,
-    share: Share,
-) -> Result<Body, Unread> {
-    let unread = |refusal: Refusal| Unread::closing(refusal.cause(), refusal.into());
-    let read = async {
-        let mut bytes = budget.reserve(share, 0).map_err(|full| unread(full.into()))?;
-        let mut content = Vec::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_broken| {
-                let detail = "The body ended before it was complete.";
-                Unread::closing(Cause::Body, Problem::BadRequest(detail.to_owned()))
-            })?;
-            if content.len() + chunk.len() > most {
-                let reusable = drained(&mut payload).await;
-                let (cause, problem) = (Cause::TooLarge, Problem::TooLarge { most });
-                return Err(Unread { cause, problem, reusable });
-            }
-            bytes.grow(chunk.len()).map_err(|full| unread(full.into()))?;
-            content.extend_from_slice(&chunk);
-        }
-        Ok(Body { content, bytes })
-    };
-    timeout(BODY_TIME, read).await.unwrap_or_else(|_elapsed| {
-        let detail = "The body came too slowly. Nothing was stored; try again.";
-        Err(Unread::closing(Cause::Body, Problem::Unavailable(detail)))
-    })
-}
-
-/// Reads a body that is not wanted; says whether it came to its end.
-async fn drained(payload: &mut impl Chunks) -> bool {
-    let read = async {
-        let mut length = 0;
-        while let Some(chunk) = payload.next().await {
-            length += chunk.map_or(DRAINED + 1, |chunk| chunk.len());
-            if length > DRAINED {
-                return false;
-            }
-        }
-        true
-    };
-    timeout(BODY_TIME, read).await.unwrap_or(false)
-}
-
-fn close(response: &mut HttpResponse) {
-    response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
 }
 
 fn content_type(request: &HttpRequest) -> Option<&str> {

@@ -20,7 +20,7 @@ pub use self::closing::Closing;
 pub use self::entries::Done;
 use self::entries::{joined, split};
 use self::unattended::Unattended;
-use crate::budget::{Exhausted, MemoryBudget, Reservation};
+use crate::budget::{Exhausted, MemoryBudget, Reservation, Share};
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, Notification, Outcome, Timestamp};
@@ -95,6 +95,8 @@ pub struct Posted<'a> {
     pub headers: &'a dyn Headers,
     /// The body.
     pub body: Body,
+    /// What verified it already, if its address does.
+    pub verified: Option<Verified>,
 }
 
 impl Ingest {
@@ -180,7 +182,7 @@ impl Ingest {
         counted: Option<&SourceMetrics>,
     ) -> Result<Vec<Done>, Refusal> {
         let Proven { content, read, verified, admission } = self.prove(source, posted, now)?;
-        let Verified { too_old, secret, signed_at } = verified;
+        let Verified { too_old, secret, signed_at, .. } = verified;
         if let Some(counted) = counted {
             counted.verified(secret, signed_at, now);
         }
@@ -227,9 +229,13 @@ impl Ingest {
         now: Timestamp,
     ) -> Result<Proven, Refusal> {
         let slot = self.slot()?;
-        let Posted { method, query, content_type, headers, body } = posted;
+        let Posted { method, query, content_type, headers, mut body, verified } = posted;
         let request = Request { method, query, content_type, headers, body: &body.content };
-        let verified = source.verify(&request, now).map_err(Refusal::Unproven)?;
+        let verified = match verified {
+            Some(verified) => verified,
+            None => source.verify(&request, now).map_err(Refusal::Unproven)?,
+        };
+        body.bytes.move_to(Share::Bodies)?;
         let content = Content {
             method: method.to_owned(),
             query: kept_query(query.unwrap_or_default()),

@@ -3,9 +3,11 @@
 //! One rule covers the senders: take the header's value, split it where a separator is configured,
 //! keep the items that begin with the prefix; any that verifies with any secret counts.
 
+mod items;
 mod otherwise;
 mod signing;
 
+use self::items::items;
 pub use self::otherwise::is_of_signature;
 
 use ::hmac::{Hmac as Keyed, KeyInit, Mac};
@@ -15,7 +17,7 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::encoding::{from_base64, unhex};
-use super::{Place, Request, Secret, Unproven, Unusable, Verified, Window, any};
+use super::{MOST_SIGNATURES, Place, Request, Secret, Unproven, Unusable, Verified, Window, any};
 use crate::message::Timestamp;
 
 /// The scheme's settings, as they stand in the configuration.
@@ -192,6 +194,9 @@ impl Hmac {
     ) -> Result<Verified, Unproven> {
         let value = self.value(request)?;
         let items = items(&value, self.separator.as_deref());
+        if items.len() > MOST_SIGNATURES {
+            return Err(Unproven::Wrong);
+        }
         let time = self.time(request, &items)?;
         let message = self.render(request, url, time.unwrap_or_default())?;
         let signatures: Vec<Vec<u8>> = items
@@ -292,19 +297,6 @@ pub(crate) fn mac<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> M {
         .unwrap_or_else(|_never| <M as KeyInit>::new(&::hmac::digest::Key::<M>::default()));
     mac.update(message);
     mac
-}
-
-fn items<'a>(value: &'a [u8], separator: Option<&[u8]>) -> Vec<&'a [u8]> {
-    let Some(separator) = separator else { return vec![value] };
-    let mut items = Vec::new();
-    let mut rest = value;
-    while let Some(found) = rest.windows(separator.len()).position(|at| at == separator) {
-        let (item, behind) = rest.split_at(found);
-        items.push(item.trim_ascii());
-        rest = behind.strip_prefix(separator).unwrap_or_default();
-    }
-    items.push(rest.trim_ascii());
-    items
 }
 
 /// Whether a header can have this name; in a query, others are not worth having either.

@@ -22,6 +22,10 @@ use crate::message::Timestamp;
 /// A time in seconds from here on (the year 5138) is one in milliseconds that was taken for seconds.
 pub const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
+/// The most signatures that one request may have. A sender that rotates its keys has two, and no
+/// standard names more than a few.
+pub(crate) const MOST_SIGNATURES: usize = 32;
+
 /// A request as it was received.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -158,6 +162,14 @@ impl Scheme {
         }
     }
 
+    /// Whether the address alone proves a request, so that its body need not be read before.
+    pub fn needs_only_url(&self) -> bool {
+        match self {
+            Self::UrlToken(_) | Self::SignedUrl(_) => true,
+            Self::Hmac(_) | Self::StandardWebhooks(_) | Self::Native(_) | Self::None => false,
+        }
+    }
+
     /// How many secrets it has.
     pub fn secrets(&self) -> usize {
         match self {
@@ -212,11 +224,14 @@ pub struct Verified {
     pub secret: Option<usize>,
     /// Its signed time, in seconds since 1970; none if it has none.
     pub signed_at: Option<i64>,
+    /// Its address is valid until a time that seems to be in milliseconds, and so for ever.
+    pub expires_in_milliseconds: bool,
 }
 
 impl Verified {
     /// Taken at its word.
-    pub const UNASKED: Self = Self { too_old: false, secret: None, signed_at: None };
+    pub const UNASKED: Self =
+        Self { too_old: false, secret: None, signed_at: None, expires_in_milliseconds: false };
 
     /// Authentic by this secret, and of no or a recent time.
     pub fn by(secret: usize) -> Self {
@@ -265,7 +280,8 @@ pub fn verify_token(secrets: &[Secret], request: &Request<'_>) -> Result<Verifie
         (Some((_, token)), None) => token,
         (Some(_), Some(_)) => return Err(Unproven::Wrong),
     };
-    any(secrets, |secret| secret.equals(token.as_bytes()))
+    let presented = Sha256::digest(token.as_bytes());
+    any(secrets, |secret| Sha256::digest(secret.bytes()).ct_eq(&presented).into())
 }
 
 /// Whether any secret fits; all are tried, so that the time does not tell which one did.

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 
 use super::encoding::{hex, unhex};
-use super::{Secret, Unproven, Verified, any};
+use super::{MILLISECONDS_FROM, Secret, Unproven, Verified, any};
 use crate::message::Timestamp;
 
 /// The parameters that are signed beside the destination and the end of validity, in their order.
@@ -102,7 +102,10 @@ pub fn verify(
         None => Ok(proven),
         Some(expires) => {
             let expires: i64 = expires.parse().map_err(|_no_number| Unproven::Wrong)?;
-            if now.seconds() <= expires { Ok(proven) } else { Err(Unproven::Expired) }
+            if now.seconds() > expires {
+                return Err(Unproven::Expired);
+            }
+            Ok(Verified { expires_in_milliseconds: expires >= MILLISECONDS_FROM, ..proven })
         }
     }
 }
@@ -126,7 +129,7 @@ fn read(query: &str) -> Result<(Callback, Option<String>), Unproven> {
                 None => continue,
             },
         };
-        let value = decoded(value)?;
+        let value = decoded(value)?.into_owned();
         if member.is_some() || value.chars().any(char::is_control) {
             return Err(Unproven::Wrong);
         }
@@ -135,12 +138,15 @@ fn read(query: &str) -> Result<(Callback, Option<String>), Unproven> {
     Ok((callback, signature))
 }
 
-fn decoded(text: &str) -> Result<String, Unproven> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced)
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_not_utf8| Unproven::Wrong)
+/// The text without its encoding; the text itself if it has none.
+fn decoded(text: &str) -> Result<Cow<'_, str>, Unproven> {
+    let not_utf8 = |_error| Unproven::Wrong;
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8().map_err(not_utf8)?;
+        return Ok(Cow::Owned(decoded.into_owned()));
+    }
+    percent_decode_str(text).decode_utf8().map_err(not_utf8)
 }
 
 fn mac(secret: &Secret, text: &str) -> Hmac<Sha256> {
@@ -197,5 +203,7 @@ mod tests {
         let query = format!("{}&signature={signature}", callback.query());
         assert_eq!(check(&query, 100), Ok(Verified::by(1)));
         assert_eq!(check(&query, 101), Err(Unproven::Expired));
+        // Also where the clock says that it is before 1970.
+        assert_eq!(check(&query, -100_000), Ok(Verified::by(1)));
     }
 }

@@ -11,7 +11,10 @@ use sha2::Sha256;
 
 use super::encoding::{from_base64, lenient};
 use super::hmac::{digits, is_any, mac};
-use super::{Header, Place, Request, Secret, Unproven, Unusable, Verified, Window, first_fitting};
+use super::{
+    Header, MOST_SIGNATURES, Place, Request, Secret, Unproven, Unusable, Verified, Window,
+    first_fitting,
+};
 use crate::message::Timestamp;
 
 /// The names of id, timestamp and signature, by prefix.
@@ -20,9 +23,9 @@ const HEADERS: [[&str; 3]; 2] = [
     ["svix-id", "svix-timestamp", "svix-signature"],
 ];
 
-/// The most signatures that one request may have. Each public key is tried on each of them, which
-/// is work; a sender that rotates its keys has a dozen at most.
-const MOST_SIGNATURES: usize = 32;
+/// The most signatures by a public key that one request may have. Each key is tried on each of them,
+/// and each time the whole body is hashed; a sender that rotates its keys has two.
+const MOST_BY_PUBLIC_KEYS: usize = 4;
 
 /// The scheme, ready to verify.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,13 +42,20 @@ impl StandardWebhooks {
     pub fn new(secrets: &[Secret]) -> Result<Self, Unusable> {
         let key = |secret: &Secret| match secret.bytes().strip_prefix(b"whpk_") {
             None => from_base64(secret).map(Key::Shared),
-            Some(text) => lenient(text)
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-                .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
-                // Under a key of small order anybody can sign.
-                .filter(|key| !key.is_weak())
-                .map(Key::Public)
-                .ok_or_else(|| Unusable::new("secrets", "a whpk_ key is no ed25519 public key")),
+            Some(text) => {
+                let key = lenient(text)
+                    .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+                    .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+                match key {
+                    None => Err(Unusable::new("secrets", "a whpk_ key is no ed25519 public key")),
+                    Some(key) if key.is_weak() => Err(Unusable::new(
+                        "secrets",
+                        "a whpk_ key is an ed25519 key of small order, under which anybody could \
+                         sign; take the key that the sender shows",
+                    )),
+                    Some(key) => Ok(Key::Public(key)),
+                }
+            }
         };
         secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
@@ -65,7 +75,8 @@ impl StandardWebhooks {
         let [id, time, signatures] = headers(request)?;
         let signed_at = str::from_utf8(time).ok().and_then(digits).ok_or(Unproven::Wrong)?;
         let message = [id, b".", time, b".", request.body].concat();
-        let items: Vec<&[u8]> = signatures.split(|byte| *byte == b' ').collect();
+        let items = signatures.split(|byte| *byte == b' ').take(MOST_SIGNATURES + 1);
+        let items: Vec<&[u8]> = items.collect();
         if items.len() > MOST_SIGNATURES {
             return Err(Unproven::Wrong);
         }
@@ -74,6 +85,9 @@ impl StandardWebhooks {
             texts.filter_map(|text| STANDARD.decode(text).ok()).collect()
         };
         let (shared, public) = (of_kind(b"v1,"), of_kind(b"v1a,"));
+        if public.len() > MOST_BY_PUBLIC_KEYS {
+            return Err(Unproven::Wrong);
+        }
         let fits = |key: &Key| match key {
             Key::Shared(secret) => is_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared),
             Key::Public(key) => is_signed(key, &message, &public),

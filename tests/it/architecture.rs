@@ -117,6 +117,14 @@ fn a_library_is_named_by_its_owners_alone() {
 }
 
 #[test]
+fn the_clock_is_read_in_one_place() {
+    for (path, text) in sources() {
+        let is_read = code(&text).contains("SystemTime::now");
+        assert_eq!(is_read, path.starts_with("clock.rs"), "{}", path.display());
+    }
+}
+
+#[test]
 fn a_file_says_what_it_is_and_has_at_most_400_lines_before_its_tests() {
     for (path, text) in sources() {
         let path = path.display();

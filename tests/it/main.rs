@@ -65,6 +65,8 @@ mod store_model;
 mod support;
 mod truth;
 mod twilio;
+mod unverified;
 mod vectors;
+mod verification;
 mod verify;
 mod waiting;

@@ -187,7 +187,8 @@ fn a_query_that_was_changed_is_named() {
     let sent = twilio(&format!("{TWILIO_URL}?a=1")).at("/webhooks/twilio?a=1&b=2");
     installed.verify("twilio", &sent).assert_misfit(401, "URL", &["`b` was added"]);
     let sent = twilio(TWILIO_URL).at("/webhooks/twilio?");
-    installed.verify("twilio", &sent).assert_misfit(401, "URL", &["it was added"]);
+    // Twilio's own library for Python drops it too.
+    installed.verify("twilio", &sent).assert_taken("SENT");
     let sent = token().at(format!("{}&token=another", token().path));
     installed.verify("token", &sent).assert_misfit(401, "URL", &["`token` is there several times"]);
     let sent = token().at("/webhooks/token");

@@ -101,8 +101,8 @@ pub trait Store: Send + Sync {
     /// whole and durable when this returns.
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause>;
 
-    /// Random number of the data, kept until a backup replaces the data. A place in the sequence of changes
-    /// or in a list means nothing in another lineage.
+    /// Number of the data's lineage: 0, and a greater one after each restore from a backup. A place in the
+    /// sequence of changes or in a list means nothing in another lineage.
     fn lineage(&self) -> u32;
 
     /// How the store is doing.

@@ -101,9 +101,9 @@ fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// The lineage of the file, as far as cursors and event ids show it: the last 32 bits.
+/// The lineage of the file.
 pub(super) fn lineage(db: &Connection) -> rusqlite::Result<u32> {
-    db.query_row("SELECT lineage & 0xffffffff FROM progress", [], |row| row.get(0))
+    db.query_row("SELECT lineage FROM progress", [], |row| row.get(0))
 }
 
 /// Opens a second connection, for checkpoints.

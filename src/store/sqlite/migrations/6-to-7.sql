@@ -81,13 +81,12 @@ CREATE TABLE progress (
     hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
     summed            INTEGER NOT NULL,  -- 0: `hourly` has to be made of all there is
     prune_cutoff      INTEGER,           -- the last prune removed what arrived before; NULL: none ran yet
-    lineage           INTEGER NOT NULL   -- random number from 0 to 2^63 - 1; another one after a restore,
-                                         -- so that event ids and cursors of the lost file are recognised
+    lineage           INTEGER NOT NULL   -- 0, and a greater number after each restore, so that event ids and
+                                         -- cursors of the lost file are recognised; below 2^13
 ) STRICT;
 
 INSERT INTO progress (one, folded, last_seq, last_n, without_number, hash_key, summed, prune_cutoff, lineage)
-SELECT one, folded, last_seq, last_n, without_number, hash_key, summed, NULL,
-    random() & 0x7fffffffffffffff
+SELECT one, folded, last_seq, last_n, without_number, hash_key, summed, NULL, 0
 FROM progress_6;
 
 DROP TABLE progress_6;

@@ -2,6 +2,7 @@
 //!
 //! Knows neither HTTP nor SQL. What can be refused without work is refused first.
 
+mod admission;
 mod body;
 mod closing;
 mod counted;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use self::admission::{Admission, Entries};
 pub use self::body::{BODY_BUDGET, Body};
 pub use self::closing::Closing;
 pub use self::entries::Done;
@@ -46,6 +48,7 @@ pub struct Ingest {
     /// How many deliveries may be under way, and what is left of that.
     queue: usize,
     slots: Arc<Semaphore>,
+    entries: Entries,
     /// Whether nothing is taken any more.
     pub closing: Closing,
     probing: Mutex<()>,
@@ -116,6 +119,7 @@ impl Ingest {
             store,
             queue,
             slots: Arc::new(Semaphore::new(queue)),
+            entries: Entries::default(),
             closing: Closing::default(),
             probing: Mutex::new(()),
         }
@@ -181,7 +185,7 @@ impl Ingest {
         now: Timestamp,
         counted: Option<&SourceMetrics>,
     ) -> Result<Vec<Done>, Refusal> {
-        let Proven { content, read, verified, admission } = self.prove(source, posted, now)?;
+        let Proven { content, read, verified, mut admission } = self.prove(source, posted, now)?;
         let Verified { too_old, secret, signed_at, .. } = verified;
         if let Some(counted) = counted {
             counted.verified(secret, signed_at, now);
@@ -200,6 +204,7 @@ impl Ingest {
         match read {
             Ok(read) => {
                 let (entries, ignored) = split(read);
+                admission.charge(&self.entries, entries.len())?;
                 let stored = if entries.is_empty() {
                     Vec::new()
                 } else {
@@ -229,6 +234,9 @@ impl Ingest {
         now: Timestamp,
     ) -> Result<Proven, Refusal> {
         let slot = self.slot()?;
+        if !self.entries.have_room(posted.body.content.len()) {
+            return Err(Refusal::Overloaded);
+        }
         let Posted { method, query, content_type, headers, mut body, verified } = posted;
         let request = Request { method, query, content_type, headers, body: &body.content };
         let verified = match verified {
@@ -242,7 +250,7 @@ impl Ingest {
             content_type: content_type.map(str::to_owned),
             body: body.content,
         };
-        let admission = Admission { _slot: slot, _bytes: body.bytes };
+        let admission = Admission::new(slot, body.bytes);
         Ok(Proven { read: source.read(&content), content, verified, admission })
     }
 
@@ -252,10 +260,11 @@ impl Ingest {
         &self,
         read: Result<Vec<dialect::Entry>, NotEncoded>,
     ) -> Result<Vec<Done>, Refusal> {
-        let Ok(entries) = read else { return Err(Refusal::TooOld) };
+        let Ok(read) = read else { return Err(Refusal::TooOld) };
+        let (entries, ignored) = split(read);
         let mut said = Vec::with_capacity(entries.len());
         for entry in entries {
-            let dialect::Entry::Notification { notification, .. } = entry else {
+            let Entry::Notification { notification, .. } = entry else {
                 return Err(Refusal::TooOld);
             };
             said.push((notification.statement().message, notification.identity()));
@@ -263,12 +272,13 @@ impl Ingest {
         if said.is_empty() || !self.store.holds(said.clone()).await? {
             return Err(Refusal::TooOld);
         }
-        let mut done = Vec::with_capacity(said.len());
+        let mut stored = Vec::with_capacity(said.len());
         for (message, _identity) in said {
-            let status = self.store.message(message).await?.map(|message| message.record.status);
-            done.push(Done::Judged { message, outcome: Outcome::Duplicate, status });
+            let record = self.store.message(message).await?.map(|known| Arc::new(known.record));
+            let outcome = Outcome::Duplicate;
+            stored.push(Stored::Judged { message, outcome, record, new: false });
         }
-        Ok(done)
+        Ok(joined(stored, ignored))
     }
 
     /// Takes a registration by the holder of this key.
@@ -279,7 +289,7 @@ impl Ingest {
         bytes: Reservation,
         now: Timestamp,
     ) -> Result<Stored, Refusal> {
-        let admission = Admission { _slot: self.slot()?, _bytes: bytes };
+        let admission = Admission::new(self.slot()?, bytes);
         let entry = Entry::Notification {
             index: 0,
             notification: Box::new(notification),
@@ -393,10 +403,4 @@ struct Proven {
     read: Result<Vec<dialect::Entry>, NotEncoded>,
     verified: Verified,
     admission: Admission,
-}
-
-/// What a delivery that is under way takes of what there is; given back when dropped.
-struct Admission {
-    _slot: OwnedSemaphorePermit,
-    _bytes: Reservation,
 }

@@ -79,6 +79,11 @@ impl Metrics {
             "Deliveries that were committed together: the size of a batch",
             commits.deliveries.clone(),
         );
+        registry.register(
+            "commit_entries",
+            "Entries of deliveries that were committed together",
+            commits.entries.clone(),
+        );
         registry.register_with_unit(
             "commit_duration",
             "From the beginning of a batch's transaction until it is durable",
@@ -161,6 +166,7 @@ impl Metrics {
 #[derive(Debug, Clone)]
 pub struct Commits {
     deliveries: Histogram,
+    entries: Histogram,
     seconds: Histogram,
 }
 
@@ -168,15 +174,18 @@ impl Default for Commits {
     fn default() -> Self {
         Self {
             deliveries: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            entries: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
         }
     }
 }
 
 impl Commits {
-    /// So many deliveries were committed together.
-    pub fn committed(&self, deliveries: usize, took: Duration) {
-        self.deliveries.observe(u32::try_from(deliveries).map_or(f64::INFINITY, f64::from));
+    /// So many deliveries with so many entries were committed together.
+    pub fn committed(&self, deliveries: usize, entries: usize, took: Duration) {
+        let number = |number| u32::try_from(number).map_or(f64::INFINITY, f64::from);
+        self.deliveries.observe(number(deliveries));
+        self.entries.observe(number(entries));
         self.seconds.observe(took.as_secs_f64());
     }
 }

@@ -2,13 +2,15 @@
  * `slow`: a sync takes three seconds; `slowish`: 20 ms; `stuck`: as long as it is so;
  * `uncut`: to cut the WAL takes as long as it is so;
  * `failing`: a sync fails; `broken`: a write fails; `full`: a write finds no space;
- * `quota`: a sync finds none; `network`: it is on NFS; `reading`: a read takes 20 ms. */
+ * `quota`: a sync finds none; `network`: it is on NFS; `reading`: a read takes 20 ms;
+ * `unpublished`: to look at a file's inode takes 20 ms. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -104,4 +106,9 @@ int statfs64(const char *path, struct statfs64 *found) {
     int result = REAL(statfs64)(path, found);
     if (result == 0) on_network(&found->f_type);
     return result;
+}
+
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found) {
+    if (path && strstr(path, ".db") && told("unpublished")) usleep(20000);
+    return REAL(statx)(folder, path, flags, mask, found);
 }

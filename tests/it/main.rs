@@ -5,6 +5,7 @@
 mod answers;
 mod architecture;
 mod backup;
+mod batches;
 mod canaries;
 mod captured;
 mod cli;
@@ -32,6 +33,7 @@ mod listeners;
 mod log;
 mod logged_life;
 mod logging_vfs;
+mod memory;
 mod messages;
 mod metrics;
 mod migration;

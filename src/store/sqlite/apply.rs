@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ToSql, params};
 
+use super::entry::{self, ForeignId};
 use super::ledger::Ledger;
 use super::quarantine::New;
-use super::recent::{self, ForeignId};
 use super::row::{NO_RECORD, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN};
 use super::value::Coded;
 use super::{erased, quarantine};
@@ -63,19 +63,18 @@ impl Applying<'_> {
         }
         let identity = notification.identity();
         let stored = known.as_ref().is_some_and(|known| known.identities.contains(&identity));
-        if !stored && known.as_ref().is_some_and(|k| k.notifications() >= MAX_NOTIFICATIONS) {
-            if self.delivery.content.is_none() {
-                return Ok(Stored::TooMany);
-            }
-            return self.quarantine(
-                index,
-                format!("the message has {MAX_NOTIFICATIONS} notifications, the most it may have"),
-            );
+        let is_full = known.as_ref().is_some_and(|known| known.logged() >= MAX_NOTIFICATIONS);
+        if !stored && is_full {
+            return self.too_many(index);
         }
         let before = known.as_ref().and_then(|known| known.record.as_deref());
         let arrived_at = arrival(before, notification, self.delivery.received_at);
         let Judged { outcome, record, changed } =
             Record::judge(before, notification, arrived_at, stored);
+        // A registration that is renewed has a row of its own.
+        if stored && changed && is_full {
+            return self.too_many(index);
+        }
         let new = before.is_none();
         let record = record.map(Arc::new);
         // Of what is said again only a registration can matter, if it was not the last one.
@@ -93,10 +92,22 @@ impl Applying<'_> {
             self.ledger.count(before, record.as_deref());
             let record = record.clone();
             let before = known.as_deref();
-            let after = recent::Entry::after(before, seq, identity, foreign_id, record);
+            let identity = (!stored).then_some(identity);
+            let after = entry::Entry::after(before, seq, identity, foreign_id, record);
             self.ledger.put(message, before, after);
         }
         Ok(Stored::Judged { message, outcome, record, new })
+    }
+
+    /// Puts aside an entry about a message that has as many rows in the log as it may have.
+    fn too_many(&mut self, index: u32) -> rusqlite::Result<Stored> {
+        if self.delivery.content.is_none() {
+            return Ok(Stored::TooMany);
+        }
+        self.quarantine(
+            index,
+            format!("the message has {MAX_NOTIFICATIONS} notifications, the most it may have"),
+        )
     }
 
     /// Whether what has this name was erased, and comes late.
@@ -108,7 +119,7 @@ impl Applying<'_> {
     /// Adds a notification to the log, with what it did; says under which number.
     fn log(
         &mut self,
-        known: Option<&recent::Entry>,
+        known: Option<&entry::Entry>,
         kind: i64,
         notification: &Notification,
         arrived_at: Timestamp,

@@ -29,15 +29,15 @@ pub(super) fn changes(
     write: WriteChange,
     lineage: u32,
 ) -> rusqlite::Result<Changes> {
-    const SELECT: &str =
-        "SELECT seq, message, changed_from FROM notification WHERE seq > ? ORDER BY seq";
+    const SELECT: &str = "SELECT seq, message, changed_from FROM notification WHERE seq > ? AND seq <= ? ORDER BY seq";
     let begun = Instant::now();
-    // Asked first, so that the log has all up to it. Its end may be missing there: it was removed.
+    // Up to the state that is published and no further: whoever hears of a change and asks finds it. Asked
+    // first, so that the log has all up to it. Its end may be missing there: it was removed.
     let given = recent.news.latest().now();
     // One transaction, so that what a chain leads to is there.
     let together = db.unchecked_transaction()?;
     let mut select = together.prepare_cached(SELECT)?;
-    let mut rows = select.query([after])?;
+    let mut rows = select.query([after, given])?;
     let mut changes = Changes { last: after, ..Changes::default() };
     while let Some(row) = rows.next()? {
         let is_first = changes.last == after;

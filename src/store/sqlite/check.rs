@@ -4,15 +4,18 @@
 //! service works, in small pieces: a long read would keep the WAL from being taken over.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
 
+use super::appended::Appended;
+use super::entry::Entry;
+use super::failure::{Failed, Failure};
 use super::ledger::Ledger;
 use super::open::Settings;
-use super::recent::Entry;
 use super::row::{record_columns, said_columns};
 use super::schema::{self, Found};
 use super::{OpenError, fold, quarantine};
@@ -124,6 +127,21 @@ pub struct Hashed {
     pub sha256: [u8; 32],
 }
 
+/// Goes on with the check that the start did not wait for.
+pub(super) fn go_on(db: &Connection, failure: &Failure, ends: &AtomicBool) {
+    tracing::info!("the last stop was not in order; the check of the database goes on meanwhile");
+    let goes_on = || !ends.load(Ordering::Relaxed) && !failure.happened();
+    match in_pieces(db, goes_on) {
+        Ok(Verdict::Sound) => tracing::info!("the database is sound"),
+        Ok(Verdict::Unfinished) => {}
+        Ok(Verdict::Damaged(what)) => {
+            tracing::error!(what, "the database is damaged; nothing is acknowledged any more");
+            failure.tell(Failed::Damaged);
+        }
+        Err(error) => tracing::warn!(%error, "the check of the database broke off"),
+    }
+}
+
 /// Checks a database that no server has open, index by index, and says what is in it. Writes
 /// nothing.
 pub fn contents(path: &Path) -> Result<Contents, OpenError> {
@@ -142,7 +160,8 @@ pub fn contents(path: &Path) -> Result<Contents, OpenError> {
         let mut ledger = Ledger::read(&everything, &Settings::new(path))?;
         everything.execute_batch(UNFOLDED)?;
         for (id, entry) in ledger.committed.now().oldest() {
-            let alone = Entry { row: None, foreign_ids: Vec::new(), ..Entry::clone(entry) };
+            let mut alone = Entry::clone(entry);
+            (alone.row, alone.foreign_ids) = (None, Appended::default());
             fold::fold(&everything, &mut ledger.last_n, id, &alone)?;
         }
         Ok(Contents {

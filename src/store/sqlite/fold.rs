@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::entry::{Entry, ForeignId, Row};
 use super::ledger::Ledger;
-use super::recent::{Entry, ForeignId, Row};
 use super::row::{
     self, RECORD_COLUMNS, REPORT_BY_FOREIGN_ID, SAID_AGAIN, bind_indexed, bind_status,
     indexed_alike, logged, logged_columns, record_columns,
@@ -27,6 +27,10 @@ use crate::message::{Identity, MessageId, Record};
 const NOTIFICATIONS_EACH: usize = 8;
 /// Which part of the messages that may be in memory has its turns together: a quarter.
 const SHARE: usize = 4;
+/// Which part of what may be in memory may be there beside it, until the next delivery: an eighth.
+const SLACK: usize = 8;
+/// Messages that are written back in one transaction, beside as many as a batch brings.
+pub(super) const WRITTEN_BACK_TOGETHER: usize = 512;
 
 /// What the tables know of a message.
 pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Entry>> {
@@ -39,24 +43,24 @@ pub(super) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
         })
         .optional()?;
     let Some((record, n, last)) = found else { return Ok(None) };
-    let record = record.map(Arc::new);
-    let mut identities = Vec::new();
-    let mut foreign_ids = Vec::new();
+    let row = Row { n, record: record.map(Arc::new), foreign_ids: 0 };
+    let mut entry = Entry::new(Some(row), None, last);
     each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
         let kind: i64 = row.get(1)?;
-        if kind != SAID_AGAIN {
-            identities.push(Identity::from_bytes(row.get(2)?));
+        if kind == SAID_AGAIN {
+            entry.renewals += 1;
+        } else {
+            entry.identities.push(Identity::from_bytes(row.get(2)?));
         }
         if kind == REPORT_BY_FOREIGN_ID {
-            let id = ForeignId { source: row.get(3)?, id: row.get(4)? };
-            if !foreign_ids.contains(&id) {
-                foreign_ids.push(id);
-            }
+            entry.add_foreign_id(ForeignId { source: row.get(3)?, id: row.get(4)? });
         }
         Ok(())
     })?;
-    let row = Row { n, record: record.clone(), foreign_ids: foreign_ids.len() };
-    Ok(Some(Entry { row: Some(row), since: None, last, identities, foreign_ids, record }))
+    if let Some(row) = &mut entry.row {
+        row.foreign_ids = entry.foreign_ids.len();
+    }
+    Ok(Some(entry))
 }
 
 /// Looks at a message's notifications, the last one first. The first of the columns is `previous`.
@@ -78,51 +82,47 @@ pub(super) fn each_back_from(
     Ok(())
 }
 
-impl Entry {
-    /// What is known of a message after one more notification.
-    pub(super) fn after(
-        before: Option<&Self>,
-        seq: i64,
-        identity: Identity,
-        foreign_id: Option<ForeignId>,
-        record: Option<Arc<Record>>,
-    ) -> Self {
-        let mut entry = before.cloned().unwrap_or_else(|| Self {
-            row: None,
-            since: None,
-            last: seq,
-            identities: Vec::with_capacity(1),
-            foreign_ids: Vec::new(),
-            record: None,
-        });
-        entry.since = entry.since.or(Some(seq));
-        entry.last = seq;
-        if !entry.identities.contains(&identity) {
-            entry.identities.push(identity);
-        }
-        entry.foreign_ids.extend(foreign_id.filter(|id| !entry.foreign_ids.contains(id)));
-        entry.record = record;
-        entry
-    }
-}
-
-/// Folds what has to be, if there is more in memory than may be. To be done before anything is added.
-pub(super) fn surplus(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
-    let most =
-        i64::try_from(ledger.recent_max.saturating_mul(NOTIFICATIONS_EACH)).unwrap_or(i64::MAX);
-    let bound = ledger.last_seq.saturating_sub(most);
-    let (too_many, long_ago): (_, Vec<_>) = {
+/// Writes back what is more in memory than may be, at most so many messages. To be done before anything is
+/// added. Says how many messages it wrote back.
+pub(super) fn surplus(db: &Connection, ledger: &mut Ledger, most: usize) -> rusqlite::Result<u64> {
+    let log = ledger.recent_max.saturating_mul(NOTIFICATIONS_EACH);
+    let log = i64::try_from(log).unwrap_or(i64::MAX);
+    let bound = ledger.last_seq.saturating_sub(log);
+    let (too_many, too_large, long_ago): (_, _, Vec<_>) = {
         let recent = ledger.committed.now();
         let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
-        (recent.len().saturating_sub(ledger.recent_max), long_ago.map(|(id, _entry)| id).collect())
+        (
+            recent.len().saturating_sub(ledger.recent_max),
+            recent.bytes().saturating_sub(ledger.recent_max_bytes),
+            long_ago.map(|(id, _entry)| id).take(most).collect(),
+        )
     };
-    if too_many == 0 && long_ago.is_empty() {
-        return Ok(());
+    if too_many == 0 && too_large == 0 && long_ago.is_empty() {
+        return Ok(0);
     }
+    let (mut folded, mut bytes) = (0, 0);
     for id in &long_ago {
-        fold_known(db, ledger, *id)?;
+        bytes += fold_known(db, ledger, *id)?.unwrap_or(0);
+        folded += 1;
     }
-    some(db, ledger, too_many.saturating_sub(long_ago.len())).map(drop)
+    while folded < most
+        && (folded < too_many || bytes < too_large)
+        && let Some(id) = next_turn(ledger)
+    {
+        if let Some(freed) = fold_known(db, ledger, id)? {
+            bytes += freed;
+            folded += 1;
+        }
+    }
+    note_progress(db, ledger)?;
+    Ok(u64::try_from(folded).unwrap_or(u64::MAX))
+}
+
+/// Whether so much more is in memory than may be that it has to be written back before anything is added.
+pub(super) fn is_far_behind(ledger: &Ledger) -> bool {
+    let recent = ledger.committed.now();
+    recent.len() > ledger.recent_max + ledger.recent_max / SLACK + WRITTEN_BACK_TOGETHER
+        || recent.bytes() > ledger.recent_max_bytes + ledger.recent_max_bytes / SLACK
 }
 
 /// Folds so many of those whose turn it is, and notes up to where the log is folded; says how many there
@@ -132,7 +132,7 @@ pub(super) fn some(db: &Connection, ledger: &mut Ledger, most: usize) -> rusqlit
     while folded < most
         && let Some(id) = next_turn(ledger)
     {
-        folded += usize::from(fold_known(db, ledger, id)?);
+        folded += usize::from(fold_known(db, ledger, id)?.is_some());
     }
     note_progress(db, ledger)?;
     Ok(u64::try_from(folded).unwrap_or(u64::MAX))
@@ -163,12 +163,16 @@ fn next_turn(ledger: &mut Ledger) -> Option<MessageId> {
     Some(id)
 }
 
-/// Folds a message, if it is in memory; says whether it was.
-fn fold_known(db: &Connection, ledger: &mut Ledger, id: MessageId) -> rusqlite::Result<bool> {
-    let Some(entry) = ledger.changes.known(id, &ledger.committed) else { return Ok(false) };
+/// Folds a message, if it is in memory; says how many bytes it took there.
+fn fold_known(
+    db: &Connection,
+    ledger: &mut Ledger,
+    id: MessageId,
+) -> rusqlite::Result<Option<usize>> {
+    let Some(entry) = ledger.changes.known(id, &ledger.committed) else { return Ok(None) };
     fold(db, &mut ledger.last_n, id, &entry)?;
     ledger.folded(id, &entry);
-    Ok(true)
+    Ok(Some(entry.bytes()))
 }
 
 /// Notes up to where the log is folded now.
@@ -298,7 +302,7 @@ pub(super) fn replay(db: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u
         let entry = Entry::after(
             known.as_deref(),
             logged.seq,
-            identity,
+            (!logged.said_again).then_some(identity),
             logged.foreign_id,
             judged.record.map(Arc::new),
         );

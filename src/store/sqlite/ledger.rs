@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::entry::Entry;
 use super::erased::{self, HashKey};
 use super::fold;
 use super::open::Settings;
 use super::quarantine::Usage;
-use super::recent::{Changes, Committed, Entry};
+use super::recent::{Changes, Committed};
 use super::sums::Changed;
 use crate::message::{MessageId, Record};
 
@@ -35,6 +36,8 @@ pub(super) struct Ledger {
     pub(super) quarantine: Usage,
     /// How many messages may be in memory.
     pub(super) recent_max: usize,
+    /// How many bytes they may take.
+    pub(super) recent_max_bytes: usize,
     /// In which order messages are folded next.
     pub(super) turns: Arc<[MessageId]>,
     /// How many of these turns were taken.
@@ -55,7 +58,7 @@ impl Ledger {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
         let mut ledger = Self {
-            committed: Committed::default(),
+            committed: Committed::new(&settings.budget),
             changes: Changes::default(),
             last_seq,
             last_n,
@@ -65,6 +68,7 @@ impl Ledger {
             hourly_sums: settings.hourly_sums,
             quarantine: Usage::read(db, settings)?,
             recent_max: settings.recent_max_messages,
+            recent_max_bytes: settings.recent_max_bytes,
             turns: Arc::default(),
             turns_taken: 0,
             any_erased: erased::is_anything(db)?,

@@ -12,12 +12,15 @@
 //! dirtied at random costs more than a statement, and the pages of records and their indexes are dirtied
 //! later, once for all that was said of a message within a while.
 
+mod appended;
 mod apply;
 mod backup;
 mod changes;
 mod check;
 mod checkpoint;
+mod command;
 mod copy;
+mod entry;
 mod erased;
 mod failure;
 mod fold;
@@ -53,8 +56,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, watch as signal};
 
 use self::backup::BackupError;
-use self::check::Verdict;
 pub use self::check::{Contents, Hashed, contents};
+use self::command::{Act, Answer, Job, Order, Task};
 pub use self::failure::Failed;
 use self::failure::Failure;
 use self::ledger::Ledger;
@@ -65,7 +68,7 @@ use self::recent::Committed;
 pub use self::schema::VERSION;
 use self::search::Search;
 use self::watch::Watched;
-use self::writer::{Act, Answer, Job, Order, Task, Writer};
+use self::writer::Writer;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
@@ -144,7 +147,7 @@ impl SqliteStore {
         if unchecked {
             let (failure, ends) = (failure.clone(), Arc::clone(&ends));
             let db = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
-            others.push(spawn("check", move || go_on_checking(&db, &failure, &ends))?);
+            others.push(spawn("check", move || check::go_on(&db, &failure, &ends))?);
         }
         if old_quarantine {
             let (orders, ends) = (orders.clone(), Arc::clone(&ends));
@@ -233,21 +236,6 @@ fn ledger(db: &Connection, settings: &Settings) -> rusqlite::Result<Ledger> {
         ledger.publish();
     }
     Ok(ledger)
-}
-
-/// Goes on with the check that the start did not wait for.
-fn go_on_checking(db: &Connection, failure: &Failure, ends: &AtomicBool) {
-    tracing::info!("the last stop was not in order; the check of the database goes on meanwhile");
-    let goes_on = || !ends.load(Ordering::Relaxed) && !failure.happened();
-    match check::in_pieces(db, goes_on) {
-        Ok(Verdict::Sound) => tracing::info!("the database is sound"),
-        Ok(Verdict::Unfinished) => {}
-        Ok(Verdict::Damaged(what)) => {
-            tracing::error!(what, "the database is damaged; nothing is acknowledged any more");
-            failure.tell(Failed::Damaged);
-        }
-        Err(error) => tracing::warn!(%error, "the check of the database broke off"),
-    }
 }
 
 /// Makes the directory of a file, if there is none, for its owner alone.

@@ -17,7 +17,7 @@ use super::failure::Marks;
 use super::lock::{self, Lock, with_suffix};
 use super::schema::{self, Found};
 use super::{checkpoint, copy, make_private_directory};
-use crate::budget::MemoryBudget;
+use crate::budget::{MemoryBudget, Share};
 use crate::metrics::Commits;
 
 /// How long the start waits for the check of a database that was not left in order.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub quarantine_max_bytes: u64,
     /// How many messages are in memory at most before the oldest are folded into the table.
     pub recent_max_messages: usize,
+    /// How many bytes they take at most.
+    pub recent_max_bytes: usize,
     /// How long a part of a search reads what is in memory, and then what is in the table.
     pub search_part: Duration,
     /// How long to wait for another process to let go of the database.
@@ -81,6 +83,7 @@ impl Settings {
             quarantine_max_rows: 100_000,
             quarantine_max_bytes: 1 << 30,
             recent_max_messages: RECENT_MAX_MESSAGES,
+            recent_max_bytes: Share::Cache.limit(),
             search_part: SEARCH_PART,
             lock_wait: Duration::ZERO,
             any_filesystem: false,

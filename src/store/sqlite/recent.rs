@@ -12,76 +12,17 @@ use std::mem;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::Duration;
 
 use slab::Slab;
 
+use super::entry::{Entry, ForeignId, Under, under};
 use super::vitals::Counts;
-use crate::message::{Destination, Identity, MessageId, Record};
+use crate::budget::{MemoryBudget, Reservation, Share};
+use crate::message::{MessageId, Record};
 use crate::store::Key;
 use crate::store::news::News;
-
-/// What is known of one message.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    /// Its row in `message`, if it has one.
-    pub(super) row: Option<Row>,
-    /// Its first notification that the row lacks; none if it has all.
-    pub(super) since: Option<i64>,
-    /// Its last notification.
-    pub(super) last: i64,
-    /// Every notification of it, by identity.
-    pub(super) identities: Vec<Identity>,
-    /// The provider's ids that lead to it; those first that lead to its row.
-    pub(super) foreign_ids: Vec<ForeignId>,
-    /// What follows; none if nothing valid was said.
-    pub(super) record: Option<Arc<Record>>,
-}
-
-/// A row of `message`.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) n: i64,
-    /// The record that it has.
-    pub(super) record: Option<Arc<Record>>,
-    /// How many of the provider's ids lead to it.
-    pub(super) foreign_ids: usize,
-}
-
-/// The provider's own id, at one source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ForeignId {
-    pub(super) source: String,
-    pub(super) id: String,
-}
-
-impl Entry {
-    /// How many notifications there are.
-    pub(super) fn notifications(&self) -> u32 {
-        u32::try_from(self.identities.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Whether it is listed under this.
-    fn is_under(&self, wanted: &Under<'_>) -> bool {
-        self.under().any(|under| under == *wanted)
-    }
-
-    /// Whether it has the same places in the lists and in the queue.
-    fn has_places_of(&self, other: &Self) -> bool {
-        let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
-        let at = |entry: &Self| entry.record.as_ref().map(|record| record.accepted_at());
-        self.since == other.since
-            && row(self) == row(other)
-            && at(self) == at(other)
-            && self.under().eq(other.under())
-    }
-
-    /// All that it is listed under.
-    fn under(&self) -> impl Iterator<Item = Under<'_>> {
-        let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
-        let foreign = foreign.map(|ForeignId { source, id }| Under::Foreign { source, id });
-        self.record.iter().flat_map(|record| under(record)).chain(foreign)
-    }
-}
 
 /// What a transaction changes: what is known of a message, or that the tables have all of it.
 #[derive(Clone, Default)]
@@ -112,8 +53,14 @@ impl Changes {
     }
 }
 
+/// Changes that are published together: readers wait meanwhile.
+const PUBLISHED_TOGETHER: usize = 1_024;
+/// Time for readers between two such pieces. A lock that is free for a moment only is taken again by the
+/// thread that runs before those that wait for it wake up.
+const BETWEEN_PIECES: Duration = Duration::from_micros(50);
+
 /// What was said lately, as far as it is committed, for everybody who reads.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Committed {
     recent: Arc<RwLock<Recent>>,
     commits: Arc<AtomicU64>,
@@ -129,6 +76,16 @@ impl Committed {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing yet, with its share of this budget.
+    pub(super) fn new(budget: &MemoryBudget) -> Self {
+        Self {
+            recent: Arc::new(RwLock::new(Recent::new(budget.reserve(Share::Cache, 0).ok()))),
+            commits: Arc::default(),
+            news: News::default(),
+            counts: Arc::default(),
+        }
+    }
+
     /// How often something was committed.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
@@ -137,14 +94,24 @@ impl Committed {
     /// From now on everybody sees these changes, up to the last number that the log has given.
     pub(super) fn publish(&self, changes: &Changes, last: i64) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
-        let replaced = changes.0.iter().map(|(id, entry)| recent.replace(*id, entry.as_ref()));
-        let before: Vec<_> = replaced.collect();
-        drop(recent);
+        let mut all = changes.0.iter();
+        let mut pieces = changes.0.len().div_ceil(PUBLISHED_TOGETHER);
+        while pieces > 0 {
+            let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+            let piece = all.by_ref().take(PUBLISHED_TOGETHER);
+            let before: Vec<_> =
+                piece.map(|(id, entry)| recent.replace(*id, entry.as_ref())).collect();
+            recent.charge();
+            drop(recent);
+            // What nobody knows any more goes without anybody waiting for it.
+            drop(before);
+            pieces -= 1;
+            if pieces > 0 {
+                thread::sleep(BETWEEN_PIECES);
+            }
+        }
         let anew = changes.0.iter().filter(|(_id, entry)| entry.is_some());
         self.news.tell(anew.map(|(id, _entry)| *id), last);
-        // What nobody knows any more goes without anybody waiting for it.
-        drop(before);
     }
 }
 
@@ -152,7 +119,6 @@ impl Committed {
 type Listed = (u64, Reverse<i64>, MessageId);
 
 /// The records that `message` does not have as they are.
-#[derive(Default)]
 pub(super) struct Recent {
     /// A message keeps its slot for as long as it is here.
     entries: Slab<(MessageId, Arc<Entry>)>,
@@ -163,9 +129,37 @@ pub(super) struct Recent {
     /// The slot of each message where it is listed, and where the table still lists it.
     lists: BTreeMap<Listed, usize>,
     hasher: RandomState,
+    /// Bytes of all entries.
+    bytes: usize,
+    /// The part of the budget that they take.
+    charged: Option<Reservation>,
 }
 
 impl Recent {
+    fn new(charged: Option<Reservation>) -> Self {
+        Self {
+            entries: Slab::new(),
+            slots: HashMap::new(),
+            queue: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            hasher: RandomState::new(),
+            bytes: 0,
+            charged,
+        }
+    }
+
+    /// Bytes that all messages take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Charges the budget with what the messages take now.
+    fn charge(&mut self) {
+        if let Some(charged) = &mut self.charged {
+            charged.set(self.bytes);
+        }
+    }
+
     /// What is known of a message, if the table does not have it.
     pub(super) fn get(&self, id: MessageId) -> Option<&Arc<Entry>> {
         let (_, entry) = self.entries.get(*self.slots.get(&id)?)?;
@@ -234,6 +228,13 @@ impl Recent {
 
     /// Takes over what is known of a message now, and gives back what was.
     fn replace(&mut self, id: MessageId, entry: Option<&Arc<Entry>>) -> Option<Arc<Entry>> {
+        let before = self.put(id, entry);
+        let bytes = |entry: Option<&Arc<Entry>>| entry.map_or(0, |entry| entry.bytes());
+        self.bytes = (self.bytes + bytes(entry)).saturating_sub(bytes(before.as_ref()));
+        before
+    }
+
+    fn put(&mut self, id: MessageId, entry: Option<&Arc<Entry>>) -> Option<Arc<Entry>> {
         match (self.slots.entry(id), entry) {
             (hash_map::Entry::Occupied(slot), Some(entry)) => {
                 let slot = *slot.get();
@@ -292,30 +293,5 @@ impl Recent {
                 .for_each(|ForeignId { source, id }| list(record, Under::Foreign { source, id }));
         }
         places
-    }
-}
-
-/// What a record is listed under.
-fn under(record: &Record) -> impl Iterator<Item = Under<'_>> {
-    let destination = record.destination.as_ref().map(|claim| Under::Destination(claim.value));
-    let reference = record.reference.as_ref().and_then(|claim| claim.value.key());
-    destination.into_iter().chain(reference.map(Under::Reference))
-}
-
-/// What a message is listed under.
-#[derive(PartialEq, Eq, Hash)]
-enum Under<'a> {
-    Destination(Destination),
-    Reference(&'a str),
-    Foreign { source: &'a str, id: &'a str },
-}
-
-impl<'a> From<&'a Key> for Under<'a> {
-    fn from(key: &'a Key) -> Self {
-        match key {
-            Key::Destination(number) => Self::Destination(*number),
-            Key::Reference(key) => Self::Reference(key),
-            Key::Foreign { source, id } => Self::Foreign { source, id },
-        }
     }
 }

@@ -9,12 +9,12 @@ use percent_encoding::percent_decode;
 use rusqlite::{Connection, params};
 use tokio::time::sleep;
 
+use super::command::{Act, Task};
 use super::erased::{self, remember};
 use super::fold::{self, each_back_from};
 use super::ledger::Ledger;
 use super::recent::Committed;
 use super::row::message_id;
-use super::writer::{Act, Task};
 use super::{SqliteStore, quarantine, queries};
 use crate::content::Content;
 use crate::message::{Destination, MessageId, Timestamp};

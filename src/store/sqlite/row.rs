@@ -3,7 +3,7 @@
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 
-use super::recent::ForeignId;
+use super::entry::ForeignId;
 use super::texts::{Packed, pack};
 use super::value::{Bytes16, Coded};
 use crate::message::{

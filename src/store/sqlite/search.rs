@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::entry::Entry;
 use super::fold::each_back_from;
-use super::recent::{Committed, Entry};
+use super::recent::Committed;
 use super::row::{self, SHOWN_COLUMNS, shown_columns};
 use crate::message::{MessageId, Record, Timestamp};
 use crate::store::{Found, Listing, Place, Wanted, Write};
@@ -84,7 +85,10 @@ impl Search<'_> {
         let mut first = 0;
         while let Some(entries) = self.recent.now().slots(first, AT_A_TIME) {
             for (id, entry) in entries {
-                all.insert(id);
+                // It may have been written back and changed meanwhile, and be in another slot now.
+                if !all.insert(id) {
+                    continue;
+                }
                 let Entry { record: Some(record), last, .. } = &**entry else { continue };
                 let place = (Reverse(record.accepted_at()), id);
                 if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id))

@@ -8,7 +8,7 @@
 //! have marked pages clean that never reached the disk, and a retry would find them in its cache.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::backup::{self, BackupError, Partial};
 use super::checkpoint::{self, Changing, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
+use super::command::{Act, Batch, Job, Order, Task};
 use super::failure::{Failed, Failure, Trouble, trouble};
 use super::fold;
 use super::ledger::Ledger;
@@ -27,52 +28,17 @@ use super::watch::Watched;
 use super::{apply, schema, store_error};
 use crate::metrics::Commits;
 use crate::store::reply::Reply;
-use crate::store::{Delivery, StoreError, Stored};
+use crate::store::{StoreError, Stored};
 
 /// So many pages at most the writer moves itself when it begins the WAL anew: 4 MiB.
 const A_FEW: u32 = 1 << 10;
 /// So many pages later it tries again when a reader was in the way: 1 MiB.
 const AGAIN: u32 = 1 << 8;
-/// The most deliveries that share one transaction.
-const LARGEST_BATCH: usize = 512;
-
 thread_local! {
     /// How many pages the WAL had after the commit just made on this thread, if it wrote any:
     /// SQLite tells it to a plain function.
     static WAL_PAGES: Cell<Option<u32>> = const { Cell::new(None) };
 }
-
-/// What the thread is asked for.
-pub(super) enum Order {
-    /// To store a delivery.
-    Store(Job),
-    /// Something else.
-    Other(Task),
-}
-
-/// A delivery, and where its answer goes.
-pub(super) struct Job {
-    pub(super) delivery: Delivery,
-    pub(super) reply: Answer<Vec<Stored>>,
-}
-
-/// What is done between two batches.
-pub(super) enum Task {
-    /// Something small, in a transaction of its own.
-    Act(Act, Answer<u64>),
-    /// To begin the WAL anew, so that nothing old is left in it; says whether that could be done.
-    Cut(Answer<bool>),
-    /// To copy the database; the answer is a copy that is whole, but not durable yet.
-    BackUp(PathBuf, Reply<Result<Partial, BackupError>>),
-    /// To end, once everything that was asked before is done.
-    End,
-}
-
-/// Where the answer to an order goes.
-pub(super) type Answer<T> = Reply<Result<T, StoreError>>;
-
-/// Something small to be done in a transaction of its own.
-pub(super) type Act = Box<dyn FnOnce(&Connection, &mut Ledger) -> rusqlite::Result<u64> + Send>;
 
 /// The writing thread's belongings, but for the connection.
 pub(super) struct Writer {
@@ -104,6 +70,8 @@ impl Writer {
             WAL_PAGES.set(u32::try_from(pages).ok());
             Ok(())
         }));
+        // A start may have read more from the log than may be in memory.
+        self.catch_up(db);
         while let Some(order) = self.orders.blocking_recv() {
             if !self.carry_out(db, order) {
                 break;
@@ -120,7 +88,7 @@ impl Writer {
 
     /// Does this and what is queued behind it, up to the end of the batch; says whether it goes on.
     fn carry_out(&mut self, db: &Connection, first: Order) -> bool {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut next = Some(first);
         let mut task = None;
         while let Some(order) = next.take() {
@@ -131,13 +99,14 @@ impl Writer {
                     break;
                 }
             }
-            if batch.len() < LARGEST_BATCH {
+            if !batch.is_full() {
                 next = self.orders.try_recv().ok();
             }
         }
-        if !batch.is_empty() {
-            self.write(db, &mut batch);
+        if !batch.jobs.is_empty() {
+            self.write(db, &mut batch.jobs);
         }
+        self.catch_up(db);
         match task {
             Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
             Some(Task::Cut(reply)) => reply.send(self.empty_wal(db)),
@@ -146,6 +115,16 @@ impl Writer {
             None => {}
         }
         true
+    }
+
+    /// Writes back in pieces what a large delivery left in memory.
+    fn catch_up(&mut self, db: &Connection) {
+        let piece = |db: &Connection, ledger: &mut Ledger| {
+            fold::surplus(db, ledger, fold::WRITTEN_BACK_TOGETHER)
+        };
+        while fold::is_far_behind(&self.ledger) && matches!(self.act(db, Box::new(piece)), Ok(1..))
+        {
+        }
     }
 
     /// Commits a batch and answers it.
@@ -157,7 +136,8 @@ impl Writer {
         let begun = Instant::now();
         match self.commit(db, batch) {
             Ok(results) if self.still_stands() => {
-                self.commits.committed(batch.len(), begun.elapsed());
+                let entries = batch.iter().map(Job::entries).sum();
+                self.commits.committed(batch.len(), entries, begun.elapsed());
                 self.ledger.publish();
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, Ok(result));
@@ -316,7 +296,8 @@ impl Writer {
             // So that even a batch which writes nothing shows whether there is space again.
             schema::write_version(&transaction)?;
         }
-        fold::surplus(&transaction, &mut ledger)?;
+        let entries: usize = batch.iter().map(Job::entries).sum();
+        fold::surplus(&transaction, &mut ledger, entries + fold::WRITTEN_BACK_TOGETHER)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(apply::apply(&transaction, &mut ledger, &job.delivery)?);

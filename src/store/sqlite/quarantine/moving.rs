@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc;
 
-use super::super::writer::{Act, Order, Task};
+use super::super::command::{Act, Order, Task};
 use super::reading::{ONE, WHOLE, quarantined};
 use super::{New, Usage, add_entry, add_payload, content_bytes, entry_bytes, payload};
 use crate::store::{PayloadHash, QuarantineId, Quarantined, StoreError, reply};

@@ -1,0 +1,344 @@
+//! Deliveries of many entries: what may wait for its commit, and what is committed together.
+
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use actix_web::rt::System;
+use rusqlite::Connection;
+use statusmirror::budget::{MemoryBudget, Share};
+use statusmirror::content::Content;
+use statusmirror::dialect::{self, Aside, Dialect, Name, NotEncoded, Reading, Said, Source};
+use statusmirror::ingest::{Body, Done, Ingest, Posted, Refusal};
+use statusmirror::message::{
+    Channel, Notification, Reference, StatedProvider, Statement, Status, Timestamp,
+};
+use statusmirror::metrics::Metrics;
+use statusmirror::proof::standard_webhooks::StandardWebhooks;
+use statusmirror::proof::{Header, Headers, Scheme, Secret, Window};
+use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
+use statusmirror::store::{Delivery, Entry, Store, Stored};
+use tempfile::TempDir;
+
+use crate::convergence::{at, notification, statement};
+use crate::sender::standard_webhooks;
+use crate::store_laws::{delivery, entry};
+use crate::support::{INHERITED, id};
+
+/// Entries of a large delivery.
+const MANY: u64 = 800;
+/// Entries beside the first of each delivery that may wait.
+const MAX_WAITING: u64 = 8_192;
+/// A transaction ends with the delivery that passes so many entries.
+const TRANSACTION_ENTRIES: u64 = 512;
+
+/// A dialect with an entry on each line: the number of a message that was sent, `ignored`, or anything
+/// else, which is not understood.
+struct Lines;
+
+impl Dialect for Lines {
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+
+    fn foreign_ids(&self) -> bool {
+        false
+    }
+
+    fn test_delivery(&self) -> (&'static str, &'static str) {
+        ("text/plain", "ignored")
+    }
+
+    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+        let text = str::from_utf8(&content.body).map_err(|bad| NotEncoded(bad.to_string()))?;
+        Ok(text.lines().map(read_line).collect())
+    }
+}
+
+fn read_line(line: &str) -> Reading {
+    if line == "ignored" {
+        return Err(Aside::Ignored("it is told to be".to_owned()));
+    }
+    let number: u64 = line.parse().map_err(|_bad| Aside::Unreadable("no number".to_owned()))?;
+    Ok(Box::new(Said {
+        message: Name::Ours(id(number).parse().unwrap()),
+        status: Status::Sent,
+        stated_at: Some(at(1)),
+        accepted_at: None,
+        channel: Channel::Sms,
+        destination: None,
+        reference: Reference::default(),
+        provider: StatedProvider::default(),
+        plain_words: None,
+        segments: None,
+    }))
+}
+
+struct Sent(Vec<(&'static str, String)>);
+
+impl Headers for Sent {
+    fn one(&self, name: &str) -> Header<'_> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map_or(Header::Absent, |(_, value)| Header::One(value.as_bytes()))
+    }
+}
+
+/// A service without HTTP, with one source that speaks in lines.
+struct Service {
+    ingest: Ingest,
+    store: Arc<SqliteStore>,
+    metrics: Arc<Metrics>,
+    source: Source,
+    closing: Closing,
+    folder: TempDir,
+}
+
+impl Service {
+    fn new(scheme: &Scheme, queue: usize) -> Self {
+        let source = || {
+            Source::new(dialect::Settings {
+                name: "lines".to_owned(),
+                dialect: &Lines,
+                scheme: scheme.clone(),
+                window: Window::default(),
+                public_url: String::new(),
+                provider: None,
+                max_body_bytes: 1 << 20,
+            })
+            .unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new(at(0)));
+        let budget = MemoryBudget::default();
+        let (store, closing) = SqliteStore::open(&Settings {
+            queue,
+            lock_wait: INHERITED,
+            commits: metrics.commits().clone(),
+            budget: budget.clone(),
+            ..Settings::new(folder.path().join("mirror.db"))
+        })
+        .unwrap();
+        let store = Arc::new(store);
+        let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        let ingest = Ingest::new(vec![source()], seam, queue, Arc::clone(&metrics), budget);
+        Self { ingest, store, metrics, source: source(), closing, folder }
+    }
+
+    async fn post(
+        &self,
+        text: String,
+        headers: &Sent,
+        now: Timestamp,
+    ) -> Result<Vec<Done>, Refusal> {
+        let mut bytes = self.ingest.budget.reserve(Share::Bodies, 0).unwrap();
+        bytes.grow(text.len()).unwrap();
+        let posted = Posted {
+            method: "POST",
+            query: None,
+            content_type: None,
+            headers,
+            body: Body { content: text.into_bytes(), bytes },
+            verified: None,
+        };
+        self.ingest.accept(&self.source, posted, now).await
+    }
+
+    fn post_lines(&self, first: u64, count: u64) -> Taking<'_> {
+        let lines = (first..first + count).fold(String::new(), |mut text, number| {
+            writeln!(text, "{number}").unwrap();
+            text
+        });
+        Box::pin(async move { self.post(lines, &Sent(Vec::new()), at(1)).await })
+    }
+
+    fn close(self) {
+        drop((self.ingest, self.store));
+        assert!(self.closing.close());
+    }
+}
+
+/// Has it go as far as it can without waiting.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
+}
+
+type Taking<'a> = Pin<Box<dyn Future<Output = Result<Vec<Done>, Refusal>> + 'a>>;
+
+#[test]
+fn entries_that_do_not_fit_are_refused_before_anything_of_them_is_queued() {
+    let service = Service::new(&Scheme::None, 64);
+    System::new().block_on(async {
+        // Nobody looks at the answers meanwhile, so what was taken waits.
+        let (mut waiting, mut first) = (Vec::new(), 0);
+        loop {
+            let mut taking = service.post_lines(first, MANY);
+            match poll_once(&mut taking).await {
+                Poll::Pending => waiting.push((first, taking)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(refusal)) => {
+                    assert!(matches!(refusal, Refusal::Overloaded), "{refusal:?}");
+                    break;
+                }
+            }
+            first += MANY;
+        }
+        let entries = u64::try_from(waiting.len()).unwrap() * (MANY - 1);
+        assert!(entries <= MAX_WAITING && entries + MANY > MAX_WAITING, "{entries} wait");
+        // One entry has a slot of its own.
+        let alone = service.post_lines(1_000_000, 1).await.unwrap();
+        assert_eq!(alone.len(), 1);
+        for (first, taking) in waiting {
+            assert_eq!(taking.await.unwrap().len(), 800);
+            assert!(service.store.message(id(first).parse().unwrap()).await.unwrap().is_some());
+        }
+        for refused in [first, first + MANY - 1] {
+            assert!(service.store.message(id(refused).parse().unwrap()).await.unwrap().is_none());
+        }
+        // The room is given back, also that of who was refused.
+        assert_eq!(service.ingest.budget.reserved(Share::Bodies), 0);
+        assert_eq!(service.post_lines(first, MANY).await.unwrap().len(), 800);
+    });
+    service.close();
+}
+
+#[test]
+fn a_delivery_of_more_entries_than_may_wait_is_taken_when_no_other_waits() {
+    let service = Service::new(&Scheme::None, 64);
+    System::new().block_on(async {
+        let mut small = service.post_lines(0, 2);
+        let waits = poll_once(&mut small).await.is_pending();
+        let large = service.post_lines(10, MAX_WAITING + 2).await;
+        assert!(!waits || matches!(large, Err(Refusal::Overloaded)), "{large:?}");
+        if waits {
+            small.await.unwrap();
+        }
+        let taken = service.post_lines(10, MAX_WAITING + 2).await.unwrap();
+        assert_eq!(taken.len(), 8_194);
+    });
+    service.close();
+}
+
+#[test]
+fn a_delivery_counts_in_the_memory_budget_with_its_entries() {
+    let service = Service::new(&Scheme::None, 64);
+    System::new().block_on(async {
+        let mut taking = service.post_lines(0, MANY);
+        if poll_once(&mut taking).await.is_pending() {
+            let reserved = service.ingest.budget.reserved(Share::Bodies);
+            assert!(reserved > 800 * 512, "{reserved} bytes");
+        }
+        taking.await.unwrap();
+        assert_eq!(service.ingest.budget.reserved(Share::Bodies), 0);
+    });
+    service.close();
+}
+
+#[test]
+fn an_old_delivery_with_an_ignored_entry_is_a_duplicate_if_the_rest_is_stored() {
+    let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let scheme = Scheme::StandardWebhooks(StandardWebhooks::new(&[secret]).unwrap());
+    let service = Service::new(&scheme, 64);
+    let second = at(0).seconds();
+    let old = at(365 * 24 * 3_600);
+    System::new().block_on(async {
+        let post = async |text: &str, now| {
+            let headers = Sent(standard_webhooks(text, second).to_vec());
+            service.post(text.to_owned(), &headers, now).await
+        };
+        post("1\nignored\n2\n", at(0)).await.unwrap();
+        let again = post("1\nignored\n2\n", old).await.unwrap();
+        let became: Vec<_> = again
+            .iter()
+            .map(|done| match done {
+                Done::Judged { outcome, status, .. } => format!("{outcome:?} {status:?}"),
+                Done::Ignored { reason } => reason.clone(),
+                Done::Quarantined { reason, .. } => panic!("{reason}"),
+            })
+            .collect();
+        let duplicate = "Duplicate Some(Sent)";
+        assert_eq!(became, [duplicate, "it is told to be", duplicate]);
+        for text in ["1\nignored\n3\n", "ignored\n", "1\nwhat\n"] {
+            let refusal = post(text, old).await.unwrap_err();
+            assert!(matches!(refusal, Refusal::TooOld), "{text}: {refusal:?}");
+        }
+    });
+    service.close();
+}
+
+/// How many transactions had more than so many entries, or deliveries: from the histogram of this name.
+fn above(metrics: &Metrics, name: &str, bound: u64) -> u64 {
+    let mut text = String::new();
+    metrics.write(&mut text, at(0)).unwrap();
+    let number = |line: Option<&str>| -> u64 {
+        line.unwrap_or_else(|| panic!("{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (up_to, all) = (
+        format!("statusmirror_{name}_bucket{{le=\"{bound}.0\"}}"),
+        format!("statusmirror_{name}_count"),
+    );
+    let find = |start: &str| text.lines().find(|line| line.starts_with(start));
+    number(find(&all)) - number(find(&up_to))
+}
+
+/// Stores deliveries that all wait when the writer comes to them.
+fn store_at_once(service: &Service, deliveries: Vec<Delivery>) -> Vec<Vec<Stored>> {
+    let database = service.folder.path().join("mirror.db");
+    let other = Connection::open(database).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    System::new().block_on(async {
+        let mut storing: Vec<_> = deliveries
+            .into_iter()
+            .map(|delivery| Box::pin(service.store.ingest(delivery)))
+            .collect();
+        for storing in &mut storing {
+            assert!(poll_once(storing).await.is_pending());
+        }
+        other.execute_batch("ROLLBACK").unwrap();
+        let mut stored = Vec::new();
+        for storing in storing {
+            stored.push(storing.await.unwrap());
+        }
+        stored
+    })
+}
+
+fn said(number: u64) -> Notification {
+    let message = id(number).parse().unwrap();
+    notification(Statement { message, ..statement(Status::Sent, Some(at(1))) })
+}
+
+#[test]
+fn a_transaction_ends_with_the_delivery_that_passes_512_entries() {
+    const DELIVERIES: u64 = 40;
+    const EACH: u64 = 100;
+    let service = Service::new(&Scheme::None, 64);
+    let deliveries = (0..DELIVERIES).map(|number| {
+        let first = number * EACH;
+        let entries = (first..first + EACH).map(|number| entry(0, said(number)));
+        delivery(at(1), entries.collect())
+    });
+    let stored = store_at_once(&service, deliveries.collect());
+    assert!(stored.iter().all(|stored| stored.len() == 100));
+    assert_eq!(above(&service.metrics, "commit_entries", 2 * TRANSACTION_ENTRIES), 0);
+    // They were committed together as far as they may.
+    assert!(above(&service.metrics, "commit_entries", TRANSACTION_ENTRIES) > 0);
+    service.close();
+}
+
+#[test]
+fn a_transaction_ends_with_the_delivery_that_passes_4_mib() {
+    let service = Service::new(&Scheme::None, 256);
+    let unreadable = (0..200_u8).map(|number| {
+        let mut delivery =
+            delivery(at(1), vec![Entry::Unreadable { index: 0, reason: "no number".to_owned() }]);
+        delivery.content.as_mut().unwrap().body = vec![number; 250_000];
+        delivery
+    });
+    let stored = store_at_once(&service, unreadable.collect());
+    assert!(stored.iter().flatten().all(|one| matches!(one, Stored::Quarantined { .. })));
+    assert_eq!(above(&service.metrics, "commit_deliveries", 32), 0);
+    assert!(above(&service.metrics, "commit_deliveries", 8) > 0);
+    service.close();
+}

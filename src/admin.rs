@@ -3,20 +3,20 @@
 //! A command is one line of JSON, its answer one or more; the connection then ends. Only the owner
 //! of the files may connect. With no server running the same commands run on the opened file.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+mod socket;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
+use self::socket::read_command;
+pub use self::socket::{bind, connect, socket};
 use crate::clock::Clock;
 use crate::ingest::{Done, Ingest};
 use crate::message::{Destination, Timestamp};
@@ -24,10 +24,10 @@ use crate::store::{self, QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
-/// How many commands may wait to be accepted.
-const WAITING: i32 = 16;
-/// The longest path that the kernel takes for a socket's address.
-const LONGEST_ADDRESS: usize = 100;
+/// How many commands are carried out at a time.
+const AT_ONCE: usize = 8;
+/// How long a command may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to leave a socket alone that cannot be used.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -295,11 +295,15 @@ impl Admin {
 
     /// Listens on the socket of this database until the future is dropped.
     pub async fn serve(self, listener: UnixListener) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
+            // It is never closed.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _peer)) => {
                     let admin = self.clone();
                     tokio::spawn(async move {
+                        let _place = place;
                         if let Err(error) = admin.converse(stream).await {
                             tracing::warn!(%error, "an admin command broke off");
                         }
@@ -315,11 +319,17 @@ impl Admin {
 
     async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
         let (read, mut write) = stream.into_split();
-        let mut line = String::new();
-        BufReader::new(read).read_line(&mut line).await?;
-        let answers = match serde_json::from_str(&line) {
-            Ok(command) => self.execute(command).await,
-            Err(error) => vec![Answer::Error(format!("no admin command: {error}")), Answer::End],
+        let answers = match timeout(PATIENCE, read_command(read)).await {
+            Ok(read) => match read? {
+                Ok(command) => self.execute(command).await,
+                Err(words) => vec![Answer::Error(words), Answer::End],
+            },
+            Err(_elapsed) => {
+                vec![
+                    Answer::Error("no whole admin command arrived in time".to_owned()),
+                    Answer::End,
+                ]
+            }
         };
         for answer in answers {
             let mut line = serde_json::to_vec(&answer)?;
@@ -328,50 +338,6 @@ impl Admin {
         }
         write.shutdown().await
     }
-}
-
-/// The path of the admin socket of this database.
-pub fn socket(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".sock");
-    path.into()
-}
-
-/// The address of a socket at this path. The kernel takes only short ones; what is longer is named
-/// through its directory, which must stay open as long as the address is used.
-fn address(path: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
-    if path.as_os_str().len() <= LONGEST_ADDRESS {
-        return Ok((path.to_owned(), None));
-    }
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok((path.to_owned(), None));
-    };
-    let directory = File::open(directory)?;
-    let address = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    Ok((address, Some(directory)))
-}
-
-/// Binds the admin socket of this database, for its owner alone. Only the holder of the database's
-/// lock may do so: whatever socket is there is a dead process's.
-pub fn bind(database: &Path) -> std::io::Result<UnixListener> {
-    let (address, _directory) = address(&socket(database))?;
-    match std::fs::remove_file(&address) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(&address)?)?;
-    // Before it listens, so that nobody else can connect in between.
-    std::fs::set_permissions(&address, std::fs::Permissions::from_mode(0o600))?;
-    socket.listen(WAITING)?;
-    socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket.into())
-}
-
-/// Connects to the admin socket of this database.
-pub fn connect(database: &Path) -> std::io::Result<std::os::unix::net::UnixStream> {
-    let (address, _directory) = address(&socket(database))?;
-    std::os::unix::net::UnixStream::connect(address)
 }
 
 /// An error and what lies beneath it.

@@ -6,6 +6,7 @@ mod doctor;
 mod healthcheck;
 mod live;
 mod print_config;
+mod process;
 mod quarantine;
 mod reload;
 mod serve;
@@ -26,18 +27,22 @@ use crate::config::{self, Config, ConfigError, Secrets};
 use crate::dialect::is_name;
 use crate::http::docs::DOCUMENT;
 use crate::message::{Destination, MessageId};
-use crate::store::sqlite::OpenError;
+use crate::store::sqlite::{self, OpenError};
 
 /// Exit codes of sysexits.h.
 const EX_USAGE: i32 = 64;
 const EX_DATAERR: i32 = 65;
 const EX_NOINPUT: i32 = 66;
 const EX_UNAVAILABLE: i32 = 69;
+const EX_SOFTWARE: i32 = 70;
 const EX_CANTCREAT: i32 = 73;
 const EX_IOERR: i32 = 74;
 const EX_TEMPFAIL: i32 = 75;
 const EX_NOPERM: i32 = 77;
 const EX_CONFIG: i32 = 78;
+
+/// How long the end of `serve` waits for whoever reads the log.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A durable local mirror of the delivery statuses of SMS and RCS messages: takes the gateway's
 /// webhooks, and answers the gateway's own status queries.
@@ -113,6 +118,12 @@ enum Command {
         /// A file that no server has open, like a backup; without one, the configured database.
         file: Option<PathBuf>,
     },
+    /// Opens a database whose WAL is damaged without the transactions behind the damage, once.
+    #[command(after_help = "Example: statusmirror accept-wal-loss 4c1f0d2a9be37755")]
+    AcceptWalLoss {
+        /// The WAL's salt, as the rejected start prints it.
+        salt: String,
+    },
     /// Removes all that names a phone number: messages, histories, and what is in quarantine.
     #[command(after_help = "Example: statusmirror erase --destination +393331234567")]
     Erase {
@@ -172,9 +183,12 @@ impl Failure {
 
     /// Says it, and what to exit with.
     fn tell(&self) -> i32 {
-        // Nowhere is left to say that this could not be said.
-        drop(writeln!(io::stderr(), "statusmirror: {}", self.words));
+        process::say_last(self.line());
         self.code
+    }
+
+    fn line(&self) -> String {
+        format!("statusmirror: {}\n", self.words)
     }
 
     fn io(words: impl Into<String>) -> Self {
@@ -214,10 +228,12 @@ impl From<OpenError> for Failure {
             OpenError::ReadOnly { .. } => EX_NOPERM,
             OpenError::File { .. } | OpenError::NoRoom { .. } => EX_CANTCREAT,
             OpenError::InUse { .. } => EX_TEMPFAIL,
-            OpenError::Foreign { .. } | OpenError::Version { .. } | OpenError::Damaged { .. } => {
-                EX_DATAERR
-            }
-            OpenError::Filesystem { .. } => EX_CONFIG,
+            OpenError::Foreign { .. }
+            | OpenError::Version { .. }
+            | OpenError::Damaged { .. }
+            | OpenError::WalDamaged { .. }
+            | OpenError::WalSound { .. } => EX_DATAERR,
+            OpenError::Filesystem { .. } | OpenError::Linked { .. } => EX_CONFIG,
             OpenError::NotDurable { .. }
             | OpenError::Database { .. }
             | OpenError::Readers { .. }
@@ -257,36 +273,45 @@ pub fn run() -> i32 {
             return error.print().map_or(EX_IOERR, |()| code);
         }
     };
-    match execute(arguments) {
+    match process::prepare().map_err(Failure::from).and_then(|()| execute(arguments)) {
         Ok(()) => 0,
         Err(failure) => failure.tell(),
     }
+}
+
+/// Reads the configuration, and looks at who may read the database.
+fn read_config(file: Option<&Path>, secrets: Secrets) -> Result<Config, Failure> {
+    let mut config = config::read(file, secrets)?;
+    config.store.path = sqlite::real_path(&config.store.path);
+    config.warnings.extend(doctor::exposed(&config.store.path));
+    Ok(config)
 }
 
 fn execute(arguments: Arguments) -> Result<(), Failure> {
     let given = arguments.config.as_deref();
     let configured = |secrets| -> Result<Config, Failure> {
         let file = config::locate(given)?;
-        Ok(config::read(file.as_deref(), secrets)?)
+        read_config(file.as_deref(), secrets)
     };
     // For commands whose output does not say it.
     let told = |secrets| -> Result<Config, Failure> {
         let file = config::locate(given)?;
         tell_file(file.as_deref());
-        Ok(config::read(file.as_deref(), secrets)?)
+        read_config(file.as_deref(), secrets)
     };
     let mut out = io::stdout().lock();
     match arguments.command.unwrap_or(Command::Serve { lock_wait: Duration::ZERO }) {
         Command::Serve { lock_wait } => {
             drop(out);
+            let runtime = serve::Runtime::start()?;
             let config = configured(Secrets::Make)?;
             let log = telemetry::start(&config.log)?;
             #[cfg(feature = "otlp")]
             let spans = telemetry::Spans::start();
-            let served = serve::run(config, lock_wait, &log);
+            let served = serve::run(runtime, config, lock_wait, &log);
             #[cfg(feature = "otlp")]
             spans.flush();
-            log.flush();
+            log.flush(FLUSH);
             served
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
@@ -294,7 +319,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Reload { yes } => {
             let file = config::locate(given)?;
             tell_file(file.as_deref());
-            reload::ask(&config::database(file.as_deref())?, yes, &mut out)
+            reload::ask(&sqlite::real_path(&config::database(file.as_deref())?), yes, &mut out)
         }
         Command::Healthcheck(arguments) => {
             let file = config::locate(given)?;
@@ -316,6 +341,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Backup { file } => upkeep::back_up(told(Secrets::Find)?, &file, &mut out),
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
         Command::Check { file: None } => upkeep::check_own(&told(Secrets::Find)?, &mut out),
+        Command::AcceptWalLoss { salt } => {
+            let lost = sqlite::accept_wal_loss(&told(Secrets::Find)?.store.path, &salt)?;
+            Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
+        }
         Command::Erase { destination } => {
             upkeep::erase(told(Secrets::Find)?, destination, &mut out)
         }

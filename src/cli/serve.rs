@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::telemetry::Lines;
-use super::{EX_DATAERR, Failure, reload, show_new_key};
+use super::{EX_DATAERR, EX_SOFTWARE, Failure, reload, show_new_key};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
@@ -37,15 +37,35 @@ const MOST_CONNECTIONS: u64 = 50_000;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often to remove what is too old.
 const DAY: Duration = Duration::from_hours(24);
+/// How long the last lines of the log may take after a failure: the process must end within a second.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long the last answers may take to reach the network.
 const FLUSH: Duration = Duration::from_millis(200);
 
+/// What the process has before it reads its configuration.
+pub(super) struct Runtime {
+    system: actix_web::rt::SystemRunner,
+    hangup: Signal,
+}
+
+impl Runtime {
+    /// Starts the runtime. From here on a SIGHUP does not end the process: the configuration is read again
+    /// once the service runs.
+    pub(super) fn start() -> Result<Self, Failure> {
+        let system = System::new();
+        let hangup = system.block_on(async { signal(SignalKind::hangup()) })?;
+        Ok(Self { system, hangup })
+    }
+}
+
 /// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub(super) fn run(config: Config, lock_wait: Duration, log: &Lines) -> Result<(), Failure> {
+pub(super) fn run(
+    Runtime { system, hangup }: Runtime,
+    config: Config,
+    lock_wait: Duration,
+    log: &Lines,
+) -> Result<(), Failure> {
     show_new_key(&config);
-    let system = System::new();
-    // From here on, so that a signal during the start does not end the process.
-    let hangup = system.block_on(async { signal(SignalKind::hangup()) })?;
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
     let commits = metrics.commits().clone();
     let settings = Settings { lock_wait, commits, ..config.store.clone() };
@@ -81,8 +101,12 @@ fn failure(failed: Failed) -> Failure {
              copies the data to new blocks before it serves",
         ),
         Failed::Replaced => Failure::io(
-            "the database or its -wal was removed or replaced while it was used; put both back \
-             before you start again",
+            "the database, its -wal or its .lock was removed or replaced while it was used; put the \
+             database and its -wal back before you start again",
+        ),
+        Failed::Panicked => Failure::new(
+            EX_SOFTWARE,
+            "a thread panicked; what was acknowledged is stored. Start again, and report the log",
         ),
         Failed::Damaged => Failure::new(
             EX_DATAERR,
@@ -142,8 +166,10 @@ async fn serve(
             // Those that wait are told.
             sleep(FLUSH).await;
             // Nothing is closed: that could write to the disk that failed.
-            log.flush();
-            std::process::exit(failure(failed).tell());
+            let failure = failure(failed);
+            log.add(failure.line().as_bytes());
+            log.flush(LAST_WORDS);
+            std::process::exit(failure.code);
         }
     }
     tracing::info!("stopping");

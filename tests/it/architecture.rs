@@ -36,9 +36,21 @@ const OWNERS: [(&str, &[&str]); 18] = [
     ("sd_notify", &["cli"]),
     (
         "tokio",
-        &["store/sqlite", "store/reply.rs", "store/news.rs", "ingest", "http", "admin.rs", "cli"],
+        &[
+            "store/sqlite",
+            "store/reply.rs",
+            "store/news.rs",
+            "ingest",
+            "http",
+            "admin",
+            "admin.rs",
+            "cli",
+        ],
     ),
-    ("serde", &["json.rs", "dialect", "http", "admin.rs", "config", "simulate", "diagnosis"]),
+    (
+        "serde",
+        &["json.rs", "dialect", "http", "admin", "admin.rs", "config", "simulate", "diagnosis"],
+    ),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

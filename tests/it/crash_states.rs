@@ -19,6 +19,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use statusmirror::message::{Channel, MessageId, Record, Reference, Status, Timestamp};
 use statusmirror::store::Store;
+use statusmirror::store::sqlite::wal_damage;
 
 use crate::convergence::at;
 use crate::faults::{Chance, report, times};
@@ -129,6 +130,9 @@ struct Row {
 type Histories = BTreeMap<[u8; 16], Vec<Row>>;
 
 fn read_state(life: &Life, state: &State, path: &Path) -> Result<(), Failure> {
+    if let Some(damage) = wal_damage(path, None)? {
+        return Err(format!("a torn tail is taken for damage: {damage:?}").into());
+    }
     let db = Connection::open(path)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;

@@ -97,9 +97,9 @@ fn what_is_removed_or_replaced_under_a_running_server_ends_it_without_another_20
         fs::rename(&copy, path).unwrap();
     };
     for change in [remove, replace] {
-        for is_wal in [false, true] {
+        for name in ["mirror.db", "mirror.db-wal", "mirror.db.lock"] {
             let mut server = filled();
-            change(&if is_wal { wal(&server) } else { server.database() });
+            change(&server.folder.path().join(name));
             server.post(&webhook(&id(100), "SENT", 1).to_string()).assert_problem(503);
             let since = Instant::now();
             assert_eq!(server.wait(), Some(74));
@@ -107,7 +107,7 @@ fn what_is_removed_or_replaced_under_a_running_server_ends_it_without_another_20
             assert!(server.log().contains("removed or replaced"), "{}", server.log());
         }
     }
-    let figures = [("files", 4), ("acknowledged afterwards", 0), ("ends later than 1 s", late)];
+    let figures = [("files", 6), ("acknowledged afterwards", 0), ("ends later than 1 s", late)];
     report("P8", &chance, &figures, since);
 }
 

@@ -272,7 +272,7 @@ fn files_that_others_may_use_are_named() {
     let (printed, code) = doctor(&server);
     assert_eq!(code, Some(0), "{printed}");
     assert_line(&printed, "warn", &about, &["everybody on this machine may read it", "chmod"]);
-    assert_line(&printed, "ok", "permissions", &["its directory 700"]);
+    assert_line(&printed, "warn", "permissions", &["its directory 700", "mirror.db has mode 644"]);
     chmod(&secret, 0o600);
     chmod(&server.config(), 0o604);
     let about_own = format!("secret {}", server.config().display());

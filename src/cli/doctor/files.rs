@@ -81,7 +81,25 @@ fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Re
         );
         return report.say(Found::Warn, "permissions", &words);
     }
+    // It may be moved or copied to where they can.
+    if let Some(words) = exposed(database) {
+        return report.say(Found::Warn, "permissions", &format!("{shown}: {words}"));
+    }
     report.say(Found::Ok, "permissions", &shown)
+}
+
+/// The warning about a database that others than its owner may read, if they may.
+pub(in crate::cli) fn exposed(database: &Path) -> Option<String> {
+    let readable = ["", "-wal", "-shm"].map(|suffix| with_suffix(database, suffix));
+    let (path, mode) = readable.iter().find_map(|path| {
+        let mode = fs::metadata(path).ok()?.mode() & 0o777;
+        (mode & 0o044 != 0).then_some((path, mode))
+    })?;
+    Some(format!(
+        "{} has mode {mode:03o}, so others than its owner may read it, and it holds phone numbers; \
+         chmod 600 it",
+        path.display()
+    ))
 }
 
 fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {

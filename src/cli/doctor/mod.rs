@@ -7,6 +7,7 @@ mod reach;
 
 use std::io::Write;
 
+pub(super) use self::files::exposed;
 use super::{EX_UNAVAILABLE, Failure};
 use crate::clock::Clock;
 use crate::config::Config;

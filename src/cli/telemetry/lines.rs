@@ -1,7 +1,7 @@
 //! The way of the log's lines to standard error: through a thread of its own, so that nobody who has
 //! something to say waits for whoever reads it.
 
-use std::io::{self, Write, stderr};
+use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::cli::process::write_to_stderr;
+
 /// For so long lines are gathered: a wake for each of them would cost more than the line.
 const TOGETHER: Duration = Duration::from_millis(10);
 /// So many bytes may wait for whoever reads; what comes then is lost, and counted.
 const MOST: usize = 4 << 20;
-/// For so long the end waits for them to be read.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 #[derive(Clone, Default)]
@@ -47,10 +47,10 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Waits until all is written, for a second at most.
-    pub(crate) fn flush(&self) {
+    /// Waits until all is written, up to `patience`.
+    pub(crate) fn flush(&self, patience: Duration) {
         let is_busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        drop(self.0.done.wait_timeout_while(self.state(), PATIENCE, is_busy));
+        drop(self.0.done.wait_timeout_while(self.state(), patience, is_busy));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,7 +71,7 @@ impl Lines {
                 mem::take(&mut state.lost)
             };
             // A log that cannot be written must not stop the service, and there is nowhere to say so.
-            drop(stderr().write_all(&lines));
+            write_to_stderr(&lines);
             lines.clear();
             if lost > 0 {
                 tracing::warn!(lines = lost, "the log was read too slowly; some lines are lost");
@@ -82,7 +82,7 @@ impl Lines {
     }
 
     /// Adds a line.
-    pub(super) fn add(&self, line: &[u8]) {
+    pub(crate) fn add(&self, line: &[u8]) {
         let mut state = self.state();
         if state.waiting.len() > MOST {
             state.lost += 1;

@@ -56,5 +56,16 @@ pub(super) fn start(log: &Log) -> Result<Lines, Failure> {
     };
     let started = tracing_subscriber::registry().with(wanted).with(layer).try_init();
     started.map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+    log_panics();
     Ok(lines)
+}
+
+/// Has a panic logged like everything else. The usual hook writes to standard error itself, and waits for
+/// whoever reads it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a thread panicked: {words}");
+    }));
 }

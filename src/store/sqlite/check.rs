@@ -18,7 +18,8 @@ use super::ledger::Ledger;
 use super::open::Settings;
 use super::row::{record_columns, said_columns};
 use super::schema::{self, Found};
-use super::{OpenError, fold, quarantine};
+use super::wal::page_bytes_of;
+use super::{OpenError, fold, quarantine, wal};
 
 /// How many of SQLite's steps go by between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
@@ -146,6 +147,8 @@ pub(super) fn go_on(db: &Connection, failure: &Failure, ends: &AtomicBool) {
 /// nothing.
 pub fn contents(path: &Path) -> Result<Contents, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let page_bytes = std::fs::File::open(path).ok().and_then(|mut file| page_bytes_of(&mut file));
+    wal::require_sound(path, page_bytes)?;
     let (db, found) = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     if matches!(found, Found::Nothing) {
         return Err(OpenError::Foreign { path: path.to_owned() });

@@ -9,26 +9,34 @@ use rusqlite::{Connection, ErrorCode};
 use rustix::fs::statvfs;
 
 use super::OpenError;
-use super::lock::{beside, with_suffix};
+use super::lock::{Lock, beside, with_suffix};
 
 /// Copies the database and what its WAL holds to new blocks, from which the next [`install`] takes
 /// it. Nothing is written to the old ones.
-pub(super) fn out(db: Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn out(
+    db: Connection,
+    path: &Path,
+    lock: &mut Lock,
+    locks_inode: bool,
+) -> Result<(), OpenError> {
     tracing::warn!(
         database = %path.display(),
         "the disk failed when it was written last; copying the data to new blocks"
     );
     durably(&db, path, &beside(path, "copied"))?;
     drop(db);
-    install(path)
+    install(path, lock, locks_inode)
 }
 
-/// Puts a copy that is complete in the place of the database. What interrupts it is made good by
-/// the next call.
-pub(super) fn install(path: &Path) -> Result<(), OpenError> {
+/// Puts a copy that is complete in the place of the database, with its inode locked. What interrupts it is
+/// made good by the next call.
+pub(super) fn install(path: &Path, lock: &mut Lock, locks_inode: bool) -> Result<(), OpenError> {
     let copied = beside(path, "copied");
     if !copied.exists() {
         return Ok(());
+    }
+    if locks_inode {
+        lock.hold(&copied)?;
     }
     let failed = |source| OpenError::File { path: copied.clone(), source };
     // The WAL belongs to the old database; SQLite would play it into the new one.

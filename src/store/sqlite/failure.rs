@@ -30,8 +30,10 @@ pub enum Failed {
     Disk,
     /// The database is damaged.
     Damaged,
-    /// The database or its WAL is no longer the file that was opened.
+    /// The database, its WAL or its lock file is no longer the file that was opened.
     Replaced,
+    /// A thread of the store panicked.
+    Panicked,
 }
 
 /// Whether the store has failed, and where to leave a mark of it.
@@ -69,6 +71,17 @@ impl Failure {
     }
 }
 
+/// Ends the store if the thread that holds it panics: nobody would do its work any more.
+pub(super) struct Guard(pub(super) Failure);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.tell(Failed::Panicked);
+        }
+    }
+}
+
 /// What an error of SQLite says of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -94,12 +107,12 @@ impl Trouble {
 
 /// What this error, the last one of this connection, says of the disk.
 pub(super) fn trouble(db: &Connection, error: &rusqlite::Error) -> Trouble {
-    let no_space = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+    let no_space = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
         Some(ErrorCode::DiskFull) => Trouble::Full,
-        // A quota, or space that was promised and is not there, comes as an I/O error; so does a WAL
-        // index that cannot grow, which is made again at need and holds nothing to lose.
+        // A quota, a limit of the length of files, or space that was promised and is not there, comes as
+        // an I/O error; so does a WAL index that cannot grow, which is made again at need and holds nothing to lose.
         Some(ErrorCode::SystemIoFailure)
             if no_space.contains(&system_errno(db))
                 || error.sqlite_extended_error_code() == Some(ffi::SQLITE_IOERR_SHMSIZE) =>
@@ -169,5 +182,21 @@ impl Marks {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_store() {
+        let (failure, failed) = Failure::new(Marks(Vec::new()));
+        let ended = thread::spawn(move || {
+            let _guard = Guard(failure);
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(ended.join().is_err());
+        assert_eq!(*failed.borrow(), Some(Failed::Panicked));
     }
 }

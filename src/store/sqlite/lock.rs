@@ -1,62 +1,156 @@
-//! The database belongs to one process. A lock on a file beside it says so: closing any descriptor
-//! of the database itself would drop SQLite's own locks.
+//! One process owns the database. Two locks make sure of that.
 //!
-//! The file's content says how the last process ended: after an orderly end it describes the files
-//! as they were left, else it is empty.
+//! The first is an `flock` on a file beside the database. Its content says how the last process ended:
+//! after an orderly end it describes the files as they were left, else it is empty.
+//!
+//! The second is an `flock` on the database's own inode, because a hard link, a bind mount or a removed lock
+//! file leads to the same database with another lock file. It uses one descriptor, which is opened before
+//! SQLite opens the file and closed after SQLite has closed it. Closing any other descriptor of the file
+//! drops SQLite's own locks, so no other code in the serving process may open and close it: whoever needs
+//! its bytes reads them through [`Lock::header`], and whoever needs its inode calls `stat`.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags, open};
+
 use super::OpenError;
+use super::wal::page_bytes_of;
 
-/// How long to wait between two looks at a lock that another process holds.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long to wait between two attempts to take a lock that another process holds.
+const RETRY: Duration = Duration::from_millis(50);
+/// Only the owner may use the files: they hold phone numbers.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Holds the lock for as long as it lives.
+/// The length of an SQLite file's header.
+const HEADER_BYTES: usize = 100;
+
+/// Both locks, held for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Lock {
+    /// The file beside the database.
+    file: File,
+    path: PathBuf,
+    /// The database, last, and the files that had its name before. None is closed while SQLite has one open.
+    inodes: Vec<File>,
+    since: Instant,
+    patience: Duration,
+}
 
-/// Takes the lock of this database; waits so long for a predecessor to give it up.
+/// Takes the lock on the file beside this database. Waits up to `patience` for another process to end.
 pub(super) fn take(database: &Path, patience: Duration) -> Result<Lock, OpenError> {
     let path = beside(database, "lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let since = Instant::now();
+    let failed = |source| OpenError::File { path: path.clone(), source };
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) if since.elapsed() < patience => thread::sleep(LOOK),
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(OpenError::File { path, source }),
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(open(&path, flags, PRIVATE).map_err(|error| failed(error.into()))?);
+        wait_for(&file, &path, since, patience)?;
+        // A lock on a file that was removed meanwhile keeps nobody out.
+        if names(&path, &file.metadata().map_err(failed)?) {
+            return Ok(Lock { file, path, inodes: Vec::new(), since, patience });
         }
     }
 }
 
+fn wait_for(file: &File, path: &Path, since: Instant, patience: Duration) -> Result<(), OpenError> {
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if since.elapsed() < patience => thread::sleep(RETRY),
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(OpenError::File { path: path.to_owned(), source });
+            }
+        }
+    }
+}
+
+/// Whether this path still leads to the file with this metadata.
+fn names(path: &Path, file: &Metadata) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|found| found.dev() == file.dev() && found.ino() == file.ino())
+}
+
 impl Lock {
+    /// Locks the inode of the file at this path: the database, or the file that is about to be renamed to it.
+    /// Says whether there is a file.
+    pub(super) fn hold(&mut self, path: &Path) -> Result<bool, OpenError> {
+        self.hold_opened(path, OFlags::empty())
+    }
+
+    /// The same; makes an empty file, for its owner alone, if there is none.
+    pub(super) fn hold_or_make(&mut self, path: &Path) -> Result<(), OpenError> {
+        self.hold_opened(path, OFlags::CREATE).map(drop)
+    }
+
+    fn hold_opened(&mut self, path: &Path, more: OFlags) -> Result<bool, OpenError> {
+        let failed = |source| OpenError::File { path: path.to_owned(), source };
+        if self.inodes.last().is_some_and(|held| held.metadata().is_ok_and(|m| names(path, &m))) {
+            return Ok(true);
+        }
+        // Without O_NONBLOCK, to open a FIFO waits for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
+        let file = match open(path, flags, PRIVATE) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) if more.is_empty() => return Ok(false),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let found = file.metadata().map_err(failed)?;
+        if !found.is_file() {
+            return Err(OpenError::Foreign { path: path.to_owned() });
+        }
+        wait_for(&file, path, self.since, self.patience)?;
+        // As it is now: the process that was waited for may have removed the other links.
+        let links = file.metadata().map_err(failed)?.nlink();
+        if links > 1 {
+            return Err(OpenError::Linked { path: path.to_owned(), links });
+        }
+        self.inodes.push(file);
+        Ok(true)
+    }
+
+    /// The lock file and the database as they were when they were locked, with their paths.
+    pub(super) fn held(&self, database: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+        let mut held = vec![(self.path.clone(), self.file.metadata()?)];
+        if let Some(inode) = self.inodes.last() {
+            held.push((database.to_owned(), inode.metadata()?));
+        }
+        Ok(held)
+    }
+
+    /// The first bytes of the database, read without opening it again; none if it is shorter, or if its
+    /// inode is not locked.
+    pub(super) fn header(&self) -> Option<[u8; HEADER_BYTES]> {
+        let mut header = [0; HEADER_BYTES];
+        self.inodes.last()?.read_exact_at(&mut header, 0).is_ok().then_some(header)
+    }
+
+    /// The page size that the database's header states.
+    pub(super) fn page_bytes(&self) -> Option<usize> {
+        page_bytes_of(&mut self.header()?.as_slice())
+    }
+
     /// Whether the last process that had the database ended in order, and nobody has touched the
     /// files since. From now on this one has not.
     pub(super) fn was_left_in_order(&mut self, database: &Path) -> io::Result<bool> {
         let mut left = String::new();
-        self.0.read_to_string(&mut left)?;
-        self.0.set_len(0)?;
+        self.file.read_to_string(&mut left)?;
+        self.file.set_len(0)?;
         Ok(!left.is_empty() && left == described(database)?)
     }
 
-    /// Notes that this process ended in order.
+    /// Notes that this process ended in order. Every connection of SQLite must be closed.
     pub(super) fn leave_in_order(mut self, database: &Path) -> io::Result<()> {
         let left = described(database)?;
-        io::Seek::rewind(&mut self.0)?;
-        self.0.write_all(left.as_bytes())
+        io::Seek::rewind(&mut self.file)?;
+        self.file.write_all(left.as_bytes())
     }
 }
 
@@ -71,6 +165,17 @@ fn described(database: &Path) -> io::Result<String> {
         Err(error) => Err(error),
     };
     Ok(described(database.to_owned())? + &described(with_suffix(database, "-wal"))?)
+}
+
+/// The path of the database itself where this path is a symbolic link: SQLite keeps the WAL beside the
+/// database, so everything else must be there too.
+pub fn real_path(database: &Path) -> PathBuf {
+    match fs::symlink_metadata(database) {
+        Ok(found) if found.is_symlink() => {
+            fs::canonicalize(database).unwrap_or_else(|_dangling| database.to_owned())
+        }
+        Ok(_) | Err(_) => database.to_owned(),
+    }
 }
 
 /// The path of the database with one more extension.

@@ -18,6 +18,7 @@ mod backup;
 mod changes;
 mod check;
 mod checkpoint;
+mod closing;
 mod command;
 mod copy;
 mod entry;
@@ -39,13 +40,14 @@ mod sums;
 mod texts;
 mod value;
 mod vitals;
+mod wal;
 mod watch;
 mod writer;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -57,16 +59,19 @@ use tokio::sync::{mpsc, watch as signal};
 
 use self::backup::BackupError;
 pub use self::check::{Contents, Hashed, contents};
+pub use self::closing::Closing;
 use self::command::{Act, Answer, Job, Order, Task};
 pub use self::failure::Failed;
-use self::failure::Failure;
+use self::failure::{Failure, Guard};
 use self::ledger::Ledger;
+pub use self::lock::real_path;
 use self::open::Opened;
 pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
 use self::recent::Committed;
 pub use self::schema::VERSION;
 use self::search::Search;
+pub use self::wal::{WalDamage, accept_wal_loss, wal_damage};
 use self::watch::Watched;
 use self::writer::Writer;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
@@ -88,28 +93,18 @@ pub struct SqliteStore {
     failed: signal::Receiver<Option<Failed>>,
 }
 
-/// What must be closed when the store has done its work.
-pub struct Closing {
-    orders: mpsc::Sender<Order>,
-    writer: JoinHandle<()>,
-    others: Vec<JoinHandle<()>>,
-    ends: Arc<AtomicBool>,
-    settings: Settings,
-    lock: lock::Lock,
-    failed: signal::Receiver<Option<Failed>>,
-}
-
 impl SqliteStore {
     /// Opens the file, makes it if there is none, and starts the threads.
     pub fn open(settings: &Settings) -> Result<(Self, Closing), OpenError> {
+        let settings = &Settings { path: real_path(&settings.path), ..settings.clone() };
         let path = &settings.path;
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
         let ledger = ledger(&db, settings).map_err(failed)?;
         let lineage = schema::lineage(&db).map_err(failed)?;
         let old_quarantine = ledger.quarantine.is_to_be_moved();
-        let watched =
-            Watched::new(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let watched = Watched::new(path, &lock)
+            .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let recent = ledger.committed.clone();
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
@@ -122,7 +117,7 @@ impl SqliteStore {
             let (wake, wakes) = sync_channel(1);
             let (db, failure) = (schema::open_again(path)?, failure.clone());
             let (moved, changing) = (Arc::clone(&moved), Arc::clone(&changing));
-            others.push(spawn("checkpoints", move || {
+            others.push(spawn("checkpoints", &failure.clone(), move || {
                 checkpoint::run(&db, &wakes, &moved, &changing, &failure);
             })?);
             checkpoints = Some(wake);
@@ -143,15 +138,18 @@ impl SqliteStore {
             anew_at: checkpoint::WORTH_IT,
         };
         let readers = Readers::start(path, &recent, &reading, &failure)?;
-        let writer = spawn("writer", move || writer.run(&db))?;
+        let writer = spawn("writer", &failure, move || writer.run(&db))?;
         if unchecked {
             let (failure, ends) = (failure.clone(), Arc::clone(&ends));
             let db = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
-            others.push(spawn("check", move || check::go_on(&db, &failure, &ends))?);
+            others.push(spawn("check", &failure.clone(), move || {
+                check::go_on(&db, &failure, &ends);
+            })?);
         }
         if old_quarantine {
             let (orders, ends) = (orders.clone(), Arc::clone(&ends));
-            others.push(spawn("quarantine", move || quarantine::move_all(&orders, &ends))?);
+            others
+                .push(spawn("quarantine", &failure, move || quarantine::move_all(&orders, &ends))?);
         }
         let closing = Closing {
             orders: orders.clone(),
@@ -202,28 +200,6 @@ impl SqliteStore {
     }
 }
 
-impl Closing {
-    /// Ends the threads once what was asked of them is done, empties the WAL and gives the database
-    /// up. Says whether all was well to the end. Blocks, so it has no place on an async worker.
-    pub fn close(self) -> bool {
-        self.ends.store(true, Ordering::Relaxed);
-        // Who cannot be told has ended already.
-        drop(self.orders.blocking_send(Order::Other(Task::End)));
-        let mut ended = self.writer.join().is_ok();
-        for thread in self.others {
-            ended &= thread.join().is_ok();
-        }
-        if self.failed.borrow().is_some() {
-            return false;
-        }
-        let path = &self.settings.path;
-        let emptied = self.settings.external_checkpoints
-            || schema::open_again(path).is_ok_and(|db| checkpoint::cut(&db).is_ok());
-        let left = emptied && self.lock.leave_in_order(path).is_ok();
-        ended && left
-    }
-}
-
 /// What the writer knows at the start. A file that was just migrated has no sums yet: they are made of the
 /// table, once it has everything.
 fn ledger(db: &Connection, settings: &Settings) -> rusqlite::Result<Ledger> {
@@ -248,7 +224,17 @@ pub fn make_private_directory(file: &Path) -> std::io::Result<()> {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+/// Starts a thread without which the store cannot go on.
+fn spawn(
+    name: &str,
+    failure: &Failure,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let guard = Guard(failure.clone());
+    let run = move || {
+        let _guard = guard;
+        run();
+    };
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)

@@ -13,10 +13,10 @@ use rustix::fs::statfs;
 use thiserror::Error;
 
 use super::check::{self, Verdict};
-use super::failure::Marks;
+use super::failure::{Marks, Trouble, trouble};
 use super::lock::{self, Lock, with_suffix};
 use super::schema::{self, Found};
-use super::{checkpoint, copy, make_private_directory};
+use super::{checkpoint, copy, make_private_directory, wal};
 use crate::budget::{MemoryBudget, Share};
 use crate::metrics::Commits;
 
@@ -115,6 +115,17 @@ pub enum OpenError {
         /// The lock's file.
         path: PathBuf,
     },
+    /// The database has more than one hard link.
+    #[error(
+        "{path} has {links} hard links, and another server could use it through another one; remove all \
+         but one"
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+        /// How many there are.
+        links: u64,
+    },
     /// The file system cannot be relied on.
     #[error(
         "{path} is on {kind}, where locks and syncs cannot be relied on; set store.url to a local \
@@ -152,6 +163,26 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// The WAL is damaged in the middle.
+    #[error(
+        "{path} is damaged: at least {transactions} transactions that were acknowledged lie behind the \
+         damage; nothing was changed. Copy it and the database to another place. Then restore a backup \
+         with `statusmirror restore FILE`, or accept the loss with `statusmirror accept-wal-loss {salt}`"
+    )]
+    WalDamaged {
+        /// The WAL.
+        path: PathBuf,
+        /// Its salt.
+        salt: String,
+        /// How many commit frames lie at or behind the damage.
+        transactions: u64,
+    },
+    /// No loss is to be accepted.
+    #[error("{path} is not damaged; nothing was changed")]
+    WalSound {
+        /// The WAL.
+        path: PathBuf,
     },
     /// There is no space for a copy that is needed first.
     #[error(
@@ -226,11 +257,18 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let failed = |source| OpenError::Database { path: path.clone(), source };
     make_private_directory(path).map_err(file)?;
     let mut lock = lock::take(path, settings.lock_wait)?;
-    if !settings.any_filesystem {
-        require_reliable(path)?;
+    let locks_inode = locks_inode(path, settings.any_filesystem)?;
+    if locks_inode {
+        lock.hold(path)?;
     }
-    copy::install(path)?;
+    copy::install(path, &mut lock, locks_inode)?;
     require_database_of_wal(path)?;
+    if locks_inode {
+        lock.hold_or_make(path)?;
+    } else {
+        copy::make_private(path).map_err(file)?;
+    }
+    wal::require_sound(path, lock.page_bytes())?;
     let marks = Marks::of(path, settings.runtime_directory.as_deref());
     let (mut db, mut found) = schema::connect(path)?;
     let mut unchecked = false;
@@ -244,27 +282,35 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         }
     }
     if marks.are_left() {
-        copy::out(db, path)?;
+        copy::out(db, path, &mut lock, locks_inode)?;
         (db, found) = schema::connect(path)?;
     }
     marks.clear().map_err(file)?;
     schema::set_up(&db, path)?;
-    if !settings.external_checkpoints {
-        checkpoint::cut(&db).map_err(failed)?;
+    if !settings.external_checkpoints
+        && let Err(error) = checkpoint::cut(&db)
+    {
+        match trouble(&db, &error) {
+            // Queries are answered meanwhile, and webhooks once there is space.
+            Trouble::Full => tracing::error!(%error, "the disk is full; the WAL stays as it is"),
+            Trouble::Busy | Trouble::Lasting(_) | Trouble::Other => return Err(failed(error)),
+        }
     }
     schema::bring_up_to_date(&mut db, path, found)?;
     Ok(Opened { db, lock, marks, unchecked })
 }
 
-/// Refuses a file system that cannot be relied on.
-fn require_reliable(path: &Path) -> Result<(), OpenError> {
+/// Whether the database's inode is to be locked. Rejects a file system that cannot be relied on, unless it
+/// may be any: of those, only FUSE keeps this lock and SQLite's locks apart.
+fn locks_inode(path: &Path, any: bool) -> Result<bool, OpenError> {
     let source =
         |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
     let found = statfs(copy::directory(path)).map_err(source)?.f_type;
     let unreliable = UNRELIABLE.iter().find(|(number, _)| i64::try_from(*number) == Ok(found));
     match unreliable {
-        Some((_, kind)) => Err(OpenError::Filesystem { path: path.to_owned(), kind }),
-        None => Ok(()),
+        Some((_, kind)) if !any => Err(OpenError::Filesystem { path: path.to_owned(), kind }),
+        Some((_, kind)) => Ok(*kind == "FUSE"),
+        None => Ok(true),
     }
 }
 

@@ -17,7 +17,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::mpsc;
 
-use super::failure::{Failed, Failure};
+use super::failure::{Failed, Failure, Guard};
 use super::recent::Committed;
 use super::{OpenError, store_error};
 use crate::store::StoreError;
@@ -75,10 +75,13 @@ impl Readers {
             let get = || pool.get().map_err(|source| OpenError::Readers { source });
             let connections = Connections::new(get()?, get()?, committed.clone());
             let (queue, queries) = mpsc::channel(WAITING);
-            let reading = Arc::clone(reading);
+            let (reading, guard) = (Arc::clone(reading), Guard(failure.clone()));
             thread::Builder::new()
                 .name(format!("reader-{number}"))
-                .spawn(move || read(connections, queries, &reading))
+                .spawn(move || {
+                    let _guard = guard;
+                    read(connections, queries, &reading);
+                })
                 .map_err(|source| OpenError::Thread { source })?;
             queues.push(queue);
         }

@@ -32,10 +32,8 @@ const LARGEST_COPY: u64 = 256 << 20;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
-/// Opens the writing connection of a file that is ours, or that is made now. Writes nothing to a
-/// file that is there.
+/// Opens the writing connection of a file that is there, ours or empty. Writes nothing to it.
 pub(super) fn connect(path: &Path) -> Result<(Connection, Found), OpenError> {
-    copy::make_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let (db, found) = look(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     if db.is_readonly(MAIN_DB).map_err(failed)? {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::auth;
 use super::problem::Problem;
 use super::state::Service;
-use super::waiting_bodies::Evicted;
+use super::waiting_bodies::{Evicted, Group, WaitingBodies};
 use crate::budget::{Reservation, Share};
 use crate::ingest::{Body, Refusal};
 use crate::metrics::Cause;
@@ -65,8 +65,8 @@ pub(crate) async fn refuse(problem: Problem, mut payload: impl Chunks) -> HttpRe
 /// Who sends a body.
 #[derive(Clone, Copy)]
 pub(crate) enum Sender<'a> {
-    /// Somebody with a right credential.
-    Verified,
+    /// Somebody with a credential of this source or this API key.
+    Verified(&'a str),
     /// Whoever sent this request. Its body is needed to verify it, or nothing verifies it.
     Unverified(&'a HttpRequest),
 }
@@ -78,13 +78,13 @@ pub(crate) async fn read_body(
     mut payload: Payload,
     most: usize,
 ) -> Result<Body, Unread> {
-    let share = match sender {
-        Sender::Verified => Share::Bodies,
-        Sender::Unverified(_) => Share::UnverifiedBodies,
+    let (share, others) = match sender {
+        Sender::Verified(_) => (Share::Bodies, &service.verified_bodies),
+        Sender::Unverified(_) => (Share::UnverifiedBodies, &service.unverified_bodies),
     };
     let read = async {
         let room = service.ingest.budget.reserve(share, 0).map_err(|_full| Unread::overloaded())?;
-        let mut held = Held { service, sender, room, place: None };
+        let mut held = Held { service, sender, others, room, place: None };
         let mut content = Vec::new();
         while let Some(chunk) = held.next(&mut payload).await? {
             let chunk = chunk.map_err(|_broken| {
@@ -98,6 +98,10 @@ pub(crate) async fn read_body(
                 return Err(Unread { cause, problem, reusable });
             }
             held.grow(chunk.len())?;
+            if content.capacity() - content.len() < chunk.len() {
+                // Not twice as much, or a body would take twice of what is reserved for it.
+                content.reserve_exact(chunk.len().max(content.len() / 4));
+            }
             content.extend_from_slice(&chunk);
         }
         Ok(Body { content, bytes: held.room })
@@ -112,28 +116,30 @@ pub(crate) async fn read_body(
 struct Held<'a> {
     service: &'a Service,
     sender: Sender<'a>,
+    others: &'a WaitingBodies,
     room: Reservation,
     /// Its place among the bodies that wait, once it had to.
     place: Option<u64>,
 }
 
 impl Held<'_> {
-    /// The next chunk. What a sender that is not verified has sent may be evicted while its rest is
-    /// waited for.
+    /// The next chunk. What has been sent may be evicted while its rest is waited for.
     async fn next(
         &mut self,
         payload: &mut Payload,
     ) -> Result<Option<Result<web::Bytes, PayloadError>>, Unread> {
-        let Sender::Unverified(request) = self.sender else { return Ok(payload.next().await) };
         if self.room.bytes() == 0 {
             return Ok(payload.next().await);
         }
         if let Some(chunk) = payload.next().now_or_never() {
             return Ok(chunk);
         }
-        let client = auth::client(self.service, request);
+        let group = match self.sender {
+            Sender::Verified(name) => Group::Verified(name.to_owned()),
+            Sender::Unverified(request) => Group::of_client(auth::client(self.service, request)),
+        };
         let room = self.room.split();
-        let waiting = self.service.waiting_bodies.wait(&mut self.place, client, room);
+        let waiting = self.others.wait(&mut self.place, group, room);
         let chunk = select! {
             biased;
             () = waiting.evicted() => None,
@@ -145,8 +151,7 @@ impl Held<'_> {
 
     fn grow(&mut self, bytes: usize) -> Result<(), Unread> {
         while self.room.grow(bytes).is_err() {
-            let may_evict = matches!(self.sender, Sender::Unverified(_));
-            if !(may_evict && self.service.waiting_bodies.evict()) {
+            if !self.others.evict() {
                 // A body that is larger than the whole share is read when it is the only one.
                 return self.room.grow_or_alone(bytes).map_err(|_full| Unread::overloaded());
             }

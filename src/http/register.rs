@@ -109,7 +109,7 @@ pub(crate) async fn register(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = query::message_id(id)?;
-    let body = match read_body(service, Sender::Verified, payload, MAX_BYTES).await {
+    let body = match read_body(service, Sender::Verified(&caller.0), payload, MAX_BYTES).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),
     };

@@ -31,8 +31,10 @@ pub struct Service {
     pub keys: ApiKeys,
     /// Who failed to say who it is.
     pub attempts: Attempts,
-    /// Bodies that wait and whose sender is not verified.
-    pub(crate) waiting_bodies: WaitingBodies,
+    /// Bodies that wait and whose sender is verified.
+    pub(crate) verified_bodies: WaitingBodies,
+    /// Bodies that wait and whose sender is not.
+    pub(crate) unverified_bodies: WaitingBodies,
     /// Who says where a request comes from.
     pub proxies: TrustedProxies,
     /// What time it is.
@@ -67,7 +69,8 @@ impl Service {
             store,
             keys: ApiKeys::new(keys),
             attempts: Attempts::default(),
-            waiting_bodies: WaitingBodies::default(),
+            verified_bodies: WaitingBodies::default(),
+            unverified_bodies: WaitingBodies::default(),
             proxies,
             clock,
             under_way: AtomicUsize::new(0),

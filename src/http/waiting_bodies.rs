@@ -1,11 +1,12 @@
-//! Bodies of senders that are not verified yet, while their rest is waited for.
+//! Request bodies whose rest is waited for, and which of them goes when memory is short.
 //!
-//! All of them share one part of the memory budget, which a stranger could fill with bodies that never
-//! end. So whoever waits can be evicted: when the share is full, the next chunk takes the room of a body
-//! that waits. Small bodies are the last to go, since to send many of those takes many connections. Of
-//! the others one goes that comes from the client with the most waiting bytes, the oldest first: a
-//! webhook is complete within milliseconds, and what is unfinished for longest is the likeliest to stay
-//! so. A body that came in one piece never waits and takes no lock.
+//! Bodies of verified senders share one part of the memory budget, those of all others another one. A
+//! stranger, or whoever has one callback URL, could fill a part with bodies that never end. So a body
+//! that waits can be evicted: when its part is full, the next chunk takes its room. Small bodies are the
+//! last to go, since to send many of those takes many connections. Of the others one goes that comes
+//! from the group with the most waiting bytes (an address of strangers, a source of verified senders), the
+//! oldest first: a webhook is complete within milliseconds, and what is unfinished for longest is the
+//! likeliest to stay so. A body that came in one piece never waits and takes no lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,7 +20,16 @@ use crate::budget::Reservation;
 /// Most bytes of a body that is evicted only if there is no larger one.
 const SMALL: usize = 4 << 10;
 
-/// All bodies that wait.
+/// Who a body that waits is from, as far as it counts for eviction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Group {
+    /// Whoever is at this address.
+    Client(IpAddr),
+    /// Whoever has a credential of this source or this API key.
+    Verified(String),
+}
+
+/// All bodies that wait in one part of the memory budget.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingBodies(Mutex<Table>);
 
@@ -28,13 +38,13 @@ struct Table {
     arrived: u64,
     /// The bodies in the order in which they began to wait.
     bodies: BTreeMap<u64, Entry>,
-    /// Waiting bytes of each client.
-    clients: HashMap<IpAddr, usize>,
+    /// Waiting bytes of each group.
+    groups: HashMap<Group, usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    client: IpAddr,
+    group: Group,
     room: Reservation,
     evicted: Arc<Notify>,
 }
@@ -51,21 +61,21 @@ pub(crate) struct WaitingBody<'a> {
 }
 
 impl WaitingBodies {
-    /// A body of this client begins to wait, or waits again in the place that it had.
+    /// A body of this group begins to wait, or waits again in the place that it had.
     pub(crate) fn wait(
         &self,
         place: &mut Option<u64>,
-        client: IpAddr,
+        group: Group,
         room: Reservation,
     ) -> WaitingBody<'_> {
-        let (client, evicted) = (network(client), Arc::new(Notify::new()));
+        let evicted = Arc::new(Notify::new());
         let mut table = self.table();
         let place = *place.get_or_insert_with(|| {
             table.arrived += 1;
             table.arrived
         });
-        *table.clients.entry(client).or_default() += room.bytes();
-        table.bodies.insert(place, Entry { client, room, evicted: Arc::clone(&evicted) });
+        *table.groups.entry(group.clone()).or_default() += room.bytes();
+        table.bodies.insert(place, Entry { group, room, evicted: Arc::clone(&evicted) });
         WaitingBody { bodies: self, place, evicted }
     }
 
@@ -73,7 +83,7 @@ impl WaitingBodies {
     pub(crate) fn evict(&self) -> bool {
         let mut table = self.table();
         let order = |(_, entry): &(&u64, &Entry)| {
-            (entry.room.bytes() > SMALL, table.clients.get(&entry.client).copied())
+            (entry.room.bytes() > SMALL, table.groups.get(&entry.group).copied())
         };
         // Of equal ones the last one in this order, which is the oldest.
         let found = table.bodies.iter().rev().max_by_key(order).map(|(place, _)| *place);
@@ -86,13 +96,20 @@ impl WaitingBodies {
     }
 }
 
+impl Group {
+    /// Whoever is at this address.
+    pub(crate) fn of_client(client: IpAddr) -> Self {
+        Self::Client(network(client))
+    }
+}
+
 impl Table {
     fn remove(&mut self, place: u64) -> Option<Entry> {
         let entry = self.bodies.remove(&place)?;
-        if let Some(bytes) = self.clients.get_mut(&entry.client) {
+        if let Some(bytes) = self.groups.get_mut(&entry.group) {
             *bytes = bytes.saturating_sub(entry.room.bytes());
             if *bytes == 0 {
-                self.clients.remove(&entry.client);
+                self.groups.remove(&entry.group);
             }
         }
         Some(entry)
@@ -122,16 +139,16 @@ mod tests {
     use super::*;
     use crate::budget::{MemoryBudget, Share};
 
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
+    fn client(last: u8) -> Group {
+        Group::of_client(IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
-    fn the_oldest_large_body_of_the_client_with_the_most_bytes_is_evicted_first() {
+    fn the_oldest_large_body_of_the_group_with_the_most_bytes_is_evicted_first() {
         let (budget, bodies) = (MemoryBudget::default(), WaitingBodies::default());
-        let wait = |client: u8, bytes: usize| {
+        let wait = |last: u8, bytes: usize| {
             let room = budget.reserve(Share::UnverifiedBodies, bytes).unwrap();
-            bodies.wait(&mut None, ip(client), room)
+            bodies.wait(&mut None, client(last), room)
         };
         let waiting = [
             wait(1, 100),
@@ -150,7 +167,7 @@ mod tests {
         }
         assert_eq!(order, [2, 1, 3, 4, 0, 5]);
         assert_eq!(budget.reserved(Share::UnverifiedBodies), 0);
-        assert!(bodies.table().clients.is_empty());
+        assert!(bodies.table().groups.is_empty());
         for body in waiting {
             assert_eq!(body.go_on().err(), Some(Evicted));
         }
@@ -161,12 +178,12 @@ mod tests {
         let (budget, bodies) = (MemoryBudget::default(), WaitingBodies::default());
         let room = budget.reserve(Share::UnverifiedBodies, 9_000).unwrap();
         let mut place = None;
-        let room = bodies.wait(&mut place, ip(1), room).go_on().unwrap();
+        let room = bodies.wait(&mut place, client(1), room).go_on().unwrap();
         assert_eq!((room.bytes(), bodies.evict()), (9_000, false));
         // It keeps its age.
         let younger = budget.reserve(Share::UnverifiedBodies, 9_000).unwrap();
-        let younger = bodies.wait(&mut None, ip(1), younger);
-        let older = bodies.wait(&mut place, ip(1), room);
+        let younger = bodies.wait(&mut None, client(1), younger);
+        let older = bodies.wait(&mut place, client(1), room);
         assert!(bodies.evict());
         assert_eq!(older.go_on().err(), Some(Evicted));
         drop(younger);

@@ -133,7 +133,10 @@ async fn take(
     request: &HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let sender = verified.map_or(Sender::Unverified(request), |_verified| Sender::Verified);
+    let sender = match verified {
+        Some(_) => Sender::Verified(&source.name),
+        None => Sender::Unverified(request),
+    };
     let body = match read_body(service, sender, payload, source.max_body_bytes).await {
         Ok(body) => body,
         Err(unread) => {

@@ -16,13 +16,14 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::telemetry::Lines;
-use super::{EX_DATAERR, EX_SOFTWARE, Failure, reload, show_new_key};
+use super::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure, reload, show_new_key};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
 use crate::http::state::Service;
 use crate::http::{self, Listeners};
 use crate::ingest::Ingest;
+use crate::message::Timestamp;
 use crate::metrics::Metrics;
 use crate::store::sqlite::{Failed, Settings, SqliteStore};
 use crate::store::{Removed, Store};
@@ -65,6 +66,12 @@ pub(super) fn run(
     lock_wait: Duration,
     log: &Lines,
 ) -> Result<(), Failure> {
+    let now = Clock::System.now();
+    if now < Timestamp::EPOCH {
+        // The web framework cannot write such a date, and nothing that is stored would be in order.
+        let words = format!("the clock says {now}, a time before 1970; set it, and start again");
+        return Err(Failure::new(EX_TEMPFAIL, words));
+    }
     show_new_key(&config);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
     let commits = metrics.commits().clone();

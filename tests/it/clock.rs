@@ -52,6 +52,39 @@ fn now() -> i64 {
 }
 
 #[test]
+fn a_clock_is_believed_from_1970_on_and_no_other_one_panics() {
+    let clock = WrongClock::new();
+    for years in [-50, -30, 11, 50] {
+        clock.jump(years * 365 * DAY);
+        let mut server = Server::start_with(&format!("{GATEWAY}{SIGNED}"), &clock.envs());
+        let body = webhook(&id(1), "SENT", 1).to_string();
+        assert_eq!(server.post(&body).outcome(), "applied", "{years}");
+        let headers = standard_webhooks(&body, now() + years * 365 * DAY);
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let signed = server.send("POST", "/webhooks/standard", &headers, body.as_bytes());
+        assert_eq!(signed.outcome(), "duplicate", "{years}");
+        assert_eq!(server.history(&id(1)).len(), 1);
+        assert_eq!(server.terminate(), Some(0));
+        assert!(!server.log().contains("panicked"), "{}", server.log());
+    }
+    clock.jump(-60 * 365 * DAY);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("it.toml");
+    let text = format!("[api_keys.tests]\nkey = \"{KEY}\"\n{GATEWAY}");
+    fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let envs = clock.envs();
+    let envs = envs.each_ref().map(|(name, value)| (*name, value.as_str()));
+    for (command, code) in [("check-config", 0), ("serve", 75)] {
+        let output = run_in(folder.path(), &["--config", config, command], &envs);
+        assert_eq!(output.status.code(), Some(code), "{command}: {output:?}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("panicked"), "{command}: {told}");
+        assert_eq!(told.contains("before 1970"), code != 0, "{command}: {told}");
+    }
+}
+
+#[test]
 fn a_clock_that_jumps_loses_nothing() {
     let mut chance = Chance::of("clock");
     let since = Instant::now();

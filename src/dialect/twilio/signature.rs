@@ -4,7 +4,6 @@
 //! libraries accept several ways to write the address, since its back ends differ; so does this one.
 //! None of them makes a signature easier to forge.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ::hmac::{Hmac, Mac};
@@ -124,22 +123,24 @@ fn decode(part: &[u8], text: &mut Vec<u8>) {
     let start = text.len();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut rest = part;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        text.push(match (first, behind) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = after;
-                    high << 4 | low
-                }
-                _ => b'%',
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'+' | b'%')) {
+        let (plain, encoded) = rest.split_at(at);
+        text.extend_from_slice(plain);
+        let (byte, behind) = match encoded {
+            [b'%', high, low, behind @ ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
+                _ => (b'%', encoded.split_at(1).1),
             },
-            (byte, _) => *byte,
-        });
+            [b'+', behind @ ..] => (b' ', behind),
+            _ => (b'%', encoded.split_at(1).1),
+        };
+        text.push(byte);
+        rest = behind;
     }
+    text.extend_from_slice(rest);
     let decoded = text.get(start..).unwrap_or_default();
-    if let Cow::Owned(shown) = String::from_utf8_lossy(decoded) {
+    if str::from_utf8(decoded).is_err() {
+        let shown = String::from_utf8_lossy(decoded).into_owned();
         text.truncate(start);
         text.extend_from_slice(shown.as_bytes());
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix_server::Server;
 use actix_web::rt::System;
 use actix_web::web::Data;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,7 +22,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
 use crate::http::state::Service;
-use crate::http::{self, Listeners};
+use crate::http::{self, Connections, Listeners};
 use crate::ingest::Ingest;
 use crate::message::Timestamp;
 use crate::metrics::Metrics;
@@ -33,7 +34,18 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4_096;
 /// More connections than this are not worth their memory.
-const MOST_CONNECTIONS: u64 = 50_000;
+const MOST_CONNECTIONS: usize = 50_000;
+/// So many descriptors are kept free of connections that wait for their clients.
+const FREE: usize = 64;
+/// So many of them may be used by connections meanwhile, until the ones that wait are closed.
+const ACCEPTED_BEYOND: usize = 32;
+/// Descriptors that a worker thread needs for itself.
+const WORKER: usize = 6;
+/// Bytes that the kernel keeps of what a client sends and nobody has read. The kernel takes it twice, for
+/// its own data.
+const UNREAD_BYTES: usize = 64 << 10;
+/// Bytes that the kernel keeps of an answer that its client has not taken.
+const UNTAKEN_BYTES: usize = 128 << 10;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
 /// How often to remove what is too old.
@@ -158,9 +170,9 @@ async fn serve(
     }
     let admin = actix_web::rt::spawn(tools.serve(admin));
     let (listen, internal_listen) = addresses(&listeners)?;
-    let server = http::server(&service, listeners, connections())?;
-    let handle = server.handle();
-    let server = actix_web::rt::spawn(server);
+    let servers = http::servers(&service, listeners, connections()?)?;
+    let handles: Vec<_> = servers.iter().map(Server::handle).collect();
+    let servers: Vec<_> = servers.into_iter().map(actix_web::rt::spawn).collect();
     let configuration = config.file.as_ref().map(|file| file.display().to_string());
     let reloading = reload::at(hangup, asked, config.file, running, Data::clone(&service));
     let reloading = actix_web::rt::spawn(reloading);
@@ -194,7 +206,13 @@ async fn serve(
             tracing::warn!(requests, "stopping although requests are under way");
         }
         // Idle connections would otherwise hold the end up until they time out.
-        drop(timeout(FLUSH, handle.stop(true)).await);
+        let stopped: Vec<_> = handles.iter().map(|handle| handle.stop(true)).collect();
+        let all_stopped = async {
+            for stopped in stopped {
+                stopped.await;
+            }
+        };
+        drop(timeout(FLUSH, all_stopped).await);
     };
     tokio::select! {
         () = orderly => {}
@@ -203,7 +221,9 @@ async fn serve(
     }
     admin.abort();
     reloading.abort();
-    server.abort();
+    for server in servers {
+        server.abort();
+    }
     drop(std::fs::remove_file(admin::socket(&config.store.path)));
     Ok(())
 }
@@ -228,16 +248,20 @@ async fn retain(tools: Admin, age: Duration) {
     }
 }
 
-/// How many connections there may be: as many as there are descriptors, of which the process takes
-/// all that it is allowed to, but for some that are needed otherwise.
-fn connections() -> usize {
-    const OTHERWISE: u64 = 64;
+/// How many connections there may be: as many as there are free descriptors, of which the process takes
+/// all that it is allowed to. When fewer than [`FREE`] are left, connections that wait are closed.
+fn connections() -> Result<Connections, Failure> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // Where it may not be raised, what there is must do.
     let raised = setrlimit(Resource::Nofile, raised).map_or(limit, |()| raised);
-    let most = raised.current.map_or(MOST_CONNECTIONS, |most| most.saturating_sub(OTHERWISE));
-    usize::try_from(most.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
+    let most = usize::try_from(raised.current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let workers = std::thread::available_parallelism()?.get();
+    // The listing has one of its own open, which makes up for nothing.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let free = most.saturating_sub(open + 2 * workers * WORKER);
+    let kept = free.saturating_sub(FREE).min(MOST_CONNECTIONS);
+    Ok(Connections { kept, accepted: kept + ACCEPTED_BEYOND })
 }
 
 /// Listens on every address that the value of this key stands for. A machine need not have all of
@@ -268,6 +292,9 @@ fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
 fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    // Connections inherit both; without them the kernel could keep some megabytes for each.
+    socket.set_recv_buffer_size(UNREAD_BYTES)?;
+    socket.set_send_buffer_size(UNTAKEN_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -9,7 +9,7 @@ use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
 use super::waiting::{self, is_waited};
-use super::{events, messages, query, register, search};
+use super::{events, messages, path, query, register, search};
 
 /// The route of what leads nowhere.
 pub(super) const NO_ROUTE: &str = "none";
@@ -67,6 +67,7 @@ async fn respond(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let method = request.method();
+    path::check(request.path())?;
     let asked = asked.ok_or(Problem::NoRoute)?;
     let allowed = asked.allowed();
     if !allowed.contains(method) {

@@ -6,10 +6,13 @@ mod api;
 pub mod attempts;
 mod auth;
 mod body;
+mod connection;
 mod csv;
 mod cursor;
 pub mod docs;
 mod events;
+mod files;
+mod front;
 mod health;
 pub mod key;
 mod line;
@@ -18,6 +21,7 @@ mod metrics;
 #[cfg(test)]
 mod openapi;
 mod page;
+mod path;
 mod places;
 mod problem;
 pub mod proxies;
@@ -26,47 +30,35 @@ mod register;
 mod search;
 mod shedding;
 pub mod state;
-mod unread;
 mod view;
 mod waiting;
 mod waiting_bodies;
 mod webhook;
-mod wire;
 mod written;
 
-use std::future::ready;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_http::error::DispatchError;
+use actix_http::{KeepAlive, ServiceConfig};
 use actix_server::Server;
-use actix_service::{
-    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config,
-};
+use actix_service::{IntoServiceFactory, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig as Routing};
 use actix_web::{App, Error, HttpResponse, Resource, Route, guard};
 use rustix::net::sockopt::set_tcp_user_timeout;
 
+use self::connection::{Registry, Worker};
 use self::problem::Problem;
-use self::shedding::{Lateness, shed_or_call};
+use self::shedding::Lateness;
 use self::state::Service;
-use self::wire::Wire;
 use crate::store::reply;
 
-/// How long a request's headers may take.
-const HEADER_TIME: Duration = Duration::from_secs(5);
-/// How long a connection that is to be closed is still read from.
-const DISCONNECT_TIME: Duration = Duration::from_secs(1);
-/// For so long a client may take nothing of what it is sent, or not say that it has, in milliseconds.
-const TAKING_TIME: u32 = 60_000;
-/// How long an idle connection stays open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A client that does not acknowledge what it is sent for so long is given up, in milliseconds.
+const ACKNOWLEDGED_TIME: u32 = 60_000;
 /// How long requests under way may take when the service stops, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
 
@@ -78,62 +70,126 @@ pub struct Listeners {
     pub internal: Vec<TcpListener>,
 }
 
-/// The server on these listeners, with at most so many connections; it runs when awaited.
+/// How many connections a server has at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// Beyond so many, connections that wait for their clients are closed.
+    pub kept: usize,
+    /// So many are accepted; further ones wait in the kernel.
+    pub accepted: usize,
+}
+
+impl Connections {
+    /// Part of these for internal listeners, and the rest.
+    fn split(self) -> (Self, Self) {
+        let internal = Self { kept: self.kept / 4, accepted: self.accepted / 4 };
+        let public =
+            Self { kept: self.kept - internal.kept, accepted: self.accepted - internal.accepted };
+        (public, internal)
+    }
+}
+
+/// The servers on these listeners, with at most so many connections; they run when awaited.
 ///
-/// What the framework's own `HttpServer` does, on connections of ours (see [`wire`]).
-pub fn server(
+/// Internal listeners have a server of their own, with its own workers and connections: strangers at the
+/// public one take none of them.
+pub fn servers(
     service: &Data<Service>,
     listeners: Listeners,
-    connections: usize,
+    connections: Connections,
+) -> std::io::Result<Vec<Server>> {
+    let Listeners { public, internal } = listeners;
+    if internal.is_empty() {
+        return Ok(vec![server(service, public, all, connections)?]);
+    }
+    let (at_public, at_internal) = connections.split();
+    Ok(vec![
+        server(service, public, webhooks_alone, at_public)?,
+        server(service, internal, all_but_webhooks, at_internal)?,
+    ])
+}
+
+/// What the framework's own `HttpServer` does, with connections of ours (see [`connection`]).
+fn server(
+    service: &Data<Service>,
+    listeners: Vec<TcpListener>,
+    routes: Routes,
+    connections: Connections,
 ) -> std::io::Result<Server> {
     let workers = thread::available_parallelism()?.get();
+    let kept = (connections.kept / workers).max(1);
     let mut server = Server::build()
         .workers(workers)
-        .max_concurrent_connections((connections / workers).max(1))
+        .max_concurrent_connections((connections.accepted / workers).max(1))
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
-    let Listeners { public, internal } = listeners;
-    let public_routes: Routes = if internal.is_empty() { all } else { webhooks_alone };
-    let internal_routes: Routes = all_but_webhooks;
-    let public = public.into_iter().map(|listener| (listener, public_routes));
-    let internal = internal.into_iter().map(|listener| (listener, internal_routes));
-    for (listener, routes) in public.chain(internal) {
+    for listener in listeners {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
             // Here each worker begins.
             reply::gather_here();
-            let app = app(Data::clone(&service), routes)
-                .into_factory()
-                .map_err(|error: Error| error.error_response());
-            let app = map_config(app, |()| AppConfig::default());
-            let (service, lateness) = (Data::clone(&service), Rc::new(Lateness::new()));
-            let http = HttpService::build()
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(HEADER_TIME)
-                .client_disconnect_timeout(DISCONNECT_TIME)
-                .h1(apply_fn_factory(app, move |request, app: &_| {
-                    shed_or_call(&service, &lateness, request, app)
-                }));
-            fn_service(|io: TcpStream| {
-                let peer = io.peer_addr().ok();
-                ready(set_up(&io).map(|()| (Wire::new(io), peer)).map_err(DispatchError::Io))
+            let registry = Registry::of_this_thread(kept);
+            let factory = app(Data::clone(&service), routes).into_factory();
+            let factory = map_config(factory, |()| AppConfig::default());
+            let service = Data::clone(&service);
+            fn_factory(move || {
+                let app = factory.new_service(());
+                let (service, registry) = (Data::clone(&service), Rc::clone(&registry));
+                async move {
+                    let shared = Rc::new(Shared {
+                        app: app.await?,
+                        lateness: Rc::new(Lateness::new()),
+                        worker: Worker {
+                            config: codec_config(),
+                            registry,
+                            budget: service.ingest.budget.clone(),
+                        },
+                        service,
+                    });
+                    Ok::<_, ()>(fn_service(move |io: TcpStream| serve(Rc::clone(&shared), io)))
+                }
             })
-            .and_then(http)
         })?;
     }
     Ok(server.run())
+}
+
+/// What the connections of a worker share.
+struct Shared<S> {
+    app: S,
+    lateness: Rc<Lateness>,
+    worker: Worker,
+    service: Data<Service>,
+}
+
+async fn serve<S, B>(shared: Rc<Shared<S>>, io: TcpStream) -> std::io::Result<()>
+where
+    S: actix_service::Service<actix_http::Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    set_up(&io)?;
+    let peer = io.peer_addr().ok();
+    let Shared { app, lateness, worker, service } = &*shared;
+    let answer = |request| front::answer(service, lateness, request, app);
+    connection::serve(worker, io, peer, answer).await;
+    Ok(())
+}
+
+/// Settings of the codec; the times are those of [`connection`].
+fn codec_config() -> ServiceConfig {
+    ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None)
 }
 
 fn set_up(connection: &TcpStream) -> std::io::Result<()> {
     // Without it answers wait for the client's acknowledgements.
     connection.set_nodelay(true)?;
     // Nobody else ends the connection of a client that listens to events and has stopped to read.
-    Ok(set_tcp_user_timeout(connection, TAKING_TIME)?)
+    Ok(set_tcp_user_timeout(connection, ACKNOWLEDGED_TIME)?)
 }
 
 /// Routes of the service, without patterns: the framework tries one regular expression after the other
 /// on every path, which can be more work than the answer.
-pub type Routes = fn(&mut ServiceConfig);
+pub type Routes = fn(&mut Routing);
 
 /// What the server does with a request, without the server.
 pub fn app(
@@ -152,22 +208,21 @@ pub fn app(
         .app_data(Data::clone(&service))
         .configure(routes)
         .default_service(web::to(not_found))
-        .wrap_fn(unread::close)
         .wrap_fn(move |request, next| state::count_request(Data::clone(&service), request, next))
 }
 
 /// Every route of the service.
-pub fn all(config: &mut ServiceConfig) {
+pub fn all(config: &mut Routing) {
     config.configure(webhooks).configure(all_but_webhooks);
 }
 
 /// What anybody may reach, where the rest has listeners of its own.
-fn webhooks_alone(config: &mut ServiceConfig) {
+fn webhooks_alone(config: &mut Routing) {
     config.configure(webhooks).configure(probes);
 }
 
 /// The rest.
-fn all_but_webhooks(config: &mut ServiceConfig) {
+fn all_but_webhooks(config: &mut Routing) {
     config
         .configure(probes)
         .configure(watch)
@@ -176,11 +231,11 @@ fn all_but_webhooks(config: &mut ServiceConfig) {
         .configure(looked_at);
 }
 
-fn webhooks(config: &mut ServiceConfig) {
+fn webhooks(config: &mut Routing) {
     config.service(web::scope("/webhooks").default_service(web::to(webhook::receive)));
 }
 
-fn probes(config: &mut ServiceConfig) {
+fn probes(config: &mut Routing) {
     config.service(answering("/livez", get().to(health::live), "GET, HEAD")).service(answering(
         "/readyz",
         get().to(health::ready),
@@ -188,22 +243,22 @@ fn probes(config: &mut ServiceConfig) {
     ));
 }
 
-fn watch(config: &mut ServiceConfig) {
+fn watch(config: &mut Routing) {
     config.service(answering("/metrics", get().to(metrics::show), "GET, HEAD"));
 }
 
-fn api(config: &mut ServiceConfig) {
+fn api(config: &mut Routing) {
     config.service(web::scope("/api").default_service(web::to(api::answer)));
 }
 
-fn documents(config: &mut ServiceConfig) {
+fn documents(config: &mut Routing) {
     config
         .service(answering("/openapi.json", get().to(docs::document), "GET, HEAD"))
         .service(answering("/docs", get().to(docs::page), "GET, HEAD"))
         .service(answering("/docs/{file}", get().to(docs::file), "GET, HEAD"));
 }
 
-fn looked_at(config: &mut ServiceConfig) {
+fn looked_at(config: &mut Routing) {
     config
         .service(answering("/", get().to(page::shell), "GET, HEAD"))
         .service(answering("/page/{file}", get().to(page::file), "GET, HEAD"))

@@ -174,6 +174,8 @@ impl Problem {
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
+        // A cache could otherwise keep a 404 or 405 for others, or for later.
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }

@@ -17,6 +17,7 @@ use futures_util::future::Either;
 use tokio::task::yield_now;
 
 use super::body;
+use super::path::Area;
 use super::state::Service;
 use crate::ingest::Refusal;
 use crate::metrics::Cause;
@@ -107,6 +108,7 @@ impl Lateness {
 pub(super) fn shed_or_call<S, B>(
     service: &Service,
     lateness: &Rc<Lateness>,
+    area: Area,
     mut request: Request,
     app: &S,
 ) -> impl Future<Output = Result<Response<EitherBody<B>>, S::Error>> + use<S, B>
@@ -115,7 +117,7 @@ where
     B: MessageBody,
 {
     let ingest = &service.ingest;
-    let is_webhook = request.path().starts_with("/webhooks/") && !ingest.closing.has_begun();
+    let is_webhook = area == Area::Webhooks && !ingest.closing.has_begun();
     if is_webhook && ingest.is_full() {
         lateness.overloaded(Instant::now());
     }

@@ -17,12 +17,13 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name a library; whoever else does knows more than it should.
-const OWNERS: [(&str, &[&str]); 18] = [
+const OWNERS: [(&str, &[&str]); 19] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli"]),
     ("actix_http", &["http"]),
-    ("actix_server", &["http"]),
+    ("actix_server", &["http", "cli/serve.rs"]),
+    ("actix_codec", &["http/connection"]),
     ("csv", &["http"]),
     ("ipnet", &["http"]),
     ("askama", &["http/page"]),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use statusmirror::clock::Clock;
 use statusmirror::config::{self, Secrets};
 use statusmirror::http::state::Service;
-use statusmirror::http::{self, Listeners};
+use statusmirror::http::{self, Connections, Listeners};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::Timestamp;
 use statusmirror::metrics::Metrics;
@@ -96,7 +96,8 @@ fn serve(
     port.send(listener.local_addr().unwrap().port()).unwrap();
     let listeners = Listeners { public: vec![listener], internal: Vec::new() };
     actix_web::rt::System::new().block_on(async {
-        let server = http::server(&service, listeners, 16).unwrap();
+        let connections = Connections { kept: 16, accepted: 16 };
+        let server = http::servers(&service, listeners, connections).unwrap().remove(0);
         let handle = server.handle();
         actix_web::rt::spawn(server);
         stopped.await.unwrap();

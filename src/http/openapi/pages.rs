@@ -27,7 +27,7 @@ pub(super) fn file() -> Operation {
     let answer = response("The file.", "text/javascript", text(None))
         .content("text/css", text(None))
         .content("image/svg+xml", text(None));
-    let names = FILES.map(|(name, ..)| name);
+    let names = FILES.each_ref().map(|(name, _)| *name);
     Described::new("getPageFile", PAGE, "Get a part of the page", "What the page consists of.")
         .refuses(protocol())
         .parameters([parameters::file(&names)])

@@ -1,11 +1,10 @@
 //! The page's shell and the files that it consists of. They say nothing of anybody, so they need no key.
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY};
 use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::files::File;
 use super::super::problem::Problem;
 
 /// What the browser may do for the page: ask this server, and nobody else.
@@ -14,39 +13,33 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The files: their names behind `/page/`, what they are, and what is in them.
-pub(crate) const FILES: [(&str, &str, &str); 9] = [
-    ("page.css", "text/css; charset=utf-8", include_str!("page.css")),
-    ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
-    ("page.js", SCRIPT, include_str!("page.js")),
-    ("ask.js", SCRIPT, include_str!("ask.js")),
-    ("times.js", SCRIPT, include_str!("times.js")),
-    ("copy.js", SCRIPT, include_str!("copy.js")),
-    ("filters.js", SCRIPT, include_str!("filters.js")),
-    ("live.js", SCRIPT, include_str!("live.js")),
-    ("events.js", SCRIPT, include_str!("events.js")),
+/// The files, by their names behind `/page/`.
+pub(crate) static FILES: [(&str, File); 9] = [
+    ("page.css", File::new("text/css; charset=utf-8", include_bytes!("page.css"))),
+    ("icon.svg", File::new("image/svg+xml", include_bytes!("icon.svg"))),
+    ("page.js", File::new(SCRIPT, include_bytes!("page.js"))),
+    ("ask.js", File::new(SCRIPT, include_bytes!("ask.js"))),
+    ("times.js", File::new(SCRIPT, include_bytes!("times.js"))),
+    ("copy.js", File::new(SCRIPT, include_bytes!("copy.js"))),
+    ("filters.js", File::new(SCRIPT, include_bytes!("filters.js"))),
+    ("live.js", File::new(SCRIPT, include_bytes!("live.js"))),
+    ("events.js", File::new(SCRIPT, include_bytes!("events.js"))),
 ];
 
+static SHELL: File = File::new("text/html; charset=utf-8", include_bytes!("shell.html"));
+
 /// `GET /`
-pub(crate) async fn shell() -> HttpResponse {
-    answer("text/html; charset=utf-8", include_str!("shell.html"))
+pub(crate) async fn shell(request: HttpRequest) -> HttpResponse {
+    SHELL.answer(&request, &HEADERS)
 }
 
 /// `GET /page/{file}`
-pub(crate) async fn file(name: Path<String>) -> HttpResponse {
-    match FILES.into_iter().find(|(known, ..)| *known == name.as_str()) {
-        Some((_, content_type, content)) => answer(content_type, content),
+pub(crate) async fn file(name: Path<String>, request: HttpRequest) -> HttpResponse {
+    match FILES.iter().find(|(known, _)| *known == name.as_str()) {
+        Some((_, file)) => file.answer(&request, &HEADERS),
         None => Problem::NoRoute.response(),
     }
 }
 
-fn answer(content_type: &'static str, content: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type(content_type)
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        // So that a new program is not looked at with the files of the old one.
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .body(content)
-}
+const HEADERS: [(HeaderName, &str); 2] =
+    [(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "no-referrer")];

@@ -20,7 +20,6 @@ mod window;
 mod words;
 
 use actix_web::http::Method;
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -30,11 +29,11 @@ use askama::filters::HtmlSafe;
 pub(crate) use self::assets::FILES;
 pub(crate) use self::assets::{file, shell};
 use self::parts::Written;
-use super::api;
 use super::auth::{self, Caller};
 use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
+use super::{api, path};
 
 /// Answers a fragment to whoever has a key for it.
 pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> HttpResponse {
@@ -46,17 +45,14 @@ pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> Http
     let caller = auth::caller(&service, &request);
     let about = asked.as_ref().map(Asked::about).unwrap_or_default();
     let respond = async |_caller: &Caller| {
+        path::check(request.path())?;
         let asked = asked.ok_or(Problem::NoRoute)?;
         if !is_read {
             return Err(Problem::Method { allowed: "GET, HEAD".to_owned() });
         }
         // In a box, or it would be as large as the largest of all that can be asked.
         let html = Box::pin(asked.html(&service, request.query_string())).await?;
-        Ok(HttpResponse::Ok()
-            .content_type("text/html; charset=utf-8")
-            .insert_header((CACHE_CONTROL, "no-store"))
-            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .body(html))
+        Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
     };
     api::answered(&service, &line, route, about, caller, respond).await
 }

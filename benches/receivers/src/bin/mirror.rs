@@ -20,7 +20,7 @@ use statusmirror::config::{self, Secrets};
 use statusmirror::content::Content;
 use statusmirror::dialect::{Dialect, Name, NotEncoded, Reading, Said, Settings, Source};
 use statusmirror::http::state::Service;
-use statusmirror::http::{self, Listeners};
+use statusmirror::http::{self, Connections, Listeners};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::{Channel, Reference, StatedProvider, Status};
 use statusmirror::metrics::Metrics;
@@ -65,7 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let listeners = Listeners { public, internal: Vec::new() };
-        let server = http::server(&service, listeners, CONNECTIONS)?;
+        let connections = Connections { kept: CONNECTIONS, accepted: CONNECTIONS };
+        let server = http::servers(&service, listeners, connections)?.remove(0);
         let handle = server.handle();
         let server = actix_web::rt::spawn(server);
         terminate.recv().await;

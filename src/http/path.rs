@@ -1,0 +1,146 @@
+//! The path of a request: normalized once, before anything looks at it.
+//!
+//! Routes, load shedding and the log see the same path. The fixed parts of a route are written as they
+//! are: a percent-encoded character there, or a doubled slash, is an error, because two programs could
+//! read it in two ways. Only under `/webhooks` doubled slashes and one trailing slash are removed: a sender
+//! takes a 4xx for final, and would lose the event for a slash in its configuration.
+
+use std::borrow::Cow;
+
+use super::problem::Problem;
+
+/// Part of the service that a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Area {
+    /// `/webhooks`.
+    Webhooks,
+    /// Files of the page and the documents, which are the same for everybody.
+    Files,
+    /// Everything else.
+    Other,
+}
+
+impl Area {
+    /// Area of a normalized path.
+    pub(crate) fn of(path: &str) -> Self {
+        let first = path.strip_prefix('/').and_then(|path| path.split('/').next());
+        match first {
+            Some("webhooks") => Self::Webhooks,
+            Some("" | "docs" | "page" | "openapi.json") => Self::Files,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Normalizes a path. Faults under `/api` and `/ui` are left to [`check`], behind the key.
+pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
+    let parts = path.trim_start_matches('/');
+    let first = parts.split('/').next().unwrap_or_default();
+    match first {
+        "webhooks" => Ok(webhook(path, parts)),
+        "api" | "ui" if !path.starts_with("//") => Ok(Cow::Borrowed(path)),
+        _ => fixed(path).map(|()| Cow::Borrowed(path)),
+    }
+}
+
+/// Checks a path under `/api` or `/ui`. A list's key behind its route may hold any encoded character.
+pub(crate) fn check(path: &str) -> Result<(), Problem> {
+    let lists = ["phonenumber/", "reference/", "provider/"];
+    let name = path
+        .strip_prefix("/api/messagestatus/")
+        .and_then(|rest| lists.iter().find_map(|list| rest.strip_prefix(list)));
+    match name {
+        // A slash that begins or doubles inside a key is percent-encoded.
+        Some(name) if name.starts_with('/') || name.contains("//") => Err(doubled()),
+        Some(_) => Ok(()),
+        None => fixed(path),
+    }
+}
+
+fn fixed(path: &str) -> Result<(), Problem> {
+    if path.contains("//") {
+        return Err(doubled());
+    }
+    if path.contains('%') {
+        return Err(Problem::BadRequest(
+            "This part of a path is written without percent-encoding; only a name or a key in it may be \
+             encoded."
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn doubled() -> Problem {
+    Problem::BadRequest(
+        "The path has a doubled slash: look at the slash at the end of the base URL. A slash inside a \
+         key is written %2F."
+            .to_owned(),
+    )
+}
+
+/// A path under `/webhooks` without doubled slashes and without one at its end.
+fn webhook<'a>(path: &'a str, parts: &str) -> Cow<'a, str> {
+    let is_normal = path.strip_prefix('/') == Some(parts)
+        && !parts.contains("//")
+        && (!parts.ends_with('/') || parts == "webhooks/");
+    if is_normal {
+        return Cow::Borrowed(path);
+    }
+    let parts = parts.split('/').filter(|part| !part.is_empty());
+    parts.fold(String::new(), |path, part| path + "/" + part).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_webhooks_lose_needless_slashes_alone() {
+        for (path, expected) in [
+            ("/webhooks/gateway", "/webhooks/gateway"),
+            ("/webhooks/gateway/", "/webhooks/gateway"),
+            ("//webhooks//gateway//", "/webhooks/gateway"),
+            ("/webhooks", "/webhooks"),
+            ("/webhooks//", "/webhooks"),
+            ("/webhooks/a//b", "/webhooks/a/b"),
+            ("/webhooks/gate%77ay/", "/webhooks/gate%77ay"),
+            ("/livez", "/livez"),
+            ("/", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(normalized(path).unwrap(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn fixed_parts_have_one_spelling() {
+        for path in [
+            "/%61pi/messages",
+            "//api/messages",
+            "/webhook%73/gateway",
+            "/%77ebhooks/gateway",
+            "/livez%20",
+            "//livez",
+            "/docs//x",
+            "//",
+        ] {
+            assert!(normalized(path).is_err(), "{path}");
+        }
+        for (path, is_right) in [
+            ("/api/messagestatus/reference/a%2Fb/c%25", true),
+            ("/api/messagestatus/phonenumber/%2B39333", true),
+            ("/api/messagestatus/provider/t%77ilio/SM%31", true),
+            ("/api/messagestatus/reference//a", false),
+            ("/api/messagestatus/reference/a//b", false),
+            ("/api//messages", false),
+            ("/api/mess%61ges", false),
+            ("/api/messagestatus/%72eference/a", false),
+            ("/api/messagestatus/x/hist%6Fry", false),
+            ("/ui/over%76iew", false),
+            ("/ui//overview", false),
+        ] {
+            assert_eq!(check(path).is_ok(), is_right, "{path}");
+        }
+    }
+}

@@ -7,7 +7,16 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use super::problem::Problem;
+
+/// Behind these an id follows.
+const ID_ROUTES: [&str; 3] = [LISTS_ROUTE, "/api/messages/", "/ui/message/"];
+/// Behind this a list's name follows, or an id.
+const LISTS_ROUTE: &str = "/api/messagestatus/";
+/// Lists, whose keys may hold anything.
+const LISTS: [&str; 3] = ["phonenumber", "reference", "provider"];
 
 /// Part of the service that a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +54,22 @@ pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
 
 /// Checks a path under `/api` or `/ui`. A list's key behind its route may hold any encoded character.
 pub(crate) fn check(path: &str) -> Result<(), Problem> {
-    let lists = ["phonenumber/", "reference/", "provider/"];
-    let name = path
-        .strip_prefix("/api/messagestatus/")
-        .and_then(|rest| lists.iter().find_map(|list| rest.strip_prefix(list)));
-    match name {
+    let Some(rest) = ID_ROUTES.iter().find_map(|route| path.strip_prefix(route)) else {
+        return fixed(path);
+    };
+    let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    if path.starts_with(LISTS_ROUTE) && LISTS.contains(&id) {
         // A slash that begins or doubles inside a key is percent-encoded.
-        Some(name) if name.starts_with('/') || name.contains("//") => Err(doubled()),
-        Some(_) => Ok(()),
-        None => fixed(path),
+        return if rest.starts_with('/') || rest.contains("//") { Err(doubled()) } else { Ok(()) };
+    }
+    // The id may be encoded, but not the name of a list in its place.
+    let is_list = percent_decode_str(id).decode_utf8().is_ok_and(|id| LISTS.contains(&&*id));
+    if is_list {
+        Err(encoded())
+    } else if id.is_empty() {
+        fixed(path)
+    } else {
+        fixed(rest)
     }
 }
 
@@ -62,13 +78,17 @@ fn fixed(path: &str) -> Result<(), Problem> {
         return Err(doubled());
     }
     if path.contains('%') {
-        return Err(Problem::BadRequest(
-            "This part of a path is written without percent-encoding; only a name or a key in it may be \
-             encoded."
-                .to_owned(),
-        ));
+        return Err(encoded());
     }
     Ok(())
+}
+
+fn encoded() -> Problem {
+    Problem::BadRequest(
+        "The path's fixed parts are written without percent-encoding; only an id, a name or a key in it \
+         may be encoded."
+            .to_owned(),
+    )
 }
 
 fn doubled() -> Problem {
@@ -131,6 +151,11 @@ mod tests {
             ("/api/messagestatus/reference/a%2Fb/c%25", true),
             ("/api/messagestatus/phonenumber/%2B39333", true),
             ("/api/messagestatus/provider/t%77ilio/SM%31", true),
+            ("/api/messagestatus/b31b%36607", true),
+            ("/api/messages/b31b%36607", true),
+            ("/ui/message/b31b%36607", true),
+            ("/api/messagestatus//x", false),
+            ("/api/messages//", false),
             ("/api/messagestatus/reference//a", false),
             ("/api/messagestatus/reference/a//b", false),
             ("/api//messages", false),

@@ -111,19 +111,30 @@ fn a_phone_number_may_come_in_four_ways() {
 }
 
 #[test]
-fn letters_that_need_no_percent_encoding_may_have_one() {
+fn letters_that_need_no_percent_encoding_may_have_one_in_a_name_and_not_in_a_route() {
     let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
     post(&server, 1, &json!({"destination": "+393331234567", "reference": {"key": "k"}}));
     let form = b"MessageSid=SM1&MessageStatus=sent";
     let twilio = format!("/webhooks/twilio?token={TOKEN}&messageid={}", id(2));
     assert_eq!(server.send("POST", &twilio, FORM, form).outcome(), "applied");
     for (number, path) in [
-        (1, "/%61pi/messagestatus/phonenumb%65r/+393331234567"),
-        (1, "/api/%6Dessagestatus/reference/k"),
-        (1, "/api/messagestatus/r%65ference/%6b"),
-        (2, "/api/messagestatus/provide%72/t%77ilio/SM%31"),
+        (1, "/api/messagestatus/phonenumber/%2B39333123456%37"),
+        (1, "/api/messagestatus/reference/%6b"),
+        (2, "/api/messagestatus/provider/t%77ilio/SM%31"),
     ] {
         assert_eq!(numbers(&server.get(path)), [number], "{path}");
+    }
+    let encoded = format!("/api/messagestatus/%30{}", id(1).get(1..).unwrap());
+    assert_eq!(server.get(&encoded).json()["message"]["id"], id(1));
+    for path in [
+        "/%61pi/messagestatus/phonenumber/+393331234567",
+        "/api/%6Dessagestatus/reference/k",
+        "/api/messagestatus/phonenumb%65r/+393331234567",
+        "/api/messagestatus/r%65ference/%6b",
+        "/api/messagestatus/provide%72/twilio/SM1",
+        &format!("/api/messagestatus/{}/histor%79", id(1)),
+    ] {
+        server.get(path).assert_problem(400);
     }
 }
 

@@ -68,7 +68,7 @@ impl Raw {
     /// Sends so many bytes as long as the server takes them at once.
     pub(crate) fn flood(&mut self, bytes: usize) {
         self.stream.set_nonblocking(true).unwrap();
-        let (piece, mut sent) = ([b'a'; 65_536], 0);
+        let (piece, mut sent) = ([b'a'; 8_192], 0);
         while sent < bytes {
             match self.stream.write(&piece) {
                 Ok(length) => sent += length,
@@ -92,6 +92,12 @@ impl Raw {
         };
         self.stream.set_nonblocking(false).unwrap();
         closed
+    }
+
+    /// Whether this text has come by now.
+    pub(crate) fn has(&mut self, text: &str) -> bool {
+        self.is_closed();
+        find(&self.read, text.as_bytes()).is_some()
     }
 
     /// Sends these bytes again and again until the server closes; returns what came.
@@ -128,7 +134,7 @@ impl Raw {
         let mut framed = Framed { status: 0, head, body: Vec::new() };
         let first = framed.head.split("\r\n").next().unwrap();
         assert!(first.starts_with("HTTP/1.1 ") || first.starts_with("HTTP/1.0 "), "{first:?}");
-        framed.status = first[9..12].parse().unwrap();
+        framed.status = first.get(9..12).unwrap().parse().unwrap();
         for line in framed.head.split("\r\n").skip(1) {
             let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{line:?}");
@@ -169,7 +175,7 @@ impl Raw {
     }
 
     fn more(&mut self) -> bool {
-        let mut bytes = [0; 65_536];
+        let mut bytes = [0; 8_192];
         match self.stream.read(&mut bytes) {
             Ok(length) => {
                 self.read.extend_from_slice(&bytes[..length]);

@@ -15,7 +15,7 @@ use super::serve::Connection;
 use super::timer::Timer;
 
 /// A client that takes less than [`TAKEN_BYTES`] in this time while more waits for it is given up.
-const TAKING_TIME: Duration = Duration::from_secs(60);
+const TAKING_TIME: Duration = Duration::from_mins(1);
 /// Bytes that a client takes in [`TAKING_TIME`] at least.
 const TAKEN_BYTES: u64 = 64 << 10;
 /// Time that the client of a closed connection has to close its side.
@@ -67,14 +67,14 @@ pub(super) async fn send<B: MessageBody>(
     let is_drained = poll_fn(|cx| Poll::Ready(connection.link.borrow_mut().drain(cx))).await;
     let mut closes = framing.closes || !is_drained;
     let size = match body.size() {
-        // HEAD states the length that GET would have, or none.
-        BodySize::Stream if framing.is_head => BodySize::None,
+        // HEAD states the length that GET would have, or none. An empty body here is one that was not made.
+        BodySize::Stream | BodySize::Sized(0) if framing.is_head => BodySize::None,
         BodySize::Stream if !framing.has_chunks => {
             head.head_mut().no_chunking(true);
             closes = true;
             BodySize::Stream
         }
-        size => size,
+        size @ (BodySize::None | BodySize::Sized(_) | BodySize::Stream) => size,
     };
     if closes {
         head.head_mut().set_connection_type(ConnectionType::Close);

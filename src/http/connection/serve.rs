@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use actix_http::body::MessageBody;
 use actix_http::error::ParseError;
 use actix_http::{Payload, Request, Response, ServiceConfig, StatusCode};
-use actix_web::HttpResponse;
 use actix_web::rt::net::TcpStream;
 
 use super::super::problem::Problem;
@@ -75,7 +74,7 @@ pub(crate) async fn serve<A, B>(
         let mut request = match next {
             Next::Request(request) => request,
             Next::Reject(problem) => {
-                let answer = Response::from(HttpResponse::from(problem.response()));
+                let answer = Response::from(problem.response());
                 if send(&connection, &mut timer, answer, Framing::LAST).await != After::Gone {
                     close(&connection, &mut timer, true).await;
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::{ConnectionType, Method, Request, Response, Version};
-use actix_web::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::Bytes;
 
 use super::registry::Phase;
@@ -79,6 +79,8 @@ pub(super) async fn send<B: MessageBody>(
     if closes {
         head.head_mut().set_connection_type(ConnectionType::Close);
     }
+    // Such a stream has no end of its own, so a client that has closed its side is gone.
+    let is_endless = head.headers().get(CONTENT_TYPE).is_some_and(|of| of == "text/event-stream");
     head.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let Ok(alive) = connection.link.borrow_mut().encode_head(head, size) else {
         return After::Gone;
@@ -87,7 +89,7 @@ pub(super) async fn send<B: MessageBody>(
         || match size {
             BodySize::None => true,
             BodySize::Sized(length) => send_sized(connection, timer, body, length).await,
-            BodySize::Stream => send_stream(connection, timer, body).await,
+            BodySize::Stream => send_stream(connection, timer, body, is_endless).await,
         };
     if !is_written || !flush(connection, timer).await {
         return After::Gone;
@@ -105,7 +107,9 @@ async fn send_sized<B: MessageBody>(
     let mut body = pin!(body);
     let mut left = length;
     while left > 0 {
-        let Ok(Some(chunk)) = next_chunk(connection, body.as_mut()).await else { return false };
+        let Ok(Some(chunk)) = next_chunk(connection, body.as_mut(), false).await else {
+            return false;
+        };
         let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         let Some(rest) = left.checked_sub(bytes) else { return false };
         left = rest;
@@ -118,10 +122,16 @@ async fn send_sized<B: MessageBody>(
 }
 
 /// Writes a body of unknown length; says whether all of it was written.
-async fn send_stream<B: MessageBody>(connection: &Connection, timer: &mut Timer, body: B) -> bool {
+async fn send_stream<B: MessageBody>(
+    connection: &Connection,
+    timer: &mut Timer,
+    body: B,
+    is_endless: bool,
+) -> bool {
     let mut body = pin!(body);
     loop {
-        let Ok(chunk) = next_chunk(connection, body.as_mut()).await else { return false };
+        let chunk = next_chunk(connection, body.as_mut(), is_endless).await;
+        let Ok(chunk) = chunk else { return false };
         let is_last = chunk.is_none();
         if connection.link.borrow_mut().encode_chunk(chunk).is_err() {
             return false;
@@ -140,6 +150,7 @@ async fn send_stream<B: MessageBody>(connection: &Connection, timer: &mut Timer,
 async fn next_chunk<B: MessageBody>(
     connection: &Connection,
     mut body: Pin<&mut B>,
+    is_endless: bool,
 ) -> Result<Option<Bytes>, ()> {
     poll_fn(|cx| {
         loop {
@@ -160,7 +171,8 @@ async fn next_chunk<B: MessageBody>(
             Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        if link.look_ahead(cx).is_err() { Poll::Ready(Err(())) } else { Poll::Pending }
+        let is_gone = link.look_ahead(cx).is_err() || (is_endless && link.has_ended());
+        if is_gone { Poll::Ready(Err(())) } else { Poll::Pending }
     })
     .await
 }

@@ -44,8 +44,8 @@ const WORKER: usize = 6;
 /// Bytes that the kernel keeps of what a client sends and nobody has read. The kernel takes it twice, for
 /// its own data.
 const UNREAD_BYTES: usize = 64 << 10;
-/// Bytes that the kernel keeps of an answer that its client has not taken.
-const UNTAKEN_BYTES: usize = 128 << 10;
+/// Bytes that the kernel keeps of an answer that its client has not taken; twice as many with its own data.
+const UNTAKEN_BYTES: usize = 32 << 10;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
 /// How often to remove what is too old.

@@ -138,43 +138,6 @@ fn is_decoration(letter: char) -> bool {
         || matches!(letter, '.' | '(' | ')' | '\u{ff0e}' | '\u{ff08}' | '\u{ff09}')
 }
 
-/// Nobody writes a number in more groups.
-const MOST_GROUPS: usize = 16;
-
-impl Destination {
-    /// Whether a text names this number: with its `+` or `00` or neither, in groups or in one, and
-    /// not as a part of a longer number.
-    pub fn is_named_in(self, text: &[u8]) -> bool {
-        let number = self.0.to_string();
-        let is_named = |digits: &[u8]| {
-            let digits = digits.strip_prefix(b"00").unwrap_or(digits);
-            digits == number.as_bytes()
-        };
-        // The digits since the last byte that no number is written with, and where groups begin.
-        let (mut digits, mut starts, mut inside) = (Vec::new(), Vec::new(), false);
-        for byte in text.iter().chain(b"\n") {
-            if byte.is_ascii_digit() {
-                if !inside {
-                    starts.push(digits.len());
-                }
-                digits.push(*byte);
-                inside = true;
-                continue;
-            }
-            let mut tails = starts.iter().rev().take(MOST_GROUPS);
-            if inside && tails.any(|start| digits.get(*start..).is_some_and(is_named)) {
-                return true;
-            }
-            inside = false;
-            if !matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')' | b'+') {
-                digits.clear();
-                starts.clear();
-            }
-        }
-        false
-    }
-}
-
 impl FromStr for Destination {
     type Err = NotADestination;
 
@@ -259,27 +222,6 @@ mod tests {
             ["b31b66079c5548bab1453f40b809d2d2", "{b31b6607-9c55-48ba-b145-3f40b809d2d2}", "", "x"]
         {
             assert_eq!(text.parse::<MessageId>(), Err(NotAMessageId), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_number_is_found_however_it_is_written() {
-        let number: Destination = "+393331234567".parse().unwrap();
-        for text in [
-            "+393331234567",
-            "to=393331234567&x",
-            "00393331234567",
-            "at 2026-02-12 +39 333 123-4567.",
-            "2026 393331234567",
-            "in 2026 39 333 1234567 4",
-            "%2B39+333+1234567",
-            r#"{"to":"\u002b39 (333) 1234567"}"#,
-            "%2B393331234567",
-        ] {
-            assert!(number.is_named_in(text.as_bytes()), "{text}");
-        }
-        for text in ["", "39333123456", "3933312345678", "1393331234567", "39333,1234567"] {
-            assert!(!number.is_named_in(text.as_bytes()), "{text}");
         }
     }
 

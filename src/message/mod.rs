@@ -4,6 +4,7 @@
 //! [`Notification`]s, so that any order and any repetition of the same ones gives the same record.
 
 mod id;
+mod named;
 mod notification;
 mod provider;
 mod record;

@@ -20,7 +20,7 @@ pub use self::socket::{bind, connect, socket};
 use crate::clock::Clock;
 use crate::ingest::{Done, Ingest};
 use crate::message::{Destination, Timestamp};
-use crate::store::{self, QuarantineId, Quarantined, Store, StoreError};
+use crate::store::{self, Purge, Purged, QuarantineId, Quarantined, Store, StoreError};
 
 /// How many entries of the quarantine are read at a time.
 const AT_A_TIME: u32 = 100;
@@ -52,8 +52,18 @@ pub enum Command {
         /// The number, as E.164.
         destination: String,
     },
+    /// Counts what [`Self::Erase`] would remove.
+    CountErase {
+        /// The number, as E.164.
+        destination: String,
+    },
     /// Removes that of which nothing has arrived for long.
     Prune {
+        /// For how long, in seconds.
+        older_than_seconds: u64,
+    },
+    /// Counts what [`Self::Prune`] would remove.
+    CountPrune {
         /// For how long, in seconds.
         older_than_seconds: u64,
     },
@@ -133,6 +143,12 @@ impl From<store::Removed> for Removed {
     fn from(removed: store::Removed) -> Self {
         let store::Removed { messages, quarantined, wal_emptied } = removed;
         Self { messages, quarantined, wal_emptied }
+    }
+}
+
+impl From<Purged> for Removed {
+    fn from(Purged { messages, quarantined }: Purged) -> Self {
+        Self { messages, quarantined, wal_emptied: false }
     }
 }
 
@@ -227,14 +243,21 @@ impl Admin {
                 Ok(answers)
             }
             Command::Erase { destination } => {
-                let number: Destination =
-                    destination.parse().map_err(|error| format!("the destination is {error}"))?;
+                let number = number(&destination)?;
                 let removed = self.ingest.erase(number, self.clock.now()).await;
                 removed.map(|removed| vec![Answer::Removed(removed.into())]).map_err(|e| words(&e))
             }
+            Command::CountErase { destination } => {
+                self.count(Purge::Number(number(&destination)?)).await
+            }
             Command::Prune { older_than_seconds } => {
-                let removed = self.prune(Duration::from_secs(older_than_seconds)).await;
-                removed.map(|removed| vec![Answer::Removed(removed.into())]).map_err(|e| words(&e))
+                let before = self.before(Duration::from_secs(older_than_seconds));
+                let purged = self.store.prune(before).await;
+                purged.map(|purged| vec![Answer::Removed(purged.into())]).map_err(|e| words(&e))
+            }
+            Command::CountPrune { older_than_seconds } => {
+                let before = self.before(Duration::from_secs(older_than_seconds));
+                self.count(Purge::Older(before)).await
             }
             Command::BackUp { file } => {
                 self.store.back_up(file).await.map_err(|error| words(&*error))?;
@@ -251,13 +274,27 @@ impl Admin {
         }
     }
 
-    /// Removes that of which nothing has arrived for so long.
-    pub async fn prune(&self, older_than: Duration) -> Result<store::Removed, StoreError> {
-        let now = self.clock.now();
-        let age = i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX);
+    /// Does what has to be done once a day: removes what arrived longer ago than the retention, if there
+    /// is one, and forgets tombstones.
+    pub async fn purge_daily(
+        &self,
+        retention: Option<Duration>,
+    ) -> Result<Option<store::DailyPurge>, StoreError> {
+        let retained_from = retention.map(|retention| self.before(retention));
+        self.store.purge_daily(retained_from, self.clock.now()).await
+    }
+
+    async fn count(&self, what: Purge) -> Result<Vec<Answer>, String> {
+        let counted = self.store.count_purge(what).await;
+        counted.map(|counted| vec![Answer::Removed(counted.into())]).map_err(|e| words(&e))
+    }
+
+    /// The time so long ago.
+    fn before(&self, age: Duration) -> Timestamp {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(self.clock.now().micros().saturating_sub(age));
         // What would be older than time itself is nothing.
-        let before = Timestamp::from_micros(now.micros().saturating_sub(age));
-        self.store.prune(before.unwrap_or(Timestamp::EPOCH), now).await
+        before.unwrap_or(Timestamp::EPOCH)
     }
 
     async fn all(&self) -> Result<Vec<Quarantined>, StoreError> {
@@ -338,6 +375,10 @@ impl Admin {
         }
         write.shutdown().await
     }
+}
+
+fn number(destination: &str) -> Result<Destination, String> {
+    destination.parse().map_err(|error| format!("the destination is {error}"))
 }
 
 /// An error and what lies beneath it.

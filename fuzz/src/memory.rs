@@ -11,8 +11,8 @@ use statusmirror::message::{
 };
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
-    Cause, Changes, Delivery, Entry, Filter, Found, History, Hour, Key, Listing, Message, Page,
-    PayloadHash, Place, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
+    Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing, Message, Page,
+    PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
     Wanted, Write, WriteChange,
 };
 
@@ -226,8 +226,20 @@ impl Store for Memory {
         Ok(Removed { messages: 0, quarantined: 0, wal_emptied: true })
     }
 
-    async fn prune(&self, _: Timestamp, _: Timestamp) -> Result<Removed, StoreError> {
-        Ok(Removed { messages: 0, quarantined: 0, wal_emptied: true })
+    async fn prune(&self, _: Timestamp) -> Result<Purged, StoreError> {
+        Ok(Purged::default())
+    }
+
+    async fn purge_daily(
+        &self,
+        _: Option<Timestamp>,
+        _: Timestamp,
+    ) -> Result<Option<DailyPurge>, StoreError> {
+        Ok(None)
+    }
+
+    async fn count_purge(&self, _: Purge) -> Result<Purged, StoreError> {
+        Ok(Purged::default())
     }
 
     async fn back_up(&self, _: PathBuf) -> Result<(), Cause> {
@@ -245,6 +257,7 @@ impl Store for Memory {
             quarantined: 0,
             quarantined_bytes: 0,
             without_number: 0,
+            prune_waiting: 0,
             oldest_unfinished: None,
         })
     }

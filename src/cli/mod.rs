@@ -2,6 +2,7 @@
 
 mod callback_url;
 mod check_config;
+mod copies;
 mod doctor;
 mod healthcheck;
 mod live;
@@ -9,6 +10,7 @@ mod print_config;
 mod process;
 mod quarantine;
 mod reload;
+mod retention;
 mod serve;
 mod simulate;
 mod telemetry;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::duration::duration;
+use crate::config::duration::{duration, positive};
 use crate::config::{self, Config, ConfigError, Secrets};
 use crate::dialect::is_name;
 use crate::http::docs::DOCUMENT;
@@ -125,19 +127,23 @@ enum Command {
         salt: String,
     },
     /// Removes all that names a phone number: messages, histories, and what is in quarantine.
-    #[command(after_help = "Example: statusmirror erase --destination +393331234567")]
+    #[command(after_help = "Example: statusmirror erase --destination +393331234567 --yes")]
     Erase {
         /// The number, as E.164.
         #[arg(long)]
         destination: Destination,
+        #[command(flatten)]
+        confirmed: upkeep::Confirmed,
     },
     /// Removes the messages of which nothing has arrived for so long, and what is in quarantine
     /// for longer.
-    #[command(after_help = "Example: statusmirror prune --older-than 400d")]
+    #[command(after_help = "Example: statusmirror prune --older-than 400d --dry-run")]
     Prune {
-        /// How long, like 400d.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
-        older_than: Duration,
+        /// How long, like 400d; store.retention if not given.
+        #[arg(long, value_name = "TIME", value_parser = positive)]
+        older_than: Option<Duration>,
+        #[command(flatten)]
+        confirmed: upkeep::Confirmed,
     },
     /// Posts the lives of many messages to a running server, and checks what it makes of them.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
@@ -345,10 +351,12 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             let lost = sqlite::accept_wal_loss(&told(Secrets::Find)?.store.path, &salt)?;
             Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
         }
-        Command::Erase { destination } => {
-            upkeep::erase(told(Secrets::Find)?, destination, &mut out)
+        Command::Erase { destination, confirmed } => {
+            upkeep::erase(told(Secrets::Find)?, destination, &confirmed, &mut out)
         }
-        Command::Prune { older_than } => upkeep::prune(told(Secrets::Find)?, older_than, &mut out),
+        Command::Prune { older_than, confirmed } => {
+            upkeep::prune(told(Secrets::Find)?, older_than, &confirmed, &mut out)
+        }
         Command::Simulate(arguments) => simulate::run(&arguments, &told(Secrets::Find)?, &mut out),
         Command::Verify(arguments) => verify::run(&told(Secrets::Find)?, &arguments, &mut out),
         Command::Doctor => doctor::run(&configured(Secrets::Find)?, &mut out),

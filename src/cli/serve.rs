@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::telemetry::Lines;
-use super::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure, reload, show_new_key};
+use super::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure, reload, retention, show_new_key};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
@@ -26,8 +26,8 @@ use crate::http::{self, Connections, Listeners};
 use crate::ingest::Ingest;
 use crate::message::Timestamp;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::store::sqlite::{Failed, Settings, SqliteStore};
-use crate::store::{Removed, Store};
 
 /// How long requests under way may take when the service stops.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -48,8 +48,6 @@ const UNREAD_BYTES: usize = 64 << 10;
 const UNTAKEN_BYTES: usize = 32 << 10;
 /// How often to look whether they are done.
 const LOOK: Duration = Duration::from_millis(10);
-/// How often to remove what is too old.
-const DAY: Duration = Duration::from_hours(24);
 /// How long the last lines of the log may take after a failure: the process must end within a second.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long the last answers may take to reach the network.
@@ -165,9 +163,7 @@ async fn serve(
     })?;
     let (reload, asked) = mpsc::channel(1);
     let tools = Admin { ingest, store: seam, clock: Clock::System, reload: Some(reload) };
-    if let Some(age) = config.retention {
-        actix_web::rt::spawn(retain(tools.clone(), age));
-    }
+    actix_web::rt::spawn(retention::keep(tools.clone(), config.retention));
     let admin = actix_web::rt::spawn(tools.serve(admin));
     let (listen, internal_listen) = addresses(&listeners)?;
     let servers = http::servers(&service, listeners, connections()?)?;
@@ -232,19 +228,6 @@ async fn serve(
 fn tell_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot tell the supervisor how it goes");
-    }
-}
-
-/// Removes every day what has had no news for so long.
-async fn retain(tools: Admin, age: Duration) {
-    loop {
-        match tools.prune(age).await {
-            Ok(Removed { messages, quarantined, .. }) => {
-                tracing::info!(messages, quarantined, "removed what is older than the retention");
-            }
-            Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
-        }
-        sleep(DAY).await;
     }
 }
 

@@ -1,16 +1,32 @@
 //! `statusmirror backup`, `check`, `erase` and `prune`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{EX_NOINPUT, Failure, live};
+use clap::Args;
+
+use super::{EX_NOINPUT, EX_USAGE, Failure, copies, live};
 use crate::admin::{self, Answer, Removed};
-use crate::config::Config;
+use crate::config::{self, Config, Secrets};
 use crate::message::Destination;
 use crate::proof::encoding::hex;
 use crate::store::sqlite::{self, Hashed};
+
+/// Ends so if whoever was asked said no.
+const DECLINED: i32 = 1;
+
+/// Whether to remove without asking, or not at all.
+#[derive(Args)]
+pub(super) struct Confirmed {
+    /// Only say how much would be removed.
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Remove without asking; needed where there is no terminal to ask at.
+    #[arg(long)]
+    yes: bool,
+}
 
 /// Writes a copy of the database to a file.
 pub(super) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
@@ -24,23 +40,28 @@ pub(super) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Resu
 pub(super) fn erase(
     config: Config,
     number: Destination,
+    confirmed: &Confirmed,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let kept = kept_copies(&config.store.path);
-    let command = admin::Command::Erase { destination: number.to_string() };
-    let Some(Removed { messages, quarantined, wal_emptied }) = carry_out(config, command)? else {
-        return Err(Failure::unavailable("the server did not say what it erased"));
-    };
-    writeln!(out, "erased: {messages} messages, {quarantined} entries of the quarantine")?;
-    if !wal_emptied {
+    let (file, database) = (config.file.clone(), config.store.path.clone());
+    let destination = number.to_string();
+    let count = admin::Command::CountErase { destination: destination.clone() };
+    let counted = removed(config, count)?;
+    writeln!(out, "to erase: {}", amount(&counted))?;
+    writeln!(out, "in: {0} and {0}-wal", database.display())?;
+    name_copies(&database, out)?;
+    if !is_confirmed(confirmed)? {
+        return Ok(());
+    }
+    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let erased = removed(config, admin::Command::Erase { destination })?;
+    writeln!(out, "erased: {}", amount(&erased))?;
+    if !erased.wal_emptied {
         writeln!(
             out,
             "The WAL still holds it: another program reads the database, or takes the WAL over. \
              Run this again when it does not."
         )?;
-    }
-    for copy in kept {
-        writeln!(out, "{} was kept when the database was migrated; remove it", copy.display())?;
     }
     Ok(())
 }
@@ -48,14 +69,74 @@ pub(super) fn erase(
 /// Removes what is older than so much.
 pub(super) fn prune(
     config: Config,
-    older_than: Duration,
+    older_than: Option<Duration>,
+    confirmed: &Confirmed,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let command = admin::Command::Prune { older_than_seconds: older_than.as_secs() };
-    let Some(Removed { messages, quarantined, .. }) = carry_out(config, command)? else {
-        return Err(Failure::unavailable("the server did not say what it removed"));
-    };
-    Ok(writeln!(out, "removed: {messages} messages, {quarantined} entries of the quarantine")?)
+    let older_than = older_than.or(config.retention).ok_or_else(|| {
+        Failure::new(EX_USAGE, "store.retention is not set; say how old: --older-than 400d")
+    })?;
+    let older_than_seconds = older_than.as_secs();
+    let file = config.file.clone();
+    let counted = removed(config, admin::Command::CountPrune { older_than_seconds })?;
+    writeln!(out, "to remove: {}", amount(&counted))?;
+    if !is_confirmed(confirmed)? {
+        return Ok(());
+    }
+    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let pruned = removed(config, admin::Command::Prune { older_than_seconds })?;
+    Ok(writeln!(out, "removed: {}", amount(&pruned))?)
+}
+
+fn amount(Removed { messages, quarantined, .. }: &Removed) -> String {
+    format!("{messages} messages, {quarantined} entries of the quarantine")
+}
+
+/// Names every copy that nothing is removed from.
+fn name_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
+    match copies::beside(database) {
+        Ok(copies) => {
+            for copy in copies {
+                writeln!(
+                    out,
+                    "{} is a copy, from which nothing is removed; remove it if it is older than the \
+                     erasure",
+                    copy.display()
+                )?;
+            }
+        }
+        Err(error) => {
+            let database = database.display();
+            writeln!(out, "cannot look for copies beside {database}: {error}; look yourself")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether to go on: asks at a terminal, if nothing is said of it.
+fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
+    if confirmed.dry_run || confirmed.yes {
+        return Ok(confirmed.yes);
+    }
+    let (input, mut asked) = (io::stdin(), io::stderr());
+    if !input.is_terminal() || !asked.is_terminal() {
+        let words = "nothing was removed: there is no terminal to ask at; if it is meant, run this \
+                     again with --yes";
+        return Err(Failure::new(EX_USAGE, words));
+    }
+    write!(asked, "Remove this for good? [y/N] ")?;
+    asked.flush()?;
+    let mut answer = String::new();
+    input.lock().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(true),
+        _ => Err(Failure::new(DECLINED, "nothing was removed")),
+    }
+}
+
+fn removed(config: Config, command: admin::Command) -> Result<Removed, Failure> {
+    let removed = carry_out(config, command)?;
+    removed.ok_or_else(|| Failure::unavailable("the server did not say how much that is"))
 }
 
 fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>, Failure> {
@@ -102,13 +183,6 @@ pub(super) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     line("history:   ", &contents.history)?;
     line("quarantine:", &contents.quarantine)?;
     Ok(writeln!(out, "sound")?)
-}
-
-/// The copies that migrations have kept beside the database.
-fn kept_copies(database: &Path) -> Vec<PathBuf> {
-    let versions = 1..sqlite::VERSION;
-    let copies = versions.map(|version| beside(database, &format!(".version-{version}")));
-    copies.filter(|copy| copy.exists()).collect()
 }
 
 fn beside(database: &Path, suffix: &str) -> PathBuf {

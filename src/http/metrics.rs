@@ -70,12 +70,18 @@ fn present(service: &Service, vitals: Option<Vitals>, now: Timestamp) -> Registr
     size("store_up", "Whether the store answered; without it its metrics are missing", answers);
     let Some(vitals) = vitals else { return registry };
     let Vitals { database_bytes, wal_bytes, quarantined, .. } = vitals;
-    let Vitals { quarantined_bytes, without_number, oldest_unfinished, .. } = vitals;
+    let Vitals { quarantined_bytes, prune_waiting, without_number, oldest_unfinished, .. } = vitals;
     size("quarantine_entries", "Entries that could not be understood", quarantined);
     size(
         "quarantine_bytes",
         "Bytes of the entries that could not be understood: quarantine.max_bytes",
         quarantined_bytes,
+    );
+    size(
+        "prune_waiting",
+        "Messages and quarantined entries that are older than the retention, and wait until a prune is \
+         confirmed",
+        prune_waiting,
     );
     size(
         "records_without_number",

@@ -16,9 +16,9 @@ const MOST_LAYERS: usize = 5;
 /// The zeros of the decimal digits that Unicode knows beside ASCII's, of scripts in use and of type that
 /// only looks different.
 const ZEROS: [u32; 28] = [
-    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0,
-    0xf20, 0x1040, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa8d0, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
-    0x1d7f6, 0x1fbf0,
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50,
+    0xed0, 0xf20, 0x1040, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa8d0, 0xff10, 0x1d7ce, 0x1d7d8,
+    0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
 ];
 /// Entities of HTML that stand between digits.
 const ENTITIES: [(&str, char); 6] = [
@@ -109,15 +109,12 @@ fn without_entities(text: &str) -> String {
             let code = hex.map_or_else(|| code.parse(), |hex| u32::from_str_radix(hex, 16)).ok()?;
             Some((char::from_u32(code)?, rest))
         });
-        match letter {
-            Some((letter, rest)) => {
-                plain.push(letter);
-                plain.push_str(rest);
-            }
-            None => {
-                plain.push_str("&#");
-                plain.push_str(part);
-            }
+        if let Some((letter, rest)) = letter {
+            plain.push(letter);
+            plain.push_str(rest);
+        } else {
+            plain.push_str("&#");
+            plain.push_str(part);
         }
     }
     plain
@@ -127,9 +124,8 @@ fn is_written_in(number: &str, text: &str) -> bool {
     // `+44 (0)20 …`: the zero is for those who dial within the country.
     let without_trunk = text.contains("(0)").then(|| text.replace("(0)", " "));
     let is_in_groups = |text: &str| {
-        let is_number = |digits: &str| {
-            DIALLED.iter().any(|before| digits.strip_prefix(before) == Some(number))
-        };
+        let is_number =
+            |digits: &str| DIALLED.iter().any(|before| digits.strip_prefix(before) == Some(number));
         // The digits since the last letter that no number is written with, and where groups begin.
         let (mut digits, mut starts, mut inside) = (String::new(), Vec::new(), false);
         for letter in text.chars().chain(['x']) {
@@ -180,12 +176,49 @@ fn is_unseen(letter: char) -> bool {
 fn is_separator(letter: char) -> bool {
     letter.is_whitespace()
         || letter.is_control()
-        || matches!(letter,
-            '+' | '-' | '.' | '/' | '(' | ')' | '[' | ']' | '_' | '~' | '*' | '\'' | '|'
-            | '\u{b7}' | '\u{2010}'..='\u{2015}' | '\u{2018}' | '\u{2019}' | '\u{2022}' | '\u{2024}'
-            | '\u{2027}' | '\u{2043}' | '\u{2044}' | '\u{207b}' | '\u{2212}' | '\u{2215}' | '\u{2219}'
-            | '\u{22c5}' | '\u{2e31}' | '\u{30fb}' | '\u{30fc}' | '\u{fe58}' | '\u{fe63}' | '\u{ff08}'
-            | '\u{ff09}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff0e}' | '\u{ff0f}' | '\u{ff3f}' | '\u{ff65}')
+        || matches!(
+            letter,
+            '+' | '-'
+                | '.'
+                | '/'
+                | '('
+                | ')'
+                | '['
+                | ']'
+                | '_'
+                | '~'
+                | '*'
+                | '\''
+                | '|'
+                | '\u{b7}'
+                | '\u{2010}'
+                ..='\u{2015}'
+                    | '\u{2018}'
+                    | '\u{2019}'
+                    | '\u{2022}'
+                    | '\u{2024}'
+                    | '\u{2027}'
+                    | '\u{2043}'
+                    | '\u{2044}'
+                    | '\u{207b}'
+                    | '\u{2212}'
+                    | '\u{2215}'
+                    | '\u{2219}'
+                    | '\u{22c5}'
+                    | '\u{2e31}'
+                    | '\u{30fb}'
+                    | '\u{30fc}'
+                    | '\u{fe58}'
+                    | '\u{fe63}'
+                    | '\u{ff08}'
+                    | '\u{ff09}'
+                    | '\u{ff0b}'
+                    | '\u{ff0d}'
+                    | '\u{ff0e}'
+                    | '\u{ff0f}'
+                    | '\u{ff3f}'
+                    | '\u{ff65}'
+        )
 }
 
 #[cfg(test)]

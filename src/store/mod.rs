@@ -7,6 +7,7 @@
 mod changes;
 mod list;
 pub mod news;
+mod purge;
 mod quarantine;
 pub mod reply;
 mod search;
@@ -24,6 +25,7 @@ use thiserror::Error;
 pub use self::changes::{Change, Changes, EventId, Filter, Told, WriteChange};
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 use self::news::{Latest, Waiting};
+pub use self::purge::{DailyPurge, Purge, Purged};
 pub use self::quarantine::{PayloadHash, QuarantineId, Quarantined};
 pub use self::search::{Found, Wanted};
 pub use self::sums::{Counted, Hour, Sum, Took, is_counted_by_itself};
@@ -95,7 +97,19 @@ pub trait Store: Send + Sync {
 
     /// Removes the messages, with their histories, and the quarantined entries of which nothing
     /// arrived since then.
-    async fn prune(&self, before: Timestamp, now: Timestamp) -> Result<Removed, StoreError>;
+    async fn prune(&self, before: Timestamp) -> Result<Purged, StoreError>;
+
+    /// The daily purge: removes what arrived before `retained_from` as [`Self::prune`] does, and forgets
+    /// what was erased and cannot come late any more, each in steps that a wrong clock makes no longer. Does
+    /// nothing, and returns none, if it has run less than a day ago.
+    async fn purge_daily(
+        &self,
+        retained_from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<DailyPurge>, StoreError>;
+
+    /// How much [`Self::erase`] or [`Self::prune`] would remove.
+    async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError>;
 
     /// Copies everything that is stored to a file of this name, which must not be there yet. It is
     /// whole and durable when this returns.

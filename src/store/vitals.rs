@@ -15,6 +15,9 @@ pub struct Vitals {
     pub quarantined_bytes: u64,
     /// How many records have no number, so that no list by number has them.
     pub without_number: u64,
+    /// How many messages and quarantined entries are older than the retention, and wait until a prune is
+    /// confirmed.
+    pub prune_waiting: u64,
     /// When the oldest message was accepted that is accepted or sent, and of which nothing else is known.
     pub oldest_unfinished: Option<Timestamp>,
 }

@@ -248,7 +248,7 @@ fn what_was_erased_is_not_told_and_the_rest_is() {
         body["message"]["destination"] = json!(format!("+39333123456{number}"));
         post(&server, &body);
     }
-    assert!(server.run(&["erase", "--destination", "+393331234563"]).status.success());
+    assert!(server.run(&["erase", "--destination", "+393331234563", "--yes"]).status.success());
     let mut listener = Listener::to(&server, "", Some(1));
     assert_eq!(listener.begin(), 1);
     assert_eq!(listener.changes(1)[0].id, 2);

@@ -56,6 +56,7 @@ mod power_cut;
 mod pressure;
 mod process_limits;
 mod proofs;
+mod prune;
 mod quarantine;
 mod queries;
 mod raw;

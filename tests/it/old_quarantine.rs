@@ -162,7 +162,7 @@ fn entries_of_an_earlier_version_are_removed_before_and_after_they_were_moved() 
         assert_eq!(before.len(), 3);
         let (store, closing) = SqliteStore::open(&Settings::new(server.database())).unwrap();
         let end_of_time = Timestamp::from_micros(4_000_000_000_000_000).unwrap();
-        let removed = System::new().block_on(store.prune(end_of_time, end_of_time)).unwrap();
+        let removed = System::new().block_on(store.prune(end_of_time)).unwrap();
         assert_eq!(removed.quarantined, 3);
         drop(store);
         assert!(closing.close());

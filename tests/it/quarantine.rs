@@ -88,7 +88,7 @@ fn a_raw_payload_is_stored_once_and_goes_with_its_last_entry() {
             store.ingest(replay).await.unwrap();
         }
         assert_eq!((count(&folder, "quarantine"), count(&folder, "raw_payload")), (701, 8));
-        store.prune(at(2), at(2)).await.unwrap();
+        store.prune(at(2)).await.unwrap();
         assert_eq!((count(&folder, "quarantine"), count(&folder, "raw_payload")), (0, 0));
         let after = store.vitals().await.unwrap();
         assert_eq!((after.quarantined, after.quarantined_bytes), (0, 0));

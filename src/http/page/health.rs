@@ -24,7 +24,8 @@ pub(super) async fn show(service: &Service, text: &str) -> Result<String, Proble
     let now = service.clock.now();
     let metrics = &service.ingest.metrics;
     let (sources, nobody) = metrics.health(now);
-    let held = service.store.vitals().await?.quarantined;
+    let vitals = service.store.vitals().await?;
+    let held = vitals.quarantined;
     // One more than is shown, to see whether there are more.
     let mut entries = service.store.quarantine(after, COUNT + 1).await?;
     let shown = usize::try_from(COUNT).unwrap_or(usize::MAX);
@@ -38,6 +39,7 @@ pub(super) async fn show(service: &Service, text: &str) -> Result<String, Proble
         began: Moment(metrics.began()),
         sources: sources.into_iter().map(Source::of).collect(),
         nobody: nobody.into_iter().filter_map(refusal).collect(),
+        waiting: (vitals.prune_waiting > 0).then(|| grouped(vitals.prune_waiting)),
         held: counted(held, "entry").replace("entrys", "entries"),
         is_later: after > 0,
         entries: entries.into_iter().map(Entry::of).collect(),
@@ -53,6 +55,8 @@ struct Page {
     sources: Vec<Source>,
     /// What was refused before it was known which source it is for.
     nobody: Vec<Refusal>,
+    /// How much is older than the retention and waits for a confirmed prune.
+    waiting: Option<String>,
     held: String,
     is_later: bool,
     entries: Vec<Entry>,

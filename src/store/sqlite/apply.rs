@@ -113,7 +113,7 @@ impl Applying<'_> {
     /// Whether what has this name was erased, and comes late.
     fn is_erased(&self, name: &[u8; 16]) -> rusqlite::Result<bool> {
         let Ledger { any_erased, hash_key, .. } = &*self.ledger;
-        Ok(*any_erased && erased::is_erased(self.db, hash_key, name, self.delivery.received_at)?)
+        Ok(*any_erased && erased::is_erased(self.db, hash_key, name)?)
     }
 
     /// Adds a notification to the log, with what it did; says under which number.

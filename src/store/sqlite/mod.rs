@@ -28,6 +28,7 @@ mod fold;
 mod ledger;
 mod lock;
 mod open;
+mod purge;
 mod quarantine;
 mod queries;
 mod reader;
@@ -69,7 +70,7 @@ use self::open::Opened;
 pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
 use self::recent::Committed;
-pub use self::schema::VERSION;
+pub use self::schema::{VERSION, is_application_id};
 use self::search::Search;
 pub use self::wal::{WalDamage, accept_wal_loss, wal_damage};
 use self::watch::Watched;
@@ -77,9 +78,9 @@ use self::writer::Writer;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
-    Cause, Changes, Delivery, Filter, Found, History, Hour, Key, Listing, Message, Page, Place,
-    QuarantineId, Quarantined, Removed, Store, StoreError, Stored, Sum, Vitals, Wanted, Write,
-    WriteChange, reply,
+    Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, Key, Listing, Message,
+    Page, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Store, StoreError, Stored, Sum,
+    Vitals, Wanted, Write, WriteChange, reply,
 };
 
 /// A store in one SQLite file.
@@ -352,8 +353,20 @@ impl Store for SqliteStore {
         self.remove_number(number, now, until).await
     }
 
-    async fn prune(&self, before: Timestamp, now: Timestamp) -> Result<Removed, StoreError> {
-        self.remove_older(before, now).await
+    async fn prune(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        self.purge_older(before).await
+    }
+
+    async fn purge_daily(
+        &self,
+        retained_from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<DailyPurge>, StoreError> {
+        self.purge_old(retained_from, now).await
+    }
+
+    async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError> {
+        self.count(what).await
     }
 
     async fn back_up(&self, file: PathBuf) -> Result<(), Cause> {

@@ -5,35 +5,30 @@
 
 use std::time::Duration;
 
-use percent_encoding::percent_decode;
 use rusqlite::{Connection, params};
 use tokio::time::sleep;
 
 use super::command::{Act, Task};
-use super::erased::{self, remember};
-use super::fold::{self, each_back_from};
+use super::erased::remember;
+use super::fold::each_back_from;
 use super::ledger::Ledger;
 use super::recent::Committed;
 use super::row::message_id;
-use super::{SqliteStore, quarantine, queries};
+use super::{SqliteStore, purge, quarantine, queries};
 use crate::content::Content;
 use crate::message::{Destination, MessageId, Timestamp};
 use crate::store::{Key, Page, QuarantineId, Quarantined, Removed, StoreError};
 
 /// How many notifications are looked through in one read.
 const NOTIFICATIONS_AT_A_TIME: i64 = 2_000;
-/// How many messages are; each may have a long history.
-const MESSAGES_AT_A_TIME: i64 = 250;
 /// How many messages are folded in one transaction.
 pub(super) const FOLDED_AT_A_TIME: usize = 1_000;
 /// How many entries of the quarantine are: their bodies may be large.
 const ENTRIES_AT_A_TIME: u32 = 8;
-/// How many rows are looked through for what leads nowhere.
-const ROWS_AT_A_TIME: u32 = 20_000;
 /// How many messages of a list are removed in one transaction.
 const LISTED_AT_A_TIME: u32 = 100;
 /// How many rows are removed in one transaction.
-const REMOVED_AT_A_TIME: usize = 100;
+pub(super) const REMOVED_AT_A_TIME: usize = 100;
 /// How often to try to begin the WAL anew, and how long to wait in between.
 const CUTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -46,7 +41,10 @@ impl SqliteStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Removed, StoreError> {
-        self.act(Box::new(move |db, ledger| forget_erased(db, ledger, now))).await?;
+        let clock = self.readers.query(move |db| purge::tombstone_clock(db, now)).await?;
+        // As long as promised, also by a clock that is ahead of this one.
+        let late = until.micros().saturating_add(clock.micros() - now.micros());
+        let until = Timestamp::from_micros(late).unwrap_or(until);
         let messages =
             self.remove_found(Some(until), move |db, after| naming(db, number, after)).await?;
         let mut removed = Removed { messages, quarantined: 0, wal_emptied: false };
@@ -72,28 +70,6 @@ impl SqliteStore {
         Ok(removed)
     }
 
-    /// See [`Store::prune`](crate::store::Store::prune).
-    pub(super) async fn remove_older(
-        &self,
-        before: Timestamp,
-        now: Timestamp,
-    ) -> Result<Removed, StoreError> {
-        self.act(Box::new(move |db, ledger| forget_erased(db, ledger, now))).await?;
-        // Messages are found by their rows.
-        while self.act(Box::new(|db, ledger| fold::some(db, ledger, FOLDED_AT_A_TIME))).await? > 0 {
-        }
-        let messages = self.remove_found(None, move |db, after| older(db, before, after)).await?;
-        let mut quarantined = 0;
-        let mut after = 0;
-        loop {
-            let piece = self.readers.query(move |db| quarantined_before(db, before, after)).await?;
-            quarantined += self.remove_entries(piece.found, None).await?;
-            let Some(next) = piece.next else { break };
-            after = next;
-        }
-        Ok(Removed { messages, quarantined, wal_emptied: false })
-    }
-
     /// Removes the messages that are found, piece by piece.
     async fn remove_found(
         &self,
@@ -115,7 +91,7 @@ impl SqliteStore {
         }
     }
 
-    async fn remove_entries(
+    pub(super) async fn remove_entries(
         &self,
         entries: Vec<QuarantineId>,
         until: Option<Timestamp>,
@@ -143,20 +119,17 @@ impl SqliteStore {
 }
 
 /// A piece of a table: what was found in it, and where to go on; none at the end.
-struct Piece<T> {
-    found: Vec<T>,
-    next: Option<i64>,
-}
-
-/// Forgets what cannot come late any more.
-fn forget_erased(db: &Connection, ledger: &mut Ledger, now: Timestamp) -> rusqlite::Result<u64> {
-    let forgotten = erased::forget(db, now)?;
-    ledger.any_erased = erased::is_anything(db)?;
-    Ok(forgotten)
+pub(super) struct Piece<T> {
+    pub(super) found: Vec<T>,
+    pub(super) next: Option<i64>,
 }
 
 /// The messages whose history names this number anywhere.
-fn naming(db: &Connection, number: Destination, after: i64) -> rusqlite::Result<Piece<MessageId>> {
+pub(super) fn naming(
+    db: &Connection,
+    number: Destination,
+    after: i64,
+) -> rusqlite::Result<Piece<MessageId>> {
     const TEXTS: &str = "SELECT message, destination, concat_ws(char(10), reference_service, \
          reference_action, reference_key, provider_name, provider_id, provider_status, \
          provider_code, provider_message) FROM notification WHERE seq > ? AND seq <= ?";
@@ -179,33 +152,8 @@ fn naming(db: &Connection, number: Destination, after: i64) -> rusqlite::Result<
     Ok(Piece { found, next: Some(until) })
 }
 
-/// The messages of which nothing arrived since this time. None of them comes later than the first
-/// piece in which everything is newer, because messages are numbered as they come.
-fn older(db: &Connection, before: Timestamp, after: i64) -> rusqlite::Result<Piece<MessageId>> {
-    let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
-        return Ok(Piece { found: Vec::new(), next: None });
-    };
-    let mut found = Vec::new();
-    let mut any_old = false;
-    let mut select = db.prepare_cached("SELECT id, last FROM message WHERE n > ? AND n <= ?")?;
-    let mut rows = select.query([after, until])?;
-    while let Some(row) = rows.next()? {
-        let mut any_new = false;
-        each_back_from(db, row.get(1)?, "previous, received_at", |row| {
-            let is_old = row.get::<_, Timestamp>(1)? < before;
-            any_old |= is_old;
-            any_new |= !is_old;
-            Ok(())
-        })?;
-        if !any_new {
-            found.push(message_id(row, 0)?);
-        }
-    }
-    Ok(Piece { found, next: any_old.then_some(until) })
-}
-
 /// The quarantined entries that name this number anywhere.
-fn quarantined_naming(
+pub(super) fn quarantined_naming(
     db: &Connection,
     number: Destination,
     after: i64,
@@ -215,29 +163,18 @@ fn quarantined_naming(
     let names = |entry: &Quarantined| {
         let Content { query, content_type, body, .. } = &entry.content;
         let texts = [query.as_str(), content_type.as_deref().unwrap_or_default(), &entry.reason];
-        texts.map(str::as_bytes).into_iter().chain([body.as_slice()]).any(|text| {
-            let decoded: Vec<u8> = percent_decode(text).collect();
-            number.is_named_in(text) || number.is_named_in(&decoded)
-        })
+        texts
+            .map(str::as_bytes)
+            .into_iter()
+            .chain([body.as_slice()])
+            .any(|text| number.is_named_in(text))
     };
     let found = entries.iter().filter(|entry| names(entry)).map(|entry| entry.id).collect();
     Ok(Piece { found, next })
 }
 
-/// The quarantined entries that first came before this time.
-fn quarantined_before(
-    db: &Connection,
-    before: Timestamp,
-    after: i64,
-) -> rusqlite::Result<Piece<QuarantineId>> {
-    let arrivals = quarantine::arrivals(db, after, ROWS_AT_A_TIME)?;
-    let next = arrivals.last().map(|arrival| arrival.place);
-    let old = arrivals.into_iter().filter(|arrival| arrival.received_at < before);
-    Ok(Piece { found: old.map(|arrival| arrival.id).collect(), next })
-}
-
 /// Where a piece of so many rows of this table ends; none behind the last row.
-fn end_of_piece(
+pub(super) fn end_of_piece(
     db: &Connection,
     table: &str,
     key: &str,
@@ -252,7 +189,7 @@ fn end_of_piece(
 
 /// Removes these messages with their histories. With a time until which they could come late, that
 /// is remembered.
-fn remove(
+pub(super) fn remove(
     db: &Connection,
     ledger: &mut Ledger,
     messages: &[MessageId],

@@ -32,6 +32,11 @@ const LARGEST_COPY: u64 = 256 << 20;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
+/// Whether this is the application id of a file that is ours.
+pub fn is_application_id(id: i64) -> bool {
+    id == APPLICATION_ID
+}
+
 /// Opens the writing connection of a file that is there, ours or empty. Writes nothing to it.
 pub(super) fn connect(path: &Path) -> Result<(Connection, Found), OpenError> {
     let (db, found) = look(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

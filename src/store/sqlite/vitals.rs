@@ -22,6 +22,8 @@ pub(super) struct Counts {
     without_number: AtomicU64,
     quarantined: AtomicU64,
     quarantined_bytes: AtomicU64,
+    /// How much waits for a confirmed prune, and one more; 0 if that is not known yet.
+    waiting: AtomicU64,
 }
 
 impl Counts {
@@ -31,6 +33,16 @@ impl Counts {
         self.without_number.store(without_number, Ordering::Relaxed);
         self.quarantined.store(quarantine.entries(), Ordering::Relaxed);
         self.quarantined_bytes.store(quarantine.bytes(), Ordering::Relaxed);
+    }
+
+    /// From now on so much waits for a confirmed prune.
+    pub(super) fn set_waiting(&self, waiting: u64) {
+        self.waiting.store(waiting.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How much waits for a confirmed prune; none if that is not known yet.
+    pub(super) fn waiting(&self) -> Option<u64> {
+        self.waiting.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// How many records have no number.
@@ -48,6 +60,7 @@ pub(super) fn vitals(db: &Connection, recent: &Committed, path: &Path) -> rusqli
         quarantined: recent.counts.quarantined.load(Ordering::Relaxed),
         quarantined_bytes: recent.counts.quarantined_bytes.load(Ordering::Relaxed),
         without_number: recent.counts.without_number(),
+        prune_waiting: recent.counts.waiting().unwrap_or(0),
         oldest_unfinished: oldest_unfinished(db, recent)?,
     })
 }

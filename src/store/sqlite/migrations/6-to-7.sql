@@ -81,8 +81,10 @@ CREATE TABLE progress (
     hash_key          BLOB    NOT NULL,  -- the key of the hashes in `erased`
     summed            INTEGER NOT NULL,  -- 0: `hourly` has to be made of all there is
     prune_cutoff      INTEGER,           -- the last prune removed what arrived before; NULL: none ran yet
-    lineage           INTEGER NOT NULL   -- 0, and a greater number after each restore, so that event ids and
+    lineage           INTEGER NOT NULL,  -- 0, and a greater number after each restore, so that event ids and
                                          -- cursors of the lost file are recognised; below 2^13
+    erased_cutoff     INTEGER,           -- rows of `erased` are kept that end at this time or later
+    pruned_at         INTEGER            -- when the daily purge last ran; NULL: it never did
 ) STRICT;
 
 INSERT INTO progress (one, folded, last_seq, last_n, without_number, hash_key, summed, prune_cutoff, lineage)

@@ -1,0 +1,49 @@
+//! The daily purge of a running server: what it removed, and what waits for an operator, is in the log.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::admin::Admin;
+use crate::store::{DailyPurge, Purged};
+
+/// How often to look whether a day has passed.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// Purges once a day, until the process ends.
+pub(super) async fn keep(tools: Admin, retention: Option<Duration>) {
+    loop {
+        match tools.purge_daily(retention).await {
+            Ok(Some(done)) if retention.is_some() => tell(done),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn tell(DailyPurge { is_due, purged, waiting, is_first }: DailyPurge) {
+    if is_due {
+        let Purged { messages, quarantined } = purged;
+        tracing::info!(messages, quarantined, "removed what is older than the retention");
+    }
+    if waiting == Purged::default() {
+        return;
+    }
+    let Purged { messages, quarantined } = waiting;
+    if is_first {
+        tracing::warn!(
+            messages,
+            quarantined,
+            "older than the retention, which is the first of this database; nothing is removed until \
+             `statusmirror prune --yes` confirms it once"
+        );
+    } else {
+        tracing::warn!(
+            messages,
+            quarantined,
+            "older than the retention, but kept: a daily purge moves the cut-off by at most 7 days, in \
+             case the clock is wrong; `statusmirror prune --yes` removes them at once"
+        );
+    }
+}

@@ -1,0 +1,337 @@
+//! Removing messages and quarantined entries by age, and forgetting tombstones.
+//!
+//! The clock decides what is old, and a clock can be wrong. So the file keeps the cut-off of the last
+//! purge, and the daily purge moves it by at most [`STEP`] a run, however far the clock or the setting has
+//! moved. What is older than the retention and not reached yet waits. So does what arrived before the last
+//! cut-off: it arrived under a clock that was behind. Both are counted, and go at once when an operator
+//! confirms it. Tombstones have a cut-off of their own, which moves in the same steps.
+//!
+//! Every message is looked at: the order of their numbers is not that of their arrival where a clock was
+//! wrong.
+
+use std::ops::AddAssign;
+
+use rusqlite::{Connection, params};
+
+use super::fold::{self, each_back_from};
+use super::ledger::Ledger;
+use super::removal::{FOLDED_AT_A_TIME, Piece, REMOVED_AT_A_TIME, end_of_piece, naming};
+use super::row::message_id;
+use super::{SqliteStore, erased, quarantine, removal};
+use crate::message::{Destination, MessageId, Timestamp};
+use crate::store::{DailyPurge, Purge, Purged, QuarantineId, StoreError};
+
+/// How far the daily purge moves a cut-off at most: 7 days, in microseconds.
+const STEP: i64 = 7 * 24 * 60 * 60 * 1_000_000;
+/// How long after the last daily purge the next one may run. Shorter than a day, so that a run is not
+/// skipped because it began a little earlier than the one before.
+const BETWEEN_RUNS: i64 = 23 * 60 * 60 * 1_000_000;
+/// No clock that is right shows an earlier time: the start of 2025. A machine without a battery for its
+/// clock starts in 1970.
+const EARLIEST: i64 = 1_735_689_600_000_000;
+/// How many messages are looked at in one read; each may have a long history.
+const MESSAGES_AT_A_TIME: i64 = 250;
+/// How many quarantined entries are, without their bodies.
+const ROWS_AT_A_TIME: u32 = 20_000;
+
+/// What the file remembers of the purges before.
+#[derive(Clone, Copy)]
+struct Remembered {
+    /// The cut-off of the last one.
+    cutoff: Option<Timestamp>,
+    /// The cut-off of tombstones.
+    tombstones: Option<Timestamp>,
+    /// When the last daily one ran.
+    ran_at: Option<Timestamp>,
+    /// When the last notification arrived.
+    last_arrival: Option<Timestamp>,
+}
+
+/// Which arrivals are purged: from the first time, before the second. Those before the third wait.
+#[derive(Clone, Copy)]
+struct Range {
+    from: Option<Timestamp>,
+    before: Option<Timestamp>,
+    waits_before: Timestamp,
+}
+
+impl Range {
+    fn contains(&self, arrival: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= arrival)
+            && self.before.is_some_and(|before| arrival < before)
+    }
+}
+
+/// What a look at everything found.
+#[derive(Clone, Copy, Default)]
+struct Looked {
+    purged: Purged,
+    waiting: Purged,
+}
+
+impl AddAssign for Purged {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.quarantined += more.quarantined;
+    }
+}
+
+impl SqliteStore {
+    /// See [`Store::prune`](crate::store::Store::prune).
+    pub(super) async fn purge_older(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        let range = Range { from: None, before: Some(before), waits_before: before };
+        let purged = self.look(range, true).await?.purged;
+        let act = move |db: &Connection, ledger: &mut Ledger| {
+            const MOVE: &str =
+                "UPDATE progress SET prune_cutoff = max(coalesce(prune_cutoff, ?1), ?1)";
+            db.prepare_cached(MOVE)?.execute([before])?;
+            if let Some(waiting) = ledger.committed.counts.waiting() {
+                let gone = purged.messages + purged.quarantined;
+                ledger.committed.counts.set_waiting(waiting.saturating_sub(gone));
+            }
+            Ok(0)
+        };
+        self.act(Box::new(act)).await?;
+        Ok(purged)
+    }
+
+    /// See [`Store::purge_daily`](crate::store::Store::purge_daily).
+    pub(super) async fn purge_old(
+        &self,
+        retained_from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<DailyPurge>, StoreError> {
+        let remembered = self.readers.query(remembered).await?;
+        let is_due = now.micros() >= EARLIEST && remembered.is_due(now);
+        if !is_due && (retained_from.is_none() || self.recent.counts.waiting().is_some()) {
+            return Ok(None);
+        }
+        let mut daily = DailyPurge { is_due, ..DailyPurge::default() };
+        let mut cutoff = remembered.cutoff;
+        if let Some(goal) = retained_from {
+            let next = remembered.cutoff.map(|cutoff| moved(cutoff, goal));
+            let before = next.filter(|_| is_due);
+            let range = Range { from: remembered.cutoff, before, waits_before: goal };
+            let Looked { purged, waiting } = self.look(range, is_due).await?;
+            daily.purged = purged;
+            daily.waiting = waiting;
+            daily.is_first = remembered.cutoff.is_none() && waiting != Purged::default();
+            cutoff = match next {
+                Some(next) => Some(next),
+                // Nothing is there that the first retention could remove by a mistake.
+                None => Some(goal).filter(|_| !daily.is_first),
+            };
+        }
+        let waiting = daily.waiting.messages + daily.waiting.quarantined;
+        let tombstones = remembered.tombstones.or(remembered.last_arrival);
+        let tombstones = tombstones.map_or(now, |cutoff| moved(cutoff, now));
+        let act = move |db: &Connection, ledger: &mut Ledger| {
+            ledger.committed.counts.set_waiting(waiting);
+            if is_due {
+                const RUN: &str = "UPDATE progress SET prune_cutoff = coalesce(?, prune_cutoff), \
+                     erased_cutoff = ?, pruned_at = ?";
+                db.prepare_cached(RUN)?.execute(params![cutoff, tombstones, now])?;
+                erased::forget(db, tombstones)?;
+                ledger.any_erased = erased::is_anything(db)?;
+            }
+            Ok(0)
+        };
+        self.act(Box::new(act)).await?;
+        Ok(Some(daily))
+    }
+
+    /// See [`Store::count_purge`](crate::store::Store::count_purge).
+    pub(super) async fn count(&self, what: Purge) -> Result<Purged, StoreError> {
+        match what {
+            Purge::Older(before) => {
+                let range = Range { from: None, before: Some(before), waits_before: before };
+                Ok(self.look(range, false).await?.purged)
+            }
+            Purge::Number(number) => self.count_number(number).await,
+        }
+    }
+
+    async fn count_number(&self, number: Destination) -> Result<Purged, StoreError> {
+        let mut messages = std::collections::HashSet::new();
+        let mut quarantined = 0;
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| naming(db, number, after)).await?;
+            messages.extend(piece.found);
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        let mut after = 0;
+        loop {
+            let piece = self
+                .readers
+                .query(move |db| removal::quarantined_naming(db, number, after))
+                .await?;
+            quarantined += number_of(piece.found.len());
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        Ok(Purged { messages: number_of(messages.len()), quarantined })
+    }
+
+    /// Looks at everything, and removes what is in the range, if that is wanted.
+    async fn look(&self, range: Range, removes: bool) -> Result<Looked, StoreError> {
+        // Messages are found by their rows.
+        while self.act(Box::new(|db, ledger| fold::some(db, ledger, FOLDED_AT_A_TIME))).await? > 0 {
+        }
+        let mut looked = Looked::default();
+        let limit =
+            range.before.map_or(range.waits_before, |before| before.max(range.waits_before));
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| aged(db, limit, after)).await?;
+            let (found, waiting) = split(piece.found, range);
+            looked.waiting += Purged { messages: waiting, quarantined: 0 };
+            looked.purged.messages += match (removes, range.before) {
+                (true, Some(before)) => self.remove_aged(found, before).await?,
+                _ => number_of(found.len()),
+            };
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        let mut after = 0;
+        loop {
+            let piece = self.readers.query(move |db| aged_entries(db, limit, after)).await?;
+            let (found, waiting) = split(piece.found, range);
+            looked.waiting += Purged { messages: 0, quarantined: waiting };
+            looked.purged.quarantined += if removes {
+                self.remove_entries(found, None).await?
+            } else {
+                number_of(found.len())
+            };
+            let Some(next) = piece.next else { break };
+            after = next;
+        }
+        Ok(looked)
+    }
+
+    /// Removes messages of which nothing has arrived since this time, also not in the meantime.
+    async fn remove_aged(
+        &self,
+        messages: Vec<MessageId>,
+        before: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for messages in messages.chunks(REMOVED_AT_A_TIME) {
+            let mut messages = messages.to_vec();
+            let act = move |db: &Connection, ledger: &mut Ledger| {
+                let mut fresh = Vec::new();
+                for id in &messages {
+                    let known = ledger.known(db, *id)?;
+                    let arrival = known.map(|known| arrival(db, known.last)).transpose()?;
+                    if arrival.is_some_and(|arrival| arrival >= before) {
+                        fresh.push(*id);
+                    }
+                }
+                messages.retain(|id| !fresh.contains(id));
+                removal::remove(db, ledger, &messages, None)
+            };
+            removed += self.act(Box::new(act)).await?;
+        }
+        Ok(removed)
+    }
+}
+
+impl Remembered {
+    /// Whether a day has passed since the last run. If the clock went back, it may have been wrong then.
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.ran_at.is_none_or(|ran_at| {
+            now < ran_at || now.micros().saturating_sub(ran_at.micros()) >= BETWEEN_RUNS
+        })
+    }
+}
+
+/// Where a cut-off gets in one run that is to get to the goal. Back it goes at once: nothing is removed by
+/// that.
+fn moved(cutoff: Timestamp, goal: Timestamp) -> Timestamp {
+    let most = Timestamp::from_micros(cutoff.micros().saturating_add(STEP));
+    most.map_or(goal, |most| goal.min(most))
+}
+
+/// Tells those in the range from those that wait, which are counted.
+fn split<T>(aged: Vec<(T, Timestamp)>, range: Range) -> (Vec<T>, u64) {
+    let (mut found, mut waiting) = (Vec::new(), 0);
+    for (one, arrival) in aged {
+        if range.contains(arrival) {
+            found.push(one);
+        } else if arrival < range.waits_before {
+            waiting += 1;
+        }
+    }
+    (found, waiting)
+}
+
+fn number_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn remembered(db: &Connection) -> rusqlite::Result<Remembered> {
+    const SELECT: &str = "SELECT prune_cutoff, erased_cutoff, pruned_at, \
+         (SELECT received_at FROM notification ORDER BY seq DESC LIMIT 1) FROM progress";
+    db.prepare_cached(SELECT)?.query_row([], |row| {
+        Ok(Remembered {
+            cutoff: row.get(0)?,
+            tombstones: row.get(1)?,
+            ran_at: row.get(2)?,
+            last_arrival: row.get(3)?,
+        })
+    })
+}
+
+/// The time by which tombstones are kept: that of the last daily purge, if it is ahead of the clock now.
+pub(super) fn tombstone_clock(db: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
+    let cutoff: Option<Timestamp> =
+        db.prepare_cached("SELECT erased_cutoff FROM progress")?.query_row([], |row| row.get(0))?;
+    Ok(cutoff.map_or(now, |cutoff| cutoff.max(now)))
+}
+
+fn arrival(db: &Connection, seq: i64) -> rusqlite::Result<Timestamp> {
+    db.prepare_cached("SELECT received_at FROM notification WHERE seq = ?")?
+        .query_row([seq], |row| row.get(0))
+}
+
+/// The messages of which nothing arrived since this time, with the last arrival of each.
+fn aged(
+    db: &Connection,
+    limit: Timestamp,
+    after: i64,
+) -> rusqlite::Result<Piece<(MessageId, Timestamp)>> {
+    let Some(until) = end_of_piece(db, "message", "n", after, MESSAGES_AT_A_TIME)? else {
+        return Ok(Piece { found: Vec::new(), next: None });
+    };
+    let mut found = Vec::new();
+    let mut select = db.prepare_cached("SELECT id, last FROM message WHERE n > ? AND n <= ?")?;
+    let mut rows = select.query([after, until])?;
+    while let Some(row) = rows.next()? {
+        let last = row.get(1)?;
+        let mut latest = arrival(db, last)?;
+        // Mostly the last one is the latest. Under a clock that went back it need not be.
+        if latest < limit {
+            each_back_from(db, last, "previous, received_at", |row| {
+                latest = latest.max(row.get(1)?);
+                Ok(())
+            })?;
+        }
+        if latest < limit {
+            found.push((message_id(row, 0)?, latest));
+        }
+    }
+    Ok(Piece { found, next: Some(until) })
+}
+
+/// The quarantined entries that first arrived before this time, with the first arrival of each.
+fn aged_entries(
+    db: &Connection,
+    limit: Timestamp,
+    after: i64,
+) -> rusqlite::Result<Piece<(QuarantineId, Timestamp)>> {
+    let arrivals = quarantine::arrivals(db, after, ROWS_AT_A_TIME)?;
+    let next = arrivals.last().map(|arrival| arrival.place);
+    let old = arrivals.into_iter().filter(|arrival| arrival.received_at < limit);
+    Ok(Piece { found: old.map(|arrival| (arrival.id, arrival.received_at)).collect(), next })
+}

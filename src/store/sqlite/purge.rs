@@ -11,7 +11,7 @@
 
 use std::ops::AddAssign;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::fold::{self, each_back_from};
 use super::ledger::Ledger;
@@ -102,10 +102,15 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Option<DailyPurge>, StoreError> {
         let remembered = self.readers.query(remembered).await?;
-        let is_due = now.micros() >= EARLIEST && remembered.is_due(now);
-        if !is_due && (retained_from.is_none() || self.recent.counts.waiting().is_some()) {
+        let is_believed = now.micros() >= EARLIEST;
+        let is_daily = is_believed && remembered.is_due(now);
+        let is_first_look = self.recent.counts.waiting().is_none();
+        if !is_daily && !(is_first_look && retained_from.is_some()) {
             return Ok(None);
         }
+        // At a start the cut-off may move by the time that has passed since the last daily purge.
+        let is_small = is_believed && retained_from.is_some_and(|goal| remembered.is_near(goal, now));
+        let is_due = is_daily || is_small;
         let mut daily = DailyPurge { is_due, ..DailyPurge::default() };
         let mut cutoff = remembered.cutoff;
         if let Some(goal) = retained_from {
@@ -128,9 +133,12 @@ impl SqliteStore {
         let act = move |db: &Connection, ledger: &mut Ledger| {
             ledger.committed.counts.set_waiting(waiting);
             if is_due {
-                const RUN: &str = "UPDATE progress SET prune_cutoff = coalesce(?, prune_cutoff), \
-                     erased_cutoff = ?, pruned_at = ?";
-                db.prepare_cached(RUN)?.execute(params![cutoff, tombstones, now])?;
+                const CUT: &str = "UPDATE progress SET prune_cutoff = coalesce(?, prune_cutoff)";
+                db.prepare_cached(CUT)?.execute([cutoff])?;
+            }
+            if is_daily {
+                const RAN: &str = "UPDATE progress SET erased_cutoff = ?, pruned_at = ?";
+                db.prepare_cached(RAN)?.execute([tombstones, now])?;
                 erased::forget(db, tombstones)?;
                 ledger.any_erased = erased::is_anything(db)?;
             }
@@ -243,6 +251,16 @@ impl Remembered {
         self.ran_at.is_none_or(|ran_at| {
             now < ran_at || now.micros().saturating_sub(ran_at.micros()) >= BETWEEN_RUNS
         })
+    }
+
+    /// Whether the cut-off is no farther from the goal than the time since the last daily purge, so that
+    /// neither the clock nor the retention has jumped. Without a cut-off nothing can be removed.
+    fn is_near(&self, goal: Timestamp, now: Timestamp) -> bool {
+        let (Some(cutoff), Some(ran_at)) = (self.cutoff, self.ran_at) else {
+            return self.cutoff.is_none();
+        };
+        let passed = now.micros().saturating_sub(ran_at.micros());
+        goal.micros().saturating_sub(cutoff.micros()) <= passed
     }
 }
 

@@ -233,8 +233,7 @@ fn a_start_under_a_wrong_clock_removes_nothing_and_says_what_waits() {
             assert!(server.get("/ui/health").body.contains("statusmirror prune --yes"));
         }
         let late = id(offset.unsigned_abs() + u64::from(offset < 0));
-        assert_eq!(server.post(&webhook(&late, "SENT", 1).to_string()).outcome(), "applied");
-        server.post(&webhook(&late, "DELIVERED", 2).to_string());
+        assert_eq!(server.post(&webhook(&late, "SENT", 1).to_string()).status, 200);
     }
     restart(&mut server, 0);
     let lost = (1..=5).filter(|number| server.history(&id(*number)).is_empty()).count();

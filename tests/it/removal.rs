@@ -196,10 +196,8 @@ fn what_is_old_is_pruned_and_the_rest_stays_while_webhooks_go_on() {
         .unwrap();
     thread::sleep(Duration::from_millis(1_100));
     server.start_again();
-    // Without a time, it is the retention.
-    let pruned = server.run(&["prune", "--yes"]);
-    assert!(text(&pruned.stdout).contains("\nremoved: 1"), "{pruned:?}");
-    assert!(server.history(&id(500)).is_empty());
+    // The prune before was confirmed, so the daily one goes on from it.
+    eventually(|| server.history(&id(500)).is_empty().then_some(()));
     // A number is never given to another message, even if all are gone, and who knew them.
     assert_eq!(server.terminate(), Some(0));
     server.start_again();

@@ -105,11 +105,12 @@ impl SqliteStore {
         let is_believed = now.micros() >= EARLIEST;
         let is_daily = is_believed && remembered.is_due(now);
         let is_first_look = self.recent.counts.waiting().is_none();
-        if !is_daily && !(is_first_look && retained_from.is_some()) {
+        if !(is_daily || is_first_look && retained_from.is_some()) {
             return Ok(None);
         }
         // At a start the cut-off may move by the time that has passed since the last daily purge.
-        let is_small = is_believed && retained_from.is_some_and(|goal| remembered.is_near(goal, now));
+        let is_small =
+            is_believed && retained_from.is_some_and(|goal| remembered.is_near(goal, now));
         let is_due = is_daily || is_small;
         let mut daily = DailyPurge { is_due, ..DailyPurge::default() };
         let mut cutoff = remembered.cutoff;

@@ -11,9 +11,9 @@ use statusmirror::message::{
 };
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
-    Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing, Message, Page,
-    PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum, Vitals,
-    Wanted, Write, WriteChange,
+    Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing,
+    Message, Page, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said,
+    Store, StoreError, Stored, Sum, Vitals, Wanted, Write, WriteChange,
 };
 
 /// The recipient of every message.
@@ -107,7 +107,10 @@ impl Store for Memory {
                 }
                 Entry::Unreadable { index, reason } => {
                     let content = content.as_ref().expect("only webhooks are not understood");
-                    Stored::Quarantined { id: PayloadHash::of(&source, content).entry(index), reason }
+                    Stored::Quarantined {
+                        id: PayloadHash::of(&source, content).entry(index),
+                        reason,
+                    }
                 }
             });
         }

@@ -66,13 +66,14 @@ CREATE TABLE message (
                                          -- reference and segments; see src/store/sqlite/row.rs
 ) STRICT;
 
--- The two lists, newest acceptance first. Ties are few and sorted by id when read.
+-- The two lists, newest acceptance first. Messages accepted at the same time are sorted by id when read; if
+-- there are many of them, the index of all messages has them in that order.
 CREATE INDEX message_by_destination ON message (destination, accepted_at DESC)
     WHERE destination IS NOT NULL;
 CREATE INDEX message_by_reference ON message (reference_key, accepted_at DESC)
     WHERE reference_key IS NOT NULL;
 -- All messages, for searches that have to look at each.
-CREATE INDEX message_by_acceptance ON message (accepted_at);
+CREATE INDEX message_by_acceptance ON message (accepted_at DESC, id);
 -- The messages of which the end is not known yet, in the order of their acceptance.
 CREATE INDEX message_unfinished ON message (accepted_at) WHERE status IN (0, 1);
 

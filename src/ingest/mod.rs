@@ -7,6 +7,7 @@ mod body;
 mod closing;
 mod counted;
 mod entries;
+mod repeat;
 mod unattended;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use self::unattended::Unattended;
 use crate::budget::{Exhausted, MemoryBudget, Reservation, Share};
 use crate::content::Content;
 use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
-use crate::message::{Destination, Notification, Outcome, Timestamp};
+use crate::message::{Destination, Notification, Timestamp};
 use crate::metrics::{Metrics, SourceMetrics};
 use crate::proof::{Headers, Request, Unproven, Verified};
 use crate::store::{Delivery, Entry, Quarantined, Removed, Store, StoreError, Stored};
@@ -252,33 +253,6 @@ impl Ingest {
         };
         let admission = Admission::new(slot, body.bytes);
         Ok(Proven { read: source.read(&content), content, verified, admission })
-    }
-
-    /// Some providers resend hours later with the first timestamp. An old delivery that says
-    /// nothing new may be acknowledged.
-    async fn repeat(
-        &self,
-        read: Result<Vec<dialect::Entry>, NotEncoded>,
-    ) -> Result<Vec<Done>, Refusal> {
-        let Ok(read) = read else { return Err(Refusal::TooOld) };
-        let (entries, ignored) = split(read);
-        let mut said = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let Entry::Notification { notification, .. } = entry else {
-                return Err(Refusal::TooOld);
-            };
-            said.push((notification.statement().message, notification.identity()));
-        }
-        if said.is_empty() || !self.store.holds(said.clone()).await? {
-            return Err(Refusal::TooOld);
-        }
-        let mut stored = Vec::with_capacity(said.len());
-        for (message, _identity) in said {
-            let record = self.store.message(message).await?.map(|known| Arc::new(known.record));
-            let outcome = Outcome::Duplicate;
-            stored.push(Stored::Judged { message, outcome, record, new: false });
-        }
-        Ok(joined(stored, ignored))
     }
 
     /// Takes a registration by the holder of this key.

@@ -129,3 +129,38 @@ fn a_clock_that_jumps_loses_nothing() {
     let figures = [("jumps", 4 * rounds), ("acknowledged", ledger.acknowledged()), ("lost", 0)];
     report("P26", &chance, &figures, since);
 }
+
+#[test]
+fn under_any_clock_of_a_hundred_years_webhooks_are_taken_and_found() {
+    const YEAR: i64 = 365 * DAY;
+    let mut chance = Chance::of("years");
+    let since = Instant::now();
+    let clock = WrongClock::new();
+    let mut server = Server::start_with(GATEWAY, &clock.envs());
+    let rounds = times(8, 40, 400);
+    let mut offsets = vec![-50 * YEAR, 50 * YEAR];
+    let any_year = |chance: &mut Chance| i64::try_from(chance.below(101)).unwrap() - 50;
+    offsets.extend((2..rounds).map(|_| any_year(&mut chance) * YEAR));
+    for (number, offset) in (1..).zip(offsets) {
+        clock.jump(offset);
+        if number % 4 == 0 {
+            assert_eq!(server.terminate(), Some(0), "{offset}");
+            server.start_again();
+        }
+        // Without a time of its own it has that of its arrival.
+        let body = serde_json::json!({"destination": "+393331234567"});
+        assert_eq!(server.put(&id(number), &body).status, 201);
+        let body = webhook(&id(number), "SENT", 1).to_string();
+        assert_eq!(server.post(&body).status, 200);
+        let found = server.get(&format!("/api/messagestatus/{}", id(number))).json();
+        assert_eq!(found["message"]["status"], "SENT");
+        let arrived = server.history(&id(number))[0]["receivedAt"].as_str().unwrap().to_owned();
+        let year: i64 = arrived.split_once('-').unwrap().0.parse().unwrap();
+        let expected = 1970 + (now() + offset) / (365 * DAY + DAY / 4);
+        assert!((year - expected).abs() <= 1, "{arrived} with {offset}");
+    }
+    let list = server.get("/api/messagestatus/phonenumber/393331234567?count=100").json();
+    assert!(list["messages"].as_array().unwrap().len() >= 8);
+    assert!(!server.log().contains("panicked"));
+    report("P26", &chance, &[("clocks", rounds), ("lost", 0)], since);
+}

@@ -84,7 +84,8 @@ pub(super) fn in_pieces(
              INDEXED BY message_by_reference WHERE reference_key = m.reference_key \
              AND accepted_at IS m.accepted_at AND n = m.n)) \
          OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
-             INDEXED BY message_by_acceptance WHERE accepted_at = m.accepted_at AND n = m.n)))";
+             INDEXED BY message_by_acceptance WHERE accepted_at = m.accepted_at AND id = m.id \
+             AND n = m.n)))";
     let last: i64 =
         db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
     let mut after = 0;

@@ -14,6 +14,9 @@ use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns,
 use crate::message::{Identity, MessageId, Timestamp};
 use crate::store::{History, Key, Listing, Message, Page, Write};
 
+/// With more than so many messages accepted at the same time a list asks for them in the order of their ids.
+const FEW_EQUALS: usize = 4_096;
+
 /// Whether all of these notifications are stored.
 pub(super) fn holds(
     db: &Connection,
@@ -131,35 +134,112 @@ fn add_settled(
     const BY_REFERENCE: &str = select!("message WHERE reference_key = ?1 AND ?2 IS NULL");
     const BY_FOREIGN: &str =
         select!("foreign_id AS f JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2");
-    let (sql, first, second): (_, Value, _) = match key {
-        Key::Destination(number) => {
-            (BY_DESTINATION, i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
-        }
-        Key::Reference(text) => (BY_REFERENCE, text.clone().into(), None),
-        Key::Foreign { source, id } => (BY_FOREIGN, source.clone().into(), Some(id.as_str())),
+    let sql = match key {
+        Key::Destination(_) => BY_DESTINATION,
+        Key::Reference(_) => BY_REFERENCE,
+        Key::Foreign { .. } => BY_FOREIGN,
     };
+    let (first, second) = parameters(key);
     let mut select = db.prepare_cached(sql)?;
-    let mut rows = select.query(params![first, second, begin.0])?;
-    let mut at = begin.0;
-    while let Some(row) = rows.next()? {
-        let Some(shown) = row::shown(row)? else { continue };
-        let place = (shown.accepted_at.micros(), shown.id);
-        // Those accepted at the same time come in no order, so all of them have to be seen.
-        let is_earlier = place.0 < at;
-        at = place.0;
-        let found = listing.messages.len();
-        if found >= 2 * most || (found >= most && is_earlier) {
-            listing.keep_first(most);
-            if listing.messages.last().is_some_and(|last| last.place.accepted_at.micros() > at) {
-                return Ok(());
+    let mut newest = begin.0;
+    'below: loop {
+        let mut rows = select.query(params![first, second, newest])?;
+        let (mut at, mut equals) = (newest, 0);
+        while let Some(row) = rows.next()? {
+            let Some(shown) = row::shown(row)? else { continue };
+            let place = (shown.accepted_at.micros(), shown.id);
+            // Those accepted at the same time come in no order, so all of them have to be seen.
+            let is_earlier = place.0 < at;
+            (at, equals) = if is_earlier { (place.0, 1) } else { (at, equals + 1) };
+            let found = listing.messages.len();
+            if found >= 2 * most || (found >= most && is_earlier) {
+                listing.keep_first(most);
+                let last = listing.messages.last();
+                if last.is_some_and(|last| last.place.accepted_at.micros() > at) {
+                    return Ok(());
+                }
+            }
+            if is_before(begin, place) && !elsewhere.contains(&shown.id) {
+                listing.add(&shown, write);
+            }
+            if equals > FEW_EQUALS {
+                let after = (begin.0 == at).then_some(begin.1);
+                if !add_equals(db, key, at, after, most, elsewhere, write, listing)? {
+                    return Ok(());
+                }
+                newest = at - 1;
+                continue 'below;
             }
         }
-        if is_before(begin, place) && !elsewhere.contains(&shown.id) {
-            listing.add(&shown, write);
+        listing.keep_first(most);
+        return Ok(());
+    }
+}
+
+/// Adds the first so many of those that were accepted at this time and have a greater id than this one, and
+/// leaves the first of all; says whether a list may go on behind them. There are many of them, and the index
+/// of all messages has them in their order; so there is no need to see each of them.
+#[expect(clippy::too_many_arguments, reason = "a part of the one above")]
+fn add_equals(
+    db: &Connection,
+    key: &Key,
+    at: i64,
+    after: Option<MessageId>,
+    most: usize,
+    elsewhere: &HashSet<MessageId>,
+    write: Write,
+    listing: &mut Listing,
+) -> rusqlite::Result<bool> {
+    macro_rules! select {
+        ($listed:literal) => {
+            concat!(
+                "SELECT ",
+                shown_columns!(),
+                " FROM message INDEXED BY message_by_acceptance \
+                 WHERE accepted_at = ?3 AND id > ?4 AND ",
+                $listed,
+                " ORDER BY id"
+            )
+        };
+    }
+    let sql = match key {
+        Key::Destination(_) => select!("destination = ?1 AND ?2 IS NULL"),
+        Key::Reference(_) => select!("reference_key = ?1 AND ?2 IS NULL"),
+        Key::Foreign { .. } => select!(
+            "EXISTS (SELECT 1 FROM foreign_id AS f \
+             WHERE f.source = ?1 AND f.id = ?2 AND f.n = message.n)"
+        ),
+    };
+    let known: HashSet<MessageId> = listing.messages.iter().map(|known| known.place.id).collect();
+    let (first, second) = parameters(key);
+    let after = after.map_or_else(Vec::new, |after| after.as_bytes().to_vec());
+    let mut select = db.prepare_cached(sql)?;
+    let mut rows = select.query(params![first, second, at, after])?;
+    let mut seen = 0;
+    while seen < most
+        && let Some(row) = rows.next()?
+    {
+        let Some(shown) = row::shown(row)? else { continue };
+        if !elsewhere.contains(&shown.id) {
+            seen += 1;
+            if !known.contains(&shown.id) {
+                listing.add(&shown, write);
+            }
         }
     }
     listing.keep_first(most);
-    Ok(())
+    Ok(seen < most)
+}
+
+/// What a key is in the tables.
+fn parameters(key: &Key) -> (Value, Option<&str>) {
+    match key {
+        Key::Destination(number) => {
+            (i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
+        }
+        Key::Reference(text) => (text.clone().into(), None),
+        Key::Foreign { source, id } => (source.clone().into(), Some(id.as_str())),
+    }
 }
 
 /// Whether a place comes before another: newest acceptance first, ties by id.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::entry::Entry;
 use super::fold::each_back_from;
@@ -35,6 +35,34 @@ pub(super) struct Search<'a> {
     /// How long what is in memory is read, and then what is in the table.
     pub(super) lasts: Duration,
     pub(super) write: Write,
+}
+
+/// A look at all messages in memory, piece by piece, so that the writer need not wait for it.
+struct InPieces<'a> {
+    recent: &'a Committed,
+    first: usize,
+    /// All messages that were there.
+    seen: HashSet<MessageId>,
+}
+
+impl<'a> InPieces<'a> {
+    fn new(recent: &'a Committed) -> Self {
+        Self { recent, first: 0, seen: HashSet::new() }
+    }
+
+    /// Looks at the next piece; says whether there was one. A message that was written back and changed
+    /// between two pieces is in another slot now, and is not looked at again.
+    fn piece(&mut self, mut look: impl FnMut(MessageId, &Arc<Entry>)) -> bool {
+        let recent = self.recent.now();
+        let Some(entries) = recent.slots(self.first, AT_A_TIME) else { return false };
+        for (id, entry) in entries {
+            if self.seen.insert(id) {
+                look(id, entry);
+            }
+        }
+        self.first += AT_A_TIME;
+        true
+    }
 }
 
 /// A place as lists are sorted: newest acceptance first, ties by id.
@@ -81,24 +109,16 @@ impl Search<'_> {
 
     fn in_memory(&self) -> InMemory {
         let begin = self.begin();
-        let (mut found, mut all) = (Vec::new(), HashSet::new());
-        let mut first = 0;
-        while let Some(entries) = self.recent.now().slots(first, AT_A_TIME) {
-            for (id, entry) in entries {
-                // It may have been written back and changed meanwhile, and be in another slot now.
-                if !all.insert(id) {
-                    continue;
-                }
-                let Entry { record: Some(record), last, .. } = &**entry else { continue };
-                let place = (Reverse(record.accepted_at()), id);
-                if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id))
-                {
-                    found.push((place, Arc::clone(record), *last));
-                }
+        let mut found = Vec::new();
+        let mut look = InPieces::new(self.recent);
+        while look.piece(|id, entry| {
+            let Entry { record: Some(record), last, .. } = &**entry else { return };
+            let place = (Reverse(record.accepted_at()), id);
+            if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id)) {
+                found.push((place, Arc::clone(record), *last));
             }
-            first += AT_A_TIME;
-        }
-        (found, all)
+        }) {}
+        (found, look.seen)
     }
 
     /// Adds those in memory that are wanted, newest first and not behind the end, until there are enough or
@@ -132,39 +152,58 @@ impl Search<'_> {
         listing: &mut Listing,
         elsewhere: &HashSet<MessageId>,
     ) -> rusqlite::Result<Option<Order>> {
-        const SELECT: &str = concat!(
-            "SELECT ",
-            shown_columns!(),
-            ", last FROM message WHERE accepted_at <= ? AND accepted_at >= ? \
-             ORDER BY accepted_at DESC"
-        );
+        macro_rules! select {
+            ($places:literal) => {
+                concat!(
+                    "SELECT ",
+                    shown_columns!(),
+                    ", last FROM message INDEXED BY message_by_acceptance WHERE ",
+                    $places,
+                    " ORDER BY accepted_at DESC, id"
+                )
+            };
+        }
+        const EQUALS: &str = select!("accepted_at = ?1 AND id > ?2");
+        const BEHIND: &str = select!("accepted_at < ?1 AND accepted_at >= ?2");
         let since = Instant::now();
         let begin = self.begin();
-        let newest = begin.map_or(i64::MAX, |(Reverse(at), id)| {
-            // So that it goes on where all of this time were seen.
-            if id == MessageId::from_bytes(LAST) { at.micros() - 1 } else { at.micros() }
-        });
         let oldest = self.wanted.from.map_or(i64::MIN, Timestamp::micros);
-        let mut select = self.db.prepare_cached(SELECT)?;
-        let mut rows = select.query([newest, oldest])?;
-        let mut read: Option<Timestamp> = None;
+        // Behind a place are the rest of those accepted at the same time, and those accepted before.
+        if let Some((Reverse(at), id)) = begin
+            && at.micros() >= oldest
+        {
+            let rest = params![at.micros(), id.as_bytes()];
+            let end = self.add_rows(EQUALS, rest, listing, elsewhere, since)?;
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+        let newest = begin.map_or(i64::MAX, |(Reverse(at), _id)| at.micros());
+        self.add_rows(BEHIND, params![newest, oldest], listing, elsewhere, since)
+    }
+
+    /// Adds those of these rows that are wanted, until there are enough or it has taken long.
+    fn add_rows(
+        &self,
+        select: &str,
+        places: &[&dyn ToSql],
+        listing: &mut Listing,
+        elsewhere: &HashSet<MessageId>,
+        since: Instant,
+    ) -> rusqlite::Result<Option<Order>> {
+        let mut select = self.db.prepare_cached(select)?;
+        let mut rows = select.query(places)?;
         while let Some(row) = rows.next()? {
             let Some(shown) = row::shown(row)? else { continue };
-            let at = shown.accepted_at;
-            // Those accepted at the same time come in no order, so all of them have to be seen.
-            if let Some(read) = read.filter(|read| at < *read)
-                && (listing.messages.len() > self.count || since.elapsed() > self.lasts)
-            {
-                return Ok(Some((Reverse(read), MessageId::from_bytes(LAST))));
-            }
-            read = Some(at);
-            let is_behind = begin.is_none_or(|begin| (Reverse(at), shown.id) > begin);
-            if is_behind
-                && !elsewhere.contains(&shown.id)
+            let place = (Reverse(shown.accepted_at), shown.id);
+            if !elsewhere.contains(&shown.id)
                 && self.wanted.passes(&shown)
                 && self.is_spoken_of(row.get(SHOWN_COLUMNS)?)?
             {
                 listing.add(&shown, self.write);
+            }
+            if listing.messages.len() > self.count || since.elapsed() > self.lasts {
+                return Ok(Some(place));
             }
         }
         Ok(None)
@@ -181,5 +220,49 @@ impl Search<'_> {
         })
         .optional()?;
         Ok(is_spoken_of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recent::Changes;
+    use super::*;
+    use crate::budget::MemoryBudget;
+
+    fn id(number: usize) -> MessageId {
+        let mut bytes = [0; 16];
+        bytes.split_at_mut(8).0.copy_from_slice(&number.to_be_bytes());
+        MessageId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_message_that_moves_between_two_looks_is_seen_once() {
+        let recent = Committed::new(&MemoryBudget::default());
+        let publish = |changed: &[(usize, bool)]| {
+            let mut changes = Changes::default();
+            for (number, stays) in changed {
+                let last = i64::try_from(*number).unwrap();
+                if *stays {
+                    changes.put(id(*number), Entry::new(None, Some(last), last));
+                } else {
+                    changes.remove(id(*number));
+                }
+            }
+            recent.publish(&changes, 0);
+        };
+        for number in 0..=AT_A_TIME {
+            publish(&[(number, true)]);
+        }
+        let mut looks = InPieces::new(&recent);
+        let mut seen = Vec::new();
+        assert!(looks.piece(|id, _| seen.push(id)));
+        // Written back, its slot taken by another one, and changed.
+        publish(&[(0, false)]);
+        publish(&[(AT_A_TIME + 1, true)]);
+        publish(&[(0, true)]);
+        assert!(looks.piece(|id, _| seen.push(id)));
+        assert!(!looks.piece(|_, _| ()));
+        assert_eq!(seen.iter().filter(|seen| **seen == id(0)).count(), 1);
+        assert_eq!(seen.len(), looks.seen.len());
     }
 }

@@ -159,7 +159,7 @@ fn register(server: &Server, documented: &mut Documented) {
         assert_eq!(answer.status, status, "{answer:?}");
         documented.check(REGISTRATION, &answer);
     }
-    assert!(server.run(&["erase", "--destination", ERASED]).status.success());
+    assert!(server.run(&["erase", "--destination", ERASED, "--yes"]).status.success());
     let answer = server.put(&id(3), &json!({"destination": ERASED}));
     assert_eq!(answer.status, 409, "{answer:?}");
     documented.check(REGISTRATION, &answer);

@@ -4,7 +4,8 @@
 //! ends it for good. In between one thread writes ([`writer`]), two threads read ([`reader`]), one takes
 //! the WAL over into the database ([`checkpoint`]); the service's own threads never touch the file. What
 //! a delivery does is in [`apply`], how the records follow in [`fold`], what is not in their table yet in
-//! [`recent`], what is asked of all that in [`queries`], what is taken out again in [`removal`], what could
+//! [`recent`], what is asked of all that in [`queries`], what is taken out again in [`removal`] and
+//! by age in [`purge`], what could
 //! not be interpreted in [`quarantine`], and the tables are in `schema.sql`.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is an fsync, and the writer commits

@@ -141,6 +141,7 @@ impl Proof {
             public_url: URL.to_owned(),
             provider: None,
             max_body_bytes: 1 << 20,
+            max_rate: None,
         })
         .expect(usable)
     }

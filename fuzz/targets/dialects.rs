@@ -32,6 +32,7 @@ static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
                 public_url: String::new(),
                 provider: None,
                 max_body_bytes: 1 << 20,
+                max_rate: None,
             })
             .expect("a source")
         })

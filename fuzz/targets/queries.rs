@@ -90,6 +90,7 @@ fn service() -> Ask {
             public_url: String::new(),
             provider: None,
             max_body_bytes: 1_000,
+            max_rate: None,
         })
         .expect("a source")
     };

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::duration::positive;
 use crate::dialect::Source;
-use crate::message::{Destination, KeyTooLong, MAX_KEY_BYTES, MessageId};
+use crate::message::{Destination, MessageId, ReferenceTooLong};
 use crate::proof::Scheme;
 use crate::proof::signed_url::Callback;
 
@@ -54,8 +54,9 @@ pub(super) fn run(
         let words = "a callback URL with a control character is refused when it is called";
         return Err(Failure::new(EX_USAGE, words));
     }
-    if let Some(key) = arguments.key.as_ref().filter(|key| key.len() > MAX_KEY_BYTES) {
-        return Err(Failure::new(EX_USAGE, format!("--key: {}", KeyTooLong(key.len()))));
+    for (name, text) in ["service", "action", "key"].into_iter().zip(texts) {
+        let checked = text.as_deref().map_or(Ok(()), |text| ReferenceTooLong::check(name, text));
+        checked.map_err(|error| Failure::new(EX_USAGE, format!("--{name}: {error}")))?;
     }
     let expires = match (&source.scheme, arguments.expires_in.as_deref()) {
         (Scheme::SignedUrl(_), Some("never")) => None,

@@ -1,5 +1,7 @@
 //! Who may post and who may ask: sources and API keys, from what is written to what is meant.
 
+use std::num::NonZeroU32;
+
 use super::raw;
 use super::secret::is_hash_of_nothing;
 use super::{ConfigError, SHORT_SECRET};
@@ -56,6 +58,7 @@ pub(super) fn source(
         public_url,
         provider: (!raw.provider.is_empty()).then_some(raw.provider),
         max_body_bytes: raw.max_body_bytes,
+        max_rate: NonZeroU32::new(raw.max_rate),
     };
     Source::new(settings).map_err(|bad| ConfigError::at(&key(""), bad.to_string()))
 }

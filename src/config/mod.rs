@@ -282,6 +282,7 @@ fn interpret(
             public_url: String::new(),
             provider: None,
             max_body_bytes: 256 << 10,
+            max_rate: None,
         };
         let source = Source::new(settings);
         sources.push(source.map_err(|bad| ConfigError::at("sources.demo", bad.to_string()))?);

@@ -123,6 +123,9 @@ pub(super) struct Source {
     pub(super) public_url: String,
     #[serde(default = "max_body_bytes")]
     pub(super) max_body_bytes: usize,
+    /// 0: any number.
+    #[serde(default)]
+    pub(super) max_rate: u32,
     pub(super) verify: Verify,
 }
 

@@ -150,8 +150,9 @@ fn said(payload: Payload<'_>) -> Reading {
     };
     let Object(ReferencePayload { service, action, key }) = message.reference.unwrap_or_default();
     let owned = |member| text(member).map(Cow::into_owned);
-    let reference = Reference::new(owned(service), owned(action), owned(key))
-        .map_err(|error| Aside::Unreadable(format!("message.reference.key: {error}")))?;
+    let reference = Reference::new(owned(service), owned(action), owned(key)).map_err(|error| {
+        Aside::Unreadable(format!("message.reference.{}: {error}", error.member))
+    })?;
     let Object(provider) = message.provider.unwrap_or_default();
     let segments = text(message.sms.and_then(|Object(sms)| sms.segments))
         .map(|text| {

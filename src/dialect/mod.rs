@@ -7,6 +7,7 @@
 //! To add one: a file beside `twilio.rs`, and its line in [`ALL`].
 
 mod gateway;
+mod rate;
 mod source;
 mod sources;
 mod twilio;

@@ -1,13 +1,16 @@
 //! A configured sender: its dialect, its proof, and what all dialects have in common.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
+use super::rate::Bucket;
 use super::{Aside, Dialect, Entry, Name, NotEncoded, Said};
 use crate::content::Content;
 use crate::message::{
-    Added, Destination, KeyTooLong, Kind, MessageId, Notification, Reference, Statement, Timestamp,
+    Added, Destination, Kind, MAX_PROVIDER_ID_BYTES, MessageId, Notification, Reference,
+    ReferenceTooLong, Statement, Timestamp,
 };
 use crate::proof::{self, Place, Request, Scheme, Unproven, Verified, Window};
 
@@ -24,6 +27,8 @@ pub struct Source {
     window: Window,
     public_url: String,
     provider: Option<String>,
+    max_rate: Option<NonZeroU32>,
+    bucket: Option<Bucket>,
     warned: AtomicBool,
 }
 
@@ -44,6 +49,8 @@ pub struct Settings {
     pub provider: Option<String>,
     /// How large its bodies may be.
     pub max_body_bytes: usize,
+    /// How many deliveries are accepted in a second; none: any number.
+    pub max_rate: Option<NonZeroU32>,
 }
 
 /// Why there can be no such source.
@@ -113,14 +120,15 @@ impl PartialEq for Source {
             && *window == other.window
             && *public_url == other.public_url
             && *provider == other.provider
+            && self.max_rate == other.max_rate
     }
 }
 
 impl Source {
     /// The source, or why there can be none.
     pub fn new(settings: Settings) -> Result<Self, BadSource> {
-        let Settings { name, dialect, scheme, window, public_url, provider, max_body_bytes } =
-            settings;
+        let Settings { name, dialect, scheme, window, public_url, provider, .. } = settings;
+        let Settings { max_body_bytes, max_rate, .. } = settings;
         if !is_name(&name) {
             return Err(BadSource::Name);
         }
@@ -143,8 +151,20 @@ impl Source {
         if signs_url && public_url.is_empty() {
             return Err(BadSource::NoPublicUrl);
         }
+        let bucket = max_rate.map(Bucket::new);
         let warned = AtomicBool::new(false);
-        Ok(Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, warned })
+        Ok(Self {
+            name,
+            dialect,
+            scheme,
+            max_body_bytes,
+            window,
+            public_url,
+            provider,
+            max_rate,
+            bucket,
+            warned,
+        })
     }
 
     /// The address that the sender calls, without the query; empty if that is not known.
@@ -173,7 +193,19 @@ impl Source {
             public_url: public_url.clone(),
             provider: provider.clone(),
             max_body_bytes: *max_body_bytes,
+            max_rate: self.max_rate,
         }
+    }
+
+    /// Whether another delivery may be accepted now; asked before any work is done for it. Who proves
+    /// nothing takes nothing from the source's rate.
+    pub fn is_within_rate(&self) -> bool {
+        self.bucket.as_ref().is_none_or(Bucket::has_token)
+    }
+
+    /// Accepts an authentic delivery, if another one may be accepted now.
+    pub fn take_turn(&self) -> bool {
+        self.bucket.as_ref().is_none_or(Bucket::take)
     }
 
     /// What can be said of a request before anything proves it: method, content type, and whether
@@ -304,7 +336,13 @@ impl Source {
     }
 
     fn entry(&self, said: Said, url: &Url) -> Result<Entry, Aside> {
-        let too_long = |error: KeyTooLong| Aside::Unreadable(error.to_string());
+        let too_long = |error: ReferenceTooLong| Aside::Unreadable(error.to_string());
+        let id_bytes = said.provider.id.len();
+        if id_bytes > MAX_PROVIDER_ID_BYTES {
+            return Err(Aside::Unreadable(format!(
+                "the provider's id has {id_bytes} bytes; at most {MAX_PROVIDER_ID_BYTES} are allowed"
+            )));
+        }
         let destination = url.destination.or(said.destination);
         let from_url = url.reference().map_err(too_long)?;
         let (message, foreign_id) = match said.message {
@@ -369,7 +407,7 @@ impl Url {
         url
     }
 
-    fn reference(&self) -> Result<Reference, KeyTooLong> {
+    fn reference(&self) -> Result<Reference, ReferenceTooLong> {
         Reference::new(self.service.clone(), self.action.clone(), self.key.clone())
     }
 }

@@ -242,6 +242,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Overloaded => Self::Unavailable("Too many requests are under way. Try again."),
+            Refusal::Rate => Self::Unavailable(
+                "This source has sent more webhooks than its `max_rate` allows. Nothing was stored; \
+                 try again.",
+            ),
             Refusal::Closing => Self::Unavailable("The service is shutting down. Try again."),
             Refusal::Unproven(_) | Refusal::TooOld => Self::Unproven,
             Refusal::NotEncoded(reason) => Self::NotEncoded(reason),

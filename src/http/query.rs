@@ -7,7 +7,9 @@ use percent_encoding::percent_decode_str;
 
 use super::cursor::List;
 use super::problem::Problem;
-use crate::message::{Channel, Destination, MAX_KEY_BYTES, MessageId, NotATime, Status, Timestamp};
+use crate::message::{
+    Channel, Destination, MAX_REFERENCE_BYTES, MessageId, NotATime, Status, Timestamp,
+};
 use crate::store::{Filter, Page};
 
 /// How many messages a list has, if it is not said.
@@ -40,9 +42,9 @@ pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
 
 /// A reference key, which has as many bytes as it may have.
 pub(crate) fn key(key: String) -> Result<String, Problem> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+    if key.is_empty() || key.len() > MAX_REFERENCE_BYTES {
         return Err(Problem::BadRequest(format!(
-            "A reference key has 1 to {MAX_KEY_BYTES} bytes; this one has {}.",
+            "A reference key has 1 to {MAX_REFERENCE_BYTES} bytes; this one has {}.",
             key.len()
         )));
     }

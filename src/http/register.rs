@@ -18,8 +18,8 @@ use super::state::Service;
 use super::view::{self, JSON};
 use crate::json::{self, Object};
 use crate::message::{
-    Added, Channel, Destination, Kind, MessageId, Notification, Reference, StatedProvider,
-    Statement, Status, Timestamp,
+    Added, Channel, Destination, Kind, MAX_PROVIDER_ID_BYTES, MessageId, Notification, Reference,
+    StatedProvider, Statement, Status, Timestamp,
 };
 use crate::store::Stored;
 
@@ -57,8 +57,10 @@ pub(crate) struct Body {
 #[serde(deny_unknown_fields)]
 struct ReferenceBody {
     /// The client's service.
+    #[cfg_attr(test, schema(max_length = 512))]
     service: Option<String>,
     /// The service's action.
+    #[cfg_attr(test, schema(max_length = 512))]
     action: Option<String>,
     /// The client's key, by which messages are found: at most 512 bytes.
     #[cfg_attr(test, schema(max_length = 512))]
@@ -73,6 +75,7 @@ struct ProviderBody {
     /// The aggregator's name.
     name: Option<String>,
     /// The aggregator's own id of the message.
+    #[cfg_attr(test, schema(max_length = 256))]
     id: Option<String>,
     /// The aggregator's own word for the status.
     status: Option<String>,
@@ -150,8 +153,14 @@ fn notification(message: MessageId, body: &[u8]) -> Result<Notification, String>
         accepted_at.transpose().map_err(|error| format!("`providerAcceptanceAt` is {error}."))?;
     let Object(ReferenceBody { service, action, key }) = body.reference.unwrap_or_default();
     let reference = Reference::new(service, action, key)
-        .map_err(|error| format!("`reference.key`: {error}."))?;
+        .map_err(|error| format!("`reference.{}`: {error}.", error.member))?;
     let Object(provider) = body.provider.unwrap_or_default();
+    let id_bytes = provider.id.as_ref().map_or(0, String::len);
+    if id_bytes > MAX_PROVIDER_ID_BYTES {
+        return Err(format!(
+            "`provider.id` has {id_bytes} bytes; at most {MAX_PROVIDER_ID_BYTES} are allowed."
+        ));
+    }
     let statement = Statement {
         message,
         kind: Kind::Registration,

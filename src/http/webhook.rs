@@ -72,6 +72,9 @@ fn admit(
     let source = name.and_then(|name| service.ingest.sources.get(name));
     let source =
         source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
+    if !source.is_within_rate() {
+        return Err(no_room(Refusal::Rate));
+    }
     let codings = request.headers().get_all(header::CONTENT_ENCODING);
     let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
     let method = request.method().as_str();
@@ -189,6 +192,7 @@ fn log(refusal: &Refusal) {
         // The store has said what it met with; the rest is no more than one webhook that is refused.
         Refusal::Unproven(_)
         | Refusal::TooOld
+        | Refusal::Rate
         | Refusal::Overloaded
         | Refusal::Closing
         | Refusal::Store(_) => {}

@@ -36,6 +36,7 @@ impl Refusal {
     /// The word that it is counted by.
     pub fn cause(&self) -> Cause {
         match self {
+            Self::Rate => Cause::Rate,
             Self::Overloaded => Cause::Overloaded,
             Self::Closing => Cause::Closing,
             Self::Unproven(Unproven::Missing) => Cause::NoProof,

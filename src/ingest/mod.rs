@@ -61,6 +61,9 @@ pub enum Refusal {
     /// As many deliveries or bytes are under way as may be.
     #[error("too many deliveries are under way")]
     Overloaded,
+    /// The source has sent more than its `max_rate` allows.
+    #[error("more deliveries than `max_rate` allows")]
+    Rate,
     /// The service is shutting down.
     #[error("the service is shutting down")]
     Closing,
@@ -244,6 +247,9 @@ impl Ingest {
             Some(verified) => verified,
             None => source.verify(&request, now).map_err(Refusal::Unproven)?,
         };
+        if !source.take_turn() {
+            return Err(Refusal::Rate);
+        }
         body.bytes.move_to(Share::Bodies)?;
         let content = Content {
             method: method.to_owned(),

@@ -11,15 +11,17 @@ mod record;
 mod reference;
 mod shown;
 mod status;
+mod text;
 mod timestamp;
 
 pub use id::{Destination, Identity, MessageId, NotADestination, NotAMessageId};
 pub use notification::{Added, Kind, Notification, Statement};
 pub use provider::{Provider, StatedProvider};
 pub use record::{Arrival, Claim, Judged, Outcome, Rank, Record, Tier};
-pub use reference::{KeyTooLong, MAX_KEY_BYTES, Reference};
+pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceTooLong};
 pub use shown::Shown;
 pub use status::{Channel, Status, UnknownWord};
+pub use text::{MAX_PROVIDER_ID_BYTES, MAX_TEXT_BYTES, cut};
 pub use timestamp::{NotATime, Timestamp};
 
 /// The most notifications a message may have; further ones are not judged any more.

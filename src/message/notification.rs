@@ -1,5 +1,6 @@
 //! One statement about one message.
 
+use super::text::cut_owned;
 use super::{
     Channel, Destination, Identity, MessageId, Provider, Reference, StatedProvider, Status,
     Timestamp,
@@ -62,11 +63,15 @@ pub struct Notification {
 
 impl Notification {
     /// The notification that makes this statement.
-    pub fn new(statement: Statement, added: Added) -> Self {
+    ///
+    /// The identity is that of the texts as they were stated; of the provider's texts only what
+    /// [`MAX_TEXT_BYTES`](super::MAX_TEXT_BYTES) allows is kept.
+    pub fn new(mut statement: Statement, added: Added) -> Self {
         let identity = identity(&statement);
+        statement.provider = statement.provider.cut();
         let StatedProvider { name, id, status, code, message } = statement.provider.clone();
         let provider = Provider {
-            name: if name.is_empty() { added.provider_name } else { name },
+            name: if name.is_empty() { cut_owned(added.provider_name) } else { name },
             id,
             status,
             code,

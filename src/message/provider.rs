@@ -1,5 +1,7 @@
 //! The aggregator behind the gateway, in its own words.
 
+use super::text::cut_owned;
+
 /// The `provider` object of a message. Members that are not known are empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Provider<Text = String> {
@@ -42,4 +44,18 @@ pub struct StatedProvider {
     pub code: String,
     /// What went wrong, where the notification says it in words.
     pub message: String,
+}
+
+impl StatedProvider {
+    /// What is kept of it.
+    pub(super) fn cut(self) -> Self {
+        let Self { name, id, status, code, message } = self;
+        Self {
+            name: cut_owned(name),
+            id,
+            status: cut_owned(status),
+            code: cut_owned(code),
+            message: cut_owned(message),
+        }
+    }
 }

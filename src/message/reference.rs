@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-/// The most bytes a reference key may have.
-pub const MAX_KEY_BYTES: usize = 512;
+/// The most bytes each member of a reference may have.
+pub const MAX_REFERENCE_BYTES: usize = 512;
 
 /// The reference object of the send request. A member that is empty says nothing and is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,10 +13,23 @@ pub struct Reference<Text = String> {
     key: Option<Text>,
 }
 
-/// The key is longer than [`MAX_KEY_BYTES`].
+/// A member is longer than [`MAX_REFERENCE_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the reference key has {0} bytes; at most 512 are allowed")]
-pub struct KeyTooLong(pub usize);
+#[error("the reference {member} has {bytes} bytes; at most 512 are allowed")]
+pub struct ReferenceTooLong {
+    /// The member's name.
+    pub member: &'static str,
+    /// How many bytes it has.
+    pub bytes: usize,
+}
+
+impl ReferenceTooLong {
+    /// Whether this member is short enough.
+    pub fn check(member: &'static str, text: &str) -> Result<(), Self> {
+        let bytes = text.len();
+        if bytes > MAX_REFERENCE_BYTES { Err(Self { member, bytes }) } else { Ok(()) }
+    }
+}
 
 impl<Text: AsRef<str>> Reference<Text> {
     /// A reference with those of its members that say something.
@@ -24,12 +37,15 @@ impl<Text: AsRef<str>> Reference<Text> {
         service: Option<Text>,
         action: Option<Text>,
         key: Option<Text>,
-    ) -> Result<Self, KeyTooLong> {
-        let said = |member: Option<Text>| member.filter(|text| !text.as_ref().is_empty());
-        match said(key) {
-            Some(key) if key.as_ref().len() > MAX_KEY_BYTES => Err(KeyTooLong(key.as_ref().len())),
-            key => Ok(Self { service: said(service), action: said(action), key }),
-        }
+    ) -> Result<Self, ReferenceTooLong> {
+        let said = |name, member: Option<Text>| {
+            let said = member.filter(|text| !text.as_ref().is_empty());
+            let checked = said.as_ref().map(|text| ReferenceTooLong::check(name, text.as_ref()));
+            checked.transpose().map(|_short_enough| said)
+        };
+        // The key first: it is what a client looks for.
+        let key = said("key", key)?;
+        Ok(Self { service: said("service", service)?, action: said("action", action)?, key })
     }
 
     /// Whether nothing is referred to.

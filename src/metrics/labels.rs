@@ -56,6 +56,8 @@ pub enum Cause {
     TooLarge,
     /// The body did not come, or not in time.
     Body,
+    /// The source has sent more than its `max_rate` allows.
+    Rate,
     /// Too much is under way.
     Overloaded,
     /// More came than could be looked at.
@@ -69,7 +71,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::NoProof,
         Self::WrongProof,
         Self::ExpiredProof,
@@ -81,6 +83,7 @@ impl Cause {
         Self::ContentType,
         Self::TooLarge,
         Self::Body,
+        Self::Rate,
         Self::Overloaded,
         Self::Shed,
         Self::Closing,
@@ -102,6 +105,7 @@ impl Cause {
             Self::ContentType => "content_type",
             Self::TooLarge => "too_large",
             Self::Body => "body",
+            Self::Rate => "rate",
             Self::Overloaded => "overloaded",
             Self::Shed => "shed",
             Self::Closing => "closing",

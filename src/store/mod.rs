@@ -28,7 +28,7 @@ use self::news::{Latest, Waiting};
 pub use self::purge::{DailyPurge, Purge, Purged};
 pub use self::quarantine::{PayloadHash, QuarantineId, Quarantined};
 pub use self::search::{Found, Wanted};
-pub use self::sums::{Counted, Hour, Sum, Took, is_counted_by_itself};
+pub use self::sums::{Counted, Hour, OTHER_CODES, Sum, Took, is_counted_by_itself};
 pub use self::vitals::Vitals;
 use crate::content::Content;
 use crate::message::{

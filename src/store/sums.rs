@@ -76,6 +76,9 @@ pub enum Counted {
     Delivery(Took),
 }
 
+/// The code that stands for all codes of an hour and channel beyond the first 200.
+pub const OTHER_CODES: &str = "other";
+
 /// No longer code is counted by itself.
 const LONGEST_CODE: usize = 64;
 /// The digits of the shortest phone number.

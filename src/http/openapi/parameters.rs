@@ -11,7 +11,7 @@ use utoipa::openapi::{
 use super::schemas::{Channel, Status};
 use crate::http::query::{DEFAULT_COUNT, LARGEST_COUNT};
 use crate::http::waiting::LONGEST;
-use crate::message::MAX_KEY_BYTES;
+use crate::message::MAX_REFERENCE_BYTES;
 
 /// A message, in the path.
 pub(super) fn message_id() -> Parameter {
@@ -33,13 +33,13 @@ fn number() -> ObjectBuilder {
 
 pub(super) fn reference_key() -> Parameter {
     let description = format!(
-        "External reference key. It may hold any characters, percent-encoded, up to {MAX_KEY_BYTES} bytes."
+        "External reference key. It may hold any characters, percent-encoded, up to {MAX_REFERENCE_BYTES} bytes."
     );
     in_path("referencekey", &description, "user-12345-verification", key())
 }
 
 fn key() -> ObjectBuilder {
-    text().min_length(Some(1)).max_length(Some(MAX_KEY_BYTES))
+    text().min_length(Some(1)).max_length(Some(MAX_REFERENCE_BYTES))
 }
 
 /// A source, in the path.

@@ -65,6 +65,11 @@ pub(super) fn refused(cause: &'static str) -> (&'static str, &'static str) {
         "body" => {
             ("whose body did not come in time", "Look at the network and the proxy in between.")
         }
+        "rate" => (
+            "beyond the source’s “max_rate”",
+            "If the sender is right to send so much, raise “max_rate” of the source; else hand out new \
+             callback URLs.",
+        ),
         "overloaded" | "shed" => (
             "because too much was under way",
             "The sender tries again. If it goes on, give this machine a faster disk or more cores.",

@@ -146,7 +146,8 @@ fn add_settled(
         let mut rows = select.query(params![first, second, newest])?;
         let (mut at, mut equals) = (newest, 0);
         while let Some(row) = rows.next()? {
-            let Some(shown) = row::shown(row)? else { continue };
+            let Some(shown_row) = row::shown(row)? else { continue };
+            let shown = shown_row.shown();
             let place = (shown.accepted_at.micros(), shown.id);
             // Those accepted at the same time come in no order, so all of them have to be seen.
             let is_earlier = place.0 < at;
@@ -219,7 +220,8 @@ fn add_equals(
     while seen < most
         && let Some(row) = rows.next()?
     {
-        let Some(shown) = row::shown(row)? else { continue };
+        let Some(shown_row) = row::shown(row)? else { continue };
+        let shown = shown_row.shown();
         if !elsewhere.contains(&shown.id) {
             seen += 1;
             if !known.contains(&shown.id) {

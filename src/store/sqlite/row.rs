@@ -1,5 +1,7 @@
 //! Between rows and the domain's types. A row that makes no sense is an error, never a default.
 
+use std::borrow::Cow;
+
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 
@@ -7,8 +9,9 @@ use super::entry::ForeignId;
 use super::texts::{Packed, pack};
 use super::value::{Bytes16, Coded};
 use crate::message::{
-    Arrival, Claim, Identity, Kind, MessageId, Notification, Provider, Rank, Record, Reference,
-    Shown, StatedProvider, Statement, Status, Tier, Timestamp,
+    Arrival, Claim, Identity, Kind, MAX_REFERENCE_BYTES, MAX_TEXT_BYTES, MessageId, Notification,
+    Provider, Rank, Record, Reference, Shown, StatedProvider, Statement, Status, Tier, Timestamp,
+    cut,
 };
 use crate::store::Said;
 
@@ -75,8 +78,8 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let (of_destination, of_reference, of_segments) = (ranks.next()?, ranks.next()?, ranks.next()?);
     let Coded(channel) = row.get(5)?;
     let (reference, provider) = texts(row, 7)?;
-    let reference = reference.map(|text| (*text).to_owned());
-    let provider = provider.map(|text| (*text).to_owned());
+    let reference = reference.map(|text| text.clone().into_owned());
+    let provider = provider.map(|text| text.clone().into_owned());
     Ok(Some(Record {
         status,
         at_status: Claim { rank: at_status, value: (channel, provider) },
@@ -88,21 +91,37 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     }))
 }
 
+/// A reference and a provider, lent by a row or cut.
+type Texts<'a> = (Reference<Cow<'a, str>>, Provider<Cow<'a, str>>);
+
 /// Reads the reference and the provider of a record from three columns: the reference key, the provider's
 /// code and the other texts.
-fn texts<'a>(
-    row: &'a Row<'_>,
-    first: usize,
-) -> rusqlite::Result<(Reference<&'a str>, Provider<&'a str>)> {
+fn texts<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Texts<'a>> {
     let key = row.get_ref(first)?.as_str_or_null()?;
     let code = row.get_ref(first + 1)?.as_str()?;
     let mut packed = Packed(row.get_ref(first + 2)?.as_str()?);
-    let reference =
-        Reference::new(packed.next()?, packed.next()?, key).map_err(FromSqlError::other)?;
+    let reference = short_reference(packed.next()?, packed.next()?, key)?;
     let mut said = || packed.next()?.ok_or(FromSqlError::InvalidType);
     let (name, id, status) = (said()?, said()?, said()?);
-    let provider = Provider { name, id, status, code, message: packed.next()? };
-    Ok((reference, provider))
+    let message = packed.next()?;
+    Ok((reference, short_provider(&Provider { name, id, status, code, message })))
+}
+
+/// A reference that may be of a version which took longer texts.
+fn short_reference<'a>(
+    service: Option<&'a str>,
+    action: Option<&'a str>,
+    key: Option<&'a str>,
+) -> rusqlite::Result<Reference<Cow<'a, str>>> {
+    let short = |text: Option<&'a str>| text.map(|text| cut(text, MAX_REFERENCE_BYTES));
+    Reference::new(short(service), short(action), key.map(Cow::Borrowed))
+        .map_err(|source| FromSqlError::other(source).into())
+}
+
+/// A provider that may be of a version which took longer texts. An id that is longer than any other text
+/// leads nowhere from here, so it is cut like them.
+fn short_provider<'a>(provider: &Provider<&'a str>) -> Provider<Cow<'a, str>> {
+    provider.map(|text| cut(text, MAX_TEXT_BYTES))
 }
 
 /// Packs what [`texts`] unpacks.
@@ -129,51 +148,65 @@ fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Cla
     }
 }
 
+/// What a row shows of a message.
+pub(super) struct ShownRow<'a> {
+    /// All but the texts.
+    bare: Shown<'static>,
+    texts: Texts<'a>,
+}
+
+impl ShownRow<'_> {
+    /// What is shown.
+    pub(super) fn shown(&self) -> Shown<'_> {
+        let (reference, provider) = &self.texts;
+        Shown {
+            reference: reference.map(|text| &**text),
+            provider: provider.map(|text| &**text),
+            ..self.bare
+        }
+    }
+}
+
 /// Reads what is shown of a message from the columns of [`shown_columns`], which come first; none if the
 /// status is NULL.
-pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<Shown<'a>>> {
+pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<ShownRow<'a>>> {
     let Some(Coded(status)) = row.get(1)? else { return Ok(None) };
     let stated_at = Ranks::of(row, 9)?.of_status()?.stated_at();
     let Coded(channel) = row.get(4)?;
-    let (reference, provider) = texts(row, 5)?;
-    Ok(Some(Shown {
+    let bare = Shown {
         id: message_id(row, 0)?,
         status,
         status_changed_at: stated_at.map_or_else(|| row.get(2), Ok)?,
         accepted_at: row.get(3)?,
         channel,
         destination: row.get(10)?,
-        reference,
-        provider,
+        reference: Reference::default(),
+        provider: Provider::default(),
         segments: row.get(8)?,
-    }))
+    };
+    Ok(Some(ShownRow { bare, texts: texts(row, 5)? }))
 }
 
-fn reference<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Reference<&'a str>> {
-    Reference::new(
+/// Reads a reference from three columns.
+fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
+    let short = short_reference(
         row.get_ref(first)?.as_str_or_null()?,
         row.get_ref(first + 1)?.as_str_or_null()?,
         row.get_ref(first + 2)?.as_str_or_null()?,
-    )
-    .map_err(|source| FromSqlError::other(source).into())
+    )?;
+    Ok(short.map(|text| text.clone().into_owned()))
 }
 
-fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
-    Ok(reference(row, first)?.map(|text| (*text).to_owned()))
-}
-
-fn provider<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Provider<&'a str>> {
-    Ok(Provider {
+/// Reads a provider from five columns.
+fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
+    let provider = Provider {
         name: row.get_ref(first)?.as_str()?,
         id: row.get_ref(first + 1)?.as_str()?,
         status: row.get_ref(first + 2)?.as_str()?,
         code: row.get_ref(first + 3)?.as_str()?,
         message: row.get_ref(first + 4)?.as_str_or_null()?,
-    })
-}
-
-fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
-    Ok(provider(row, first)?.map(|text| (*text).to_owned()))
+    };
+    Ok(short_provider(&provider).map(|text| text.clone().into_owned()))
 }
 
 /// Reads a notification as it is shown, from the columns of [`said_columns`], the first of which is this.
@@ -219,7 +252,8 @@ pub(super) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(first + 3, other)),
     };
     let source: String = row.get(first + 6)?;
-    let foreign_id = by_foreign_id.then(|| ForeignId { source, id: provider.id.clone() });
+    let foreign_id =
+        if by_foreign_id { Some(ForeignId { source, id: row.get(first + 16)? }) } else { None };
     let received_at = row.get(first + 4)?;
     let statement = Statement {
         message: message_id(row, first + 1)?,

@@ -194,7 +194,8 @@ impl Search<'_> {
         let mut select = self.db.prepare_cached(select)?;
         let mut rows = select.query(places)?;
         while let Some(row) = rows.next()? {
-            let Some(shown) = row::shown(row)? else { continue };
+            let Some(shown_row) = row::shown(row)? else { continue };
+            let shown = shown_row.shown();
             let place = (Reverse(shown.accepted_at), shown.id);
             if !elsewhere.contains(&shown.id)
                 && self.wanted.passes(&shown)

@@ -3,15 +3,19 @@
 //! A message moves from one sum to another when its record changes, so a sum is what would be counted now,
 //! and goes on counting what was removed since.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::row::{self, record_columns};
 use super::value::Coded;
 use crate::message::{Channel, Record, Status};
-use crate::store::{Counted, Hour, Sum, Took, is_counted_by_itself};
+use crate::store::{Counted, Hour, OTHER_CODES, Sum, Took, is_counted_by_itself};
+
+/// How many codes of an hour and channel have counts of their own.
+const MAX_CODES: i64 = 200;
 
 /// What is counted beside the statuses, whose numbers the schema has.
 const DELIVERY: i64 = 6;
@@ -47,25 +51,70 @@ impl Changed {
 
     /// Writes the changes, so that there are none any more.
     pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        const ADD: &str = "INSERT INTO hourly (hour, channel, kind, detail, messages) \
-             VALUES (?, ?, ?, ?, ?) \
-             ON CONFLICT DO UPDATE SET messages = messages + excluded.messages";
+        let mut by_code = Vec::new();
         for ((Hour(hour), channel, counted), messages) in self.0.drain() {
-            if messages != 0 {
-                let mut add = db.prepare_cached(ADD)?;
-                match counted {
-                    Counted::Status { status, code } => {
-                        add.execute(params![hour, Coded(channel), Coded(status), code, messages])?;
-                    }
-                    Counted::Delivery(took) => {
-                        let class = took.class().to_string();
-                        add.execute(params![hour, Coded(channel), DELIVERY, class, messages])?;
-                    }
+            if messages == 0 {
+                continue;
+            }
+            match counted {
+                Counted::Status { status, code } if code.is_empty() => {
+                    add(db, params![hour, Coded(channel), Coded(status), code, messages])?;
+                }
+                Counted::Status { status, code } => {
+                    by_code.push((Reverse(messages), hour, channel, status, code));
+                }
+                Counted::Delivery(took) => {
+                    let class = took.class().to_string();
+                    add(db, params![hour, Coded(channel), DELIVERY, class, messages])?;
                 }
             }
         }
+        // The most frequent first, so that those are not among the others.
+        by_code.sort_unstable();
+        for (Reverse(messages), hour, channel, status, code) in by_code {
+            add_code(db, hour, channel, status, &code, messages)?;
+        }
         Ok(())
     }
+}
+
+/// Adds messages to a count, which begins with them if there is none.
+fn add(db: &Connection, count: &[&dyn ToSql]) -> rusqlite::Result<()> {
+    const ADD: &str = "INSERT INTO hourly (hour, channel, kind, detail, messages) \
+         VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET messages = messages + excluded.messages";
+    db.prepare_cached(ADD)?.execute(count).map(drop)
+}
+
+/// Adds messages to the count of a code. Only the first [`MAX_CODES`] of an hour and channel have a count of
+/// their own. They keep it, even when nothing is left in it: so a message is always taken from the count that
+/// it was added to.
+fn add_code(
+    db: &Connection,
+    hour: i64,
+    channel: Channel,
+    status: Status,
+    code: &str,
+    messages: i64,
+) -> rusqlite::Result<()> {
+    const OWN: &str = "UPDATE hourly SET messages = messages + ?5 \
+         WHERE hour = ?1 AND channel = ?2 AND kind = ?3 AND detail = ?4";
+    const COUNTED: &str = "SELECT count(*) FROM hourly WHERE hour = ?1 AND channel = ?2 \
+         AND kind IN (?3, ?4) AND detail NOT IN ('', ?5)";
+    let (at, kind) = (Coded(channel), Coded(status));
+    let own = params![hour, at, kind, code, messages];
+    if code == OTHER_CODES {
+        return add(db, own);
+    }
+    if db.prepare_cached(OWN)?.execute(own)? > 0 {
+        return Ok(());
+    }
+    let failures = [Status::Rejected, Status::Undelivered].map(Coded);
+    let of_failures = params![hour, at, failures[0], failures[1], OTHER_CODES];
+    let counted: i64 = db.prepare_cached(COUNTED)?.query_row(of_failures, |row| row.get(0))?;
+    // What is taken away was counted, and not under its own code.
+    let has_own = messages > 0 && counted < MAX_CODES;
+    let code = if has_own { code } else { OTHER_CODES };
+    add(db, params![hour, at, kind, code, messages])
 }
 
 fn of_status(record: &Record) -> Kind {

@@ -11,6 +11,7 @@ mod rate;
 mod source;
 mod sources;
 mod twilio;
+mod url;
 mod words;
 
 pub use source::{BadSource, Settings, Source, Unfit, is_encoded, is_name};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 use super::rate::Bucket;
+use super::url::Url;
 use super::{Aside, Dialect, Entry, Name, NotEncoded, Said};
 use crate::content::Content;
 use crate::message::{
-    Added, Destination, Kind, MAX_PROVIDER_ID_BYTES, MessageId, Notification, Reference,
-    ReferenceTooLong, Statement, Timestamp,
+    Added, Kind, MAX_PROVIDER_ID_BYTES, MessageId, Notification, ReferenceTooLong, Statement,
+    Timestamp,
 };
 use crate::proof::{self, Place, Request, Scheme, Unproven, Verified, Window};
 
@@ -378,36 +379,4 @@ impl Source {
 /// The whole address that was called.
 pub(super) fn called(url: &str, query: Option<&str>) -> String {
     query.map_or_else(|| url.to_owned(), |query| format!("{url}?{query}"))
-}
-
-/// What a callback URL says by itself.
-#[derive(Debug, Default)]
-struct Url {
-    message: Option<MessageId>,
-    destination: Option<Destination>,
-    service: Option<String>,
-    action: Option<String>,
-    key: Option<String>,
-}
-
-impl Url {
-    fn read(query: &str) -> Self {
-        let mut url = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "messageid" => url.message = value.parse().ok(),
-                // A `+` that was not escaped has become a space, and bare digits get theirs.
-                "destination" => url.destination = Destination::as_provided(&value),
-                "service" => url.service = Some(value.into_owned()),
-                "action" => url.action = Some(value.into_owned()),
-                "key" => url.key = Some(value.into_owned()),
-                _ => {}
-            }
-        }
-        url
-    }
-
-    fn reference(&self) -> Result<Reference, ReferenceTooLong> {
-        Reference::new(self.service.clone(), self.action.clone(), self.key.clone())
-    }
 }

@@ -8,6 +8,7 @@ mod closing;
 mod counted;
 mod entries;
 mod repeat;
+mod replay;
 mod unattended;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::dialect::{self, NotEncoded, Source, Sources, kept_query};
 use crate::message::{Destination, Notification, Timestamp};
 use crate::metrics::{Metrics, SourceMetrics};
 use crate::proof::{Headers, Request, Unproven, Verified};
-use crate::store::{Delivery, Entry, Quarantined, Removed, Store, StoreError, Stored};
+use crate::store::{Delivery, Entry, Removed, Store, StoreError, Stored};
 
 /// How long a commit may take before the sender is asked to come again.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
@@ -287,42 +288,6 @@ impl Ingest {
             .await?
             .pop()
             .ok_or(Refusal::Store(StoreError::Stopped))
-    }
-
-    /// Reads a quarantined entry again with the present code and configuration, as if it arrived
-    /// when it first did. It leaves the quarantine if it is understood now. The callback URL's own
-    /// parameters count only if verification covered the URL when it arrived. Where that is not known, it is
-    /// assumed of a source whose verification covers it today.
-    pub async fn replay(&self, quarantined: Quarantined) -> Result<Done, Refusal> {
-        let Quarantined { id, source: name, entry, content, url_covered, received_at, .. } =
-            quarantined;
-        let stays = |reason: String| Ok(Done::Quarantined { id, reason });
-        let Some(source) = self.sources.get(&name) else {
-            return stays(format!("source `{name}` is not configured"));
-        };
-        let url_covered = url_covered.unwrap_or_else(|| source.covers_url());
-        let read = match source.read_again(&content, url_covered) {
-            Ok(read) => read,
-            Err(NotEncoded(reason)) => return stays(reason),
-        };
-        let wanted = usize::try_from(entry).ok().and_then(|entry| read.into_iter().nth(entry));
-        let Some(wanted) = wanted else {
-            return stays(format!("it has no entry {entry} any more"));
-        };
-        if let dialect::Entry::Unreadable { reason } = wanted {
-            return stays(reason);
-        }
-        let (entries, ignored) = split(vec![wanted]);
-        let delivery = Delivery {
-            source: name,
-            received_at,
-            content: Some(content),
-            url_covered,
-            entries,
-            replay_of: Some(id),
-        };
-        let stored = self.store(delivery, None).await?;
-        joined(stored, ignored).pop().ok_or(Refusal::Store(StoreError::Stopped))
     }
 
     /// Removes all that names this number. What comes of it late, while a sender may still try, is

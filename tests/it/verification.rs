@@ -37,6 +37,7 @@ fn source(dialect: &str, scheme: Scheme) -> Source {
         public_url: URL.to_owned(),
         provider: None,
         max_body_bytes: 1 << 20,
+        max_rate: None,
     })
     .unwrap()
 }

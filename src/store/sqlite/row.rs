@@ -118,8 +118,7 @@ fn short_reference<'a>(
         .map_err(|source| FromSqlError::other(source).into())
 }
 
-/// A provider that may be of a version which took longer texts. An id that is longer than any other text
-/// leads nowhere from here, so it is cut like them.
+/// A provider that may be of a version which took longer texts.
 fn short_provider<'a>(provider: &Provider<&'a str>) -> Provider<Cow<'a, str>> {
     provider.map(|text| cut(text, MAX_TEXT_BYTES))
 }
@@ -187,7 +186,6 @@ pub(super) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<ShownRow<'a
     Ok(Some(ShownRow { bare, texts: texts(row, 5)? }))
 }
 
-/// Reads a reference from three columns.
 fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
     let short = short_reference(
         row.get_ref(first)?.as_str_or_null()?,
@@ -197,7 +195,6 @@ fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
     Ok(short.map(|text| text.clone().into_owned()))
 }
 
-/// Reads a provider from five columns.
 fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
     let provider = Provider {
         name: row.get_ref(first)?.as_str()?,

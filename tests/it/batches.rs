@@ -106,6 +106,7 @@ impl Service {
                 public_url: String::new(),
                 provider: None,
                 max_body_bytes: 1 << 20,
+                max_rate: None,
             })
             .unwrap()
         };

@@ -12,7 +12,7 @@ use statusmirror::message::{
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
     Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing,
-    Message, Page, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said,
+    Message, Page, Part, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said,
     Store, StoreError, Stored, Sum, Vitals, Wanted, Write, WriteChange,
 };
 
@@ -182,10 +182,10 @@ impl Store for Memory {
         Ok(Vec::new())
     }
 
-    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
+    async fn history(&self, id: MessageId, _: Part) -> Result<Option<History>, StoreError> {
         let Some(message) = self.message(id).await? else { return Ok(None) };
         let said = self.said.iter().filter(|said| said.statement().message == id);
-        let shown = said.map(|notification| Said {
+        let said = said.map(|notification| Said {
             source: "twilio".to_owned(),
             received_at: arrival(),
             outcome: Outcome::Applied,
@@ -196,7 +196,13 @@ impl Store for Memory {
             reference: notification.reference().clone(),
             provider: notification.provider().clone(),
         });
-        Ok(Some(History { record: Some(message.record), said: shown.collect() }))
+        let said: Vec<_> = said.collect();
+        let steps = (1..).zip(&said).map(|(number, said)| said.step(number)).collect();
+        Ok(Some(History { record: Some(message.record), steps, said, begin: 0 }))
+    }
+
+    async fn notifications(&self, _: Vec<i64>, _: usize) -> Result<Option<Vec<Said>>, StoreError> {
+        Ok(None)
     }
 
     fn news(&self, id: MessageId) -> Waiting {

@@ -9,7 +9,7 @@ use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
 use super::waiting::{self, is_waited};
-use super::{events, messages, path, query, register, search};
+use super::{events, history, messages, path, query, register, search};
 
 /// The route of what leads nowhere.
 pub(super) const NO_ROUTE: &str = "none";
@@ -78,7 +78,7 @@ async fn respond(
         Asked::Message(id) => messages::show(service, id).await,
         // In boxes, or they would make every query's future as large as they are.
         Asked::MessageToCome(id) => Box::pin(waiting::wait(service, id, request)).await,
-        Asked::History(id) => messages::history(service, id).await,
+        Asked::History(id) => Box::pin(history::show(service, id)).await,
         Asked::ByDestination => messages::by_destination(service, request).await,
         Asked::ByReference => messages::by_reference(service, request).await,
         Asked::ByForeignId => messages::by_foreign_id(service, request).await,

@@ -1,8 +1,9 @@
-//! The gateway's three queries, the history, and the search by a provider's own id.
+//! The gateway's three queries, and the search by a provider's own id.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::bodies;
 use super::cursor::List;
 use super::problem::Problem;
 use super::query;
@@ -20,13 +21,6 @@ pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Pr
 pub(super) fn answer(message: Option<Message>) -> Result<HttpResponse, Problem> {
     let Message { id, record } = message.ok_or(Problem::UnknownMessage)?;
     Ok(HttpResponse::Ok().content_type(JSON).body(view::envelope(&record.shown(id))))
-}
-
-/// `GET /api/messagestatus/{messageid}/history`
-pub(crate) async fn history(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
-    let id = query::message_id(id)?;
-    let history = service.store.history(id).await?.ok_or(Problem::UnknownMessage)?;
-    Ok(HttpResponse::Ok().content_type(JSON).body(view::history(id, &history)))
 }
 
 /// `GET /api/messagestatus/phonenumber/{phonenumber}`
@@ -71,5 +65,5 @@ async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<Http
         let next = format!("<{path}?count={count}&cursor={cursor}>; rel=\"next\"");
         response.insert_header((header::LINK, next));
     }
-    Ok(response.content_type(JSON).body(view::list(&listing)))
+    bodies::answer(service, response.content_type(JSON), view::list(&listing))
 }

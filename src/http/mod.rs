@@ -5,6 +5,7 @@
 mod api;
 pub mod attempts;
 mod auth;
+mod bodies;
 mod body;
 mod connection;
 mod csv;
@@ -14,6 +15,7 @@ mod events;
 mod files;
 mod front;
 mod health;
+mod history;
 pub mod key;
 mod line;
 mod messages;

@@ -9,6 +9,7 @@ use tokio::time::{Duration, sleep};
 
 use std::sync::Arc;
 
+use super::bodies;
 use super::csv::Csv;
 use super::cursor::List;
 use super::problem::Problem;
@@ -177,7 +178,7 @@ pub(crate) async fn answer(
     if let Some(next) = asked.next(query, &found, lineage) {
         response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
     }
-    Ok(response.content_type(JSON).body(view::found(&found)))
+    bodies::answer(service, response.content_type(JSON), view::found(&found))
 }
 
 /// Why an export ended too early. Whoever reads it gets a connection that breaks, and no end.

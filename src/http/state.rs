@@ -8,7 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{self, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::web::Data;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::attempts::Attempts;
 use super::events::Live;
@@ -47,10 +47,14 @@ pub struct Service {
     pub(crate) live: Arc<Live>,
     /// Places for requests that wait for a message.
     pub(crate) long_polls: Places,
+    /// Turns of those that render a page.
+    pub(crate) rendering: Semaphore,
     /// Places for exports as CSV.
     pub(crate) exports: Places,
 }
 
+/// Pages that are rendered at a time.
+const RENDERED_TOGETHER: usize = 2;
 /// The most clients that listen to events, if it is not set.
 const EVENT_STREAMS: usize = 2_000;
 
@@ -77,6 +81,7 @@ impl Service {
             watching: Mutex::new(()),
             live,
             long_polls: Places::new(waiting::MAX_LONG_POLLS),
+            rendering: Semaphore::new(RENDERED_TOGETHER),
             exports: Places::new(search::MAX_EXPORTS),
         }
     }

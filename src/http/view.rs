@@ -8,7 +8,7 @@ use std::mem;
 use super::written::Json;
 use crate::ingest::Done;
 use crate::message::{Channel, MessageId, Outcome, Provider, Record, Reference, Shown};
-use crate::store::{Change, Found, History, Listing, Said};
+use crate::store::{Change, Found, Listing, Said};
 
 /// The content type of all of this.
 pub(crate) const JSON: &str = "application/json";
@@ -75,14 +75,29 @@ pub(crate) fn found(found: &Found) -> Vec<u8> {
     json.finish()
 }
 
-/// `{"message": …|null, "history": […]}`
-pub(crate) fn history(id: MessageId, history: &History) -> Vec<u8> {
-    let mut json = Json::with_capacity((history.said.len() + 1) * BYTES);
+/// `{"message": …|null, "history": [`, the beginning of a history.
+pub(crate) fn history_head(id: MessageId, record: Option<&Record>) -> Vec<u8> {
+    let mut json = Json::with_capacity(2 * BYTES);
     json.raw(r#"{"message":"#);
-    write_message_or_null(&mut json, id, history.record.as_ref());
-    json.raw(r#","history":"#).array(&history.said, write_said).raw("}");
+    write_message_or_null(&mut json, id, record);
+    json.raw(r#","history":["#);
     json.finish()
 }
+
+/// Adds notifications behind the beginning of a history, or behind others.
+pub(crate) fn add_history(text: &mut Vec<u8>, said: &[Said], is_first: bool) {
+    let mut json = Json::behind(mem::take(text));
+    let mut before = if is_first { "" } else { "," };
+    for said in said {
+        json.raw(before);
+        write_said(&mut json, said);
+        before = ",";
+    }
+    *text = json.finish();
+}
+
+/// The end of a history.
+pub(crate) const HISTORY_END: &[u8] = b"]}";
 
 /// `{"outcome": …, "message": …|null}`
 pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record>) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! later call.
 
 mod changes;
+mod history;
 mod list;
 pub mod news;
 mod purge;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::changes::{Change, Changes, EventId, Filter, Told, WriteChange};
+pub use self::history::{History, Part, Said, Step, is_api};
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 use self::news::{Latest, Waiting};
 pub use self::purge::{DailyPurge, Purge, Purged};
@@ -31,10 +33,7 @@ pub use self::search::{Found, Wanted};
 pub use self::sums::{Counted, Hour, OTHER_CODES, Sum, Took, is_counted_by_itself};
 pub use self::vitals::Vitals;
 use crate::content::Content;
-use crate::message::{
-    Channel, Destination, Identity, MessageId, Notification, Outcome, Provider, Record, Reference,
-    Status, Timestamp,
-};
+use crate::message::{Destination, Identity, MessageId, Notification, Outcome, Record, Timestamp};
 
 /// Keeps what was said of messages, and answers from it.
 #[async_trait]
@@ -65,8 +64,16 @@ pub trait Store: Send + Sync {
     /// What became of the messages that were accepted since this hour, in no order.
     async fn sums(&self, since: Hour) -> Result<Vec<Sum>, StoreError>;
 
-    /// Everything said of a message, in the order of arrival; none if nothing was ever said.
-    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError>;
+    /// The history of a message, and this part of it whole; none if there is no notification of it.
+    async fn history(&self, id: MessageId, part: Part) -> Result<Option<History>, StoreError>;
+
+    /// The notifications of these numbers, in their order: at least one, and the last one is that which
+    /// passes so many bytes of text. None if one of them was removed meanwhile.
+    async fn notifications(
+        &self,
+        numbers: Vec<i64>,
+        bytes: usize,
+    ) -> Result<Option<Vec<Said>>, StoreError>;
 
     /// Waits for news of this message, from now on.
     fn news(&self, id: MessageId) -> Waiting;
@@ -203,38 +210,6 @@ pub struct Message {
     pub id: MessageId,
     /// What is known of it.
     pub record: Record,
-}
-
-/// Everything said of a message.
-#[derive(Debug, Clone)]
-pub struct History {
-    /// What follows from it; none if nothing of it was valid.
-    pub record: Option<Record>,
-    /// Every notification, in the order of arrival.
-    pub said: Vec<Said>,
-}
-
-/// A stored notification, as it is shown.
-#[derive(Debug, Clone)]
-pub struct Said {
-    /// Who said it.
-    pub source: String,
-    /// When it first arrived.
-    pub received_at: Timestamp,
-    /// What it did when it arrived.
-    pub outcome: Outcome,
-    /// The status stated.
-    pub status: Status,
-    /// The time stated.
-    pub stated_at: Option<Timestamp>,
-    /// The channel stated.
-    pub channel: Channel,
-    /// The recipient stated.
-    pub destination: Option<Destination>,
-    /// The reference stated.
-    pub reference: Reference,
-    /// The provider, as it is shown.
-    pub provider: Provider,
 }
 
 /// What was removed.

@@ -18,8 +18,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use statusmirror::message::{Channel, MessageId, Record, Reference, Status, Timestamp};
-use statusmirror::store::Store;
 use statusmirror::store::sqlite::wal_damage;
+use statusmirror::store::{Part, Store};
 
 use crate::convergence::at;
 use crate::faults::{Chance, report, times};
@@ -299,7 +299,9 @@ fn read_by_the_store(life: &Life, path: &Path, histories: &Histories) -> Result<
     let (store, closing) = open(path)?;
     System::new().block_on(async {
         for (message, history) in histories {
-            let shown = store.history(MessageId::from_bytes(*message)).await?;
+            let shown = store
+                .history(MessageId::from_bytes(*message), Part::First { bytes: usize::MAX })
+                .await?;
             let shown = shown.ok_or("the store does not show a message")?;
             let times = shown.said.iter().map(|said| said.received_at);
             let first = history.iter().filter(|row| !row.again);

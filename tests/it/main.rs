@@ -34,6 +34,7 @@ mod faults;
 mod flips;
 mod folding;
 mod framing;
+mod histories;
 mod kill_points;
 mod limits;
 mod listeners;

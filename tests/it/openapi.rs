@@ -201,6 +201,7 @@ fn ask(server: &Server, documented: &mut Documented) {
         (400, ("get", "/ui/messages"), "/ui/messages?status=LOST".to_owned()),
         (200, VIEW, format!("/ui/message/{EXAMPLE_ID}")),
         (400, VIEW, "/ui/message/x".to_owned()),
+        (404, VIEW, format!("/ui/message/{}?before=1", id(99))),
         (200, ("get", "/ui/search"), "/ui/search?q=webhook_3".to_owned()),
         (400, ("get", "/ui/search"), format!("/ui/search?q={}", "x".repeat(600))),
         (200, ("get", "/ui/live"), "/ui/live".to_owned()),

@@ -53,9 +53,15 @@ pub(super) fn messages() -> Operation {
 }
 
 pub(super) fn message() -> Operation {
-    view("viewMessage", "See what became of a message", "In words, and as it was said.")
-        .parameters([parameters::message_id()])
-        .refuses([("not a UUID", bad_message_id())])
+    let description = "In words, with the newest 100 entries of its timeline. With `before`, the 100 entries \
+                       before that one.";
+    view("viewMessage", "See what became of a message", description)
+        .parameters([parameters::message_id(), parameters::before()])
+        .refuses([
+            ("not a UUID", bad_message_id()),
+            ("no entry", bad("`before` is the number of an entry of the timeline.")),
+            ("entries of an unknown message", Problem::UnknownMessage),
+        ])
         .build()
 }
 

@@ -87,6 +87,12 @@ pub(super) fn after() -> Parameter {
     in_query("after", "Only entries behind this place.", Value::Null, place)
 }
 
+/// Before which entry of a timeline to end.
+pub(super) fn before() -> Parameter {
+    let number = integer().format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    in_query("before", "Only entries before this one.", Value::Null, number)
+}
+
 /// Which part of a list is asked for.
 pub(super) fn page() -> [Parameter; 3] {
     [

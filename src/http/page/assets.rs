@@ -14,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The files, by their names behind `/page/`.
-pub(crate) static FILES: [(&str, File); 9] = [
+pub(crate) static FILES: [(&str, File); 10] = [
     ("page.css", File::new("text/css; charset=utf-8", include_bytes!("page.css"))),
     ("icon.svg", File::new("image/svg+xml", include_bytes!("icon.svg"))),
     ("page.js", File::new(SCRIPT, include_bytes!("page.js"))),
@@ -22,6 +22,7 @@ pub(crate) static FILES: [(&str, File); 9] = [
     ("times.js", File::new(SCRIPT, include_bytes!("times.js"))),
     ("copy.js", File::new(SCRIPT, include_bytes!("copy.js"))),
     ("filters.js", File::new(SCRIPT, include_bytes!("filters.js"))),
+    ("message.js", File::new(SCRIPT, include_bytes!("message.js"))),
     ("live.js", File::new(SCRIPT, include_bytes!("live.js"))),
     ("events.js", File::new(SCRIPT, include_bytes!("events.js"))),
 ];

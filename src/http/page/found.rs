@@ -5,7 +5,7 @@ use askama::Template;
 use super::super::cursor::{List, StaleCursor};
 use super::super::query;
 use super::super::{problem::Problem, state::Service};
-use super::message::{self, View};
+use super::message::{self, Loaded, View};
 use super::parts::{self, counted};
 use super::typed::Typed;
 use super::{Listed, rows};
@@ -28,7 +28,7 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
     let typed = Typed::of(&text);
     match &typed {
         Typed::Nothing => return Ok(Nothing.render().unwrap_or_default()),
-        Typed::Id(id) => return message::show(service, &id.to_string()).await,
+        Typed::Id(id) => return message::show(service, &id.to_string(), "").await,
         Typed::Number(number) => {
             let key = Key::Destination(*number);
             if let Some(list) = looked.up(key, format!("number {number}")).await? {
@@ -66,11 +66,8 @@ impl Looked<'_> {
         let listing = self.service.store.list(key, page, rows::write).await?;
         let Some(first) = listing.messages.first() else { return Ok(None) };
         // Behind the first page there are only others.
-        let newest = if after.is_none() {
-            message::view_of(self.service, first.place.id).await?
-        } else {
-            None
-        };
+        let newest =
+            if after.is_none() { message::load(self.service, first.place.id).await? } else { None };
         let shown = usize::from(newest.is_some());
         let list = Listed {
             rows: rows::of(&listing, shown),
@@ -78,8 +75,8 @@ impl Looked<'_> {
             next_words: "Older messages",
         };
         let others = listing.messages.len().saturating_sub(shown);
-        let found = Found { taken_for, newest, others, list };
-        Ok(Some(found.render().unwrap_or_default()))
+        let found = move || Found { taken_for, newest: newest.map(Loaded::view), others, list };
+        message::render(self.service, found).await.map(Some)
     }
 
     fn next(&self, by_key: &List, lineage: u32, listing: &Listing) -> Option<String> {

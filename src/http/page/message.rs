@@ -1,30 +1,72 @@
-//! One message: the sentence, what is known, and everything that was said of it.
+//! One message: the sentence, what is known, and its newest notifications; older ones on request.
 
+use actix_web::web::block;
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::super::bodies;
 use super::super::query;
-use super::super::view;
 use super::super::{problem::Problem, state::Service};
 use super::parts::Mark;
 use super::timeline::{Event, events};
 use super::usual::{ENOUGH, Times, Usual};
 use super::words::{self, Answer, Case, Words};
+use crate::budget::Reservation;
 use crate::message::{Channel, MessageId, Record, Shown, Timestamp};
-use crate::store::{History, Hour};
+use crate::store::{History, Hour, Part, Said};
 
 /// Times of delivery are taken from so many days.
 const DAYS: i64 = 7;
 /// Or, if that are too few, from so many.
 const MORE_DAYS: i64 = 30;
 
-/// `GET /ui/message/{messageid}`
-pub(super) async fn show(service: &Service, id: &str) -> Result<String, Problem> {
+/// Notifications that are shown at a time, the newest first.
+const SHOWN: usize = 100;
+/// Bytes of HTML that a byte of text may become.
+const ESCAPED: usize = 6;
+
+/// `GET /ui/message/{messageid}`; with `before`, the part of its timeline before that notification.
+pub(super) async fn show(service: &Service, id: &str, query: &str) -> Result<String, Problem> {
     let id = query::message_id(id)?;
-    match view_of(service, id).await? {
-        Some(message) => Ok(Page { message }.render().unwrap_or_default()),
+    if let Some(before) = before(query)? {
+        return older(service, id, before).await;
+    }
+    match load(service, id).await? {
+        Some(message) => render(service, move || Page { message: message.view() }).await,
         None => Ok(Unknown { id }.render().unwrap_or_default()),
     }
+}
+
+fn before(query: &str) -> Result<Option<i64>, Problem> {
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    let Some((_, number)) = parameters.find(|(name, _)| name == "before") else { return Ok(None) };
+    number.parse().map(Some).map_err(|_other| {
+        Problem::BadRequest("`before` is the number of an entry of the timeline.".to_owned())
+    })
+}
+
+/// The part of a timeline before this notification.
+async fn older(service: &Service, id: MessageId, before: i64) -> Result<String, Problem> {
+    let part = Part::Newest { count: SHOWN, before: Some(before) };
+    let history = service.store.history(id, part).await?.ok_or(Problem::UnknownMessage)?;
+    let (now, charged) = (service.clock.now(), charge(service, &history.said)?);
+    render(service, move || Timeline::of(id, &history, now, charged)).await
+}
+
+/// Memory for rendering these.
+fn charge(service: &Service, said: &[Said]) -> Result<Reservation, Problem> {
+    let bytes: usize = said.iter().map(Said::text_bytes).sum();
+    bodies::reserve(service, bytes * (1 + ESCAPED))
+}
+
+/// Renders on a thread that serves no requests, a few at a time.
+pub(super) async fn render<T: Template>(
+    service: &Service,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<String, Problem> {
+    const STOPPED: Problem = Problem::Unavailable("The page could not be rendered. Try again.");
+    let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
+    block(move || make().render().unwrap_or_default()).await.map_err(|_gone| STOPPED)
 }
 
 #[derive(Template)]
@@ -39,19 +81,47 @@ struct Unknown {
     id: MessageId,
 }
 
-/// A message as it is shown, with all that was said of it.
+/// A message as it is shown, with its newest notifications.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub(super) struct View {
     id: MessageId,
     title: String,
     known: Option<Known>,
-    events: Vec<Event>,
-    raw: String,
+    timeline: Timeline,
 }
 
 /// The template escapes what came from outside.
 impl HtmlSafe for View {}
+
+/// A part of a message's timeline.
+#[derive(Template)]
+#[template(path = "timeline.html")]
+struct Timeline {
+    id: MessageId,
+    /// How many are older, and the number of the first one that is shown.
+    older: Option<(usize, i64)>,
+    events: Vec<Event>,
+    _charged: Reservation,
+}
+
+/// The template escapes what came from outside.
+impl HtmlSafe for Timeline {}
+
+impl Timeline {
+    /// The part that was asked for.
+    fn of(id: MessageId, history: &History, now: Timestamp, charged: Reservation) -> Self {
+        let History { steps, said, begin, .. } = history;
+        let (older, shown) = steps.split_at_checked(*begin).unwrap_or((steps, &[]));
+        let first = shown.first().filter(|_| !older.is_empty());
+        Self {
+            id,
+            older: first.map(|first| (older.len(), first.number)),
+            events: events(older, said, now),
+            _charged: charged,
+        }
+    }
+}
 
 /// What is known of a message of which something valid was said.
 struct Known {
@@ -68,13 +138,24 @@ struct Fact {
     is_long: bool,
 }
 
-/// What is shown of a message; none if nothing was ever said of it.
-pub(super) async fn view_of(service: &Service, id: MessageId) -> Result<Option<View>, Problem> {
-    let Some(history) = service.store.history(id).await? else { return Ok(None) };
+/// What is known of a message, read and not rendered yet.
+pub(super) struct Loaded {
+    id: MessageId,
+    history: History,
+    now: Timestamp,
+    usual: Usual,
+    charged: Reservation,
+}
+
+/// What is known of a message; none if there is no notification of it.
+pub(super) async fn load(service: &Service, id: MessageId) -> Result<Option<Loaded>, Problem> {
+    let part = Part::Newest { count: SHOWN, before: None };
+    let Some(history) = service.store.history(id, part).await? else { return Ok(None) };
+    let charged = charge(service, &history.said)?;
     let now = service.clock.now();
     let channel = history.record.as_ref().map_or(Channel::Sms, Record::channel);
     let usual = usual(service, channel, now).await?;
-    Ok(Some(view(id, &history, now, usual)))
+    Ok(Some(Loaded { id, history, now, usual, charged }))
 }
 
 /// How long messages of this channel take here.
@@ -89,20 +170,22 @@ async fn usual(service: &Service, channel: Channel, now: Timestamp) -> Result<Us
     Ok(Usual::of(channel, &Times::of(&sums, Some(channel)), MORE_DAYS))
 }
 
-fn view(id: MessageId, history: &History, now: Timestamp, usual: Usual) -> View {
-    let shown = history.record.as_ref().map(|record| record.shown(id));
-    let said = &history.said;
-    let title = shown.as_ref().map_or_else(
-        || "Nothing valid is known of this message".to_owned(),
-        |shown| format!("{} {}", Mark(shown.status).word(), words::noun(shown.channel)),
-    );
-    let known = shown.as_ref().map(|shown| Known {
-        mark: Mark(shown.status),
-        answer: Case { shown, said, now, usual }.answer(),
-        facts: facts(shown),
-    });
-    let raw = String::from_utf8(view::history(id, history)).unwrap_or_default();
-    View { id, title, known, events: events(said, now), raw }
+impl Loaded {
+    /// As it is shown.
+    pub(super) fn view(self) -> View {
+        let Self { id, history, now, usual, charged } = self;
+        let shown = history.record.as_ref().map(|record| record.shown(id));
+        let title = shown.as_ref().map_or_else(
+            || "Nothing valid is known of this message".to_owned(),
+            |shown| format!("{} {}", Mark(shown.status).word(), words::noun(shown.channel)),
+        );
+        let known = shown.as_ref().map(|shown| Known {
+            mark: Mark(shown.status),
+            answer: Case { shown, steps: &history.steps, now, usual }.answer(),
+            facts: facts(shown),
+        });
+        View { id, title, known, timeline: Timeline::of(id, &history, now, charged) }
+    }
 }
 
 /// A longer text needs a line of its own.

@@ -30,6 +30,7 @@ pub(crate) use self::assets::FILES;
 pub(crate) use self::assets::{file, shell};
 use self::parts::Written;
 use super::auth::{self, Caller};
+use super::bodies;
 use super::line::{About, Line};
 use super::problem::Problem;
 use super::state::Service;
@@ -52,7 +53,9 @@ pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> Http
         }
         // In a box, or it would be as large as the largest of all that can be asked.
         let html = Box::pin(asked.html(&service, request.query_string())).await?;
-        Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
+        let mut response = HttpResponse::Ok();
+        response.content_type("text/html; charset=utf-8");
+        bodies::answer(&service, &mut response, html.into_bytes())
     };
     api::answered(&service, &line, route, about, caller, respond).await
 }
@@ -109,7 +112,7 @@ impl<'a> Asked<'a> {
         match self {
             Self::Overview => overview::show(service, query).await,
             Self::Messages => messages::show(service, query).await,
-            Self::Message(id) => message::show(service, id).await,
+            Self::Message(id) => message::show(service, id, query).await,
             Self::Search => found::show(service, query).await,
             Self::Live => Ok(Live.render().unwrap_or_default()),
             Self::Health => health::show(service, query).await,

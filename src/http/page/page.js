@@ -5,6 +5,7 @@ import { Refused, ask, forget, keep, key } from "./ask.js";
 import * as copies from "./copy.js";
 import * as filters from "./filters.js";
 import * as live from "./live.js";
+import * as message from "./message.js";
 import * as times from "./times.js";
 
 const find = (id) => document.getElementById(id);
@@ -69,6 +70,7 @@ function fill(html, view, signal, focus) {
   main.replaceChildren(fragment);
   times.rewrite(main);
   copies.prepare(main, say);
+  message.prepare(main, { signal, say });
   const form = main.querySelector("#filters");
   if (form) filters.prepare(form, view.query);
   if (view.path === "/live") live.start(main, { signal, denied: trouble });

@@ -1,9 +1,8 @@
 //! Everything that was said of a message, in the order of arrival, and what each of it did.
 
 use super::parts::{Mark, Moment, SECOND, ago, span};
-use super::words::is_registration;
 use crate::message::{Outcome, Status, Timestamp};
-use crate::store::Said;
+use crate::store::{Said, Step, is_api};
 
 /// A notification in the timeline.
 pub(super) struct Event {
@@ -20,10 +19,11 @@ pub(super) struct Event {
     pub(super) details: Vec<(&'static str, String)>,
 }
 
-/// The timeline, as it is told now.
-pub(super) fn events(said: &[Said], now: Timestamp) -> Vec<Event> {
-    let mut status: Option<Status> = None;
-    let mut before: Option<Timestamp> = None;
+/// The part of a timeline with these notifications, as it is told now, behind those before it.
+pub(super) fn events(older: &[Step], said: &[Said], now: Timestamp) -> Vec<Event> {
+    let valid = older.iter().filter(|step| step.outcome != Outcome::Invalid);
+    let mut status = valid.map(|step| step.status).max();
+    let mut before = older.last().map(|step| step.received_at);
     let event = |one: &Said| {
         let did = outcome(one, status);
         if one.outcome != Outcome::Invalid {
@@ -71,7 +71,7 @@ fn outcome(said: &Said, before: Option<Status>) -> String {
     match (said.outcome, before) {
         (Outcome::Applied, None) => "Counted: the first that was heard of this message.".to_owned(),
         (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
-        (Outcome::Applied, Some(before)) if said.status < before && !is_registration(said) => {
+        (Outcome::Applied, Some(before)) if said.status < before && !is_api(&said.source) => {
             format!(
                 "Late: the status stayed, because {} was known already; but it added what was not known.",
                 before.name()
@@ -125,9 +125,21 @@ mod tests {
             ]
         );
         let now = said[3].received_at;
-        let gaps: Vec<_> = events(&said, now).into_iter().map(|event| event.gap).collect();
+        let gaps: Vec<_> = events(&[], &said, now).into_iter().map(|event| event.gap).collect();
         assert_eq!(gaps[0], "5 seconds ago");
         assert_eq!(gaps[1], "3 seconds later, 2 seconds ago");
+        // A later part of it says the same.
+        let steps: Vec<_> = (1..).zip(&said).map(|(number, said)| said.step(number)).collect();
+        for older in 0..said.len() {
+            let part = events(&steps[..older], &said[older..], now);
+            let told: Vec<_> = part.iter().map(|event| (&event.gap, &event.did)).collect();
+            assert_eq!(told.len(), said.len() - older);
+            for (event, (gap, did)) in part.iter().zip(told) {
+                assert_eq!((gap, did), (&event.gap, &event.did));
+            }
+            assert_eq!(part[0].gap, gaps[older]);
+            assert_eq!(part[0].did, words[older]);
+        }
         let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
         let words = outcome(&said[1], Some(Delivered));
         assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");

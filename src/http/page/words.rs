@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use super::parts::{Moment, SECOND, ago, span};
 use super::usual::Usual;
 use crate::message::{Channel, Outcome, Provider, Shown, Status, Timestamp};
-use crate::store::Said;
+use crate::store::Step;
 
 /// After so long without an end, none is to be expected any more: three days.
 const NEVER: i64 = 3 * 86_400 * SECOND;
@@ -59,8 +59,8 @@ impl Words {
 pub(super) struct Case<'a> {
     /// What is known of it.
     pub(super) shown: &'a Shown<'a>,
-    /// What was said of it, in the order of arrival.
-    pub(super) said: &'a [Said],
+    /// Every notification of it, in the order of arrival.
+    pub(super) steps: &'a [Step],
     /// The time.
     pub(super) now: Timestamp,
     /// How long messages take.
@@ -119,7 +119,7 @@ impl Case<'_> {
 
     fn open(&self) -> Words {
         let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
-        if self.said.iter().all(is_registration) {
+        if self.steps.iter().all(|step| step.by_api) {
             return Words::of(format!("{} was registered as sent at ", self.this()))
                 .at(accepted_at)
                 .then(format!(
@@ -196,7 +196,7 @@ impl Case<'_> {
     /// What was said against the status, and why the status is what it is nevertheless.
     fn contradictions(&self) -> impl Iterator<Item = Words> {
         let status = self.shown.status;
-        let valid = || self.said.iter().filter(|said| said.outcome != Outcome::Invalid);
+        let valid = || self.steps.iter().filter(|said| said.outcome != Outcome::Invalid);
         let arrived = |status| matches!(status, Status::Delivered | Status::Read);
         let first = valid()
             .position(|said| said.status == status || (arrived(said.status) && arrived(status)));
@@ -214,7 +214,7 @@ impl Case<'_> {
     /// That what counts came long after it happened.
     fn late_news(&self) -> Option<Words> {
         let shown = self.shown;
-        let decisive = self.said.iter().find(|said| {
+        let decisive = self.steps.iter().find(|said| {
             said.status == shown.status && said.stated_at == Some(shown.status_changed_at)
         })?;
         let late = decisive.received_at.micros() - shown.status_changed_at.micros();
@@ -229,8 +229,8 @@ impl Case<'_> {
     fn overtaken(&self) -> Option<Words> {
         let mut known = None;
         let mut overtaken = Vec::new();
-        for said in self.said.iter().filter(|said| said.outcome != Outcome::Invalid) {
-            if !is_registration(said) && Some(said.status) < known && !contradicts(said, known) {
+        for said in self.steps.iter().filter(|said| said.outcome != Outcome::Invalid) {
+            if !said.by_api && Some(said.status) < known && !contradicts(said, known) {
                 overtaken.push(said.status.name());
             }
             known = known.max(Some(said.status));
@@ -246,8 +246,8 @@ impl Case<'_> {
 
     /// What can never count.
     fn never_counts(&self) -> Option<Words> {
-        let is_invalid = |said: &&Said| said.outcome == Outcome::Invalid;
-        self.said.iter().any(|said| is_invalid(&said)).then(|| Words::of(INVALID))
+        let is_invalid = |said: &&Step| said.outcome == Outcome::Invalid;
+        self.steps.iter().any(|said| is_invalid(&said)).then(|| Words::of(INVALID))
     }
 }
 
@@ -314,13 +314,8 @@ fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether it is the word of an application, and no provider's.
-pub(super) fn is_registration(said: &Said) -> bool {
-    said.source.starts_with("api:")
-}
-
 /// Whether it contradicts what was known.
-fn contradicts(said: &Said, known: Option<Status>) -> bool {
+fn contradicts(said: &Step, known: Option<Status>) -> bool {
     known.is_some_and(|known| known.contradicts(said.status))
 }
 
@@ -330,7 +325,7 @@ pub(super) mod tests {
     use super::*;
     use crate::message::{Added, MessageId, Notification, Record, Reference, Statement};
     use crate::message::{Destination, Kind, StatedProvider};
-    use crate::store::Took;
+    use crate::store::{Said, Took};
 
     const NOON: i64 = 1_770_897_600;
 
@@ -390,7 +385,8 @@ pub(super) mod tests {
         let mut times = Times::default();
         times.add(Took::from_class(6).unwrap(), ENOUGH);
         let usual = Usual::of(shown.channel, &times, 7);
-        let answer = Case { shown: &shown, said, now: at(second), usual }.answer();
+        let steps: Vec<_> = (1..).zip(said).map(|(number, said)| said.step(number)).collect();
+        let answer = Case { shown: &shown, steps: &steps, now: at(second), usual }.answer();
         let mut text = format!("{} {}", answer.happened, answer.advice);
         for Note { about, words } in answer.notes {
             text = format!("{text} {about}: {words}");

@@ -26,6 +26,7 @@ mod entry;
 mod erased;
 mod failure;
 mod fold;
+mod history;
 mod ledger;
 mod lock;
 mod open;
@@ -80,7 +81,7 @@ use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
     Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, Key, Listing, Message,
-    Page, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Store, StoreError, Stored, Sum,
+    Page, Part, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum,
     Vitals, Wanted, Write, WriteChange, reply,
 };
 
@@ -316,9 +317,17 @@ impl Store for SqliteStore {
         self.readers.query(move |db| sums::sums(db, since)).await
     }
 
-    async fn history(&self, id: MessageId) -> Result<Option<History>, StoreError> {
+    async fn history(&self, id: MessageId, part: Part) -> Result<Option<History>, StoreError> {
         let recent = self.recent.clone();
-        self.readers.query(move |db| queries::history(db, &recent, id)).await
+        self.readers.query(move |db| history::history(db, &recent, id, part)).await
+    }
+
+    async fn notifications(
+        &self,
+        numbers: Vec<i64>,
+        bytes: usize,
+    ) -> Result<Option<Vec<Said>>, StoreError> {
+        self.readers.query(move |db| history::notifications(db, &numbers, bytes)).await
     }
 
     fn news(&self, id: MessageId) -> Waiting {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fold::{each_back_from, load};
+use super::fold::load;
 use super::recent::Committed;
-use super::row::{self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns, shown_columns};
+use super::row::{self, record_columns, shown_columns};
 use crate::message::{Identity, MessageId, Timestamp};
-use crate::store::{History, Key, Listing, Message, Page, Write};
+use crate::store::{Key, Listing, Message, Page, Write};
 
 /// With more than so many messages accepted at the same time a list asks for them in the order of their ids.
 const FEW_EQUALS: usize = 4_096;
@@ -41,41 +41,6 @@ pub(super) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option
     const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
     let record = db.prepare_cached(SELECT)?.query_row([id.as_bytes()], row::record).optional()?;
     Ok(record.flatten().map(|record| Message { id, record }))
-}
-
-/// Everything that was said of a message.
-pub(super) fn history(
-    db: &Connection,
-    recent: &Committed,
-    id: MessageId,
-) -> rusqlite::Result<Option<History>> {
-    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
-    let lately = recent.now().get(id).cloned();
-    // One transaction, so that record and history belong together.
-    let both = db.unchecked_transaction()?;
-    let found = match lately {
-        Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
-        None => both
-            .prepare_cached(MESSAGE)?
-            .query_row([id.as_bytes()], |row| {
-                Ok((row::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
-            })
-            .optional()?,
-    };
-    let Some((record, last)) = found else { return Ok(None) };
-    let mut said = Vec::new();
-    let read = each_back_from(&both, last, concat!("previous, kind, ", said_columns!()), |row| {
-        if row.get::<_, i64>(1)? != SAID_AGAIN {
-            said.push(row::said(row, 2)?);
-        }
-        Ok(())
-    });
-    // What was known lately may have been removed since.
-    if read.optional()?.is_none() {
-        return Ok(None);
-    }
-    said.reverse();
-    Ok(Some(History { record, said }))
 }
 
 /// Reads a page of a list, and one message more to see whether it goes on. What the table is behind with

@@ -1,0 +1,158 @@
+//! Long histories: whole as JSON in small pieces, in parts on the page, and bounded in memory.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::*;
+
+const NOTIFICATIONS: u32 = 250;
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Posts so many notifications of one message, with texts that grow when they are escaped.
+fn fill(server: &Server, count: u32) -> String {
+    let (id, mut connection) = (id(1), server.connect());
+    for number in 0..count {
+        let mut body = webhook(&id, "SENT", number % 60);
+        let said = format!("{number} {}", "\"\u{1}<&é".repeat(165));
+        body["message"]["provider"] =
+            json!({"name": "N", "id": "I", "status": said, "code": said, "message": said});
+        let body = body.to_string();
+        let answer = connection.send("POST", &webhook_path(""), JSON, body.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    id
+}
+
+fn history_path(id: &str) -> String {
+    format!("/api/messagestatus/{id}/history")
+}
+
+/// Asks, and does not read the answer yet.
+fn ask(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+}
+
+/// The chunks of an answer.
+fn chunks(server: &Server, path: &str) -> Vec<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    ask(&mut stream, path);
+    let mut reader = BufReader::new(stream);
+    let line = |reader: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    };
+    assert_eq!(line(&mut reader), "HTTP/1.1 200 OK");
+    while !line(&mut reader).is_empty() {}
+    let mut chunks = Vec::new();
+    loop {
+        let length = usize::from_str_radix(&line(&mut reader), 16).unwrap();
+        let mut chunk = vec![0; length];
+        reader.read_exact(&mut chunk).unwrap();
+        assert_eq!(line(&mut reader), "");
+        if length == 0 {
+            return chunks;
+        }
+        chunks.push(chunk);
+    }
+}
+
+#[test]
+fn a_long_history_is_whole_and_comes_in_small_pieces() {
+    let server = Server::start(GATEWAY);
+    let id = fill(&server, NOTIFICATIONS);
+    let chunks = chunks(&server, &history_path(&id));
+    let longest = chunks.iter().map(Vec::len).max().unwrap();
+    assert!(chunks.len() > 10 && longest <= PIECE_BYTES, "{} {longest}", chunks.len());
+    let history: Value = serde_json::from_slice(&chunks.concat()).unwrap();
+    let all = history["history"].as_array().unwrap();
+    let numbers: Vec<_> = all
+        .iter()
+        .map(|said| {
+            let text = said["provider"]["status"].as_str().unwrap();
+            text.split(' ').next().unwrap().parse::<u32>().unwrap()
+        })
+        .collect();
+    assert_eq!(numbers, (0..NOTIFICATIONS).collect::<Vec<_>>(), "in the order of arrival");
+    let shown = server.get(&format!("/api/messagestatus/{id}")).json();
+    assert_eq!(history["message"], shown["message"]);
+    // A short one has a length.
+    server.post(EXAMPLE);
+    let short = server.get(&history_path(EXAMPLE_ID));
+    assert_eq!(short.header("content-length"), Some(&*short.body.len().to_string()));
+    assert_eq!(short.json()["history"].as_array().unwrap().len(), 1);
+    assert_eq!(server.get(&history_path(&crate::support::id(9))).status, 404);
+}
+
+#[test]
+fn the_page_shows_the_newest_entries_and_older_ones_on_request() {
+    let server = Server::start(GATEWAY);
+    let id = fill(&server, NOTIFICATIONS);
+    let entries = |html: &str| {
+        let parts = html.split("<dt>Status</dt><dd>").skip(1);
+        let numbers = parts.filter_map(|part| part.split(' ').next()?.parse::<u32>().ok());
+        numbers.collect::<Vec<_>>()
+    };
+    let older = |html: &str| {
+        let address = html.split("data-older=\"").nth(1)?.split('"').next()?;
+        Some(format!("/{address}"))
+    };
+    let mut seen = BTreeSet::new();
+    let (mut path, mut expected) = (Some(format!("/ui/message/{id}")), NOTIFICATIONS);
+    while let Some(asked) = path {
+        let answer = server.get(&asked);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let shown = entries(&answer.body);
+        let first = expected.saturating_sub(100);
+        assert_eq!(shown, (first..expected).collect::<Vec<_>>(), "{asked}");
+        seen.extend(shown);
+        assert_eq!(answer.body.contains("<h1"), expected == NOTIFICATIONS);
+        expected = first;
+        path = older(&answer.body);
+        let left = format!("{expected} older entries are not shown");
+        assert_eq!(answer.body.contains(&left), expected > 0);
+    }
+    assert_eq!((expected, seen.len()), (0, usize::try_from(NOTIFICATIONS).unwrap()));
+    server.get(&format!("/ui/message/{id}?before=x")).assert_problem(400);
+    server.get(&format!("/ui/message/{}?before=7", crate::support::id(9))).assert_problem(404);
+}
+
+/// A connection with little room for what it does not read.
+fn slow(server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], server.port)).into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn answers_in_progress_are_charged_and_those_that_do_not_fit_come_again() {
+    let server = Server::start(GATEWAY);
+    let id = fill(&server, 900);
+    let mut stalled = Vec::new();
+    // Each holds at least 64 KiB of the 32 MiB that answers have.
+    let refused = loop {
+        assert!(stalled.len() < 600, "nothing is charged");
+        let mut stream = slow(&server);
+        ask(&mut stream, &history_path(&id));
+        stalled.push(stream);
+        if stalled.len() % 10 == 0 {
+            let answer = server.get(&history_path(&id));
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    };
+    refused.assert_problem(503);
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    // What is small is answered, and webhooks are taken.
+    assert_eq!(server.get(&format!("/api/messagestatus/{id}")).status, 200);
+    assert_eq!(server.post(EXAMPLE).status, 200);
+    drop(stalled);
+    eventually(|| (server.get(&history_path(&id)).status == 200).then_some(()));
+}

@@ -1,21 +1,20 @@
-//! Long histories: whole as JSON in small pieces, in parts on the page, and bounded in memory.
+//! Long histories: whole as JSON in small pieces, and in parts on the page.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 
 use crate::support::*;
 
 const NOTIFICATIONS: u32 = 250;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Posts so many notifications of one message, with texts that grow when they are escaped.
-fn fill(server: &Server, count: u32) -> String {
+/// Posts that many notifications of one message, with texts that grow when they are escaped.
+fn fill(server: &Server) -> String {
     let (id, mut connection) = (id(1), server.connect());
-    for number in 0..count {
+    for number in 0..NOTIFICATIONS {
         let mut body = webhook(&id, "SENT", number % 60);
         let said = format!("{number} {}", "\"\u{1}<&é".repeat(165));
         body["message"]["provider"] =
@@ -31,7 +30,7 @@ fn history_path(id: &str) -> String {
     format!("/api/messagestatus/{id}/history")
 }
 
-/// Asks, and does not read the answer yet.
+/// Asks.
 fn ask(stream: &mut TcpStream, path: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
@@ -65,7 +64,7 @@ fn chunks(server: &Server, path: &str) -> Vec<Vec<u8>> {
 #[test]
 fn a_long_history_is_whole_and_comes_in_small_pieces() {
     let server = Server::start(GATEWAY);
-    let id = fill(&server, NOTIFICATIONS);
+    let id = fill(&server);
     let chunks = chunks(&server, &history_path(&id));
     let longest = chunks.iter().map(Vec::len).max().unwrap();
     assert!(chunks.len() > 10 && longest <= PIECE_BYTES, "{} {longest}", chunks.len());
@@ -92,7 +91,7 @@ fn a_long_history_is_whole_and_comes_in_small_pieces() {
 #[test]
 fn the_page_shows_the_newest_entries_and_older_ones_on_request() {
     let server = Server::start(GATEWAY);
-    let id = fill(&server, NOTIFICATIONS);
+    let id = fill(&server);
     let entries = |html: &str| {
         let parts = html.split("<dt>Status</dt><dd>").skip(1);
         let numbers = parts.filter_map(|part| part.split(' ').next()?.parse::<u32>().ok());
@@ -120,39 +119,4 @@ fn the_page_shows_the_newest_entries_and_older_ones_on_request() {
     assert_eq!((expected, seen.len()), (0, usize::try_from(NOTIFICATIONS).unwrap()));
     server.get(&format!("/ui/message/{id}?before=x")).assert_problem(400);
     server.get(&format!("/ui/message/{}?before=7", crate::support::id(9))).assert_problem(404);
-}
-
-/// A connection with little room for what it does not read.
-fn slow(server: &Server) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&SocketAddr::from(([127, 0, 0, 1], server.port)).into()).unwrap();
-    socket.into()
-}
-
-#[test]
-fn answers_in_progress_are_charged_and_those_that_do_not_fit_come_again() {
-    let server = Server::start(GATEWAY);
-    let id = fill(&server, 900);
-    let mut stalled = Vec::new();
-    // Each holds at least 64 KiB of the 32 MiB that answers have.
-    let refused = loop {
-        assert!(stalled.len() < 600, "nothing is charged");
-        let mut stream = slow(&server);
-        ask(&mut stream, &history_path(&id));
-        stalled.push(stream);
-        if stalled.len() % 10 == 0 {
-            let answer = server.get(&history_path(&id));
-            if answer.status != 200 {
-                break answer;
-            }
-        }
-    };
-    refused.assert_problem(503);
-    assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    // What is small is answered, and webhooks are taken.
-    assert_eq!(server.get(&format!("/api/messagestatus/{id}")).status, 200);
-    assert_eq!(server.post(EXAMPLE).status, 200);
-    drop(stalled);
-    eventually(|| (server.get(&history_path(&id)).status == 200).then_some(()));
 }

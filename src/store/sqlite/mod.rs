@@ -81,8 +81,8 @@ use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::news::{Latest, Waiting};
 use crate::store::{
     Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, Key, Listing, Message,
-    Page, Part, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said, Store, StoreError, Stored, Sum,
-    Vitals, Wanted, Write, WriteChange, reply,
+    Page, Part, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said, Store, StoreError,
+    Stored, Sum, Vitals, Wanted, Write, WriteChange, reply,
 };
 
 /// A store in one SQLite file.

@@ -21,8 +21,9 @@ use super::schema::{self, Found};
 use super::wal::page_bytes_of;
 use super::{OpenError, fold, quarantine, wal};
 
-/// How many of SQLite's steps go by between two looks at the clock.
-const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+/// How many of SQLite's steps go by between two looks at the clock. A step may be a page of a table with all
+/// overflow pages of its rows: of large bodies 1,000 steps are hundreds of megabytes.
+const STEPS_BETWEEN_LOOKS: i32 = 20;
 /// How many messages are looked at in one read.
 const AT_A_TIME: i64 = 1_000;
 

@@ -12,6 +12,7 @@ mod csv;
 mod cursor;
 pub mod docs;
 mod events;
+mod export;
 mod files;
 mod front;
 mod health;

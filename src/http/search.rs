@@ -1,32 +1,20 @@
 //! `GET /api/messages`: those of all messages that are wanted, as JSON in pages, or as CSV as a whole.
 
-use actix_web::http::{Method, header};
-use actix_web::web::{Bytes, Data};
+use actix_web::http::header;
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream;
-use thiserror::Error;
-use tokio::time::{Duration, sleep};
-
 use std::sync::Arc;
 
 use super::bodies;
 use super::csv::Csv;
 use super::cursor::List;
+use super::export;
 use super::problem::Problem;
 use super::query::{self, DEFAULT_COUNT, LARGEST_COUNT};
 use super::state::Service;
 use super::view::{self, JSON};
 use crate::message::MessageId;
 use crate::store::{Found, Place, StoreError, Wanted, Write};
-
-/// How many messages of a CSV are read at a time.
-const CSV_AT_A_TIME: u32 = 1_000;
-/// The most exports at a time.
-pub(crate) const MAX_EXPORTS: usize = 16;
-/// The reason for refusing one more.
-pub(crate) const TOO_MANY: &str = "As many exports are under way as may be. Try again later.";
-/// How long an export waits when the store has too much to do.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -171,7 +159,7 @@ pub(crate) async fn answer(
     let lineage = service.store.lineage();
     let asked = read(query, lineage)?;
     if let Some(csv) = asked.csv {
-        return export(service, asked, csv, request.method()).await;
+        return export::answer(service, asked, csv, request.method()).await;
     }
     let found = asked.found(service, view::add_found).await?;
     let mut response = HttpResponse::Ok();
@@ -179,67 +167,4 @@ pub(crate) async fn answer(
         response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
     }
     bodies::answer(service, response.content_type(JSON), view::found(&found))
-}
-
-/// Why an export ended too early. Whoever reads it gets a connection that breaks, and no end.
-#[derive(Debug, Error)]
-enum CutOff {
-    #[error("the service is stopping")]
-    Closing,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// All messages that are asked for, written as they are found.
-async fn export(
-    service: &Data<Service>,
-    mut asked: Asked,
-    csv: Csv,
-    method: &Method,
-) -> Result<HttpResponse, Problem> {
-    let place = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY))?;
-    asked.count = CSV_AT_A_TIME;
-    // So that what is refused is refused with words.
-    let first = asked.found(service, csv.write()).await?;
-    let mut response = HttpResponse::Ok();
-    response
-        .content_type("text/csv; charset=utf-8; header=present")
-        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"messages.csv\""));
-    if method == Method::HEAD {
-        return Ok(response.finish());
-    }
-    let service = Data::clone(service);
-    let parts = stream::try_unfold(
-        (asked, Some(first), true, place),
-        move |(mut asked, found, is_first, place)| {
-            let service = Data::clone(&service);
-            async move {
-                let Some(found) = found else { return Ok(None) };
-                let mut text = if is_first { csv.head() } else { Vec::new() };
-                for message in &found.listing.messages {
-                    text.extend_from_slice(found.listing.text_of(message));
-                }
-                asked.after = found.next;
-                let next = if found.next.is_some() {
-                    Some(next(&service, &asked, csv).await?)
-                } else {
-                    None
-                };
-                Ok::<_, CutOff>(Some((Bytes::from(text), (asked, next, false, place))))
-            }
-        },
-    );
-    Ok(response.streaming(Box::pin(parts)))
-}
-
-async fn next(service: &Service, asked: &Asked, csv: Csv) -> Result<Found, CutOff> {
-    loop {
-        if service.ingest.closing.has_begun() {
-            return Err(CutOff::Closing);
-        }
-        match asked.found(service, csv.write()).await {
-            Err(StoreError::Overloaded) => sleep(PAUSE).await,
-            found => return Ok(found?),
-        }
-    }
 }

@@ -16,7 +16,7 @@ use super::key::{ApiKey, ApiKeys};
 use super::places::Places;
 use super::proxies::TrustedProxies;
 use super::waiting_bodies::WaitingBodies;
-use super::{search, waiting};
+use super::{export, waiting};
 use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -82,7 +82,7 @@ impl Service {
             live,
             long_polls: Places::new(waiting::MAX_LONG_POLLS),
             rendering: Semaphore::new(RENDERED_TOGETHER),
-            exports: Places::new(search::MAX_EXPORTS),
+            exports: Places::new(export::MAX_EXPORTS),
         }
     }
 

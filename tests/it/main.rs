@@ -37,6 +37,7 @@ mod framing;
 mod histories;
 mod kill_points;
 mod limits;
+mod lineage;
 mod listeners;
 mod locks;
 mod log;

@@ -17,12 +17,12 @@ use super::schemas::{
 };
 use super::service;
 use crate::http::cursor::StaleCursor;
-use crate::http::events;
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::register::Body as Registration;
 use crate::http::search;
 use crate::http::waiting::{self, LONGEST};
+use crate::http::{events, export};
 use crate::ingest::Refusal;
 use crate::store::StoreError;
 
@@ -164,7 +164,7 @@ fn messages() -> Operation {
             refused("neither with nor without", "number=7"),
             refused("no message ids", "ids=7"),
             refused("filters beside ids", "ids=011d9d6e-b5b9-4cb9-be13-2bc336a923ce&status=SENT"),
-            ("too many exports", Problem::Unavailable(search::TOO_MANY)),
+            ("too many exports", Problem::Unavailable(export::TOO_MANY)),
             refused("pages of a CSV", "format=csv&count=7"),
             refused("no cursor of this search", "cursor=7"),
         ])

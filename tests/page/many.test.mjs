@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
-import { check, close, looks, open, picture, settled, show } from "./browser.mjs";
+import { ago, check, close, looks, message, open, picture, post, settled, show } from "./browser.mjs";
 import { kinds } from "./kinds.mjs";
 
 before(() => {
@@ -52,6 +52,28 @@ test("a list goes on from page to page without loss", async () => {
   }
   assert.equal(seen.size, listed, "no message twice");
   assert.ok(listed > 100, `${listed} messages`);
+  assert.deepEqual(unexpected(), []);
+  await context.close();
+});
+
+test("older entries of a timeline are shown on request, in the order of arrival", async () => {
+  const id = "eeeeeeee-0000-4000-8000-00000000000f";
+  for (let number = 0; number < 230; number += 1) {
+    const provider = { name: "N", id: "x", status: `entry ${number}.`, code: "0" };
+    await post(message(id, "+393330000098", 600, { status: "SENT", statusChangedAt: ago(500 - number), provider }));
+  }
+  const { page, context, unexpected } = await open();
+  await show(page, `#/message/${id}`);
+  const entries = page.locator(".timeline .event");
+  for (const [count, note] of [[100, /130 older/], [200, /30 older/]]) {
+    assert.equal(await entries.count(), count);
+    assert.match(await page.locator(".older").innerText(), note);
+    await page.getByRole("button", { name: "Show older entries" }).click();
+    await page.waitForFunction((before) => document.querySelectorAll(".timeline .event").length > before, count);
+  }
+  const said = await entries.evaluateAll((all) => all.map((entry) => Number(/entry (\d+)\./.exec(entry.textContent)[1])));
+  assert.deepEqual(said, [...Array(230).keys()]);
+  assert.equal(await page.locator(".older").count(), 0);
   assert.deepEqual(unexpected(), []);
   await context.close();
 });

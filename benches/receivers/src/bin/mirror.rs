@@ -130,5 +130,6 @@ fn batches() -> Result<Source, Box<dyn Error>> {
         public_url: String::new(),
         provider: None,
         max_body_bytes: 256 << 10,
+        max_rate: None,
     })?)
 }

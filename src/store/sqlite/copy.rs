@@ -103,7 +103,7 @@ pub(super) fn length(path: &Path) -> u64 {
     length(path) + length(&with_suffix(path, "-wal"))
 }
 
-fn sync_directory(file: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
     File::open(directory(file))?.sync_all()
 }
 

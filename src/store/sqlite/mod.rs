@@ -36,6 +36,7 @@ mod queries;
 mod reader;
 mod recent;
 mod removal;
+mod restore;
 mod row;
 mod schema;
 mod search;
@@ -61,7 +62,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, watch as signal};
 
 use self::backup::BackupError;
-pub use self::check::{Contents, Hashed, contents};
+pub use self::check::{Contents, Hashed, contents, contents_once_open};
 pub use self::closing::Closing;
 use self::command::{Act, Answer, Job, Order, Task};
 pub use self::failure::Failed;
@@ -72,6 +73,7 @@ use self::open::Opened;
 pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
 use self::recent::Committed;
+pub use self::restore::{Restored, restore};
 pub use self::schema::{VERSION, is_application_id};
 use self::search::Search;
 pub use self::wal::{WalDamage, accept_wal_loss, wal_damage};
@@ -183,7 +185,15 @@ impl SqliteStore {
         let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
         // Not on the writer's thread, because the sync of a long file takes its time.
         let (reply, kept) = reply::channel();
-        thread::spawn(move || reply.send(partial.keep()));
+        thread::spawn(move || {
+            let kept = partial.keep();
+            if reply.is_gone() {
+                partial.discard();
+            }
+            // Before the process may end.
+            drop(partial);
+            reply.send(kept);
+        });
         kept.await.map_err(|_gone| BackupError::Stopped)?
     }
 

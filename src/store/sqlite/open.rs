@@ -310,6 +310,8 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         (db, found) = schema::connect(path)?;
     }
     marks.clear().map_err(file)?;
+    // Before there is a WAL, so that the file itself says that it is a backup no more.
+    schema::adopt(&db).map_err(failed)?;
     schema::set_up(&db, path)?;
     if !settings.external_checkpoints
         && let Err(error) = checkpoint::cut(&db)
@@ -321,7 +323,6 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         }
     }
     schema::bring_up_to_date(&mut db, path, found)?;
-    schema::adopt(&db).map_err(failed)?;
     Ok(Opened { db, lock, marks, unchecked })
 }
 

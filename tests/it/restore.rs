@@ -42,7 +42,7 @@ impl Backed {
                 "applied"
             );
         }
-        let erased = server.run(&["erase", "--destination", NUMBER]);
+        let erased = server.run(&["erase", "--destination", NUMBER, "--yes"]);
         assert!(erased.status.success(), "{erased:?}");
         // Which emptied the WAL.
         assert_eq!(server.post(&webhook(&id(16), "SENT", 1).to_string()).outcome(), "applied");
@@ -96,7 +96,7 @@ fn a_backup_is_restored_without_what_was_erased_since() {
     backed.server.start_again();
     backed.assert_restored();
     // `erase` names the copies.
-    let erased = backed.server.run(&["erase", "--destination", NUMBER]);
+    let erased = backed.server.run(&["erase", "--destination", NUMBER, "--yes"]);
     for name in &aside {
         assert!(text(&erased.stdout).contains(name), "{name}: {erased:?}");
     }

@@ -1,8 +1,8 @@
 //! Whole copies of the database in new blocks, durable before they are used.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
@@ -74,6 +74,16 @@ pub(super) fn keep(partial: &Path, name: &Path) -> io::Result<()> {
     File::open(partial)?.sync_all()?;
     fs::rename(partial, name)?;
     sync_directory(name)
+}
+
+/// Makes the directory of a file, if there is none, for its owner alone.
+pub fn make_private_directory(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a file for its owner alone, if it is not there: it will hold phone numbers.

@@ -48,9 +48,7 @@ mod wal;
 mod watch;
 mod writer;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
@@ -65,6 +63,7 @@ use self::backup::BackupError;
 pub use self::check::{Contents, Hashed, contents, contents_once_open};
 pub use self::closing::Closing;
 use self::command::{Act, Answer, Job, Order, Task};
+pub use self::copy::make_private_directory;
 pub use self::failure::Failed;
 use self::failure::{Failure, Guard};
 use self::ledger::Ledger;
@@ -225,16 +224,6 @@ fn ledger(db: &Connection, settings: &Settings) -> rusqlite::Result<Ledger> {
         ledger.publish();
     }
     Ok(ledger)
-}
-
-/// Makes the directory of a file, if there is none, for its owner alone.
-pub fn make_private_directory(file: &Path) -> std::io::Result<()> {
-    match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Starts a thread without which the store cannot go on.

@@ -15,8 +15,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use self::socket::read_command;
 pub use self::socket::{bind, connect, socket};
+use self::socket::{gone, read_command};
 use crate::clock::Clock;
 use crate::ingest::{Done, Ingest};
 use crate::message::{Destination, Timestamp};
@@ -355,9 +355,14 @@ impl Admin {
     }
 
     async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
-        let (read, mut write) = stream.into_split();
-        let answers = match timeout(PATIENCE, read_command(read)).await {
-            Ok(read) => match read? {
+        let (mut read, mut write) = stream.into_split();
+        let answers = match timeout(PATIENCE, read_command(&mut read)).await {
+            Ok(command) => match command? {
+                // A copy that nobody waits for any more is not finished.
+                Ok(command @ Command::BackUp { .. }) => tokio::select! {
+                    answers = self.execute(command) => answers,
+                    () = gone(&mut read) => return Ok(()),
+                },
                 Ok(command) => self.execute(command).await,
                 Err(words) => vec![Answer::Error(words), Answer::End],
             },

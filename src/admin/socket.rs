@@ -21,7 +21,7 @@ const LONGEST_LINE: u64 = 4 << 20;
 
 /// Reads one line, or says why it is no command.
 pub(super) async fn read_command(
-    stream: OwnedReadHalf,
+    stream: &mut OwnedReadHalf,
 ) -> std::io::Result<Result<Command, String>> {
     let mut line = Vec::new();
     let mut stream = BufReader::new(stream).take(LONGEST_LINE);
@@ -30,6 +30,11 @@ pub(super) async fn read_command(
         return Ok(Err(format!("the admin command is longer than {LONGEST_LINE} bytes")));
     }
     Ok(serde_json::from_slice(&line).map_err(|error| format!("no admin command: {error}")))
+}
+
+/// Waits until the other end is closed.
+pub(super) async fn gone(stream: &mut OwnedReadHalf) {
+    while matches!(stream.read(&mut [0]).await, Ok(1..)) {}
 }
 
 /// The path of the admin socket of this database.

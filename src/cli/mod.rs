@@ -10,6 +10,7 @@ mod print_config;
 mod process;
 mod quarantine;
 mod reload;
+mod restore;
 mod retention;
 mod serve;
 mod simulate;
@@ -108,7 +109,7 @@ enum Command {
         #[command(subcommand)]
         command: quarantine::Command,
     },
-    /// Writes a copy of the database, of a running server too, to a file that can take its place.
+    /// Writes a copy of the database, of a running server too, to a file for `restore`.
     #[command(after_help = "Example: statusmirror backup /var/backups/mirror.db")]
     Backup {
         /// The file, which must not be there yet.
@@ -119,6 +120,13 @@ enum Command {
     Check {
         /// A file that no server has open, like a backup; without one, the configured database.
         file: Option<PathBuf>,
+    },
+    /// Puts a backup in the place of the database. The server must be stopped. The old files are kept
+    /// beside it, and what was erased since the backup stays erased.
+    #[command(after_help = "Example: statusmirror restore /var/backups/mirror.db")]
+    Restore {
+        /// The backup.
+        file: PathBuf,
     },
     /// Opens a database whose WAL is damaged without the transactions behind the damage, once.
     #[command(after_help = "Example: statusmirror accept-wal-loss 4c1f0d2a9be37755")]
@@ -237,6 +245,8 @@ impl From<OpenError> for Failure {
             OpenError::Foreign { .. }
             | OpenError::Version { .. }
             | OpenError::Damaged { .. }
+            | OpenError::BackupBesideWal { .. }
+            | OpenError::NotRestorable { .. }
             | OpenError::WalDamaged { .. }
             | OpenError::WalSound { .. } => EX_DATAERR,
             OpenError::Filesystem { .. } | OpenError::Linked { .. } => EX_CONFIG,
@@ -347,6 +357,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Backup { file } => upkeep::back_up(told(Secrets::Find)?, &file, &mut out),
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
         Command::Check { file: None } => upkeep::check_own(&told(Secrets::Find)?, &mut out),
+        Command::Restore { file } => restore::run(&told(Secrets::Find)?, &file, &mut out),
         Command::AcceptWalLoss { salt } => {
             let lost = sqlite::accept_wal_loss(&told(Secrets::Find)?.store.path, &salt)?;
             Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)

@@ -127,7 +127,8 @@ fn failure(failed: Failed) -> Failure {
         ),
         Failed::Damaged => Failure::new(
             EX_DATAERR,
-            "the database is damaged; keep it, look at the disk, and put a backup in its place",
+            "the database is damaged; look at the disk, and restore a backup with `statusmirror restore \
+             FILE`, which keeps the damaged files",
         ),
     }
 }

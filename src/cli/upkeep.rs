@@ -12,7 +12,7 @@ use crate::admin::{self, Answer, Removed};
 use crate::config::{self, Config, Secrets};
 use crate::message::Destination;
 use crate::proof::encoding::hex;
-use crate::store::sqlite::{self, Hashed};
+use crate::store::sqlite::{self, Contents, Hashed};
 
 /// Ends so if whoever was asked said no.
 const DECLINED: i32 = 1;
@@ -164,7 +164,10 @@ pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     let _removed = RemovedAtTheEnd(&copy);
     drop(fs::remove_file(&copy));
     match live::ask(&database, &admin::Command::BackUp { file: copy.clone() })? {
-        Some(_) => check(&copy, out),
+        // An interrupted check leaves nothing behind.
+        Some(_) => {
+            report(&sqlite::contents_once_open(&copy, || drop(fs::remove_file(&copy)))?, out)
+        }
         None => check(&database, out),
     }
 }
@@ -175,7 +178,10 @@ pub(super) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
         let words = format!("there is no file {}", super::whole(file).display());
         return Err(Failure::new(EX_NOINPUT, words));
     }
-    let contents = sqlite::contents(file)?;
+    report(&sqlite::contents(file)?, out)
+}
+
+fn report(contents: &Contents, out: &mut impl Write) -> Result<(), Failure> {
     let mut line = |name: &str, Hashed { rows, sha256 }: &Hashed| {
         writeln!(out, "{name}  {rows}  sha256 {}", hex(sha256))
     };

@@ -51,6 +51,11 @@ pub struct Reply<T> {
 }
 
 impl<T: Send + 'static> Reply<T> {
+    /// Whether whoever asked has given up waiting.
+    pub fn is_gone(&self) -> bool {
+        self.last_step.is_closed()
+    }
+
     /// Sends it. Whoever asked may have given up waiting.
     pub fn send(self, reply: T) {
         let mut alone = Replies::default();

@@ -72,6 +72,7 @@ mod reload;
 mod reload_limits;
 mod removal;
 mod restart;
+mod restore;
 mod searching;
 mod secrets;
 mod sender;

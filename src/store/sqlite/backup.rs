@@ -3,7 +3,10 @@
 //! Pages are copied by the writer between its batches. What it writes meanwhile goes into the copy
 //! too, so that the copy is of the moment in which it ends, and no read holds the WAL up.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +14,13 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use thiserror::Error;
 
-use super::copy;
+use super::lock::{beside, with_suffix};
+use super::{copy, schema};
 
+/// How the name of a copy ends that is not whole yet.
+const PARTIAL: &str = "partial";
+/// The name, beside the database, of the file that says where such a copy is.
+const UNFINISHED: &str = "backing-up";
 /// How many pages are copied between two looks at the queue: 1 MiB.
 const PAGES: i32 = 256;
 /// How long to wait when a lock is in the way.
@@ -30,7 +38,7 @@ pub(super) enum BackupError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// SQLite could not copy it.
     #[error("cannot copy the database to {path}")]
@@ -49,27 +57,34 @@ pub(super) enum BackupError {
 pub(super) struct Partial {
     path: PathBuf,
     name: PathBuf,
+    /// Tells the next start where it is, should this process be killed.
+    told: PathBuf,
 }
 
 impl Partial {
-    /// Makes an empty file beside the one that is wanted.
-    pub(super) fn new(name: &Path) -> Result<Self, BackupError> {
+    /// Makes an empty file beside the one that is wanted, for a copy of this database.
+    pub(super) fn new(database: &Path, name: &Path) -> Result<Self, BackupError> {
         if name.exists() {
             return Err(BackupError::Exists(name.to_owned()));
         }
         let mut path = name.as_os_str().to_owned();
-        path.push(".partial");
+        path.push(".");
+        path.push(PARTIAL);
         let path = PathBuf::from(path);
         // What an earlier one left is of no use.
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(BackupError::File { path, source });
             }
             Ok(()) | Err(_) => {}
         }
-        copy::make_private(&path)
-            .map_err(|source| BackupError::File { path: path.clone(), source })?;
-        Ok(Self { path, name: name.to_owned() })
+        let told = beside(database, UNFINISHED);
+        fs::write(&told, path.as_os_str().as_bytes())
+            .map_err(|source| BackupError::File { path: told.clone(), source })?;
+        let partial = Self { path, name: name.to_owned(), told };
+        copy::make_private(&partial.path)
+            .map_err(|source| BackupError::File { path: partial.path.clone(), source })?;
+        Ok(partial)
     }
 
     /// Opens it to be written. It need not be durable before it is whole.
@@ -84,7 +99,11 @@ impl Partial {
 
     /// Makes the whole copy a file that needs no other beside it.
     pub(super) fn complete(&self, copy: Connection) -> Result<(), BackupError> {
-        copy.execute_batch("PRAGMA journal_mode = DELETE").map_err(|source| self.failed(source))?;
+        let mark = |copy: &Connection| {
+            copy.execute_batch("PRAGMA journal_mode = DELETE")?;
+            schema::mark_backup(copy)
+        };
+        mark(&copy).map_err(|source| self.failed(source))?;
         copy.close().map_err(|(_still_open, source)| self.failed(source))
     }
 
@@ -92,6 +111,11 @@ impl Partial {
     pub(super) fn keep(&self) -> Result<(), BackupError> {
         copy::keep(&self.path, &self.name)
             .map_err(|source| BackupError::File { path: self.name.clone(), source })
+    }
+
+    /// Removes it though it has its name: nobody waits for it any more.
+    pub(super) fn discard(&self) {
+        drop(fs::remove_file(&self.name));
     }
 
     pub(super) fn failed(&self, source: rusqlite::Error) -> BackupError {
@@ -103,7 +127,32 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // Gone already if it has its name.
         drop(fs::remove_file(&self.path));
+        drop(fs::remove_file(&self.told));
     }
+}
+
+/// Removes the copy that a process was making when it was killed.
+pub(super) fn remove_unfinished(database: &Path) -> io::Result<()> {
+    // Of a check that was killed before it had opened its copy.
+    match fs::remove_file(beside(database, "check")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let told = beside(database, UNFINISHED);
+    let path = match fs::read(&told) {
+        Ok(path) => PathBuf::from(OsString::from_vec(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if path.extension().is_some_and(|extension| extension == PARTIAL) {
+        for path in [path.clone(), with_suffix(&path, "-journal")] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    fs::remove_file(told)
 }
 
 /// Copies some more pages; says whether those were the last.

@@ -51,6 +51,11 @@ pub(super) fn quickly(db: &Connection, within: Duration) -> rusqlite::Result<Ver
     verdict(said)
 }
 
+/// Lets SQLite check the whole file with its indexes.
+pub(super) fn wholly(db: &Connection) -> rusqlite::Result<Verdict> {
+    verdict(db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))
+}
+
 fn verdict(said: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
     match said {
         Ok(words) if words == "ok" => Ok(Verdict::Sound),
@@ -148,15 +153,20 @@ pub(super) fn go_on(db: &Connection, failure: &Failure, ends: &AtomicBool) {
 /// Checks a database that no server has open, index by index, and says what is in it. Writes
 /// nothing.
 pub fn contents(path: &Path) -> Result<Contents, OpenError> {
+    contents_once_open(path, || ())
+}
+
+/// The same; calls `opened` when the file is not needed under its name any more.
+pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let page_bytes = std::fs::File::open(path).ok().and_then(|mut file| page_bytes_of(&mut file));
     wal::require_sound(path, page_bytes)?;
     let (db, found) = schema::look(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    opened();
     if matches!(found, Found::Nothing) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    let said = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
-    if let Verdict::Damaged(what) = verdict(said).map_err(failed)? {
+    if let Verdict::Damaged(what) = wholly(&db).map_err(failed)? {
         return Err(OpenError::damaged(path, what));
     }
     let hashed = || -> rusqlite::Result<Contents> {

@@ -1,8 +1,8 @@
 //! Whole copies of the database in new blocks, durable before they are used.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
@@ -76,6 +76,16 @@ pub(super) fn keep(partial: &Path, name: &Path) -> io::Result<()> {
     sync_directory(name)
 }
 
+/// Makes the directory of a file, if there is none, for its owner alone.
+pub fn make_private_directory(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes a file for its owner alone, if it is not there: it will hold phone numbers.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -103,7 +113,7 @@ pub(super) fn length(path: &Path) -> u64 {
     length(path) + length(&with_suffix(path, "-wal"))
 }
 
-fn sync_directory(file: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
     File::open(directory(file))?.sync_all()
 }
 

@@ -36,6 +36,7 @@ mod queries;
 mod reader;
 mod recent;
 mod removal;
+mod restore;
 mod row;
 mod schema;
 mod search;
@@ -47,9 +48,7 @@ mod wal;
 mod watch;
 mod writer;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
@@ -61,9 +60,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, watch as signal};
 
 use self::backup::BackupError;
-pub use self::check::{Contents, Hashed, contents};
+pub use self::check::{Contents, Hashed, contents, contents_once_open};
 pub use self::closing::Closing;
 use self::command::{Act, Answer, Job, Order, Task};
+pub use self::copy::make_private_directory;
 pub use self::failure::Failed;
 use self::failure::{Failure, Guard};
 use self::ledger::Ledger;
@@ -72,6 +72,7 @@ use self::open::Opened;
 pub use self::open::{OpenError, Settings};
 use self::reader::Readers;
 use self::recent::Committed;
+pub use self::restore::{Restored, restore};
 pub use self::schema::{VERSION, is_application_id};
 use self::search::Search;
 pub use self::wal::{WalDamage, accept_wal_loss, wal_damage};
@@ -183,7 +184,15 @@ impl SqliteStore {
         let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
         // Not on the writer's thread, because the sync of a long file takes its time.
         let (reply, kept) = reply::channel();
-        thread::spawn(move || reply.send(partial.keep()));
+        thread::spawn(move || {
+            let kept = partial.keep();
+            if reply.is_gone() {
+                partial.discard();
+            }
+            // Before the process may end.
+            drop(partial);
+            reply.send(kept);
+        });
         kept.await.map_err(|_gone| BackupError::Stopped)?
     }
 
@@ -215,16 +224,6 @@ fn ledger(db: &Connection, settings: &Settings) -> rusqlite::Result<Ledger> {
         ledger.publish();
     }
     Ok(ledger)
-}
-
-/// Makes the directory of a file, if there is none, for its owner alone.
-pub fn make_private_directory(file: &Path) -> std::io::Result<()> {
-    match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Starts a thread without which the store cannot go on.

@@ -16,7 +16,7 @@ use super::check::{self, Verdict};
 use super::failure::{Marks, Trouble, trouble};
 use super::lock::{self, Lock, with_suffix};
 use super::schema::{self, Found};
-use super::{checkpoint, copy, make_private_directory, wal};
+use super::{backup, checkpoint, copy, make_private_directory, restore, wal};
 use crate::budget::{MemoryBudget, Share};
 use crate::metrics::Commits;
 
@@ -155,14 +155,31 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "{path} is damaged ({what}); it was left as it is: keep it, look at the disk, and put a \
-         backup in its place"
+        "{path} is damaged ({what}); it was left as it is: look at the disk, and restore a backup with \
+         `statusmirror restore FILE`, which keeps the damaged files"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// A backup was put in the place of the database, whose WAL is still there.
+    #[error(
+        "{path} is a backup, and the -wal beside it belongs to another database; nothing was changed. \
+         Move the backup to another place and restore it with `statusmirror restore FILE`"
+    )]
+    BackupBesideWal {
+        /// The backup.
+        path: PathBuf,
+    },
+    /// A file cannot be restored.
+    #[error("{path} cannot be restored: {why}; nothing was changed")]
+    NotRestorable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// The WAL is damaged in the middle.
     #[error(
@@ -262,13 +279,20 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         lock.hold(path)?;
     }
     copy::install(path, &mut lock, locks_inode)?;
+    restore::finish(path, &mut lock, locks_inode)?;
     require_database_of_wal(path)?;
     if locks_inode {
         lock.hold_or_make(path)?;
     } else {
         copy::make_private(path).map_err(file)?;
     }
+    if lock.header().is_some_and(|header| schema::is_backup(&header))
+        && copy::length(&with_suffix(path, "-wal")) > 0
+    {
+        return Err(OpenError::BackupBesideWal { path: path.clone() });
+    }
     wal::require_sound(path, lock.page_bytes())?;
+    backup::remove_unfinished(path).map_err(file)?;
     let marks = Marks::of(path, settings.runtime_directory.as_deref());
     let (mut db, mut found) = schema::connect(path)?;
     let mut unchecked = false;
@@ -286,6 +310,8 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         (db, found) = schema::connect(path)?;
     }
     marks.clear().map_err(file)?;
+    // Before there is a WAL, so that the file itself says that it is a backup no more.
+    schema::adopt(&db).map_err(failed)?;
     schema::set_up(&db, path)?;
     if !settings.external_checkpoints
         && let Err(error) = checkpoint::cut(&db)
@@ -302,7 +328,7 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
 
 /// Whether the database's inode is to be locked. Rejects a file system that cannot be relied on, unless it
 /// may be any: of those, only FUSE keeps this lock and SQLite's locks apart.
-fn locks_inode(path: &Path, any: bool) -> Result<bool, OpenError> {
+pub(super) fn locks_inode(path: &Path, any: bool) -> Result<bool, OpenError> {
     let source =
         |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
     let found = statfs(copy::directory(path)).map_err(source)?.f_type;

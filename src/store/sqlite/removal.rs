@@ -240,7 +240,7 @@ fn listed(
 }
 
 /// Removes these entries of the quarantine.
-fn remove_quarantined(
+pub(super) fn remove_quarantined(
     db: &Connection,
     ledger: &mut Ledger,
     entries: &[QuarantineId],

@@ -4,13 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use super::lock::beside;
+use super::restore::UNKNOWN_LINEAGES;
 use super::{OpenError, copy};
 
 /// Says that a file is ours (`SMir` in ASCII).
 const APPLICATION_ID: i64 = 0x534d_6972;
+/// Says that a file is a backup of one of ours (`SMbk`). Like the other it is in the file's header, so a start
+/// knows a backup before SQLite plays the WAL of another file into it.
+const BACKUP_ID: i64 = 0x534d_626b;
 /// The version of `schema.sql`.
 pub const VERSION: i64 = 7;
 /// What each earlier version lacks, beginning with version 1. Together with the tables that version
@@ -35,7 +39,7 @@ const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// Whether this is the application id of a file that is ours.
 pub fn is_application_id(id: i64) -> bool {
-    id == APPLICATION_ID
+    [APPLICATION_ID, BACKUP_ID].contains(&id)
 }
 
 /// Opens the writing connection of a file that is there, ours or empty. Writes nothing to it.
@@ -94,7 +98,7 @@ pub(super) fn bring_up_to_date(
     migrate(db, from).map_err(failed)
 }
 
-fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
+pub(super) fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (version, step) in (1..).zip(MIGRATIONS) {
         if version >= from {
@@ -108,6 +112,39 @@ fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
 /// The lineage of the file.
 pub(super) fn lineage(db: &Connection) -> rusqlite::Result<u32> {
     db.query_row("SELECT lineage FROM progress", [], |row| row.get(0))
+}
+
+/// Makes the file one that is served, of this lineage.
+pub(super) fn begin_lineage(db: &Connection, lineage: u32) -> rusqlite::Result<()> {
+    db.execute("UPDATE progress SET lineage = ?", [lineage])?;
+    db.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
+/// Makes a file that is served a backup.
+pub(super) fn mark_backup(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "application_id", BACKUP_ID)
+}
+
+/// Whether the first bytes of a file say that it is a backup.
+pub(super) fn is_backup(header: &[u8]) -> bool {
+    let id = header.get(68..).and_then(|rest| rest.first_chunk());
+    id.is_some_and(|id| i64::from(u32::from_be_bytes(*id)) == BACKUP_ID)
+}
+
+/// Makes a backup that was put in the place of the database the database.
+pub(super) fn adopt(db: &Connection) -> rusqlite::Result<()> {
+    let id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id != BACKUP_ID {
+        return Ok(());
+    }
+    tracing::warn!(
+        "the database is a backup: what was erased since it was taken is in it again; erase it again, or \
+         use `statusmirror restore`, which carries erasures over"
+    );
+    let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+    let lineage = lineage(&transaction)?;
+    begin_lineage(&transaction, lineage + UNKNOWN_LINEAGES)?;
+    transaction.commit()
 }
 
 /// Opens a second connection, for checkpoints.
@@ -132,12 +169,12 @@ pub(super) enum Found {
     Foreign,
 }
 
-fn recognise(db: &Connection) -> rusqlite::Result<Found> {
+pub(super) fn recognise(db: &Connection) -> rusqlite::Result<Found> {
     let id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(match (id, version, tables) {
-        (APPLICATION_ID, version, _) => Found::Ours { version },
+        (APPLICATION_ID | BACKUP_ID, version, _) => Found::Ours { version },
         (0, 0, 0) => Found::Nothing,
         _ => Found::Foreign,
     })

@@ -13,7 +13,10 @@ use super::lock::{Lock, with_suffix};
 
 /// The database, its WAL and the lock file, as they were when they were opened.
 #[derive(Debug)]
-pub(super) struct Watched(Vec<(PathBuf, Identity)>);
+pub(super) struct Watched {
+    database: PathBuf,
+    files: Vec<(PathBuf, Identity)>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
@@ -35,12 +38,17 @@ impl Watched {
         let wal = with_suffix(database, "-wal");
         let found = identity(&fs::metadata(&wal)?);
         watched.push((wal, found));
-        Ok(Self(watched))
+        Ok(Self { database: database.to_owned(), files: watched })
+    }
+
+    /// The path of the database.
+    pub(super) fn database(&self) -> &Path {
+        &self.database
     }
 
     /// The file that is gone or another one now, if there is any.
     pub(super) fn replaced(&self) -> Option<&Path> {
-        self.0
+        self.files
             .iter()
             .find(|(path, before)| {
                 fs::metadata(path).ok().map(|file| identity(&file)).as_ref() != Some(before)

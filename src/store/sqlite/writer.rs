@@ -253,15 +253,15 @@ impl Writer {
         reply: Reply<Result<Partial, BackupError>>,
     ) -> bool {
         let mut goes_on = true;
-        let mut copied = || -> Result<Partial, BackupError> {
-            let partial = Partial::new(name)?;
+        let mut copied = |reply: &Reply<_>| -> Result<Partial, BackupError> {
+            let partial = Partial::new(self.watched.database(), name)?;
             let mut copy = partial.open()?;
             let steps = Backup::new(db, &mut copy).map_err(|source| partial.failed(source))?;
             while !backup::step(&steps).map_err(|source| partial.failed(source))? {
                 if let Ok(order) = self.orders.try_recv() {
                     goes_on = self.carry_out(db, order);
                 }
-                if !goes_on || self.failure.happened() {
+                if !goes_on || self.failure.happened() || reply.is_gone() {
                     return Err(BackupError::Stopped);
                 }
             }
@@ -269,7 +269,8 @@ impl Writer {
             partial.complete(copy)?;
             Ok(partial)
         };
-        reply.send(copied());
+        let copied = copied(&reply);
+        reply.send(copied);
         goes_on
     }
 

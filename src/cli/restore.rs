@@ -1,0 +1,47 @@
+//! `statusmirror restore`.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{EX_NOINPUT, Failure};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dialect::Source;
+use crate::message::Timestamp;
+use crate::store::sqlite::{self, Restored};
+
+/// Puts a backup in the place of the database, and says what to do about erasures that it cannot know.
+pub(super) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
+    if !file.exists() {
+        let words = format!("there is no file {}", super::whole(file).display());
+        return Err(Failure::new(EX_NOINPUT, words));
+    }
+    let now = Clock::System.now();
+    let Restored { set_aside, last_arrival, tombstones, removed, unread } =
+        sqlite::restore(&config.store, file, now)?;
+    writeln!(out, "restored: {}", config.store.path.display())?;
+    for old in set_aside {
+        writeln!(out, "set aside: {}", old.display())?;
+    }
+    writeln!(
+        out,
+        "erasures: {tombstones} carried over, which removed {removed} messages and entries"
+    )?;
+    let since = last_arrival.map_or_else(|| "ever".to_owned(), |at| format!("since {at}"));
+    let repeat =
+        "repeat with `statusmirror erase --destination NUMBER` every erasure that was made";
+    if let Some(why) = unread {
+        writeln!(out, "The old database could not be read ({why}): {repeat} {since}.")?;
+    }
+    // Tombstones are kept for as long as a sender may retry.
+    let kept = config.sources.iter().map(Source::max_age_seconds).max().unwrap_or(0);
+    let forgotten = now.micros().saturating_sub(kept.saturating_mul(1_000_000));
+    if last_arrival.is_some_and(|at| at.micros() < forgotten) {
+        let until = Timestamp::from_micros(forgotten).unwrap_or(Timestamp::EPOCH);
+        writeln!(
+            out,
+            "The backup is older than erasures are remembered: {repeat} {since} and before {until}."
+        )?;
+    }
+    Ok(())
+}

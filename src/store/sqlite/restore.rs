@@ -1,0 +1,333 @@
+//! Puts a backup in the place of the database.
+//!
+//! The new database is prepared beside the old one: a copy of the backup, with the tombstones of both and
+//! without what they name, of a lineage of its own. Up to then nothing else is changed, and a repetition begins
+//! anew. The restore counts from the moment in which the new database is renamed to `….restored-DATE`. What is
+//! left is done by the next restore or start if this one is interrupted: the old files are renamed to
+//! `….before-restore-DATE`, and the new database gets the name of the old one.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::erased::HashKey;
+use super::ledger::Ledger;
+use super::lock::{self, Lock, beside, real_path, with_suffix};
+use super::open::{OpenError, Settings, locks_inode};
+use super::schema::{self, Found};
+use super::{check, copy, removal, wal};
+use crate::message::{MessageId, Timestamp};
+use crate::store::QuarantineId;
+
+/// What a database consists of, in the order in which it is set aside.
+const PARTS: [&str; 3] = ["-wal", "-shm", ""];
+/// How far the lineage goes on if that of the old database is not known.
+pub(super) const UNKNOWN_LINEAGES: u32 = 64;
+/// Lineages are below this.
+const LINEAGES: u32 = 1 << 13;
+/// How many messages are removed at a time.
+const REMOVED_AT_A_TIME: usize = 1_000;
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct Restored {
+    /// Where the old files are now.
+    pub set_aside: Vec<PathBuf>,
+    /// When the last webhook of the backup arrived.
+    pub last_arrival: Option<Timestamp>,
+    /// How many tombstones of the old database were carried over.
+    pub tombstones: u64,
+    /// How many messages and entries of the quarantine they named.
+    pub removed: u64,
+    /// Why the old tombstones are not known, or not all of them.
+    pub unread: Option<String>,
+}
+
+/// Restores this backup.
+pub fn restore(settings: &Settings, backup: &Path, now: Timestamp) -> Result<Restored, OpenError> {
+    let settings = &Settings { path: real_path(&settings.path), ..settings.clone() };
+    let path = &settings.path;
+    let file = |source| OpenError::File { path: path.clone(), source };
+    super::make_private_directory(path).map_err(file)?;
+    let mut lock = lock::take(path, Duration::ZERO)?;
+    let locks_inode = locks_inode(path, settings.any_filesystem)?;
+    if locks_inode {
+        lock.hold(path)?;
+    }
+    copy::install(path, &mut lock, locks_inode)?;
+    finish(path, &mut lock, locks_inode)?;
+    let version = examine(path, backup)?;
+    let new = beside(path, "restoring");
+    let prepared = prepare(settings, backup, &new, version);
+    let mut restored = match prepared {
+        Ok(restored) => restored,
+        Err(error) => {
+            remove_unfinished(path).map_err(file)?;
+            return Err(error);
+        }
+    };
+    copy::keep(&new, &dated(path, now)).map_err(file)?;
+    restored.set_aside = finish(path, &mut lock, locks_inode)?;
+    Ok(restored)
+}
+
+/// A backup that may be restored: its version.
+fn examine(path: &Path, backup: &Path) -> Result<i64, OpenError> {
+    let why = |why: &str| OpenError::NotRestorable { path: backup.to_owned(), why: why.to_owned() };
+    let file = |source| OpenError::File { path: backup.to_owned(), source };
+    let found = fs::metadata(backup).map_err(file)?;
+    let is_database =
+        fs::metadata(path).is_ok_and(|own| own.ino() == found.ino() && own.dev() == found.dev());
+    if is_database {
+        return Err(why("it is the database itself"));
+    }
+    if fs::metadata(with_suffix(backup, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(why("it has a -wal beside it, so it is no backup but a part of a database"));
+    }
+    let failed = |source| OpenError::Database { path: backup.to_owned(), source };
+    // Nothing is made beside it.
+    let name = percent_encode(backup.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
+    let db = db.map_err(failed)?;
+    let version = match schema::recognise(&db) {
+        Ok(Found::Ours { version }) if version > schema::VERSION => {
+            let (path, ours) = (backup.to_owned(), schema::VERSION);
+            return Err(OpenError::Version { path, found: version, ours });
+        }
+        Ok(Found::Ours { version }) => version,
+        Ok(Found::Nothing | Found::Foreign) => {
+            return Err(OpenError::Foreign { path: backup.to_owned() });
+        }
+        Err(error) => return Err(OpenError::damaged(backup, error.to_string())),
+    };
+    match check::wholly(&db).map_err(failed)? {
+        check::Verdict::Damaged(what) => Err(OpenError::damaged(backup, what)),
+        check::Verdict::Sound | check::Verdict::Unfinished => Ok(version),
+    }
+}
+
+/// Makes the new database, durable but without its name.
+fn prepare(
+    settings: &Settings,
+    backup: &Path,
+    new: &Path,
+    version: i64,
+) -> Result<Restored, OpenError> {
+    let file = |source| OpenError::File { path: new.to_owned(), source };
+    let failed = |source| OpenError::Database { path: new.to_owned(), source };
+    remove_unfinished(&settings.path).map_err(file)?;
+    let mut from =
+        File::open(backup).map_err(|source| OpenError::File { path: backup.to_owned(), source })?;
+    let mut to =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(new).map_err(file)?;
+    io::copy(&mut from, &mut to).map_err(file)?;
+    drop(to);
+    let mut db = Connection::open(new).map_err(failed)?;
+    schema::set_up(&db, new)?;
+    if version < schema::VERSION {
+        schema::migrate(&mut db, version).map_err(failed)?;
+    }
+    let old = Old::read(&settings.path);
+    let restored = carry_over(&db, settings, &old).map_err(failed)?;
+    // So that it needs no other file beside it.
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+    db.execute_batch("PRAGMA journal_mode = DELETE").map_err(failed)?;
+    db.close().map_err(|(_still_open, source)| failed(source))?;
+    Ok(restored)
+}
+
+/// What the old database says.
+#[derive(Default)]
+struct Old {
+    lineage: Option<u32>,
+    key: Option<HashKey>,
+    tombstones: Vec<([u8; 16], Timestamp)>,
+    unread: Option<String>,
+}
+
+impl Old {
+    fn read(path: &Path) -> Self {
+        if copy::length(path) == 0 {
+            let wal = copy::length(&with_suffix(path, "-wal"));
+            let unread = (wal > 0).then(|| format!("{} is gone or empty", path.display()));
+            // Without a database nothing was erased.
+            return Self { lineage: unread.is_none().then_some(0), unread, ..Self::default() };
+        }
+        // What lies before the damage of a WAL is read all the same.
+        let damage = wal::require_sound(path, None).err().map(|error| error.to_string());
+        match Self::ask(path) {
+            Ok(old) => Self { unread: damage, ..old },
+            Err(error) => Self { unread: Some(error), ..Self::default() },
+        }
+    }
+
+    fn ask(path: &Path) -> Result<Self, String> {
+        let words = |error: rusqlite::Error| error.to_string();
+        let (db, _) = schema::look(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .map_err(|error| error.to_string())?;
+        // Earlier versions have none.
+        let lineage = schema::lineage(&db).unwrap_or(0);
+        let key = db.query_row("SELECT hash_key FROM progress", [], |row| row.get(0));
+        let mut select = db.prepare("SELECT hash, until FROM erased").map_err(words)?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(words)?;
+        let tombstones = rows.collect::<Result<_, _>>().map_err(words)?;
+        let key = Some(key.map_err(words)?);
+        Ok(Self { lineage: Some(lineage), key, tombstones, unread: None })
+    }
+}
+
+/// Makes a new lineage, and applies the tombstones of the old database and of the backup.
+fn carry_over(db: &Connection, settings: &Settings, old: &Old) -> rusqlite::Result<Restored> {
+    let transaction = db.unchecked_transaction()?;
+    let mut key: HashKey =
+        transaction.query_row("SELECT hash_key FROM progress", [], |row| row.get(0))?;
+    if let Some(old) = old.key.as_ref().filter(|_| !old.tombstones.is_empty()) {
+        // Hashes say nothing without the key under which they were made, so both are kept.
+        key = old.and(&key);
+        transaction.execute("UPDATE progress SET hash_key = ?", [key.bytes()])?;
+    }
+    for (hash, until) in &old.tombstones {
+        const KEEP: &str = "INSERT INTO erased (hash, until) VALUES (?, ?) \
+             ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until)";
+        transaction.prepare_cached(KEEP)?.execute(params![hash, until])?;
+    }
+    let lineage = schema::lineage(&transaction)?;
+    let lineage = match old.lineage {
+        Some(old) => lineage.max(old) + 1,
+        None => lineage + UNKNOWN_LINEAGES,
+    };
+    schema::begin_lineage(&transaction, lineage % LINEAGES)?;
+    let removed = remove_erased(&transaction, settings, &key)?;
+    let last_arrival =
+        transaction.query_row("SELECT max(received_at) FROM notification", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(Restored {
+        set_aside: Vec::new(),
+        last_arrival,
+        tombstones: u64::try_from(old.tombstones.len()).unwrap_or(u64::MAX),
+        removed,
+        unread: old.unread.clone(),
+    })
+}
+
+/// Removes what a tombstone names; says how much that was.
+fn remove_erased(db: &Connection, settings: &Settings, key: &HashKey) -> rusqlite::Result<u64> {
+    let names = |select: &str| -> rusqlite::Result<Vec<[u8; 16]>> {
+        db.prepare(select)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let hashes: HashSet<[u8; 16]> = names("SELECT hash FROM erased")?.into_iter().collect();
+    if hashes.is_empty() {
+        return Ok(0);
+    }
+    let erased = |name: &[u8; 16]| key.hashes(name).any(|hash| hashes.contains(&hash));
+    let messages: Vec<_> = names("SELECT DISTINCT message FROM notification")?
+        .into_iter()
+        .filter(erased)
+        .map(MessageId::from_bytes)
+        .collect();
+    let entries: Vec<_> = names("SELECT id FROM quarantine UNION SELECT id FROM quarantine_6")?
+        .into_iter()
+        .filter(erased)
+        .map(QuarantineId::from_bytes)
+        .collect();
+    let mut ledger = Ledger::read(db, settings)?;
+    let mut removed = 0;
+    for messages in messages.chunks(REMOVED_AT_A_TIME) {
+        removed += removal::remove(db, &mut ledger, messages, None)?;
+        ledger.publish();
+    }
+    removed += removal::remove_quarantined(db, &mut ledger, &entries, None)?;
+    Ok(removed)
+}
+
+/// Puts a database that a restore has prepared in the place of the old one, with its inode locked. What
+/// interrupts it is made good by the next call. Says where the old files are.
+pub(super) fn finish(
+    path: &Path,
+    lock: &mut Lock,
+    locks_inode: bool,
+) -> Result<Vec<PathBuf>, OpenError> {
+    let mut set_aside = Vec::new();
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    remove_unfinished(path).map_err(failed)?;
+    for (restored, date) in named(path, "restored-").map_err(failed)? {
+        if locks_inode {
+            lock.hold(&restored)?;
+        }
+        let aside = with_date(path, "before-restore-", &date);
+        for part in PARTS {
+            let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
+            match fs::rename(&from, &to) {
+                Ok(()) => set_aside.push(to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        copy::sync_directory(path).map_err(failed)?;
+        fs::rename(&restored, path).map_err(failed)?;
+        copy::sync_directory(path).map_err(failed)?;
+    }
+    set_aside.reverse();
+    Ok(set_aside)
+}
+
+/// The files beside the database whose names go on like this, in order, with the rest of their names.
+fn named(path: &Path, kind: &str) -> io::Result<Vec<(PathBuf, OsString)>> {
+    let prefix = with_suffix(Path::new(path.file_name().unwrap_or_default()), &format!(".{kind}"));
+    let mut found = Vec::new();
+    let directory = match fs::read_dir(copy::directory(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        directory => directory?,
+    };
+    for entry in directory {
+        let name = entry?.file_name();
+        if let Some(rest) = name.as_bytes().strip_prefix(prefix.as_os_str().as_bytes()) {
+            let rest = OsString::from_vec(rest.to_vec());
+            found.push((path.with_file_name(&name), rest));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes a new database that was not finished.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let new = beside(path, "restoring");
+    for part in ["", "-wal", "-shm", "-journal"] {
+        match fs::remove_file(with_suffix(&new, part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The name that makes a restore count, with a date that no other one has.
+fn dated(path: &Path, now: Timestamp) -> PathBuf {
+    let now = now.to_string();
+    let seconds = now.split(['.', 'Z']).next().unwrap_or_default();
+    let date: String =
+        seconds.chars().filter(|c| !matches!(c, '-' | ':')).collect::<String>() + "Z";
+    let is_free = |date: &OsString| !with_date(path, "before-restore-", date).exists();
+    let numbered = (1..).map(|number: u32| match number {
+        1 => OsString::from(&date),
+        _ => OsString::from(format!("{date}-{number}")),
+    });
+    let date = numbered.into_iter().find(is_free).unwrap_or_default();
+    with_date(path, "restored-", &date)
+}
+
+fn with_date(path: &Path, kind: &str, date: &OsString) -> PathBuf {
+    let mut name = beside(path, kind).into_os_string();
+    name.push(date);
+    name.into()
+}

@@ -265,7 +265,7 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
     );
     let figures =
         [("kills", kills), ("left the old", left_old), ("left the new", kills - left_old)];
-    report("P33", &chance, &figures, since);
+    report("P31", &chance, &figures, since);
 }
 
 fn killed_at(kind: &str, call: usize, backed: &Backed) -> Output {

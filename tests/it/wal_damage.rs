@@ -117,7 +117,7 @@ fn a_flipped_bit_before_the_last_transaction_is_found_wherever_it_is() {
         ("in the last transaction", torn),
         ("without effect", harmless),
     ];
-    report("P34", &chance, &figures, since);
+    report("P32", &chance, &figures, since);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use statusmirror::message::{
 use statusmirror::store::news::{Latest, News, Waiting};
 use statusmirror::store::{
     Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing,
-    Message, Page, Part, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed, Said,
-    Store, StoreError, Stored, Sum, Vitals, Wanted, Write, WriteChange,
+    Message, Page, Part, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed,
+    Said, Store, StoreError, Stored, Sum, Vitals, Wanted, Write, WriteChange,
 };
 
 /// The recipient of every message.

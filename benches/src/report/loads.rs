@@ -15,6 +15,8 @@ const LISTENERS: [(&str, &str); 4] = [
 /// A source's `max_rate` in the table of a leaked URL, in webhooks a second.
 const RATE: f64 = 10.0;
 const HOUR: f64 = 3_600.0;
+/// What one source may use of the quarantine by default, in rows and bytes.
+const QUARANTINE: (f64, f64) = (50_000.0, 536_870_912.0);
 
 pub(super) fn batches(results: &Results) -> String {
     let subjects = [
@@ -73,7 +75,11 @@ pub(super) fn leak(results: &Results) -> String {
             continue;
         };
         for (limit, rate) in [("none", rate), ("10", rate.min(RATE))] {
-            let an_hour = rate * HOUR;
+            let an_hour = if name.ends_with("quarantine") {
+                (rate * HOUR).min(QUARANTINE.0).min(QUARANTINE.1 / each)
+            } else {
+                rate * HOUR
+            };
             let cpu = time(an_hour * cpu);
             rows.push(
                 [name, limit, &number(an_hour), &bytes(an_hour * each), &cpu]
@@ -136,8 +142,8 @@ pub(super) fn limits(results: &Results) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tables::NOTHING;
     use crate::figures::{Latency, Round};
+    use crate::report::tables::NOTHING;
 
     #[test]
     fn what_was_not_measured_is_not_shown() {

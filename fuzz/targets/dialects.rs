@@ -8,7 +8,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use statusmirror::content::Content;
 use statusmirror::dialect::{self, Dialect, Entry, NotEncoded, Settings, Source, kept_query};
 use statusmirror::message::{
-    Added, Destination, Kind, MAX_KEY_BYTES, MessageId, Notification, Timestamp,
+    Added, Destination, Kind, MAX_REFERENCE_BYTES, MessageId, Notification, Timestamp,
 };
 use statusmirror::proof::standard_webhooks::StandardWebhooks;
 use statusmirror::proof::{Scheme, Secret, Window};
@@ -119,7 +119,7 @@ fn check_notification(notification: &Notification) {
         assert!((8..=16).contains(&text.len()) && !text.starts_with("+0"));
     }
     for reference in [&said.reference, notification.reference()] {
-        assert!(reference.key().is_none_or(|key| (1..=MAX_KEY_BYTES).contains(&key.len())));
+        assert!(reference.key().is_none_or(|key| (1..=MAX_REFERENCE_BYTES).contains(&key.len())));
     }
     assert!(!notification.provider().name.is_empty());
     let alone = Notification::new(said.clone(), Added::default());

@@ -24,7 +24,7 @@ use statusmirror::http::proxies::TrustedProxies;
 use statusmirror::http::state::Service;
 use statusmirror::http::{all, app};
 use statusmirror::ingest::Ingest;
-use statusmirror::message::{MAX_KEY_BYTES, MessageId, Timestamp};
+use statusmirror::message::{MAX_REFERENCE_BYTES, MessageId, Timestamp};
 use statusmirror::metrics::Metrics;
 use statusmirror::proof::{Scheme, Secret, Window};
 use statusmirror::store::Store;
@@ -227,7 +227,7 @@ impl List {
                 (is_number, digits == NUMBER)
             }
             ("reference", Some(key)) => {
-                ((1..=MAX_KEY_BYTES).contains(&key.len()), key == REFERENCE)
+                ((1..=MAX_REFERENCE_BYTES).contains(&key.len()), key == REFERENCE)
             }
             ("provider", _) => {
                 let (source, id) = tail.split_once('/')?;

@@ -210,10 +210,13 @@ impl List {
         if !is_reader || !["GET", "HEAD"].contains(&&*message.method) {
             return None;
         }
-        // Letters that need not be percent-encoded may be, in every part of a path.
+        // A percent-encoded character in a fixed part of a path is an error, and so is a doubled slash.
         let decode = |text| percent_decode_str(text).decode_utf8().ok();
         let parts: Vec<_> = message.path.splitn(5, '/').collect();
         let [root, api, resource, kind, tail] = *parts else { return None };
+        let is_plain = ![api, resource, kind].iter().any(|part| part.contains('%'))
+            && !tail.starts_with('/')
+            && !tail.contains("//");
         let [api, resource, kind] = [api, resource, kind].map(decode);
         if !root.is_empty() || [&*api?, &*resource?] != ["api", "messagestatus"] {
             return None;
@@ -240,6 +243,7 @@ impl List {
             ("phonenumber" | "reference", None) => (false, false),
             _ => return None,
         };
+        is_valid &= is_plain;
         let (mut count, mut before) = (50, None);
         for (name, value) in form_urlencoded::parse(message.query().as_bytes()) {
             match &*name {

@@ -5,7 +5,7 @@
 //! it has read what lies in the socket, answers `Connection: Upgrade` with the same header, and does not
 //! say what a connection waits for. Here that is known at every moment:
 //!
-//! - [`serve`] holds the loop. One request is under way at a time; later ones wait in the buffer.
+//! - [`mod@serve`] holds the loop. One request is under way at a time; later ones wait in the buffer.
 //! - [`link`] holds the socket, the codec and the buffers. A body is read when its handler asks for it, so
 //!   a slow handler leaves the rest in the kernel, whose buffers are bounded.
 //! - [`body`] is the stream that the handler reads.

@@ -208,6 +208,8 @@ fn a_head_that_is_too_large_is_431() {
     for head in [
         format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}\r\n\r\n", "a".repeat(200 << 10)),
         format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "a".repeat(200 << 10)),
+        // Above our limit and below the codec's own.
+        format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}\r\n\r\n", "a".repeat(60 << 10)),
     ] {
         let mut raw = Raw::to(server.port);
         let answer = raw.send(head).answer("GET");

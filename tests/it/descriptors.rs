@@ -32,6 +32,13 @@ fn connections_that_wait_give_way_and_answers_do_not() {
         let mut listener = Raw::to(server.port);
         listener.send(format!("GET /api/events HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"));
         listener.until("retry: 1000\n");
+        // A query that waits has no answer yet, and is older than all connections that follow.
+        let waited_for = id(2_000);
+        assert_eq!(server.post(&webhook(&waited_for, "SENT", 1).to_string()).outcome(), "applied");
+        let mut query = Raw::to(server.port);
+        query.send(format!(
+            "GET /api/messagestatus/{waited_for}?wait=60 HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"
+        ));
         // A peer with few connections keeps them, although they have waited for longest.
         let mut few: Vec<_> = (0..3).map(|_| Raw::from([127, 0, 0, 2], server.port)).collect();
         few.iter_mut().for_each(wait);
@@ -57,6 +64,10 @@ fn connections_that_wait_give_way_and_answers_do_not() {
         );
         assert!(!listener.is_closed(), "it was in the middle of an answer");
         listener.until(&id(1_019));
+        assert!(!query.is_closed(), "its request was under way");
+        let delivered = webhook(&waited_for, "DELIVERED", 2).to_string();
+        assert_eq!(server.post(&delivered).outcome(), "applied");
+        query.until("DELIVERED");
     }
 }
 
@@ -65,7 +76,7 @@ fn the_internal_listener_has_connections_of_its_own() {
     let server = start(&[("STATUSMIRROR__SERVER__INTERNAL_LISTEN", "127.0.0.1:0".to_owned())]);
     let internal = server.internal_port().unwrap();
     // Those that are answered for ever cannot be closed; there are as many as there may be.
-    let mut listeners: Vec<_> = (0..200).map(|_| Raw::to(internal)).collect();
+    let mut listeners: Vec<_> = (0..300).map(|_| Raw::to(internal)).collect();
     for raw in &mut listeners {
         raw.send(format!("GET /api/events HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"));
     }

@@ -194,7 +194,12 @@ impl Wait {
     /// Reads until a request is complete or nothing more is there.
     fn read(link: &mut Link, cx: &mut Context<'_>) -> Option<Next> {
         loop {
+            let before = link.unread();
             match link.next_head() {
+                // A large head may be complete with the first read that passes the limit.
+                Ok(Some(_)) if before - link.unread() > MAX_HEAD_BYTES => {
+                    return Some(reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+                }
                 Ok(Some(request)) => return Some(Next::Request(request)),
                 Ok(None) if link.unread() > MAX_HEAD_BYTES => {
                     return Some(reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));

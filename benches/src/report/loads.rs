@@ -5,9 +5,9 @@ use super::tables::{bytes, columns, number, rounds, table, time};
 use crate::figures::{Results, ratio};
 use crate::scenario::{LEAKS, LISTS};
 
-/// Who listens, in words.
+/// Description of each listener scenario.
 const LISTENERS: [(&str, &str); 4] = [
-    ("none", "nobody listens, 3,000 webhooks/s"),
+    ("none", "no listeners, 3,000 webhooks/s"),
     ("100", "100 listeners, 3,000 webhooks/s"),
     ("1000-by-number", "1,000 listeners to a number each, 3,000 webhooks/s"),
     ("1000", "1,000 listeners, 200 webhooks/s"),

@@ -1,4 +1,4 @@
-//! What the owner of one leaked callback URL can cost: rows, bytes and CPU.
+//! Cost of one leaked callback URL: rows, bytes and CPU.
 
 use anyhow::Result;
 use uuid::Builder;
@@ -12,7 +12,7 @@ use crate::receiver::{Receiver, SIMULATED};
 use crate::round::{figures, measure, sole};
 use crate::server::Server;
 
-/// What is posted: its name in the figures, how many, the status, and how many bytes of padding.
+/// A kind of webhook: its name in the figures, how many are posted, the status that they state, and bytes of padding.
 pub(crate) const KINDS: [(&str, usize, &str, usize); 3] = [
     ("messages", 100_000, "SENT", 0),
     ("quarantine", 50_000, "LOST", 0),

@@ -18,7 +18,7 @@ const SPAN: Span = Span::Window { warm_up: Duration::from_secs(1), length: Durat
 /// How long clients may take to read what is left at the end.
 const REST: Duration = Duration::from_secs(2);
 
-/// Who listens, and how many webhooks come a second.
+/// Number and filter of the listeners, and webhooks per second.
 #[derive(Clone, Copy)]
 struct Subject {
     name: &'static str,

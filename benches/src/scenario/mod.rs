@@ -67,7 +67,7 @@ pub(crate) enum Scenario {
     Listeners,
     /// Pages of lists with many messages of the same second.
     Ties,
-    /// What the owner of one callback URL can cost.
+    /// Cost of one leaked callback URL.
     Leak,
     /// Start, memory, bytes on disk.
     Footprint,

@@ -73,6 +73,7 @@ mod reload_limits;
 mod removal;
 mod restart;
 mod restore;
+mod restored_purges;
 mod searching;
 mod secrets;
 mod sender;

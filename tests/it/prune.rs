@@ -4,7 +4,7 @@ use std::fs;
 
 use actix_web::rt::System;
 use statusmirror::message::{MessageId, Status, Timestamp};
-use statusmirror::store::sqlite::{Settings, SqliteStore};
+use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{DailyPurge, Entry, Purge, Purged, Store};
 
 use crate::clock::WrongClock;
@@ -15,57 +15,64 @@ use crate::support::*;
 const DAY: i64 = 24 * 60 * 60;
 
 /// So many days after the first of these tests.
-fn day(days: i64) -> Timestamp {
+pub(crate) fn day(days: i64) -> Timestamp {
     at(days * DAY)
 }
 
 /// A store in a file, which can be opened again.
-struct Opened {
-    system: actix_web::rt::SystemRunner,
-    store: SqliteStore,
-    _closing: statusmirror::store::sqlite::Closing,
-    _folder: tempfile::TempDir,
+pub(crate) struct Opened {
+    pub(crate) system: actix_web::rt::SystemRunner,
+    pub(crate) store: SqliteStore,
+    pub(crate) closing: Closing,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Opened {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = Settings::new(folder.path().join("mirror.db"));
-        let (store, closing) = SqliteStore::open(&settings).unwrap();
-        Self { system: System::new(), store, _closing: closing, _folder: folder }
+    pub(crate) fn new() -> Self {
+        Self::of(tempfile::tempdir().unwrap())
+    }
+
+    /// The store in this folder.
+    pub(crate) fn of(folder: tempfile::TempDir) -> Self {
+        let (store, closing) = SqliteStore::open(&Self::settings(&folder)).unwrap();
+        Self { system: System::new(), store, closing, folder }
+    }
+
+    pub(crate) fn settings(folder: &tempfile::TempDir) -> Settings {
+        Settings::new(folder.path().join("mirror.db"))
     }
 
     /// A message arrives at this time, and something that is quarantined.
-    fn arrives(&self, number: u64, when: Timestamp) {
+    pub(crate) fn arrives(&self, number: u64, when: Timestamp) {
         let said = about(message(number), &notification(statement(Status::Sent, Some(at(0)))));
         let unreadable = Entry::Unreadable { index: 1, reason: format!("number {number}") };
         let delivery = delivery(when, vec![entry(0, said), unreadable]);
         assert_eq!(self.system.block_on(self.store.ingest(delivery)).unwrap().len(), 2);
     }
 
-    fn daily(&self, retained_from: i64, now: Timestamp) -> Option<DailyPurge> {
+    pub(crate) fn daily(&self, retained_from: i64, now: Timestamp) -> Option<DailyPurge> {
         let purge = self.store.purge_daily(Some(day(retained_from)), now);
         self.system.block_on(purge).unwrap()
     }
 
     /// Which of these messages are there.
-    fn there(&self, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    pub(crate) fn there(&self, numbers: std::ops::Range<u64>) -> Vec<u64> {
         let there = |number: &u64| {
             self.system.block_on(self.store.message(message(*number))).unwrap().is_some()
         };
         numbers.filter(there).collect()
     }
 
-    fn waiting(&self) -> u64 {
+    pub(crate) fn waiting(&self) -> u64 {
         self.system.block_on(self.store.vitals()).unwrap().prune_waiting
     }
 }
 
-fn message(number: u64) -> MessageId {
+pub(crate) fn message(number: u64) -> MessageId {
     id(number).parse().unwrap()
 }
 
-fn both(number: u64) -> Purged {
+pub(crate) fn both(number: u64) -> Purged {
     Purged { messages: number, quarantined: number }
 }
 

@@ -151,6 +151,8 @@ struct Old {
     lineage: Option<u32>,
     key: Option<HashKey>,
     tombstones: Vec<([u8; 16], Timestamp)>,
+    /// Cut-off of tombstones; none before the first daily purge.
+    tombstone_cutoff: Option<Timestamp>,
     unread: Option<String>,
 }
 
@@ -174,14 +176,16 @@ impl Old {
         let words = |error: rusqlite::Error| error.to_string();
         let (db, _) = schema::look(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|error| error.to_string())?;
-        // Earlier versions have none.
+        // Earlier versions have neither.
         let lineage = schema::lineage(&db).unwrap_or(0);
+        let cutoff = db.query_row("SELECT erased_cutoff FROM progress", [], |row| row.get(0));
+        let tombstone_cutoff = cutoff.unwrap_or(None);
         let key = db.query_row("SELECT hash_key FROM progress", [], |row| row.get(0));
         let mut select = db.prepare("SELECT hash, until FROM erased").map_err(words)?;
         let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(words)?;
         let tombstones = rows.collect::<Result<_, _>>().map_err(words)?;
         let key = Some(key.map_err(words)?);
-        Ok(Self { lineage: Some(lineage), key, tombstones, unread: None })
+        Ok(Self { lineage: Some(lineage), key, tombstones, tombstone_cutoff, unread: None })
     }
 }
 
@@ -200,6 +204,10 @@ fn carry_over(db: &Connection, settings: &Settings, old: &Old) -> rusqlite::Resu
              ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until)";
         transaction.prepare_cached(KEEP)?.execute(params![hash, until])?;
     }
+    // One of the two clocks may have been ahead. With the earlier cut-off no tombstone ends too soon.
+    const EARLIER: &str = "UPDATE progress SET \
+         erased_cutoff = min(coalesce(erased_cutoff, ?1), coalesce(?1, erased_cutoff))";
+    transaction.execute(EARLIER, [old.tombstone_cutoff])?;
     let lineage = schema::lineage(&transaction)?;
     let lineage = match old.lineage {
         Some(old) => lineage.max(old) + 1,

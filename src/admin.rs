@@ -67,6 +67,8 @@ pub enum Command {
         /// For how long, in seconds.
         older_than_seconds: u64,
     },
+    /// Counts what the daily purge leaves until an operator confirms a prune.
+    CountWaiting,
     /// Copies the database.
     BackUp {
         /// The copy's path, which must not be there yet.
@@ -96,6 +98,8 @@ pub enum Answer {
     },
     /// What was removed.
     Removed(Removed),
+    /// How many messages and quarantined entries wait until an operator confirms a prune.
+    Waiting(u64),
     /// The copy is whole and durable.
     BackedUp,
     /// API keys and sources are those of the configuration as it is now.
@@ -258,6 +262,10 @@ impl Admin {
             Command::CountPrune { older_than_seconds } => {
                 let before = self.before(Duration::from_secs(older_than_seconds));
                 self.count(Purge::Older(before)).await
+            }
+            Command::CountWaiting => {
+                let vitals = self.store.vitals().await.map_err(|error| words(&error))?;
+                Ok(vec![Answer::Waiting(vitals.prune_waiting)])
             }
             Command::BackUp { file } => {
                 self.store.back_up(file).await.map_err(|error| words(&*error))?;

@@ -56,7 +56,7 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
                 None => writeln!(out, "{id}  {outcome}")?,
             },
             Answer::Error(words) => failed.push(words),
-            Answer::Removed(_) | Answer::BackedUp | Answer::Reloaded(_) => {}
+            Answer::Removed(_) | Answer::Waiting(_) | Answer::BackedUp | Answer::Reloaded(_) => {}
             Answer::End => ended = true,
         }
     }

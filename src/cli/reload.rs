@@ -48,7 +48,11 @@ pub(super) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<()
             }
             Answer::Error(words) => failed.push(words),
             Answer::End => ended = true,
-            Answer::Entry(_) | Answer::Replayed { .. } | Answer::Removed(_) | Answer::BackedUp => {}
+            Answer::Entry(_)
+            | Answer::Replayed { .. }
+            | Answer::Removed(_)
+            | Answer::Waiting(_)
+            | Answer::BackedUp => {}
         }
     }
     if failed.is_empty() {

@@ -146,8 +146,11 @@ fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>,
             Answer::Removed(what) => removed = Some(what),
             Answer::Error(words) => failed.push(words),
             Answer::End => ended = true,
-            Answer::BackedUp | Answer::Entry(_) | Answer::Replayed { .. } | Answer::Reloaded(_) => {
-            }
+            Answer::BackedUp
+            | Answer::Waiting(_)
+            | Answer::Entry(_)
+            | Answer::Replayed { .. }
+            | Answer::Reloaded(_) => {}
         }
     }
     live::failures(&failed, ended)?;

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
+use std::time::Duration;
 
 use crate::clock::WrongClock;
 use crate::support::*;
@@ -291,6 +292,29 @@ fn files_that_others_may_use_are_named() {
     assert_line(&printed, "FAIL", "permissions", &["everybody may change it", "chmod 700"]);
     assert_eq!(code, Some(69));
     chmod(server.folder.path(), 0o700);
+}
+
+#[test]
+fn a_prune_that_waits_is_named() {
+    let mut server = installed(&[]);
+    assert_line(&doctor(&server).0, "ok", "prune", &["nothing waits"]);
+    for number in 1..=3 {
+        assert_eq!(server.post(&webhook(&id(number), "SENT", 1).to_string()).outcome(), "applied");
+    }
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(server.terminate(), Some(0));
+    server.configure(|config| config.replace("[store]\n", "[store]\nretention = \"1s\"\n"));
+    server.start_again();
+    let (printed, code) = eventually(|| {
+        let (printed, code) = doctor(&server);
+        (!line(&printed, "prune").starts_with("ok")).then_some((printed, code))
+    });
+    assert_line(&printed, "warn", "prune", &["3 messages", "`statusmirror prune --yes`"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(server.run(&["prune", "--yes"]).status.success());
+    assert_line(&doctor(&server).0, "ok", "prune", &["nothing waits"]);
+    assert_eq!(server.terminate(), Some(0));
+    assert!(!doctor(&server).0.contains("  prune: "), "no server knows");
 }
 
 #[test]

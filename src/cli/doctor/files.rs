@@ -1,4 +1,5 @@
-//! The database and what lies beside it: who may read it, how much room is left, who has it.
+//! The database and what lies beside it: who may read it, how much room is left, who has it, and whether a
+//! prune waits in it.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
@@ -10,8 +11,8 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 
 use super::Report;
-use crate::admin;
-use crate::cli::Failure;
+use crate::admin::{self, Answer};
+use crate::cli::{Failure, live};
 use crate::config::Config;
 use crate::diagnosis::Found;
 
@@ -41,7 +42,9 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
     owner(database, &found, report)?;
     room(database, &found, report)?;
     wal(config, report)?;
-    lock(database, report)
+    let is_served = serves(database);
+    lock(database, is_served, report)?;
+    if is_served { prune(database, report) } else { Ok(()) }
 }
 
 fn secret(file: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
@@ -151,9 +154,9 @@ fn wal(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     report.say(Found::Warn, "WAL", &format!("{shown}; {mend}"))
 }
 
-fn lock(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
+fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(), Failure> {
     let holder = fs::metadata(with_suffix(database, ".lock")).ok().and_then(|lock| holder(&lock));
-    match (holder, serves(database)) {
+    match (holder, is_served) {
         (Some(process), true) => {
             report.say(Found::Ok, "lock", &format!("held by process {process}, which serves"))
         }
@@ -171,6 +174,28 @@ fn lock(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
             report.say(Found::Fail, "lock", words)
         }
     }
+}
+
+/// What the daily purge leaves until an operator confirms a prune.
+fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
+    let answers = live::ask(database, &admin::Command::CountWaiting);
+    let (found, words) = match answers.map(|answers| answers.unwrap_or_default()).as_deref() {
+        Ok([Answer::Waiting(0), ..]) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
+        Ok([Answer::Waiting(waiting), ..]) => (
+            Found::Warn,
+            format!(
+                "{waiting} messages and quarantined entries are older than store.retention and are kept \
+                 until it is confirmed, in case the clock or the setting is wrong; look at both, then run \
+                 `statusmirror prune --yes`"
+            ),
+        ),
+        Ok([Answer::Error(error), ..]) => {
+            (Found::Warn, format!("not known: the server answers: {error}; look at its log"))
+        }
+        Ok(_) => (Found::Warn, "not known: the server gives no answer; look at its log".to_owned()),
+        Err(failure) => (Found::Warn, format!("not known: {}", failure.words)),
+    };
+    report.say(found, "prune", &words)
 }
 
 /// Whether a server answers at the admin socket; what it answers to nothing is an error.

@@ -353,20 +353,22 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             let id = MessageId::of_foreign(&source, &id, destination);
             Ok(writeln!(out, "{id}")?)
         }
-        Command::Quarantine { command } => quarantine::run(told(Secrets::Find)?, command, &mut out),
-        Command::Backup { file } => upkeep::back_up(told(Secrets::Find)?, &file, &mut out),
+        Command::Quarantine { command } => {
+            quarantine::run(told(Secrets::IfThere)?, command, &mut out)
+        }
+        Command::Backup { file } => upkeep::back_up(told(Secrets::IfThere)?, &file, &mut out),
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
-        Command::Check { file: None } => upkeep::check_own(&told(Secrets::Find)?, &mut out),
-        Command::Restore { file } => restore::run(&told(Secrets::Find)?, &file, &mut out),
+        Command::Check { file: None } => upkeep::check_own(&told(Secrets::IfThere)?, &mut out),
+        Command::Restore { file } => restore::run(&told(Secrets::IfThere)?, &file, &mut out),
         Command::AcceptWalLoss { salt } => {
-            let lost = sqlite::accept_wal_loss(&told(Secrets::Find)?.store.path, &salt)?;
+            let lost = sqlite::accept_wal_loss(&told(Secrets::IfThere)?.store.path, &salt)?;
             Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
         }
         Command::Erase { destination, confirmed } => {
-            upkeep::erase(told(Secrets::Find)?, destination, &confirmed, &mut out)
+            upkeep::erase(told(Secrets::IfThere)?, destination, &confirmed, &mut out)
         }
         Command::Prune { older_than, confirmed } => {
-            upkeep::prune(told(Secrets::Find)?, older_than, &confirmed, &mut out)
+            upkeep::prune(told(Secrets::IfThere)?, older_than, &confirmed, &mut out)
         }
         Command::Simulate(arguments) => simulate::run(&arguments, &told(Secrets::Find)?, &mut out),
         Command::Verify(arguments) => verify::run(&told(Secrets::Find)?, &arguments, &mut out),

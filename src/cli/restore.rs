@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::Source;
 use crate::message::Timestamp;
+use crate::proof::Window;
 use crate::store::sqlite::{self, Restored};
 
 /// Puts a backup in the place of the database, and says what to do about erasures that it cannot know.
@@ -34,7 +35,8 @@ pub(super) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<
         writeln!(out, "The old database could not be read ({why}): {repeat} {since}.")?;
     }
     // Tombstones are kept for as long as a sender may retry.
-    let kept = config.sources.iter().map(Source::max_age_seconds).max().unwrap_or(0);
+    let kept = config.sources.iter().map(Source::max_age_seconds).max();
+    let kept = kept.unwrap_or(i64::from(Window::default().max_age_seconds));
     let forgotten = now.micros().saturating_sub(kept.saturating_mul(1_000_000));
     if last_arrival.is_some_and(|at| at.micros() < forgotten) {
         let until = Timestamp::from_micros(forgotten).unwrap_or(Timestamp::EPOCH);

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{EX_NOINPUT, EX_USAGE, Failure, copies, live};
 use crate::admin::{self, Answer, Removed};
-use crate::config::{self, Config, Secrets};
+use crate::config::{Config, Secrets};
 use crate::message::Destination;
 use crate::proof::encoding::hex;
 use crate::store::sqlite::{self, Contents, Hashed};
@@ -53,7 +53,7 @@ pub(super) fn erase(
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let config = super::read_config(file.as_deref(), Secrets::IfThere)?;
     let erased = removed(config, admin::Command::Erase { destination })?;
     writeln!(out, "erased: {}", amount(&erased))?;
     if !erased.wal_emptied {
@@ -83,7 +83,7 @@ pub(super) fn prune(
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = config::read(file.as_deref(), Secrets::Find)?;
+    let config = super::read_config(file.as_deref(), Secrets::IfThere)?;
     let pruned = removed(config, admin::Command::Prune { older_than_seconds })?;
     Ok(writeln!(out, "removed: {}", amount(&pruned))?)
 }

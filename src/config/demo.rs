@@ -25,6 +25,9 @@ pub enum Secrets {
     Make,
     /// They must be there.
     Find,
+    /// They are used if they are there. Else there is no source or no key, as for a command that needs the
+    /// database alone.
+    IfThere,
     /// They are made if need be, but not kept: nothing is written.
     Imagine,
 }
@@ -40,8 +43,28 @@ pub struct Made {
     pub new: bool,
 }
 
+/// The secret of a source (`secret`) or an API key (`key`) that stands in where none is configured, for a
+/// server that listens at the address in `setting`; none if the command does without.
+pub(super) fn stands_in(
+    setting: &str,
+    listen: &str,
+    database: &Path,
+    kind: &str,
+    secrets: Secrets,
+) -> Result<Option<Made>, ConfigError> {
+    let missing = if kind == "key" { "no API key is" } else { "no source is" };
+    let is_local = require_loopback(setting, listen, missing);
+    match is_local.map(|()| secret(database, kind, secrets)) {
+        Ok(Ok(made)) => Ok(Some(made)),
+        // Most commands need no key.
+        Ok(Err(_not_made)) if kind == "key" && secrets == Secrets::Find => Ok(None),
+        Ok(Err(_)) | Err(_) if secrets == Secrets::IfThere => Ok(None),
+        Ok(Err(error)) | Err(error) => Err(error),
+    }
+}
+
 /// The secret kept as `demo.{kind}` beside the database.
-pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Made, ConfigError> {
+fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Made, ConfigError> {
     let path = database.with_file_name(format!("{NAME}.{kind}"));
     if let Some(text) = kept(&path)? {
         return Ok(Made { path, text, new: false });
@@ -50,7 +73,7 @@ pub(super) fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<Ma
     let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     match secrets {
         Secrets::Imagine => Ok(Made { path, text, new: true }),
-        Secrets::Find => Err(ConfigError::File {
+        Secrets::Find | Secrets::IfThere => Err(ConfigError::File {
             path,
             error: "not made yet; `statusmirror serve` makes it at its first start".to_owned(),
         }),
@@ -85,7 +108,7 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Refuses to be reached from elsewhere with secrets that nobody chose.
-pub(super) fn require_loopback(key: &str, listen: &str, missing: &str) -> Result<(), ConfigError> {
+fn require_loopback(key: &str, listen: &str, missing: &str) -> Result<(), ConfigError> {
     let mut addresses = listen.to_socket_addrs().map_err(|error| {
         ConfigError::at(key, format!("`{listen}` is no address: {error}; write host:port"))
     })?;

@@ -271,9 +271,11 @@ fn interpret(
         sources.push(access::source(&name, raw, &server.public_url, &mut warnings)?);
     }
     let mut demo_secret = None;
-    if sources.is_empty() && running.is_none_or(Running::may_make_source) {
-        demo::require_loopback("server.listen", &reached.listen, "no source is")?;
-        let made = demo::secret(beside, "secret", secrets)?;
+    if sources.is_empty()
+        && running.is_none_or(Running::may_make_source)
+        && let Some(made) =
+            demo::stands_in("server.listen", &reached.listen, beside, "secret", secrets)?
+    {
         let settings = dialect::Settings {
             name: DEMO.to_owned(),
             dialect: access::by_name("gateway", "sources.demo.dialect")?,
@@ -303,15 +305,9 @@ fn interpret(
             Some(listen) => ("server.internal_listen", listen),
             None => ("server.listen", &reached.listen),
         };
-        demo::require_loopback(key, listen, "no API key is")?;
-        match demo::secret(beside, "key", secrets) {
-            Ok(made) => {
-                api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
-                demo_key = Some(made);
-            }
-            // Most commands need no key.
-            Err(_not_made) if secrets == Secrets::Find => {}
-            Err(error) => return Err(error),
+        demo_key = demo::stands_in(key, listen, beside, "key", secrets)?;
+        if let Some(made) = &demo_key {
+            api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
         }
     }
     Ok(Config {

@@ -184,6 +184,45 @@ fn more_than_half_of_them_go_only_if_that_is_confirmed() {
 }
 
 #[test]
+fn commands_for_the_database_need_no_source_and_no_key() {
+    for listen in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let mut server = Server::start(GATEWAY);
+        let path = webhook_path("&destination=%2B393331234567");
+        let body = webhook(&id(1), "SENT", 1).to_string();
+        assert_eq!(server.send("POST", &path, JSON, body.as_bytes()).outcome(), "applied");
+        let whole = fs::read_to_string(server.config()).unwrap();
+        let (nobody, _) = whole.split_once("[api_keys").unwrap();
+        server.configure(|_| nobody.replace("127.0.0.1:0", listen));
+        assert!(server.run(&["reload", "--yes"]).status.success());
+        for is_running in [true, false] {
+            if !is_running {
+                assert_eq!(server.terminate(), Some(0));
+            }
+            let backup = server.folder.path().join(format!("backup-{is_running}.db"));
+            for command in [
+                &["quarantine", "list"][..],
+                &["check"],
+                &["backup", backup.to_str().unwrap()],
+                &["prune", "--older-than", "400d", "--yes"],
+                &["erase", "--destination", "+393331234567", "--yes"],
+            ] {
+                let output = server.run(command);
+                assert!(output.status.success(), "{listen} {command:?}: {output:?}");
+            }
+        }
+        let backup = server.folder.path().join("backup-true.db");
+        let restored = server.run(&["restore", backup.to_str().unwrap()]);
+        assert!(restored.status.success(), "{restored:?}");
+        assert!(!text(&restored.stdout).contains("repeat"), "{restored:?}");
+        // No secret was made on the way.
+        assert!(!server.folder.path().join("demo.secret").exists());
+        // What needs a source says so.
+        let asked = server.run(&["callback-url", "gateway"]);
+        assert_eq!(asked.status.code(), Some(78), "{asked:?}");
+    }
+}
+
+#[test]
 fn the_file_of_the_start_is_the_file_for_the_process_life() {
     let folder = tempfile::tempdir().unwrap();
     let found = folder.path().join("statusmirror.toml");

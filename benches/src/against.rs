@@ -1,16 +1,18 @@
-//! Two binaries side by side: this one and an earlier one, in turn, with the usual load.
+//! Two binaries side by side: this one and an earlier one, at the same time, each with the usual load.
 //!
-//! Ratios to another program differ between machines. Two builds of the same program that take turns on one
-//! machine do not: what the machine does differently meanwhile hits both.
+//! Ratios to another program differ between machines. And a machine that is shared with others does not stay
+//! the same from one minute to the next: of two runs of one binary, one after the other, the second took up to
+//! a tenth more or less. Two binaries that share the cores at the same time find the same machine.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::figures::{Round, ratio};
 use crate::load::Span;
 use crate::receiver::Receiver;
-use crate::scenario::{Bench, CONNECTIONS, Load, ingest};
+use crate::scenario::{Bench, CONNECTIONS, Load, progress, round};
 
 /// A new database's first seconds, while nothing is written back yet.
 const BURST: Span = Span::Window { warm_up: Duration::ZERO, length: Duration::from_secs(3) };
@@ -26,7 +28,7 @@ struct Difference {
 }
 
 impl Difference {
-    /// Median ratio of rounds that were run side by side.
+    /// Median ratio of the rounds, each of which was run side by side.
     fn of(before: &[Round], ours: &[Round]) -> Result<Self> {
         let throughput =
             ratio(ours, before, |round| Some(round.per_second)).context("no rounds")?;
@@ -62,10 +64,23 @@ fn is_worse(difference: &Difference, within: Option<f64>) -> bool {
 
 #[expect(clippy::print_stdout, reason = "this is what it is run for")]
 fn compare(bench: &Bench, name: &str, span: Span, rounds: usize) -> Result<Difference> {
-    let receivers = [Receiver::Before, Receiver::Ours];
-    let rounds = ingest(bench, &receivers, rounds, |_| Load::closed(CONNECTIONS).lasting(span))?;
-    let of = |receiver: Receiver| rounds.get(receiver.name()).map_or(&[][..], Vec::as_slice);
-    let difference = Difference::of(of(Receiver::Before), of(Receiver::Ours))?;
+    let load = Load::closed(CONNECTIONS).lasting(span);
+    let one = |receiver: Receiver| round(bench, receiver, &load).context(receiver.name());
+    let (mut before, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (earlier, now) = thread::scope(|scope| {
+            let earlier = scope.spawn(|| one(Receiver::Before));
+            let now = one(Receiver::Ours);
+            (earlier.join(), now)
+        });
+        let earlier = earlier.map_err(|_panic| anyhow!("the earlier binary's round panicked"))??;
+        let now = now?;
+        progress(Receiver::Before.name(), &earlier);
+        progress(Receiver::Ours.name(), &now);
+        before.push(earlier);
+        ours.push(now);
+    }
+    let difference = Difference::of(&before, &ours)?;
     let Difference { throughput, cpu } = difference;
     println!("ours ÷ before, {name}: throughput {throughput:.3}, CPU {cpu:.3}");
     Ok(difference)

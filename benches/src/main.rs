@@ -17,7 +17,7 @@ mod scenario;
 mod server;
 mod tally;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -39,7 +39,7 @@ struct Arguments {
     /// With --quick: fail if it is more than 1.6 times what is committed.
     #[arg(long, requires = "quick")]
     check: bool,
-    /// Compare with this earlier binary, side by side: the first three seconds, and 500,000 messages.
+    /// Compare with this earlier binary, both at the same time: the first three seconds, and 500,000 messages.
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["quick", "only", "growth", "memory"])]
     against: Option<PathBuf>,
     /// With --against: fail if throughput is lower, or CPU per webhook higher, by more than so many percent.
@@ -83,6 +83,10 @@ fn main() -> ExitCode {
     }
 }
 
+fn whole(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot find the binary {}", path.display()))
+}
+
 #[expect(clippy::print_stderr, reason = "whoever runs the bench learns what went wrong")]
 fn explain(error: &anyhow::Error) {
     eprintln!("bench: {error:#}");
@@ -101,7 +105,8 @@ fn bench(arguments: Arguments) -> Result<()> {
         places.install(&arguments.without)?;
     }
     let root = places.root.clone();
-    places.before.clone_from(&arguments.against);
+    // Each server has a working directory of its own.
+    places.before = arguments.against.as_deref().map(whole).transpose()?;
     // The short form is short: it compares CPU, and repeats as a whole.
     let busy = arguments.busy || arguments.quick;
     let mut bench = Bench::new(places, arguments.without, busy)?;
@@ -109,7 +114,7 @@ fn bench(arguments: Arguments) -> Result<()> {
         let committed = arguments.check.then(|| Committed::read(&committed)).transpose()?;
         return quick::quick(&bench, committed.as_ref());
     }
-    if arguments.against.is_some() {
+    if bench.places.before.is_some() {
         return against::against(&mut bench, arguments.within);
     }
     let mut results = Results::new(machine::today());

@@ -9,6 +9,7 @@ mod counted;
 mod entries;
 mod repeat;
 mod replay;
+mod turn;
 mod unattended;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::body::{BODY_BUDGET, Body};
 pub use self::closing::Closing;
 pub use self::entries::Done;
 use self::entries::{joined, split};
+use self::turn::Turn;
 use self::unattended::Unattended;
 use crate::budget::{Exhausted, MemoryBudget, Reservation, Share};
 use crate::content::Content;
@@ -190,7 +192,10 @@ impl Ingest {
         now: Timestamp,
         counted: Option<&SourceMetrics>,
     ) -> Result<Vec<Done>, Refusal> {
-        let Proven { content, read, verified, mut admission } = self.prove(source, posted, now)?;
+        let turn = Turn::of(posted.body.content.len()).await;
+        let proven = self.prove(source, posted, now);
+        drop(turn);
+        let Proven { content, read, verified, mut admission } = proven?;
         let Verified { too_old, secret, signed_at, .. } = verified;
         if let Some(counted) = counted {
             counted.verified(secret, signed_at, now);

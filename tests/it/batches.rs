@@ -1,12 +1,14 @@
 //! Deliveries of many entries: what may wait for its commit, and what is committed together.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use actix_web::rt::System;
+use actix_web::rt::{System, spawn};
 use rusqlite::Connection;
 use statusmirror::budget::{MemoryBudget, Share};
 use statusmirror::content::Content;
@@ -21,6 +23,7 @@ use statusmirror::proof::{Header, Headers, Scheme, Secret, Window};
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{Delivery, Entry, Store, Stored};
 use tempfile::TempDir;
+use tokio::task::yield_now;
 
 use crate::convergence::{at, notification, statement};
 use crate::sender::standard_webhooks;
@@ -38,6 +41,11 @@ const TRANSACTION_ENTRIES: u64 = 512;
 /// else, which is not understood.
 struct Lines;
 
+thread_local! {
+    /// Deliveries that were read on this thread.
+    static READ: Cell<usize> = const { Cell::new(0) };
+}
+
 impl Dialect for Lines {
     fn name(&self) -> &'static str {
         "lines"
@@ -52,6 +60,7 @@ impl Dialect for Lines {
     }
 
     fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+        READ.set(READ.get() + 1);
         let text = str::from_utf8(&content.body).map_err(|bad| NotEncoded(bad.to_string()))?;
         Ok(text.lines().map(read_line).collect())
     }
@@ -234,6 +243,33 @@ fn a_delivery_counts_in_the_memory_budget_with_its_entries() {
         assert_eq!(service.ingest.budget.reserved(Share::Bodies), 0);
     });
     service.close();
+}
+
+#[test]
+fn a_thread_goes_on_between_two_large_deliveries() {
+    const LARGE: usize = 32;
+    let service = Rc::new(Service::new(&Scheme::None, 256));
+    let body = "ignored\n".repeat(4_096);
+    System::new().block_on(async {
+        let posts: Vec<_> = (0..LARGE)
+            .map(|_| {
+                let (service, body) = (Rc::clone(&service), body.clone());
+                spawn(async move { service.post(body, &Sent(Vec::new()), at(1)).await })
+            })
+            .collect();
+        // What else the thread has to do.
+        let mut before = 0;
+        while before < LARGE {
+            yield_now().await;
+            let read = READ.get();
+            assert!(read <= before + 2, "{} in a row", read - before);
+            before = read;
+        }
+        for post in posts {
+            assert_eq!(post.await.unwrap().unwrap().len(), 4_096);
+        }
+    });
+    Rc::into_inner(service).unwrap().close();
 }
 
 #[test]

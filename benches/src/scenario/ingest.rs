@@ -151,7 +151,7 @@ pub(crate) fn ingest(
 }
 
 /// One round of one receiver.
-pub(super) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Round> {
+pub(crate) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Round> {
     let start = || Server::start(&bench.places, receiver, &load.environment);
     let (mut server, _divided) = if load.divided {
         Divided::start(start).map(|(divided, server)| (server, Some(divided)))?

@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 pub(crate) use disk::{clear, sync_time};
-pub(crate) use ingest::{Load, ingest};
+pub(crate) use ingest::{Load, ingest, round};
 pub(crate) use leak::KINDS as LEAKS;
 pub(crate) use ties::LISTS;
 pub(crate) use views::VIEWS;
@@ -196,7 +196,7 @@ pub(crate) fn interleaved<T: Copy>(
 
 /// Says what a round gave.
 #[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
-fn progress(name: &str, round: &Round) {
+pub(crate) fn progress(name: &str, round: &Round) {
     let time = |micros: f64| Duration::from_secs_f64(micros.max(0.0) / 1e6);
     let others = if round.repeated > 0 { "others, repeated" } else { "others" };
     eprintln!(

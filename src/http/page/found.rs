@@ -8,7 +8,7 @@ use super::super::{problem::Problem, state::Service};
 use super::message::{self, Loaded, View};
 use super::parts::{self, counted};
 use super::typed::Typed;
-use super::{Listed, rows};
+use super::{Listed, render, rows};
 use crate::store::{Key, Listing, Page};
 
 /// So many messages are listed at a time.
@@ -76,7 +76,7 @@ impl Looked<'_> {
         };
         let others = listing.messages.len().saturating_sub(shown);
         let found = move || Found { taken_for, newest: newest.map(Loaded::view), others, list };
-        message::render(self.service, found).await.map(Some)
+        render(self.service, found).await.map(Some)
     }
 
     fn next(&self, by_key: &List, lineage: u32, listing: &Listing) -> Option<String> {

@@ -5,6 +5,7 @@ use askama::Template;
 use super::super::{problem::Problem, state::Service};
 use super::causes;
 use super::parts::{self, Moment, counted, grouped, query, span};
+use super::render;
 use crate::metrics::SourceHealth;
 use crate::store::Quarantined;
 
@@ -35,8 +36,9 @@ pub(super) async fn show(service: &Service, text: &str) -> Result<String, Proble
         let place = last.place.to_string();
         format!("#/health?{}", query([("after", place.as_str())]))
     });
-    let page = Page {
-        began: Moment(metrics.began()),
+    let began = Moment(metrics.began());
+    let page = move || Page {
+        began,
         sources: sources.into_iter().map(Source::of).collect(),
         nobody: nobody.into_iter().filter_map(refusal).collect(),
         waiting: (vitals.prune_waiting > 0).then(|| grouped(vitals.prune_waiting)),
@@ -45,7 +47,7 @@ pub(super) async fn show(service: &Service, text: &str) -> Result<String, Proble
         entries: entries.into_iter().map(Entry::of).collect(),
         next,
     };
-    Ok(page.render().unwrap_or_default())
+    render(service, page).await
 }
 
 #[derive(Template)]

@@ -1,6 +1,5 @@
 //! One message: the sentence, what is known, and its newest notifications; older ones on request.
 
-use actix_web::web::block;
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -8,6 +7,7 @@ use super::super::bodies;
 use super::super::query;
 use super::super::{problem::Problem, state::Service};
 use super::parts::Mark;
+use super::render;
 use super::timeline::{Event, events};
 use super::usual::{ENOUGH, Times, Usual};
 use super::words::{self, Answer, Case, Words};
@@ -57,16 +57,6 @@ async fn older(service: &Service, id: MessageId, before: i64) -> Result<String, 
 fn charge(service: &Service, said: &[Said]) -> Result<Reservation, Problem> {
     let bytes: usize = said.iter().map(Said::text_bytes).sum();
     bodies::reserve(service, bytes * (1 + ESCAPED))
-}
-
-/// Renders on a thread that serves no requests, a few at a time.
-pub(super) async fn render<T: Template>(
-    service: &Service,
-    make: impl FnOnce() -> T + Send + 'static,
-) -> Result<String, Problem> {
-    const STOPPED: Problem = Problem::Unavailable("The page could not be rendered. Try again.");
-    let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
-    block(move || make().render().unwrap_or_default()).await.map_err(|_gone| STOPPED)
 }
 
 #[derive(Template)]

@@ -5,7 +5,7 @@ use askama::Template;
 use super::super::search::{self, Asked};
 use super::super::{problem::Problem, state::Service};
 use super::parts::{Mark, Moment, counted};
-use super::{Listed, NoData, rows};
+use super::{Listed, NoData, render, rows};
 use crate::message::{Channel, Status};
 use crate::store::Wanted;
 
@@ -37,7 +37,7 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
             next_words: if goes_on { "Search on" } else { "Older messages" },
         },
     };
-    Ok(page.render().unwrap_or_default())
+    render(service, || page).await
 }
 
 #[derive(Template)]

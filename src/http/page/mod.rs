@@ -20,7 +20,7 @@ mod window;
 mod words;
 
 use actix_web::http::Method;
-use actix_web::web::Data;
+use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -123,6 +123,16 @@ impl<'a> Asked<'a> {
 #[derive(Template)]
 #[template(path = "live.html")]
 struct Live;
+
+/// Renders on a thread that serves no requests, a few at a time.
+async fn render<T: Template>(
+    service: &Service,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<String, Problem> {
+    const STOPPED: Problem = Problem::Unavailable("The page could not be rendered. Try again.");
+    let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
+    block(move || make().render().unwrap_or_default()).await.map_err(|_gone| STOPPED)
+}
 
 /// A view of a mirror that has nothing yet.
 #[derive(Template)]

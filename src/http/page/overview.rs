@@ -11,7 +11,7 @@ use super::chart::{Chart, Counts};
 use super::parts::{self, Mark, share};
 use super::usual::Times;
 use super::window::Window;
-use super::{NoData, rows};
+use super::{NoData, render, rows};
 use crate::message::{Channel, Status};
 use crate::store::{Counted, Sum, Wanted};
 
@@ -27,7 +27,7 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
     if !has_data {
         return Ok(NoData { heading: "Overview" }.render().unwrap_or_default());
     }
-    Ok(Overview::of(&window, &sums).render().unwrap_or_default())
+    render(service, move || Overview::of(&window, &sums)).await
 }
 
 /// Whether there is any message at all.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::{EX_NOINPUT, EX_USAGE, Failure, copies, live};
 use crate::admin::{self, Answer, Removed};
@@ -140,8 +141,13 @@ fn removed(config: Config, command: admin::Command) -> Result<Removed, Failure> 
 }
 
 fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>, Failure> {
+    what_came(live::carry_out(config, command)?)
+}
+
+/// How much was removed, if the answers say so, or why the command failed.
+fn what_came(answers: Vec<Answer>) -> Result<Option<Removed>, Failure> {
     let (mut failed, mut ended, mut removed) = (Vec::new(), false, None);
-    for answer in live::carry_out(config, command)? {
+    for answer in answers {
         match answer {
             Answer::Removed(what) => removed = Some(what),
             Answer::Error(words) => failed.push(words),
@@ -163,12 +169,13 @@ pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     let database = config.store.path.clone();
     live::require_database(&database)?;
     // The server has a working directory of its own.
-    let copy = std::path::absolute(beside(&database, ".check"))?;
+    let copy = format!(".check-{}", Uuid::new_v4().simple());
+    let copy = std::path::absolute(beside(&database, &copy))?;
     let _removed = RemovedAtTheEnd(&copy);
-    drop(fs::remove_file(&copy));
     match live::ask(&database, &admin::Command::BackUp { file: copy.clone() })? {
         // An interrupted check leaves nothing behind.
-        Some(_) => {
+        Some(answers) => {
+            what_came(answers)?;
             report(&sqlite::contents_once_open(&copy, || drop(fs::remove_file(&copy)))?, out)
         }
         None => check(&database, out),

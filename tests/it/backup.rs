@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
@@ -18,6 +20,128 @@ struct Until<'a>(&'a AtomicBool);
 impl Drop for Until<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A server whose database takes some time to copy.
+pub(crate) fn large() -> Server {
+    let server = Server::start(GATEWAY);
+    for number in 0..120 {
+        let body = format!(r#"{{"type": "{number}", "pad": "{}"}}"#, "x".repeat(200_000));
+        assert_eq!(server.post(&body).outcome(), "quarantined");
+    }
+    server
+}
+
+/// The names of the copies in this folder, whole or not, and of the file that says where one is.
+pub(crate) fn copies(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_copy = |name: &String| {
+        ["check", "copy", "partial", "backing-up"].iter().any(|part| name.contains(part))
+    };
+    let mut names: Vec<_> = names.filter(is_copy).collect();
+    names.sort();
+    names
+}
+
+/// Starts this command of a server.
+fn begin(server: &Server, command: &[&str]) -> Child {
+    Command::new(PROGRAM)
+        .arg("--config")
+        .arg(server.config())
+        .args(command)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// How all of these commands end, which run at once.
+fn at_once(server: &Server, commands: &[&[&str]]) -> Vec<Output> {
+    let begun: Vec<_> = commands.iter().map(|command| begin(server, command)).collect();
+    begun.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
+}
+
+#[test]
+fn of_two_backups_to_one_name_at_once_one_is_made() {
+    let server = large();
+    let file = server.folder.path().join("copy.db");
+    let whole = server.run(&["check"]).stdout;
+    for round in 0..4 {
+        let backup: &[&str] = &["backup", file.to_str().unwrap()];
+        let (made, rejected): (Vec<_>, Vec<_>) =
+            at_once(&server, &[backup, backup]).into_iter().partition(|one| one.status.success());
+        assert_eq!((made.len(), rejected.len()), (1, 1), "round {round}: {rejected:?}");
+        assert_eq!(rejected[0].status.code(), Some(65), "{rejected:?}");
+        assert!(text(&rejected[0].stderr).contains("copy.db exists already"), "{rejected:?}");
+        assert_eq!(server.run(&["check", file.to_str().unwrap()]).stdout, whole, "round {round}");
+        assert_eq!(copies(server.folder.path()), ["copy.db"]);
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn backups_to_several_names_and_checks_at_once_are_all_made() {
+    let mut server = large();
+    let whole = server.run(&["check"]).stdout;
+    let files = ["copy-1.db", "copy-2.db", "copy-3.db"].map(|name| server.folder.path().join(name));
+    let [first, second, third] = files.each_ref().map(|file| file.to_str().unwrap());
+    let check: &[&str] = &["check"];
+    for _ in 0..2 {
+        let commands: [&[&str]; 5] =
+            [&["backup", first], check, &["backup", second], check, &["backup", third]];
+        for (command, ended) in commands.iter().zip(at_once(&server, &commands)) {
+            assert!(ended.status.success(), "{command:?}: {ended:?}");
+            if command[0] == "check" {
+                assert_eq!(ended.stdout, whole);
+            }
+        }
+        assert_eq!(copies(server.folder.path()), ["copy-1.db", "copy-2.db", "copy-3.db"]);
+        for file in [first, second, third] {
+            assert_eq!(server.run(&["check", file]).stdout, whole);
+            fs::remove_file(file).unwrap();
+        }
+    }
+    // One is made while the server is killed, and others wait.
+    let waiting = [first, second, third].map(|file| begin(&server, &["backup", file]));
+    let unfinished = || {
+        let names = copies(server.folder.path());
+        names.iter().filter(|name| name.ends_with(".partial")).count()
+    };
+    eventually(|| (unfinished() > 0).then_some(()));
+    for _ in 0..20 {
+        assert!(unfinished() <= 1, "only one of them can be found after a kill");
+        thread::sleep(Duration::from_millis(1));
+    }
+    server.kill();
+    waiting.into_iter().for_each(|backup| drop(backup.wait_with_output()));
+    server.start_again();
+    let left = copies(server.folder.path());
+    assert!(left.iter().all(|name| name.ends_with(".db")), "{left:?}");
+}
+
+#[test]
+fn two_servers_do_not_mix_their_backups_to_one_name() {
+    let (large, small) = (large(), Server::start(GATEWAY));
+    assert_eq!(small.post(EXAMPLE).outcome(), "applied");
+    let file = large.folder.path().join("copy.db");
+    let backup: &[&str] = &["backup", file.to_str().unwrap()];
+    for round in 0..4 {
+        let slow = begin(&large, backup);
+        if round % 2 == 0 {
+            eventually(|| copies(large.folder.path()).len().ge(&2).then_some(()));
+        }
+        let fast = small.run(backup);
+        let slow = slow.wait_with_output().unwrap();
+        let (made, rejected) =
+            if slow.status.success() { (&large, &fast) } else { (&small, &slow) };
+        assert!(slow.status.success() != fast.status.success(), "{slow:?} {fast:?}");
+        assert!(text(&rejected.stderr).contains("copy.db exists already"), "{rejected:?}");
+        let whole = made.run(&["check"]).stdout;
+        assert_eq!(made.run(&["check", file.to_str().unwrap()]).stdout, whole, "round {round}");
+        assert_eq!(copies(large.folder.path()), ["copy.db"]);
+        fs::remove_file(&file).unwrap();
     }
 }
 

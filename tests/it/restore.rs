@@ -1,10 +1,11 @@
 //! A backup takes the place of the database: whole, durably, and without what was erased since.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
+use crate::backup::{copies, large};
 use crate::faults::{Chance, report, times};
 use crate::support::*;
 
@@ -283,25 +284,6 @@ fn killed_at(kind: &str, call: usize, backed: &Backed) -> Output {
         .unwrap()
 }
 
-/// A server whose database takes some time to copy.
-fn large() -> Server {
-    let server = Server::start(GATEWAY);
-    for number in 0..120 {
-        let body = format!(r#"{{"type": "{number}", "pad": "{}"}}"#, "x".repeat(200_000));
-        assert_eq!(server.post(&body).outcome(), "quarantined");
-    }
-    server
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let is_copy = |name: &String| {
-        ["check", "copy", "partial", "backing-up"].iter().any(|part| name.contains(part))
-    };
-    names.filter(is_copy).collect()
-}
-
 #[test]
 fn an_interrupted_backup_or_check_leaves_nothing_behind() {
     let mut server = large();
@@ -318,7 +300,7 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let is_begun = || names(&folder).iter().any(|name| name.ends_with(".partial"));
+            let is_begun = || copies(&folder).iter().any(|name| name.ends_with(".partial"));
             while !is_begun() && child.try_wait().unwrap().is_none() {}
             child.kill().unwrap();
             let ended = child.wait().unwrap();
@@ -327,7 +309,7 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
                 drop(fs::remove_file(&copy));
                 continue;
             }
-            eventually(|| names(&folder).is_empty().then_some(()));
+            eventually(|| copies(&folder).is_empty().then_some(()));
             interrupted += 1;
             if interrupted == 3 {
                 break;
@@ -343,10 +325,10 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while names(&folder).is_empty() && child.try_wait().unwrap().is_none() {}
+    while copies(&folder).is_empty() && child.try_wait().unwrap().is_none() {}
     server.kill();
     child.wait().unwrap();
     drop(fs::remove_file(&copy));
     server.start_again();
-    assert_eq!(names(&folder), Vec::<String>::new());
+    assert_eq!(copies(&folder), Vec::<String>::new());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use super::backup::{BackupError, Partial};
+use super::backup::{BackupError, Partial, Turn};
 use super::ledger::Ledger;
 use crate::store::reply::Reply;
 use crate::store::{Delivery, StoreError, Stored};
@@ -48,7 +48,7 @@ pub(super) enum Task {
     /// To begin the WAL anew, so that nothing old is left in it; says whether that could be done.
     Cut(Answer<bool>),
     /// To copy the database; the answer is a copy that is whole, but not durable yet.
-    BackUp(PathBuf, Reply<Result<Partial, BackupError>>),
+    BackUp(PathBuf, Turn, Reply<Result<Partial, BackupError>>),
     /// To end, once everything that was asked before is done.
     End,
 }

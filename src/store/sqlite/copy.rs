@@ -1,12 +1,15 @@
 //! Whole copies of the database in new blocks, durable before they are used.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
-use rustix::fs::statvfs;
+use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+use rustix::io::Errno;
 
 use super::OpenError;
 use super::lock::{Lock, beside, with_suffix};
@@ -41,10 +44,7 @@ pub(super) fn install(path: &Path, lock: &mut Lock, locks_inode: bool) -> Result
     let failed = |source| OpenError::File { path: copied.clone(), source };
     // The WAL belongs to the old database; SQLite would play it into the new one.
     for suffix in ["-wal", "-shm"] {
-        match fs::remove_file(with_suffix(path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
+        remove(&with_suffix(path, suffix)).map_err(failed)?;
     }
     sync_directory(path).map_err(failed)?;
     fs::rename(&copied, path).map_err(failed)?;
@@ -55,10 +55,7 @@ pub(super) fn install(path: &Path, lock: &mut Lock, locks_inode: bool) -> Result
 pub(super) fn durably(db: &Connection, path: &Path, copy: &Path) -> Result<(), OpenError> {
     let partial = beside(path, "partial");
     let file = |source| OpenError::File { path: partial.clone(), source };
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(error)),
-        Ok(()) | Err(_) => {}
-    }
+    remove(&partial).map_err(file)?;
     require_space(path)?;
     make_private(&partial).map_err(file)?;
     let target = partial.to_string_lossy();
@@ -74,6 +71,47 @@ pub(super) fn keep(partial: &Path, name: &Path) -> io::Result<()> {
     File::open(partial)?.sync_all()?;
     fs::rename(partial, name)?;
     sync_directory(name)
+}
+
+/// Makes a finished file durable and gives it its name, unless another file has that name.
+pub(super) fn keep_new(partial: &Path, name: &Path) -> io::Result<()> {
+    File::open(partial)?.sync_all()?;
+    match renameat_with(CWD, partial, CWD, name, RenameFlags::NOREPLACE) {
+        // Not every file system can do that in one step.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if !name.exists() => {
+            fs::rename(partial, name)?;
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Err(Errno::EXIST.into()),
+        renamed => renamed?,
+    }
+    sync_directory(name)
+}
+
+/// The files beside the database whose names go on like this, in order, with the rest of their names.
+pub(super) fn named(path: &Path, kind: &str) -> io::Result<Vec<(PathBuf, OsString)>> {
+    let prefix = with_suffix(Path::new(path.file_name().unwrap_or_default()), &format!(".{kind}"));
+    let mut found = Vec::new();
+    let directory = match fs::read_dir(directory(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        directory => directory?,
+    };
+    for entry in directory {
+        let name = entry?.file_name();
+        if let Some(rest) = name.as_bytes().strip_prefix(prefix.as_os_str().as_bytes()) {
+            let rest = OsString::from_vec(rest.to_vec());
+            found.push((path.with_file_name(&name), rest));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes a file if it is there.
+pub(super) fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Makes the directory of a file, if there is none, for its owner alone.
@@ -97,8 +135,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 /// A copy is at most as long as the database and its WAL.
 fn require_space(path: &Path) -> Result<(), OpenError> {
     let needed = length(path);
-    let failed =
-        |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
+    let failed = |error: Errno| OpenError::File { path: path.to_owned(), source: error.into() };
     let disk = statvfs(directory(path)).map_err(failed)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if needed > free {

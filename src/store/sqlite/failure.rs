@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
+use super::copy;
 use super::lock::beside;
 
 /// Who needs longer to write the mark is not waited for: the process must end.
@@ -176,10 +177,7 @@ impl Marks {
     /// Takes the marks away.
     pub(super) fn clear(&self) -> std::io::Result<()> {
         for path in &self.0 {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            copy::remove(path)?;
         }
         Ok(())
     }

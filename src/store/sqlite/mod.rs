@@ -57,9 +57,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{Mutex, mpsc, watch as signal};
 
-use self::backup::BackupError;
 pub use self::check::{Contents, Hashed, contents, contents_once_open};
 pub use self::closing::Closing;
 use self::command::{Act, Answer, Job, Order, Task};
@@ -95,6 +94,8 @@ pub struct SqliteStore {
     search_part: Duration,
     lineage: u32,
     failed: signal::Receiver<Option<Failed>>,
+    /// Held for a backup: one is made at a time.
+    backups: Arc<Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -165,7 +166,9 @@ impl SqliteStore {
             failed: failed.clone(),
         };
         let (path, search_part) = (path.clone(), settings.search_part);
-        Ok((Self { orders, readers, recent, path, search_part, lineage, failed }, closing))
+        let backups = Arc::default();
+        let store = Self { orders, readers, recent, path, search_part, lineage, failed, backups };
+        Ok((store, closing))
     }
 
     /// Waits until the store fails and says how; for ever, if all is well.
@@ -174,26 +177,6 @@ impl SqliteStore {
         let told = failed.wait_for(Option::is_some).await.ok().and_then(|told| *told);
         // Nobody tells any more if the threads have ended that should not.
         told.unwrap_or(Failed::Disk)
-    }
-
-    /// See [`Store::back_up`].
-    async fn copy_to(&self, name: PathBuf) -> Result<(), BackupError> {
-        let (reply, copied) = reply::channel();
-        let order = Order::Other(Task::BackUp(name, reply));
-        self.orders.send(order).await.map_err(|_closed| BackupError::Stopped)?;
-        let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
-        // Not on the writer's thread, because the sync of a long file takes its time.
-        let (reply, kept) = reply::channel();
-        thread::spawn(move || {
-            let kept = partial.keep();
-            if reply.is_gone() {
-                partial.discard();
-            }
-            // Before the process may end.
-            drop(partial);
-            reply.send(kept);
-        });
-        kept.await.map_err(|_gone| BackupError::Stopped)?
     }
 
     /// Has the writer do something small.

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -267,7 +267,7 @@ pub(super) fn finish(
     let mut set_aside = Vec::new();
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     remove_unfinished(path).map_err(failed)?;
-    for (restored, date) in named(path, "restored-").map_err(failed)? {
+    for (restored, date) in copy::named(path, "restored-").map_err(failed)? {
         if locks_inode {
             lock.hold(&restored)?;
         }
@@ -288,33 +288,11 @@ pub(super) fn finish(
     Ok(set_aside)
 }
 
-/// The files beside the database whose names go on like this, in order, with the rest of their names.
-fn named(path: &Path, kind: &str) -> io::Result<Vec<(PathBuf, OsString)>> {
-    let prefix = with_suffix(Path::new(path.file_name().unwrap_or_default()), &format!(".{kind}"));
-    let mut found = Vec::new();
-    let directory = match fs::read_dir(copy::directory(path)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        directory => directory?,
-    };
-    for entry in directory {
-        let name = entry?.file_name();
-        if let Some(rest) = name.as_bytes().strip_prefix(prefix.as_os_str().as_bytes()) {
-            let rest = OsString::from_vec(rest.to_vec());
-            found.push((path.with_file_name(&name), rest));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// Removes a new database that was not finished.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     let new = beside(path, "restoring");
     for part in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(with_suffix(&new, part)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        copy::remove(&with_suffix(&new, part))?;
     }
     Ok(())
 }

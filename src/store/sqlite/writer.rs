@@ -17,7 +17,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
-use super::backup::{self, BackupError, Partial};
+use super::backup::{self, BackupError, Partial, Turn};
 use super::checkpoint::{self, Changing, Moved, TOO_LONG, WORTH_IT, Wake, to_be_moved};
 use super::command::{Act, Batch, Job, Order, Task};
 use super::failure::{Failed, Failure, Trouble, trouble};
@@ -110,7 +110,9 @@ impl Writer {
         match task {
             Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
             Some(Task::Cut(reply)) => reply.send(self.empty_wal(db)),
-            Some(Task::BackUp(name, reply)) => return self.back_up(db, &name, reply),
+            Some(Task::BackUp(name, turn, reply)) => {
+                return self.back_up(db, &name, turn, reply);
+            }
             Some(Task::End) => return false,
             None => {}
         }
@@ -250,11 +252,12 @@ impl Writer {
         &mut self,
         db: &Connection,
         name: &Path,
+        turn: Turn,
         reply: Reply<Result<Partial, BackupError>>,
     ) -> bool {
         let mut goes_on = true;
-        let mut copied = |reply: &Reply<_>| -> Result<Partial, BackupError> {
-            let partial = Partial::new(self.watched.database(), name)?;
+        let copied = |reply: &Reply<_>| -> Result<Partial, BackupError> {
+            let partial = Partial::new(self.watched.database(), name, turn)?;
             let mut copy = partial.open()?;
             let steps = Backup::new(db, &mut copy).map_err(|source| partial.failed(source))?;
             while !backup::step(&steps).map_err(|source| partial.failed(source))? {

@@ -9,7 +9,7 @@ use futures_util::stream;
 
 use super::problem::Problem;
 use super::state::Service;
-use crate::budget::{Exhausted, Reservation, Share};
+use crate::budget::{Exhausted, MemoryBudget, Reservation, Share};
 
 /// The most bytes that are handed to a connection at a time.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
@@ -33,10 +33,32 @@ pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
     text: Vec<u8>,
 ) -> Result<HttpResponse, Problem> {
+    Ok(charged(&service.ingest.budget, response, text)?)
+}
+
+/// The answer to what is done and cannot be refused any more: with this text, or with a short one if there is no
+/// memory for it.
+pub(crate) fn answer_or(
+    service: &Service,
+    response: &mut HttpResponseBuilder,
+    text: Vec<u8>,
+    short: &'static str,
+) -> HttpResponse {
+    match charged(&service.ingest.budget, response, text) {
+        Ok(response) => response,
+        Err(Exhausted) => response.body(short),
+    }
+}
+
+fn charged(
+    budget: &MemoryBudget,
+    response: &mut HttpResponseBuilder,
+    text: Vec<u8>,
+) -> Result<HttpResponse, Exhausted> {
     if text.len() <= UNCHARGED_BYTES {
         return Ok(response.body(text));
     }
-    let charged = reserve(service, text.len())?;
+    let charged = budget.reserve(Share::Answers, text.len())?;
     let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
     let pieces = stream::unfold((Bytes::from(text), charged), async |(mut rest, charged)| {
         if rest.is_empty() {

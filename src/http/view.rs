@@ -108,6 +108,9 @@ pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record
     json.finish()
 }
 
+/// A receipt without the results, for which there is no memory.
+pub(crate) const EMPTY_RECEIPT: &str = r#"{"results":[]}"#;
+
 /// `{"results": […]}`
 pub(crate) fn receipt(done: &[Done]) -> Vec<u8> {
     let mut json = Json::with_capacity(BYTES);

@@ -9,10 +9,17 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use actix_web::rt::{System, spawn};
+use actix_web::test::{self, TestRequest};
+use actix_web::web::Data;
 use rusqlite::Connection;
+use serde_json::Value;
 use statusmirror::budget::{MemoryBudget, Share};
+use statusmirror::clock::Clock;
 use statusmirror::content::Content;
 use statusmirror::dialect::{self, Aside, Dialect, Name, NotEncoded, Reading, Said, Source};
+use statusmirror::http;
+use statusmirror::http::proxies::TrustedProxies;
+use statusmirror::http::state::Service as HttpService;
 use statusmirror::ingest::{Body, Done, Ingest, Posted, Refusal};
 use statusmirror::message::{
     Channel, Notification, Reference, StatedProvider, Statement, Status, Timestamp,
@@ -96,7 +103,7 @@ impl Headers for Sent {
 
 /// A service without HTTP, with one source that speaks in lines.
 struct Service {
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     store: Arc<SqliteStore>,
     metrics: Arc<Metrics>,
     source: Source,
@@ -133,7 +140,7 @@ impl Service {
         let store = Arc::new(store);
         let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
         let ingest = Ingest::new(vec![source()], seam, queue, Arc::clone(&metrics), budget);
-        Self { ingest, store, metrics, source: source(), closing, folder }
+        Self { ingest: Arc::new(ingest), store, metrics, source: source(), closing, folder }
     }
 
     async fn post(
@@ -156,17 +163,21 @@ impl Service {
     }
 
     fn post_lines(&self, first: u64, count: u64) -> Taking<'_> {
-        let lines = (first..first + count).fold(String::new(), |mut text, number| {
-            writeln!(text, "{number}").unwrap();
-            text
-        });
-        Box::pin(async move { self.post(lines, &Sent(Vec::new()), at(1)).await })
+        Box::pin(async move { self.post(lines(first, count), &Sent(Vec::new()), at(1)).await })
     }
 
     fn close(self) {
         drop((self.ingest, self.store));
         assert!(self.closing.close());
     }
+}
+
+/// A body of so many entries.
+fn lines(first: u64, count: u64) -> String {
+    (first..first + count).fold(String::new(), |mut text, number| {
+        writeln!(text, "{number}").unwrap();
+        text
+    })
 }
 
 /// Has it go as far as it can without waiting.
@@ -270,6 +281,40 @@ fn a_thread_goes_on_between_two_large_deliveries() {
         }
     });
     Rc::into_inner(service).unwrap().close();
+}
+
+#[test]
+fn a_stored_delivery_is_answered_with_200_also_if_its_receipt_finds_no_memory() {
+    let service = Service::new(&Scheme::None, 64);
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&service.store);
+    let (ingest, proxies) = (Arc::clone(&service.ingest), TrustedProxies::default());
+    let http = HttpService::new(ingest, store, Vec::new(), proxies, Clock::Fixed(at(1)));
+    System::new().block_on(async {
+        let app = test::init_service(http::app(Data::new(http), http::all)).await;
+        let answer = async |first: u64| {
+            let request =
+                TestRequest::post().uri("/webhooks/lines").set_payload(lines(first, MANY));
+            test::call_service(&app, request.to_request()).await
+        };
+        let results = async |answer| {
+            let body: Value = test::read_body_json(answer).await;
+            body["results"].as_array().unwrap().len()
+        };
+        let reserved = || service.ingest.budget.reserved(Share::Answers);
+        let whole = answer(0).await;
+        assert_eq!(whole.status(), 200);
+        assert!(reserved() > 50_000, "{} bytes", reserved());
+        assert_eq!(results(whole).await, 800);
+        assert_eq!(reserved(), 0);
+        let others = service.ingest.budget.reserve(Share::Answers, Share::Answers.limit()).unwrap();
+        let short = answer(MANY).await;
+        assert_eq!(short.status(), 200);
+        assert_eq!(results(short).await, 0);
+        let last = id(2 * MANY - 1).parse().unwrap();
+        assert!(service.store.message(last).await.unwrap().is_some());
+        drop(others);
+    });
+    service.close();
 }
 
 #[test]

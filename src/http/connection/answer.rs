@@ -15,7 +15,7 @@ use super::serve::Connection;
 use super::timer::Timer;
 
 /// A client that takes less than [`TAKEN_BYTES`] in this time while more waits for it is given up.
-const TAKING_TIME: Duration = Duration::from_mins(1);
+pub(super) const TAKING_TIME: Duration = Duration::from_mins(1);
 /// Bytes that a client takes in [`TAKING_TIME`] at least.
 const TAKEN_BYTES: u64 = 64 << 10;
 /// Time that the client of a closed connection has to close its side.
@@ -192,16 +192,21 @@ async fn flush(connection: &Connection, timer: &mut Timer) -> bool {
         }
         loop {
             let (since, before) = *begun.get_or_insert_with(|| (Instant::now(), link.written()));
-            if !timer.has_passed(since + TAKING_TIME, cx) {
+            if !timer.has_passed(since + connection.taking_time, cx) {
                 return Poll::Pending;
             }
-            if link.written() - before < TAKEN_BYTES {
+            if is_too_slow(link.written() - before) {
                 return Poll::Ready(false);
             }
             begun = None;
         }
     })
     .await
+}
+
+/// Whether a client that took so many bytes in [`TAKING_TIME`] is given up.
+fn is_too_slow(taken_bytes: u64) -> bool {
+    taken_bytes < TAKEN_BYTES
 }
 
 /// Ends a connection in order: all answers are written.
@@ -231,4 +236,63 @@ pub(super) async fn close(connection: &Connection, timer: &mut Timer, is_broken:
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+    use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+
+    use actix_http::ServiceConfig;
+    use actix_http::body::{BodyStream, BoxBody, SizedStream};
+    use actix_web::rt::net::TcpStream as Io;
+    use futures_util::stream;
+    use tokio::time::timeout;
+
+    use super::super::link::Link;
+    use super::super::registry::Registry;
+    use super::*;
+    use crate::budget::{MemoryBudget, Share};
+
+    /// Time after which a test fails because a client is not given up.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_client_that_takes_64_kib_in_each_time_is_not_too_slow() {
+        assert!(is_too_slow(0) && is_too_slow((64 << 10) - 1));
+        assert!(!is_too_slow(64 << 10));
+    }
+
+    #[actix_web::test]
+    async fn an_answer_that_is_not_taken_ends_and_gives_its_memory_back() {
+        let budget = MemoryBudget::default();
+        for is_sized in [false, true] {
+            let charged = budget.reserve(Share::Answers, 1 << 20).unwrap();
+            let pieces = Box::pin(stream::unfold(charged, async |charged| {
+                Some((Ok::<_, Infallible>(Bytes::from(vec![b'x'; 64 << 10])), charged))
+            }));
+            let body = if is_sized {
+                BoxBody::new(SizedStream::new(u64::MAX, pieces))
+            } else {
+                BoxBody::new(BodyStream::new(pieces))
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            // Its client never reads.
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (io, _peer) = listener.accept().unwrap();
+            io.set_nonblocking(true).unwrap();
+            let connection = Connection {
+                link: RefCell::new(Link::new(Io::from_std(io).unwrap(), &ServiceConfig::default())),
+                member: Registry::of_this_thread(1).enter(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                taking_time: Duration::from_millis(10),
+            };
+            let mut timer = Timer::new(Instant::now());
+            let framing = Framing { is_head: false, has_chunks: true, closes: false };
+            let answer = Response::ok().set_body(body);
+            let sent = timeout(PATIENCE, send(&connection, &mut timer, answer, framing)).await;
+            assert_eq!(sent.unwrap(), After::Gone);
+            assert_eq!(budget.reserved(Share::Answers), 0);
+        }
+    }
 }

@@ -14,7 +14,7 @@ use actix_http::{Payload, Request, Response, ServiceConfig, StatusCode};
 use actix_web::rt::net::TcpStream;
 
 use super::super::problem::Problem;
-use super::answer::{After, Framing, close, send};
+use super::answer::{After, Framing, TAKING_TIME, close, send};
 use super::body::Body;
 use super::link::Link;
 use super::registry::{Member, Phase, Registry};
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) link: RefCell<Link>,
     /// Place in the registry.
     pub(super) member: Rc<Member>,
+    /// Time in which a client must take a part of its answer.
+    pub(super) taking_time: Duration,
 }
 
 impl Drop for Connection {
@@ -66,6 +68,7 @@ pub(crate) async fn serve<A, B>(
     let connection = Rc::new(Connection {
         link: RefCell::new(Link::new(io, &worker.config)),
         member: worker.registry.enter(address),
+        taking_time: TAKING_TIME,
     });
     let mut wait = Wait::first();
     let mut timer = Timer::new(wait.deadline);
@@ -156,7 +159,7 @@ impl Wait {
         timer: &mut Timer,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
-        let Connection { link, member } = connection;
+        let Connection { link, member, .. } = connection;
         let mut link = link.borrow_mut();
         loop {
             if let Some(next) = Self::read(&mut link, cx) {

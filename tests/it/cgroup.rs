@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::crowd::raised_limit;
 use crate::faults::times;
+use crate::histories::{fill_with, history_path};
+use crate::raw::{Raw, get};
 use crate::support::*;
 
 /// The memory that a server may use.
@@ -69,13 +72,29 @@ fn large(number: u64, bytes: usize) -> String {
     body.to_string()
 }
 
-#[test]
-fn any_number_of_large_webhooks_fits_into_256_mib() {
-    let cgroup = MemoryCgroup::new("large");
-    let mut server = Server::start(GATEWAY);
+/// A server in a memory cgroup of this name, if there can be one.
+fn bounded(name: &str) -> (Server, Option<MemoryCgroup>) {
+    let cgroup = MemoryCgroup::new(name);
+    let server = Server::start(GATEWAY);
     if let Some(cgroup) = &cgroup {
         cgroup.hold(&server);
     }
+    (server, cgroup)
+}
+
+/// Asserts that a server has kept its bounds, takes a webhook and ends: only then the cgroup can be removed.
+fn end(mut server: Server) {
+    let (peak, sockets) = (peak_memory(&server), socket_memory());
+    assert!(peak <= LIMIT, "{peak} bytes");
+    assert!(sockets <= LIMIT, "{sockets} bytes in sockets");
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn any_number_of_large_webhooks_fits_into_256_mib() {
+    let (server, _cgroup) = bounded("large");
     let large_webhooks = times(250, 1_500, 5_000);
     let mut connection = server.connect();
     let mut post = |number, bytes| {
@@ -87,10 +106,98 @@ fn any_number_of_large_webhooks_fits_into_256_mib() {
     // As many of the longest texts that are kept as have room, and more.
     let long_texts = times(500, 20_000, 60_000);
     (10_000..10_000 + long_texts).for_each(|number| post(number, 1_024));
-    let (peak, sockets) = (peak_memory(&server), socket_memory());
-    assert!(peak <= LIMIT, "{peak} bytes");
-    assert!(sockets <= LIMIT, "{sockets} bytes in sockets");
     assert_eq!(server.get(&format!("/api/messagestatus/{}", id(0))).status, 200);
-    // The cgroup can be removed once nothing is in it.
-    assert_eq!(server.terminate(), Some(0));
+    end(server);
+}
+
+#[test]
+fn any_number_of_unfinished_heads_fits_into_256_mib() {
+    let (server, _cgroup) = bounded("heads");
+    let many = times(2_500, 2_500, 5_000).min(raised_limit() / 2);
+    // Just below the limit of a head.
+    let head = format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}", "a".repeat(30_000));
+    let mut unfinished: Vec<_> = (0..many)
+        .map(|_| {
+            let mut connection = server.connect();
+            // The server may have answered and closed already.
+            drop(connection.try_write(head.as_bytes()));
+            connection
+        })
+        .collect();
+    assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).status, 200);
+    let told = unfinished.iter_mut().filter_map(Connection::read);
+    let told: Vec<_> = told.map(|answer| answer.status).collect();
+    assert!(told.iter().all(|status| [408, 503].contains(status)), "{told:?}");
+    assert!(told.contains(&503), "all of them had room");
+    drop(unfinished);
+    end(server);
+}
+
+/// Notifications of a large message.
+fn notifications() -> u32 {
+    u32::try_from(times(300, 900, 900)).unwrap()
+}
+
+#[test]
+fn any_number_of_large_histories_fits_into_256_mib() {
+    let (server, _cgroup) = bounded("histories");
+    raised_limit();
+    // A control character takes six bytes in JSON.
+    let message = fill_with(&server, notifications(), '\u{1}');
+    let mut webhooks = server.connect();
+    let mut number = 10;
+    let mut post = || {
+        number += 1;
+        let body = webhook(&id(number), "SENT", 1).to_string();
+        let answer = webhooks.send("POST", &webhook_path(""), JSON, body.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let mut readers: Vec<_> = (0..times(500, 1_500, 3_000))
+        .map(|_| {
+            let mut raw = Raw::with_small_buffer(server.port);
+            raw.send(get(&history_path(&message)));
+            raw
+        })
+        .collect();
+    post();
+    let mut refused = 0;
+    readers.retain_mut(|raw| {
+        let head = String::from_utf8(raw.until("\r\n\r\n")).unwrap();
+        let is_refused = head.starts_with("HTTP/1.1 503 ");
+        assert!(is_refused || head.starts_with("HTTP/1.1 200 "), "{head}");
+        refused += u32::from(is_refused);
+        !is_refused
+    });
+    assert!(refused > 0 && readers.len() > 100, "{refused} refused, {} not", readers.len());
+    for _ in 0..times(2, 10, 50) {
+        for reader in &mut readers {
+            reader.take(40_000);
+        }
+        post();
+    }
+    drop(readers);
+    end(server);
+}
+
+#[test]
+fn any_number_of_large_pages_fits_into_256_mib() {
+    let (server, _cgroup) = bounded("pages");
+    raised_limit();
+    // It takes five bytes in HTML.
+    let message = fill_with(&server, notifications(), '<');
+    let path = format!("/ui/message/{message}");
+    let mut readers: Vec<_> = (0..times(400, 1_500, 3_000))
+        .map(|_| {
+            let mut raw = Raw::with_small_buffer(server.port);
+            raw.send(get(&path));
+            raw
+        })
+        .collect();
+    assert_eq!(server.post(&webhook(&id(2), "SENT", 1).to_string()).status, 200);
+    let mut told: Vec<_> = readers.iter_mut().map(|raw| raw.answer("GET").status).collect();
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, [200, 503]);
+    eventually(|| (server.get(&path).status == 200).then_some(()));
+    end(server);
 }

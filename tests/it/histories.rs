@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
+use crate::raw::{Raw, get};
 use crate::support::*;
 
 const NOTIFICATIONS: u32 = 250;
@@ -26,14 +27,31 @@ fn fill(server: &Server) -> String {
     id
 }
 
-fn history_path(id: &str) -> String {
+/// Posts that many notifications of one message, whose texts have this letter only and are as long as they may
+/// be.
+pub(crate) fn fill_with(server: &Server, notifications: u32, letter: char) -> String {
+    let (id, mut connection) = (id(1), server.connect());
+    let text = |letters: usize| letter.to_string().repeat(letters);
+    let (most, key) = (text(1_024), text(512));
+    for second in 0..notifications {
+        let mut body = webhook(&id, "SENT", second);
+        body["message"]["provider"] =
+            json!({"name": most, "id": text(256), "status": most, "code": most, "message": most});
+        body["message"]["reference"] = json!({"service": key, "action": key, "key": key});
+        let body = body.to_string();
+        let answer = connection.send("POST", &webhook_path(""), JSON, body.as_bytes());
+        assert_eq!(answer.outcome(), if second == 0 { "applied" } else { "superseded" });
+    }
+    id
+}
+
+pub(crate) fn history_path(id: &str) -> String {
     format!("/api/messagestatus/{id}/history")
 }
 
 /// Asks.
 fn ask(stream: &mut TcpStream, path: &str) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(get(path).as_bytes()).unwrap();
 }
 
 /// The chunks of an answer.
@@ -119,4 +137,44 @@ fn the_page_shows_the_newest_entries_and_older_ones_on_request() {
     assert_eq!((expected, seen.len()), (0, usize::try_from(NOTIFICATIONS).unwrap()));
     server.get(&format!("/ui/message/{id}?before=x")).assert_problem(400);
     server.get(&format!("/ui/message/{}?before=7", crate::support::id(9))).assert_problem(404);
+}
+
+#[test]
+fn what_finds_no_memory_for_a_large_answer_is_asked_to_come_again() {
+    let server = Server::start(GATEWAY);
+    let id = fill_with(&server, 60, '\u{1}');
+    let path = history_path(&id);
+    // They read the beginning of what they are sent, and no more.
+    let mut readers = Vec::new();
+    let refused = loop {
+        let mut raw = Raw::with_small_buffer(server.port);
+        let head = String::from_utf8(raw.send(get(&path)).until("\r\n\r\n")).unwrap();
+        if !head.starts_with("HTTP/1.1 200 ") {
+            break head;
+        }
+        readers.push(raw);
+        assert!(readers.len() < 1_000, "nobody is refused");
+    };
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let large = [
+        &*path,
+        &format!("/ui/message/{id}"),
+        "/api/messages?format=csv",
+        "/api/messages?format=csv-plain",
+        &format!("/api/messagestatus/reference/{}", "%01".repeat(512)),
+        "/api/messages",
+    ];
+    for path in large {
+        let refused = server.get(path);
+        refused.assert_problem(503);
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        assert!(refused.body.contains("large answers"), "{refused:?}");
+    }
+    // What is small needs no room.
+    assert_eq!(server.post(EXAMPLE).outcome(), "applied");
+    assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
+    drop(readers);
+    for path in large {
+        eventually(|| (server.get(path).status == 200).then_some(()));
+    }
 }

@@ -1,14 +1,13 @@
 //! Many who listen to changes: each is given every change once, wherever it begins, and there is a limit.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
 use crate::events::Listener;
 use crate::faults::Chance;
+use crate::raw::{Raw, get};
 use crate::support::*;
 
 /// Changes that take more than the live ring has room for.
@@ -151,14 +150,8 @@ fn further_exports_are_asked_to_come_again() {
 }
 
 /// Asks for an export, with little room for what it does not read.
-fn export(server: &Server) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&SocketAddr::from(([127, 0, 0, 1], server.port)).into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    let request = format!(
-        "GET /api/messages?format=csv-plain HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"
-    );
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    stream
+fn export(server: &Server) -> Raw {
+    let mut raw = Raw::with_small_buffer(server.port);
+    raw.send(get("/api/messages?format=csv-plain"));
+    raw
 }

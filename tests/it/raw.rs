@@ -42,6 +42,11 @@ impl Framed {
     }
 }
 
+/// A request with the key, as bytes.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {}\r\n\r\n", crate::support::KEY)
+}
+
 impl Raw {
     pub(crate) fn to(port: u16) -> Self {
         Self::from([127, 0, 0, 1], port)
@@ -49,7 +54,17 @@ impl Raw {
 
     /// A connection from this address of this machine.
     pub(crate) fn from(address: [u8; 4], port: u16) -> Self {
+        Self::by(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap(), address, port)
+    }
+
+    /// A connection with little room in the kernel for what is not read.
+    pub(crate) fn with_small_buffer(port: u16) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        Self::by(socket, [127, 0, 0, 1], port)
+    }
+
+    fn by(socket: Socket, address: [u8; 4], port: u16) -> Self {
         socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
         socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
         let stream = TcpStream::from(socket);
@@ -167,7 +182,8 @@ impl Raw {
         framed
     }
 
-    fn take(&mut self, length: usize) -> Vec<u8> {
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
         while self.read.len() < length {
             assert!(self.more(), "closed within a body: {}", self.read.escape_ascii());
         }

@@ -15,6 +15,9 @@ const WAIT: u64 = 60;
 /// Long enough to see an answer that comes too early.
 const A_WHILE: Duration = Duration::from_millis(100);
 
+/// Requests that may wait at a time.
+const MAX_LONG_POLLS: u64 = 4_000;
+
 fn path(id: &str, parameters: &str) -> String {
     format!("/api/messagestatus/{id}?{parameters}")
 }
@@ -110,7 +113,7 @@ fn when_the_time_is_over_what_is_known_then_is_answered() {
 
 #[test]
 fn many_wait_without_threads_and_all_are_answered_when_it_stops() {
-    let many = times(500, 10_000, 10_000).min(raised_limit() / 2);
+    let many = times(500, MAX_LONG_POLLS, MAX_LONG_POLLS).min(raised_limit() / 2);
     let mut server = Server::start(GATEWAY);
     let threads = || {
         let status = fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
@@ -140,4 +143,45 @@ fn many_wait_without_threads_and_all_are_answered_when_it_stops() {
     assert_eq!(server.wait(), Some(0));
     // Far less than they would have waited.
     assert!(started.elapsed() < Duration::from_secs(WAIT), "{:?}", started.elapsed());
+}
+
+#[test]
+fn further_long_polls_are_asked_to_come_again_and_the_others_go_on() {
+    /// Requests that are refused at least.
+    const BEYOND: u64 = 10;
+    /// Messages that are waited for in turn.
+    const MESSAGES: u64 = 100;
+    let limit = raised_limit();
+    if limit < 2 * MAX_LONG_POLLS {
+        eprintln!("NOT TESTED: {limit} descriptors are too few");
+        return;
+    }
+    let server = Server::start(GATEWAY);
+    let wait = format!("wait={WAIT}");
+    let mut waiting: Vec<_> =
+        (0..MAX_LONG_POLLS + BEYOND).map(|n| ask(&server, &id(n % MESSAGES), &wait)).collect();
+    // Waits for nothing, but needs a place too.
+    let mut connection = server.connect();
+    let mut briefly = || {
+        let path = path(&id(MESSAGES), "wait=0");
+        connection.send("GET", &path, &[("X-Api-Key", KEY)], b"")
+    };
+    let refused = eventually(|| Some(briefly()).filter(|answer| answer.status == 503));
+    refused.assert_problem(503);
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    server.get(&format!("/api/messagestatus/{}", id(MESSAGES))).assert_problem(404);
+    post(&server, &id(7), "DELIVERED", 1);
+    let (mut told, mut beyond) = (0, 0);
+    for connection in waiting.iter_mut().skip(7).step_by(usize::try_from(MESSAGES).unwrap()) {
+        match connection.read().unwrap() {
+            answer if answer.status == 503 => beyond += 1,
+            answer => {
+                assert_eq!(status(&answer), "DELIVERED");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 0 && beyond <= BEYOND, "{told} told, {beyond} refused");
+    // Their places are free.
+    eventually(|| (briefly().status == 404).then_some(()));
 }

@@ -1,6 +1,10 @@
-//! `store.url`: the forms in which the address of an SQLite file is written.
+//! `store.url`: the forms in which the address of an SQLite file is written, and who may open that file.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::store::sqlite::real_path;
 
 /// How to write it.
 const FORM: &str = "write sqlite: and the path of a file, like sqlite:data/statusmirror.db or \
@@ -44,4 +48,22 @@ pub(super) fn path(url: &str) -> Result<PathBuf, String> {
         rest if rest.len() < path.len() => PathBuf::from(format!("/{rest}")),
         _ => PathBuf::from(path),
     })
+}
+
+/// The warning about a database that others than its owner may read or write, if they may.
+pub fn exposed(database: &Path) -> Option<String> {
+    let database = real_path(database);
+    let files = ["", "-wal", "-shm"].map(|suffix| {
+        let mut path = database.clone().into_os_string();
+        path.push(suffix);
+        PathBuf::from(path)
+    });
+    let (path, mode) = files.iter().find_map(|path| {
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (mode & 0o066 != 0).then_some((path, mode))
+    })?;
+    Some(format!(
+        "{} has mode {mode:03o}, so others than its owner may open it, and it holds phone numbers; chmod 600 it",
+        path.display()
+    ))
 }

@@ -15,12 +15,12 @@ mod secret;
 mod setting;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
+pub use self::database::exposed;
 pub use self::demo::{Made, NAME as DEMO, Secrets};
 pub use self::locate::locate;
 pub use self::running::Running;
@@ -265,7 +265,7 @@ fn interpret(
     let server = server(raw.server)?;
     let reached = running.map_or(&server, |running| &running.server);
     let beside = running.map_or(&path, |running| &running.database);
-    let mut warnings: Vec<_> = open_to_others(&path).into_iter().collect();
+    let mut warnings: Vec<_> = exposed(&path).into_iter().collect();
     let mut sources = Vec::new();
     for (name, raw) in raw.sources {
         sources.push(access::source(&name, raw, &server.public_url, &mut warnings)?);
@@ -352,16 +352,4 @@ fn server(raw: raw::Server) -> Result<Server, ConfigError> {
 /// The whole path of a file, whatever the working directory is.
 fn whole(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
-}
-
-/// A warning if everybody on the machine may read or write this database.
-fn open_to_others(database: &Path) -> Option<String> {
-    let mode = std::fs::metadata(database).ok()?.permissions().mode() & 0o777;
-    (mode & 0o007 != 0).then(|| {
-        format!(
-            "store.url: {} has mode {mode:03o}, so that others on this machine may open it; it holds \
-             phone numbers, so chmod 600 it",
-            database.display()
-        )
-    })
 }

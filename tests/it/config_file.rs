@@ -257,19 +257,6 @@ fn a_path_in_an_error_is_whole() {
 }
 
 #[test]
-fn a_database_that_others_may_read_is_warned_of() {
-    let mut server = Server::start(GATEWAY);
-    assert_eq!(server.terminate(), Some(0));
-    let checked = server.run(&["check-config"]);
-    assert!(!text(&checked.stdout).contains("chmod"), "{checked:?}");
-    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o644)).unwrap();
-    let checked = server.run(&["check-config"]);
-    assert!(text(&checked.stdout).contains("mirror.db has mode 644"), "{checked:?}");
-    server.start_again();
-    assert!(server.log().contains("mirror.db has mode 644"));
-}
-
-#[test]
 fn a_time_of_nothing_is_no_time_to_keep_things() {
     let folder = tempfile::tempdir().unwrap();
     for time in ["0d", "0s", "00h"] {

@@ -128,15 +128,32 @@ fn an_admin_command_of_any_length_takes_little_memory() {
 #[test]
 fn a_database_that_others_may_read_causes_a_warning() {
     let mut server = Server::start(GATEWAY);
-    let warned = |text: &str| text.contains("mirror.db has mode 644") && text.contains("chmod 600");
-    assert!(!warned(text(&server.run(&["check-config"]).stdout)));
+    let warnings = |text: &str| {
+        let warned: Vec<_> = text.lines().filter(|line| line.contains("has mode 6")).collect();
+        assert!(warned.iter().all(|line| line.contains("chmod 600")), "{warned:?}");
+        warned.len()
+    };
+    // Of a directory that others may enter, doctor says more.
+    fs::set_permissions(server.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let checked = || text(&server.run(&["check-config"]).stdout).to_owned();
+    assert_eq!(warnings(&checked()), 0);
     fs::set_permissions(server.database(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(warned(text(&server.run(&["check-config"]).stdout)));
-    assert!(warned(text(&server.run(&["doctor"]).stdout)));
-    assert!(!warned(&server.log()));
+    // One warning each time, with the same words.
+    let words = format!(
+        "{} has mode 644, so others than its owner may open it, and it holds phone numbers; chmod 600 it",
+        server.database().display()
+    );
+    let (checked_words, doctor) = (checked(), server.run(&["doctor"]).stdout);
+    assert_eq!((warnings(&checked_words), warnings(text(&doctor))), (1, 1), "{checked_words}");
+    assert!(checked_words.contains(&words) && text(&doctor).contains(&words), "{checked_words}");
+    for mode in [0o640, 0o602, 0o604, 0o620] {
+        fs::set_permissions(server.database(), fs::Permissions::from_mode(mode)).unwrap();
+        assert!(checked().contains(&format!("has mode {mode:o}")), "{}", checked());
+    }
+    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(warnings(&server.log()), 0);
     assert_eq!(server.terminate(), Some(0));
     server.start_again();
-    assert!(warned(&server.log()), "{}", server.log());
-    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(text(&server.run(&["check-config"]).stdout).contains("has mode 640"));
+    assert_eq!(warnings(&server.log()), 1, "{}", server.log());
+    assert!(server.log().contains(&words), "{}", server.log());
 }

@@ -13,7 +13,7 @@ use rustix::fs::statvfs;
 use super::Report;
 use crate::admin::{self, Answer};
 use crate::cli::{Failure, live};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::diagnosis::Found;
 
 /// With less room than this the disk is as good as full.
@@ -85,24 +85,10 @@ fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Re
         return report.say(Found::Warn, "permissions", &words);
     }
     // It may be moved or copied to where they can.
-    if let Some(words) = exposed(database) {
+    if let Some(words) = config::exposed(database) {
         return report.say(Found::Warn, "permissions", &format!("{shown}: {words}"));
     }
     report.say(Found::Ok, "permissions", &shown)
-}
-
-/// The warning about a database that others than its owner may read, if they may.
-pub(in crate::cli) fn exposed(database: &Path) -> Option<String> {
-    let readable = ["", "-wal", "-shm"].map(|suffix| with_suffix(database, suffix));
-    let (path, mode) = readable.iter().find_map(|path| {
-        let mode = fs::metadata(path).ok()?.mode() & 0o777;
-        (mode & 0o044 != 0).then_some((path, mode))
-    })?;
-    Some(format!(
-        "{} has mode {mode:03o}, so others than its owner may read it, and it holds phone numbers; \
-         chmod 600 it",
-        path.display()
-    ))
 }
 
 fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {

@@ -7,10 +7,9 @@ mod reach;
 
 use std::io::Write;
 
-pub(super) use self::files::exposed;
 use super::{EX_UNAVAILABLE, Failure};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::diagnosis::Found;
 
 /// A key that expires sooner than this is worth a warning: 30 days, in which another can be given to an
@@ -57,8 +56,12 @@ fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure
     let (sources, keys) = (config.sources.len(), config.api_keys.len());
     let words = format!("right; {file}, sources: {sources}, API keys: {keys}");
     report.say(Found::Ok, "configuration", &words)?;
-    // Of keys there is more to say.
-    for warning in config.warnings.iter().filter(|warning| !warning.contains(".expires: ")) {
+    // Of keys and of the database's permissions there is more to say.
+    let permissions = config::exposed(&config.store.path);
+    let is_said_later = |warning: &&String| {
+        warning.contains(".expires: ") || permissions.as_ref() == Some(*warning)
+    };
+    for warning in config.warnings.iter().filter(|warning| !is_said_later(warning)) {
         report.say(Found::Warn, "configuration", warning)?;
     }
     Ok(())

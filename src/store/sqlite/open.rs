@@ -272,14 +272,7 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let path = &settings.path;
     let file = |source| OpenError::File { path: path.clone(), source };
     let failed = |source| OpenError::Database { path: path.clone(), source };
-    make_private_directory(path).map_err(file)?;
-    let mut lock = lock::take(path, settings.lock_wait)?;
-    let locks_inode = locks_inode(path, settings.any_filesystem)?;
-    if locks_inode {
-        lock.hold(path)?;
-    }
-    copy::install(path, &mut lock, locks_inode)?;
-    restore::finish(path, &mut lock, locks_inode)?;
+    let (mut lock, locks_inode) = claim(settings)?;
     require_database_of_wal(path)?;
     if locks_inode {
         lock.hold_or_make(path)?;
@@ -326,9 +319,25 @@ pub(super) fn open(settings: &Settings) -> Result<Opened, OpenError> {
     Ok(Opened { db, lock, marks, unchecked })
 }
 
+/// Takes the locks and finishes what an earlier process began to put in the place of the database. Says whether
+/// the database's inode is locked too.
+pub(super) fn claim(settings: &Settings) -> Result<(Lock, bool), OpenError> {
+    let path = &settings.path;
+    make_private_directory(path)
+        .map_err(|source| OpenError::File { path: path.clone(), source })?;
+    let mut lock = lock::take(path, settings.lock_wait)?;
+    let locks_inode = locks_inode(path, settings.any_filesystem)?;
+    if locks_inode {
+        lock.hold(path)?;
+    }
+    copy::install(path, &mut lock, locks_inode)?;
+    restore::finish(path, &mut lock, locks_inode)?;
+    Ok((lock, locks_inode))
+}
+
 /// Whether the database's inode is to be locked. Rejects a file system that cannot be relied on, unless it
 /// may be any: of those, only FUSE keeps this lock and SQLite's locks apart.
-pub(super) fn locks_inode(path: &Path, any: bool) -> Result<bool, OpenError> {
+fn locks_inode(path: &Path, any: bool) -> Result<bool, OpenError> {
     let source =
         |error: rustix::io::Errno| OpenError::File { path: path.to_owned(), source: error.into() };
     let found = statfs(copy::directory(path)).map_err(source)?.f_type;

@@ -13,15 +13,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::erased::HashKey;
 use super::ledger::Ledger;
-use super::lock::{self, Lock, beside, real_path, with_suffix};
-use super::open::{OpenError, Settings, locks_inode};
+use super::lock::{Lock, beside, real_path, with_suffix};
+use super::open::{OpenError, Settings, claim};
 use super::schema::{self, Found};
 use super::{check, copy, removal, wal};
 use crate::message::{MessageId, Timestamp};
@@ -56,14 +55,7 @@ pub fn restore(settings: &Settings, backup: &Path, now: Timestamp) -> Result<Res
     let settings = &Settings { path: real_path(&settings.path), ..settings.clone() };
     let path = &settings.path;
     let file = |source| OpenError::File { path: path.clone(), source };
-    super::make_private_directory(path).map_err(file)?;
-    let mut lock = lock::take(path, Duration::ZERO)?;
-    let locks_inode = locks_inode(path, settings.any_filesystem)?;
-    if locks_inode {
-        lock.hold(path)?;
-    }
-    copy::install(path, &mut lock, locks_inode)?;
-    finish(path, &mut lock, locks_inode)?;
+    let (mut lock, locks_inode) = claim(settings)?;
     let version = examine(path, backup)?;
     let new = beside(path, "restoring");
     let prepared = prepare(settings, backup, &new, version);

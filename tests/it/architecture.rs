@@ -54,7 +54,8 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ),
 ];
 
-fn sources() -> Vec<(PathBuf, String)> {
+/// The files of this folder of the project, with their paths in it.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -65,7 +66,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
     walk(&root, &mut found);
     let read = |path: PathBuf| {
@@ -73,6 +74,10 @@ fn sources() -> Vec<(PathBuf, String)> {
         (path.strip_prefix(&root).unwrap().to_owned(), text)
     };
     found.into_iter().map(read).collect()
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    files("src")
 }
 
 /// The code without comments and without its unit tests.
@@ -144,5 +149,13 @@ fn a_file_says_what_it_is_and_has_at_most_400_lines_before_its_tests() {
         assert!(text.starts_with("//! "), "{path} does not say what it is");
         let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
         assert!(lines <= 400, "{path} has {lines} lines");
+    }
+}
+
+#[test]
+fn a_file_of_tests_has_at_most_400_lines() {
+    for (path, text) in files("tests/it") {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
 }

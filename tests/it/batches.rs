@@ -1,4 +1,4 @@
-//! Deliveries of many entries: what may wait for its commit, and what is committed together.
+//! Deliveries of many entries: how many of them may wait for their commit.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -11,7 +11,6 @@ use std::task::Poll;
 use actix_web::rt::{System, spawn};
 use actix_web::test::{self, TestRequest};
 use actix_web::web::Data;
-use rusqlite::Connection;
 use serde_json::Value;
 use statusmirror::budget::{MemoryBudget, Share};
 use statusmirror::clock::Clock;
@@ -21,28 +20,23 @@ use statusmirror::http;
 use statusmirror::http::proxies::TrustedProxies;
 use statusmirror::http::state::Service as HttpService;
 use statusmirror::ingest::{Body, Done, Ingest, Posted, Refusal};
-use statusmirror::message::{
-    Channel, Notification, Reference, StatedProvider, Statement, Status, Timestamp,
-};
+use statusmirror::message::{Channel, Reference, StatedProvider, Status, Timestamp};
 use statusmirror::metrics::Metrics;
 use statusmirror::proof::standard_webhooks::StandardWebhooks;
 use statusmirror::proof::{Header, Headers, Scheme, Secret, Window};
+use statusmirror::store::Store;
 use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
-use statusmirror::store::{Delivery, Entry, Store, Stored};
 use tempfile::TempDir;
 use tokio::task::yield_now;
 
-use crate::convergence::{at, notification, statement};
+use crate::convergence::at;
 use crate::sender::standard_webhooks;
-use crate::store_laws::{delivery, entry};
 use crate::support::{INHERITED, id};
 
 /// Entries of a large delivery.
 const MANY: u64 = 800;
 /// Entries beside the first of each delivery that may wait.
 const MAX_WAITING: u64 = 8_192;
-/// A transaction ends with the delivery that passes so many entries.
-const TRANSACTION_ENTRIES: u64 = 512;
 
 /// A dialect with an entry on each line: the number of a message that was sent, `ignored`, or anything
 /// else, which is not understood.
@@ -102,17 +96,17 @@ impl Headers for Sent {
 }
 
 /// A service without HTTP, with one source that speaks in lines.
-struct Service {
+pub(crate) struct Service {
     ingest: Arc<Ingest>,
-    store: Arc<SqliteStore>,
-    metrics: Arc<Metrics>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) metrics: Arc<Metrics>,
     source: Source,
     closing: Closing,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Service {
-    fn new(scheme: &Scheme, queue: usize) -> Self {
+    pub(crate) fn new(scheme: &Scheme, queue: usize) -> Self {
         let source = || {
             Source::new(dialect::Settings {
                 name: "lines".to_owned(),
@@ -166,7 +160,7 @@ impl Service {
         Box::pin(async move { self.post(lines(first, count), &Sent(Vec::new()), at(1)).await })
     }
 
-    fn close(self) {
+    pub(crate) fn close(self) {
         drop((self.ingest, self.store));
         assert!(self.closing.close());
     }
@@ -181,7 +175,7 @@ fn lines(first: u64, count: u64) -> String {
 }
 
 /// Has it go as far as it can without waiting.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
 }
 
@@ -346,81 +340,5 @@ fn an_old_delivery_with_an_ignored_entry_is_a_duplicate_if_the_rest_is_stored() 
             assert!(matches!(refusal, Refusal::TooOld), "{text}: {refusal:?}");
         }
     });
-    service.close();
-}
-
-/// How many transactions had more than so many entries, or deliveries: from the histogram of this name.
-fn above(metrics: &Metrics, name: &str, bound: u64) -> u64 {
-    let mut text = String::new();
-    metrics.write(&mut text, at(0)).unwrap();
-    let number = |line: Option<&str>| -> u64 {
-        line.unwrap_or_else(|| panic!("{text}")).rsplit(' ').next().unwrap().parse().unwrap()
-    };
-    let (up_to, all) = (
-        format!("statusmirror_{name}_bucket{{le=\"{bound}.0\"}}"),
-        format!("statusmirror_{name}_count"),
-    );
-    let find = |start: &str| text.lines().find(|line| line.starts_with(start));
-    number(find(&all)) - number(find(&up_to))
-}
-
-/// Stores deliveries that all wait when the writer comes to them.
-fn store_at_once(service: &Service, deliveries: Vec<Delivery>) -> Vec<Vec<Stored>> {
-    let database = service.folder.path().join("mirror.db");
-    let other = Connection::open(database).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    System::new().block_on(async {
-        let mut storing: Vec<_> = deliveries
-            .into_iter()
-            .map(|delivery| Box::pin(service.store.ingest(delivery)))
-            .collect();
-        for storing in &mut storing {
-            assert!(poll_once(storing).await.is_pending());
-        }
-        other.execute_batch("ROLLBACK").unwrap();
-        let mut stored = Vec::new();
-        for storing in storing {
-            stored.push(storing.await.unwrap());
-        }
-        stored
-    })
-}
-
-fn said(number: u64) -> Notification {
-    let message = id(number).parse().unwrap();
-    notification(Statement { message, ..statement(Status::Sent, Some(at(1))) })
-}
-
-#[test]
-fn a_transaction_ends_with_the_delivery_that_passes_512_entries() {
-    const DELIVERIES: u64 = 40;
-    const EACH: u64 = 100;
-    let service = Service::new(&Scheme::None, 64);
-    let deliveries = (0..DELIVERIES).map(|number| {
-        let first = number * EACH;
-        let entries = (first..first + EACH).map(|number| entry(0, said(number)));
-        delivery(at(1), entries.collect())
-    });
-    let stored = store_at_once(&service, deliveries.collect());
-    assert!(stored.iter().all(|stored| stored.len() == 100));
-    assert_eq!(above(&service.metrics, "commit_entries", 2 * TRANSACTION_ENTRIES), 0);
-    // They were committed together as far as they may.
-    assert!(above(&service.metrics, "commit_entries", TRANSACTION_ENTRIES) > 0);
-    service.close();
-}
-
-#[test]
-fn a_transaction_ends_with_the_delivery_that_passes_4_mib() {
-    let service = Service::new(&Scheme::None, 256);
-    let unreadable = (0..200_u8).map(|number| {
-        let mut delivery =
-            delivery(at(1), vec![Entry::Unreadable { index: 0, reason: "no number".to_owned() }]);
-        delivery.content.as_mut().unwrap().body = vec![number; 250_000];
-        delivery
-    });
-    let stored = store_at_once(&service, unreadable.collect());
-    assert!(stored.iter().flatten().all(|one| matches!(one, Stored::Quarantined { .. })));
-    assert_eq!(above(&service.metrics, "commit_deliveries", 32), 0);
-    assert!(above(&service.metrics, "commit_deliveries", 8) > 0);
     service.close();
 }

@@ -184,14 +184,7 @@ fn a_second_process_is_refused_at_once_or_waits_for_the_first() {
     assert_eq!(second.status.code(), Some(75), "{second:?}");
     let words = String::from_utf8(second.stderr).unwrap();
     assert!(words.contains("another process holds") && words.contains("--lock-wait"), "{words}");
-    let log = server.folder.path().join("successor");
-    let mut waiting = Command::new(PROGRAM)
-        .arg("--config")
-        .arg(server.config())
-        .args(["serve", "--lock-wait", "60s"])
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
+    let (mut waiting, log) = server.begin_successor();
     assert_eq!(server.terminate(), Some(0));
     let patience = Instant::now();
     while listening(&fs::read_to_string(&log).unwrap()).is_none() {

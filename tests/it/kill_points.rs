@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use crate::faults::{Chance, report, times};
@@ -34,6 +35,21 @@ fn killed_at(call: &str, n: u64, files: &[&Path]) -> Vec<String> {
     let options = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
     let files = files.iter().flat_map(|file| ["-P", file.to_str().unwrap()]);
     options.into_iter().chain(files).map(str::to_owned).collect()
+}
+
+/// Runs this command of a server, and kills it at the n-th time that it does this system call.
+pub(crate) fn run_killed_at(server: &Server, call: &str, n: usize, command: &[&str]) -> Output {
+    Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:signal=KILL:when={n}"))
+        .arg(PROGRAM)
+        .arg("--config")
+        .arg(server.config())
+        .args(command)
+        .output()
+        .unwrap()
 }
 
 /// Starts a server that is to be killed before it serves.

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::faults::{Chance, report, times};
+use crate::kill_points::run_killed_at;
 use crate::support::*;
 
 /// Every earlier version, with the same contents.
@@ -159,17 +159,7 @@ fn a_kill_at_any_system_call_of_a_migration_leaves_the_old_version_or_the_new() 
             for call in (1..).step_by(every) {
                 put(&server, file);
                 // A command that opens the database, migrates it and ends.
-                let killed = Command::new("strace")
-                    .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-                    .arg(format!("trace={kind}"))
-                    .arg("-e")
-                    .arg(format!("inject={kind}:signal=KILL:when={call}"))
-                    .arg(PROGRAM)
-                    .arg("--config")
-                    .arg(server.config())
-                    .args(["quarantine", "list"])
-                    .output()
-                    .unwrap();
+                let killed = run_killed_at(&server, kind, call, &["quarantine", "list"]);
                 let left = version(&server.database());
                 if killed.status.success() {
                     assert_eq!(left, PRESENT);

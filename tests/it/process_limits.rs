@@ -50,14 +50,7 @@ fn a_limit_of_the_length_of_files_is_a_full_disk() {
 fn a_hangup_during_the_start_does_not_end_the_process() {
     let mut server = Server::start(GATEWAY);
     // The second one waits for the first one's lock: it is still starting.
-    let log = server.folder.path().join("successor");
-    let mut second = Command::new(PROGRAM)
-        .arg("--config")
-        .arg(server.config())
-        .args(["serve", "--lock-wait", "60s"])
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
+    let (mut second, log) = server.begin_successor();
     // From its first moment on that a signal can reach it.
     let caught = format!("/proc/{}/status", second.id());
     let catches = || {

@@ -39,7 +39,8 @@ impl Opened {
     }
 
     pub(crate) fn settings(folder: &tempfile::TempDir) -> Settings {
-        Settings::new(folder.path().join("mirror.db"))
+        let path = folder.path().join("mirror.db");
+        Settings { lock_wait: INHERITED, ..Settings::new(path) }
     }
 
     /// A message arrives at this time, and something that is quarantined.

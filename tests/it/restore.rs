@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::backup::{copies, large};
 use crate::faults::{Chance, report, times};
+use crate::kill_points::run_killed_at;
 use crate::support::*;
 
 /// A number that is erased after the backup, and its message.
@@ -240,7 +241,12 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
     {
         for call in (1..).step_by(if kind == "rename" { 1 } else { every }) {
             put_back(&backed);
-            let killed = killed_at(kind, call, &backed);
+            let killed = run_killed_at(
+                &backed.server,
+                kind,
+                call,
+                &["restore", backed.backup.to_str().unwrap()],
+            );
             if killed.status.success() {
                 break;
             }
@@ -267,21 +273,6 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
     let figures =
         [("kills", kills), ("left the old", left_old), ("left the new", kills - left_old)];
     report("P31", &chance, &figures, since);
-}
-
-fn killed_at(kind: &str, call: usize, backed: &Backed) -> Output {
-    Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("trace={kind}"))
-        .arg("-e")
-        .arg(format!("inject={kind}:signal=KILL:when={call}"))
-        .arg(PROGRAM)
-        .arg("--config")
-        .arg(backed.server.config())
-        .arg("restore")
-        .arg(&backed.backup)
-        .output()
-        .unwrap()
 }
 
 #[test]

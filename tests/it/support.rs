@@ -190,6 +190,19 @@ impl Server {
         output
     }
 
+    /// Starts a second server with the same configuration, which waits for this one's end. Says where its log is.
+    pub(crate) fn begin_successor(&self) -> (Child, PathBuf) {
+        let log = self.folder.path().join("successor");
+        let successor = Command::new(PROGRAM)
+            .arg("--config")
+            .arg(self.config())
+            .args(["serve", "--lock-wait", "60s"])
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        (successor, log)
+    }
+
     /// The port of its second listener, if it has one.
     pub(crate) fn internal_port(&self) -> Option<u16> {
         let log = self.log();

@@ -47,13 +47,13 @@ pub struct Service {
     pub(crate) live: Arc<Live>,
     /// Places for requests that wait for a message.
     pub(crate) long_polls: Places,
-    /// Turns of those that render a page.
+    /// Turns of those that read and render a page.
     pub(crate) rendering: Semaphore,
     /// Places for exports as CSV.
     pub(crate) exports: Places,
 }
 
-/// Pages that are rendered at a time.
+/// Pages that are read and rendered at a time.
 const RENDERED_TOGETHER: usize = 2;
 /// The most clients that listen to events, if it is not set.
 const EVENT_STREAMS: usize = 2_000;

@@ -76,7 +76,7 @@ impl Looked<'_> {
         };
         let others = listing.messages.len().saturating_sub(shown);
         let found = move || Found { taken_for, newest: newest.map(Loaded::view), others, list };
-        render(self.service, found).await.map(Some)
+        render(found).await.map(Some)
     }
 
     fn next(&self, by_key: &List, lineage: u32, listing: &Listing) -> Option<String> {

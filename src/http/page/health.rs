@@ -47,7 +47,7 @@ pub(super) async fn show(service: &Service, text: &str) -> Result<String, Proble
         entries: entries.into_iter().map(Entry::of).collect(),
         next,
     };
-    render(service, page).await
+    render(page).await
 }
 
 #[derive(Template)]

@@ -32,7 +32,7 @@ pub(super) async fn show(service: &Service, id: &str, query: &str) -> Result<Str
         return older(service, id, before).await;
     }
     match load(service, id).await? {
-        Some(message) => render(service, move || Page { message: message.view() }).await,
+        Some(message) => render(move || Page { message: message.view() }).await,
         None => Ok(Unknown { id }.render().unwrap_or_default()),
     }
 }
@@ -50,7 +50,7 @@ async fn older(service: &Service, id: MessageId, before: i64) -> Result<String, 
     let part = Part::Newest { count: SHOWN, before: Some(before) };
     let history = service.store.history(id, part).await?.ok_or(Problem::UnknownMessage)?;
     let (now, charged) = (service.clock.now(), charge(service, &history.said)?);
-    render(service, move || Timeline::of(id, &history, now, charged)).await
+    render(move || Timeline::of(id, &history, now, charged)).await
 }
 
 /// Memory for rendering these.

@@ -37,7 +37,7 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
             next_words: if goes_on { "Search on" } else { "Older messages" },
         },
     };
-    render(service, || page).await
+    render(|| page).await
 }
 
 #[derive(Template)]

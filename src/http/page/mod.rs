@@ -51,6 +51,8 @@ pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> Http
         if !is_read {
             return Err(Problem::Method { allowed: "GET, HEAD".to_owned() });
         }
+        // A page waits for its turn before it reads anything, so that pages which wait hold no memory.
+        let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
         // In a box, or it would be as large as the largest of all that can be asked.
         let html = Box::pin(asked.html(&service, request.query_string())).await?;
         let mut response = HttpResponse::Ok();
@@ -124,13 +126,11 @@ impl<'a> Asked<'a> {
 #[template(path = "live.html")]
 struct Live;
 
-/// Renders on a thread that serves no requests, a few at a time.
-async fn render<T: Template>(
-    service: &Service,
-    make: impl FnOnce() -> T + Send + 'static,
-) -> Result<String, Problem> {
-    const STOPPED: Problem = Problem::Unavailable("The page could not be rendered. Try again.");
-    let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
+/// The page could not be made.
+const STOPPED: Problem = Problem::Unavailable("The page could not be rendered. Try again.");
+
+/// Renders on a thread that serves no requests.
+async fn render<T: Template>(make: impl FnOnce() -> T + Send + 'static) -> Result<String, Problem> {
     block(move || make().render().unwrap_or_default()).await.map_err(|_gone| STOPPED)
 }
 

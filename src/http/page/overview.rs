@@ -27,7 +27,7 @@ pub(super) async fn show(service: &Service, query: &str) -> Result<String, Probl
     if !has_data {
         return Ok(NoData { heading: "Overview" }.render().unwrap_or_default());
     }
-    render(service, move || Overview::of(&window, &sums)).await
+    render(move || Overview::of(&window, &sums)).await
 }
 
 /// Whether there is any message at all.

@@ -165,7 +165,7 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
 /// What the daily purge leaves until an operator confirms a prune.
 fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
     let answers = live::ask(database, &admin::Command::CountWaiting);
-    let (found, words) = match answers.map(|answers| answers.unwrap_or_default()).as_deref() {
+    let (found, words) = match answers.map(Option::unwrap_or_default).as_deref() {
         Ok([Answer::Waiting(0), ..]) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
         Ok([Answer::Waiting(waiting), ..]) => (
             Found::Warn,

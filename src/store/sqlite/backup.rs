@@ -139,9 +139,12 @@ impl Partial {
 
     /// Makes it durable and gives it its name.
     fn keep(&self) -> Result<(), BackupError> {
-        copy::keep_new(&self.path, &self.name).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => BackupError::Exists(self.name.clone()),
-            _ => BackupError::File { path: self.name.clone(), source },
+        copy::keep_new(&self.path, &self.name).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                BackupError::Exists(self.name.clone())
+            } else {
+                BackupError::File { path: self.name.clone(), source }
+            }
         })
     }
 

@@ -183,6 +183,8 @@ impl Old {
 
 /// Makes a new lineage, and applies the tombstones of the old database and of the backup.
 fn carry_over(db: &Connection, settings: &Settings, old: &Old) -> rusqlite::Result<Restored> {
+    const EARLIER: &str = "UPDATE progress SET \
+         erased_cutoff = min(coalesce(erased_cutoff, ?1), coalesce(?1, erased_cutoff))";
     let transaction = db.unchecked_transaction()?;
     let mut key: HashKey =
         transaction.query_row("SELECT hash_key FROM progress", [], |row| row.get(0))?;
@@ -197,8 +199,6 @@ fn carry_over(db: &Connection, settings: &Settings, old: &Old) -> rusqlite::Resu
         transaction.prepare_cached(KEEP)?.execute(params![hash, until])?;
     }
     // One of the two clocks may have been ahead. With the earlier cut-off no tombstone ends too soon.
-    const EARLIER: &str = "UPDATE progress SET \
-         erased_cutoff = min(coalesce(erased_cutoff, ?1), coalesce(?1, erased_cutoff))";
     transaction.execute(EARLIER, [old.tombstone_cutoff])?;
     let lineage = schema::lineage(&transaction)?;
     let lineage = match old.lineage {

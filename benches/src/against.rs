@@ -73,7 +73,8 @@ fn compare(bench: &Bench, name: &str, span: Span, rounds: usize) -> Result<Diffe
             let now = one(Receiver::Ours);
             (earlier.join(), now)
         });
-        let earlier = earlier.map_err(|_panic| anyhow!("the earlier binary's round panicked"))??;
+        let earlier =
+            earlier.map_err(|_panic| anyhow!("the earlier binary's round panicked"))??;
         let now = now?;
         progress(Receiver::Before.name(), &earlier);
         progress(Receiver::Ours.name(), &now);

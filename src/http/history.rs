@@ -19,9 +19,9 @@ use crate::store::{Part, Said, StoreError};
 
 /// Bytes of text that are read at a time.
 const READ_BYTES: usize = 16 << 10;
-/// Memory that a history in progress takes: what is read, and what is rendered of it, in which a letter may
-/// take six.
-const CHARGED_BYTES: usize = 8 * READ_BYTES;
+/// Memory that a history in progress takes: what is read, what is rendered of it, in which a letter may take six
+/// bytes, and the copy of a piece that is written.
+const CHARGED_BYTES: usize = 16 * READ_BYTES;
 /// The time after which a read is tried again when the store has too much to do.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 

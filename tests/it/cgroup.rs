@@ -133,6 +133,29 @@ fn any_number_of_unfinished_heads_fits_into_256_mib() {
     end(server);
 }
 
+#[test]
+fn a_connection_with_a_rejected_head_takes_little_memory_until_its_client_leaves() {
+    const EACH: u64 = 16 << 10;
+    let server = Server::start(GATEWAY);
+    let many = 1_500.min(raised_limit() / 2);
+    // Above the limit of a head.
+    let head = format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}", "a".repeat(60_000));
+    let before = peak_memory(&server);
+    let mut rejected: Vec<_> = (0..many)
+        .map(|_| {
+            let mut connection = server.connect();
+            drop(connection.try_write(head.as_bytes()));
+            connection
+        })
+        .collect();
+    let told = rejected.iter_mut().filter_map(Connection::read);
+    let told: Vec<_> = told.map(|answer| answer.status).collect();
+    assert!(told.iter().all(|status| [431, 503].contains(status)), "{told:?}");
+    let grown = peak_memory(&server) - before;
+    let bound = EACH * many;
+    assert!(grown <= bound, "{many} connections took {grown} bytes");
+}
+
 /// Whether a request is refused, or else answered; reads the head of the answer and little of its body.
 fn is_refused(raw: &mut Raw) -> bool {
     let head = String::from_utf8(raw.until("\r\n\r\n")).unwrap();

@@ -199,9 +199,14 @@ impl Link {
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.input.clear();
-            match ready!(self.poll_read(cx)) {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Poll::Ready(()),
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {
+                    // The budget has no share for connections that are only waited for.
+                    self.input = BytesMut::new();
+                    return Poll::Pending;
+                }
             }
         }
     }

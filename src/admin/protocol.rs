@@ -62,7 +62,7 @@ pub enum Command {
 pub enum Answer {
     /// An entry in quarantine.
     Entry(Entry),
-    /// What a replay did.
+    /// Result of replaying one entry.
     Replayed {
         /// The entry's name.
         id: String,
@@ -71,7 +71,7 @@ pub enum Answer {
         /// Why it stays or is ignored.
         reason: Option<String>,
     },
-    /// What was removed.
+    /// Counts of a prune or an erasure.
     Removed(Removed),
     /// How many messages and quarantined entries wait until an operator confirms a prune.
     Waiting(u64),
@@ -85,7 +85,7 @@ pub enum Answer {
     End,
 }
 
-/// What a reload changed, by names that are separated by commas.
+/// Sources and API keys that a reload changed; names separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// New sources and keys.

@@ -212,7 +212,7 @@ pub struct Message {
     pub record: Record,
 }
 
-/// What was removed.
+/// Counts of a prune or an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removed {
     /// How many messages.

@@ -110,23 +110,31 @@ fn any_number_of_large_webhooks_fits_into_256_mib() {
     end(server);
 }
 
+/// Connections with an unfinished head each, which has a header of so many bytes.
+fn unfinished_heads(server: &Server, many: u64, bytes: usize) -> Vec<Connection> {
+    let head = format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}", "a".repeat(bytes));
+    let open = |_| {
+        let mut connection = server.connect();
+        // The server may have answered and closed already.
+        drop(connection.try_write(head.as_bytes()));
+        connection
+    };
+    (0..many).map(open).collect()
+}
+
+/// Statuses of the answers on these connections; none of a connection that was closed without one.
+fn statuses(connections: &mut [Connection]) -> Vec<u16> {
+    connections.iter_mut().filter_map(Connection::read).map(|answer| answer.status).collect()
+}
+
 #[test]
 fn any_number_of_unfinished_heads_fits_into_256_mib() {
     let (server, _cgroup) = bounded("heads");
     let many = times(2_500, 2_500, 5_000).min(raised_limit() / 2);
     // Just below the limit of a head.
-    let head = format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}", "a".repeat(30_000));
-    let mut unfinished: Vec<_> = (0..many)
-        .map(|_| {
-            let mut connection = server.connect();
-            // The server may have answered and closed already.
-            drop(connection.try_write(head.as_bytes()));
-            connection
-        })
-        .collect();
+    let mut unfinished = unfinished_heads(&server, many, 30_000);
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).status, 200);
-    let told = unfinished.iter_mut().filter_map(Connection::read);
-    let told: Vec<_> = told.map(|answer| answer.status).collect();
+    let told = statuses(&mut unfinished);
     assert!(told.iter().all(|status| [408, 503].contains(status)), "{told:?}");
     assert!(told.contains(&503), "all of them had room");
     drop(unfinished);
@@ -138,18 +146,10 @@ fn a_connection_with_a_rejected_head_takes_little_memory_until_its_client_leaves
     const EACH: u64 = 16 << 10;
     let server = Server::start(GATEWAY);
     let many = 1_500.min(raised_limit() / 2);
-    // Above the limit of a head.
-    let head = format!("GET /livez HTTP/1.1\r\nHost: t\r\nX: {}", "a".repeat(60_000));
     let before = peak_memory(&server);
-    let mut rejected: Vec<_> = (0..many)
-        .map(|_| {
-            let mut connection = server.connect();
-            drop(connection.try_write(head.as_bytes()));
-            connection
-        })
-        .collect();
-    let told = rejected.iter_mut().filter_map(Connection::read);
-    let told: Vec<_> = told.map(|answer| answer.status).collect();
+    // Above the limit of a head.
+    let mut rejected = unfinished_heads(&server, many, 60_000);
+    let told = statuses(&mut rejected);
     assert!(told.iter().all(|status| [431, 503].contains(status)), "{told:?}");
     let grown = peak_memory(&server) - before;
     let bound = EACH * many;

@@ -153,7 +153,7 @@ fn what_finds_no_memory_for_a_large_answer_is_asked_to_come_again() {
             break head;
         }
         readers.push(raw);
-        assert!(readers.len() < 1_000, "nobody is refused");
+        assert!(readers.len() < 1_000, "1,000 readers are answered; none gets 503");
     };
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     let large = [

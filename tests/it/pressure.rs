@@ -245,7 +245,7 @@ fn fill_up(server: &Server, request: &str, waiting: &mut Vec<Connection>) -> Dur
         assert!(refused.json()["detail"].as_str().unwrap().contains("under way"), "{refused:?}");
         return took;
     }
-    panic!("nobody is refused");
+    panic!("no webhook gets 503");
 }
 
 #[test]

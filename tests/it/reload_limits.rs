@@ -171,8 +171,8 @@ fn more_than_half_of_them_go_only_if_that_is_confirmed() {
     server.configure(|config| config.replace("[sources.gateway]", "[sources.renamed]"));
     assert!(refused(&server).contains("remove 1 of 1 sources (gateway)"));
     // None at all, which is not the demo either.
-    let (nobody, _) = whole.split_once("[api_keys").unwrap();
-    server.configure(|_| nobody.to_owned());
+    let (without_keys, _) = whole.split_once("[api_keys").unwrap();
+    server.configure(|_| without_keys.to_owned());
     assert!(server.run(&["reload", "--yes"]).status.success());
     assert_eq!((posted(&server, "gateway"), asked(&server, KEY)), (404, 403));
     assert!(refused(&server).contains("leave no sources and leave no API keys"));
@@ -191,8 +191,8 @@ fn commands_for_the_database_need_no_source_and_no_key() {
         let body = webhook(&id(1), "SENT", 1).to_string();
         assert_eq!(server.send("POST", &path, JSON, body.as_bytes()).outcome(), "applied");
         let whole = fs::read_to_string(server.config()).unwrap();
-        let (nobody, _) = whole.split_once("[api_keys").unwrap();
-        server.configure(|_| nobody.replace("127.0.0.1:0", listen));
+        let (without_keys, _) = whole.split_once("[api_keys").unwrap();
+        server.configure(|_| without_keys.replace("127.0.0.1:0", listen));
         assert!(server.run(&["reload", "--yes"]).status.success());
         for is_running in [true, false] {
             if !is_running {

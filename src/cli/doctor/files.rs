@@ -162,7 +162,7 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
     }
 }
 
-/// What the daily purge leaves until an operator confirms a prune.
+/// Check for messages that the daily purge keeps until an operator confirms a prune.
 fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
     let answers = live::ask(database, &admin::Command::CountWaiting);
     let (found, words) = match answers.map(Option::unwrap_or_default).as_deref() {

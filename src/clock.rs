@@ -1,24 +1,24 @@
-//! The one place that reads the clock.
+//! Clock: the only place that reads the time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::message::Timestamp;
 
-/// Where the time comes from.
+/// Source of the time.
 #[derive(Debug, Clone, Copy)]
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// It is always this time.
+    /// Fixed time.
     Fixed(Timestamp),
 }
 
 impl Clock {
-    /// The time now.
+    /// Current time.
     pub fn now(self) -> Timestamp {
         match self {
             Self::System => {
-                // Before 1970 too: a machine without a battery may say anything when it starts.
+                // Handles times before 1970: a machine without a battery may have any time when it starts.
                 let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
                     Ok(since) => i64::try_from(since.as_micros()).ok(),
                     Err(until) => {

@@ -1,6 +1,6 @@
-//! The program: everything it does is in the library.
+//! Program entry: everything it does is in the library.
 
-/// Requests are many small allocations on one thread that are given back on another.
+/// mimalloc, because requests are many small allocations on one thread that are freed on another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,5 @@
-//! Two binaries side by side: this one and an earlier one, at the same time, each with the usual load.
+//! Two binaries side by side: this one and an earlier one, at the same time, each with the usual load, then
+//! with queries.
 //!
 //! Ratios to another program differ between machines. And a machine that is shared with others does not stay
 //! the same from one minute to the next: of two runs of one binary, one after the other, the second took up to
@@ -12,7 +13,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::figures::{Round, ratio};
 use crate::load::Span;
 use crate::receiver::Receiver;
-use crate::scenario::{Bench, CONNECTIONS, Load, progress, round};
+use crate::scenario::{
+    Bench, CONNECTIONS, Fixture, Load, MESSAGES, Query, idle, paths, progress, round,
+};
 
 /// A new database's first seconds, while nothing is written back yet.
 const BURST: Span = Span::Window { warm_up: Duration::ZERO, length: Duration::from_secs(3) };
@@ -20,6 +23,7 @@ const BURST_ROUNDS: usize = 9;
 /// Webhooks of the sustained load: a third of them are about new messages, so it stores 500,000.
 const SUSTAINED: usize = 1_500_000;
 const SUSTAINED_ROUNDS: usize = 3;
+const QUERY_ROUNDS: usize = 9;
 
 /// Ratios of this binary to the earlier one.
 struct Difference {
@@ -42,13 +46,16 @@ impl Difference {
     }
 }
 
-/// Measures and prints both loads. With a bound it fails if one of them is worse twice.
+/// Measures and prints loads and queries. With a bound it fails if one of them is worse twice.
 pub(crate) fn against(bench: &mut Bench, within: Option<f64>) -> Result<()> {
-    let burst = |bench: &Bench| compare(bench, "first three seconds", BURST, BURST_ROUNDS);
-    let mut worse = is_worse(&burst(bench)?, within) && is_worse(&burst(bench)?, within);
+    let webhooks = |bench: &Bench, name, span, rounds| {
+        let load = Load::closed(CONNECTIONS).lasting(span);
+        is_worse_twice(within, || compare(name, rounds, |receiver| round(bench, receiver, &load)))
+    };
+    let mut worse = queries(bench, within)?;
+    worse |= webhooks(bench, "first three seconds", BURST, BURST_ROUNDS)?;
     bench.render(SUSTAINED)?;
-    let sustained = |bench: &Bench| compare(bench, "500,000 messages", Span::All, SUSTAINED_ROUNDS);
-    worse |= is_worse(&sustained(bench)?, within) && is_worse(&sustained(bench)?, within);
+    worse |= webhooks(bench, "500,000 messages", Span::All, SUSTAINED_ROUNDS)?;
     if worse {
         let percent = within.unwrap_or_default();
         bail!(
@@ -58,14 +65,42 @@ pub(crate) fn against(bench: &mut Bench, within: Option<f64>) -> Result<()> {
     Ok(())
 }
 
-fn is_worse(difference: &Difference, within: Option<f64>) -> bool {
-    within.is_some_and(|percent| !difference.is_within(percent))
+/// Asks both for single messages and for lists of 50; whether one of them is worse twice.
+fn queries(bench: &Bench, within: Option<f64>) -> Result<bool> {
+    let mut before = Fixture::new(bench, Receiver::Before, MESSAGES)?;
+    let mut ours = Fixture::new(bench, Receiver::Ours, MESSAGES)?;
+    let mut worse = false;
+    for query in [Query::Point, Query::Destination] {
+        let requests = paths(&ours.corpus, query, &mut fastrand::Rng::with_seed(4))?;
+        let one = |receiver| {
+            let asked = if receiver == Receiver::Before { &before } else { &ours };
+            idle(&asked.server, &requests)
+        };
+        worse |= is_worse_twice(within, || compare(query.name(), QUERY_ROUNDS, one))?;
+    }
+    before.server.stop()?;
+    ours.server.stop()?;
+    Ok(worse)
+}
+
+fn is_worse_twice(
+    within: Option<f64>,
+    mut measured: impl FnMut() -> Result<Difference>,
+) -> Result<bool> {
+    let Some(percent) = within else {
+        measured()?;
+        return Ok(false);
+    };
+    Ok(!measured()?.is_within(percent) && !measured()?.is_within(percent))
 }
 
 #[expect(clippy::print_stdout, reason = "this is what it is run for")]
-fn compare(bench: &Bench, name: &str, span: Span, rounds: usize) -> Result<Difference> {
-    let load = Load::closed(CONNECTIONS).lasting(span);
-    let one = |receiver: Receiver| round(bench, receiver, &load).context(receiver.name());
+fn compare(
+    name: &str,
+    rounds: usize,
+    one: impl Fn(Receiver) -> Result<Round> + Sync,
+) -> Result<Difference> {
+    let one = |receiver: Receiver| one(receiver).context(receiver.name());
     let (mut before, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let (earlier, now) = thread::scope(|scope| {

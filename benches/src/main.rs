@@ -34,10 +34,11 @@ use crate::scenario::{Bench, Scenario, clear};
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct Arguments {
     /// Only the ratio of CPU to verify-and-parse, in a minute.
-    #[arg(long)]
+    #[arg(long, group = "checked")]
     quick: bool,
-    /// With --quick: fail if it is more than 1.6 times what is committed.
-    #[arg(long, requires = "quick")]
+    /// With --quick: fail if it is more than 1.6 times what is committed. With --only: fail if a figure does not
+    /// hold twice in a row.
+    #[arg(long, requires = "checked")]
     check: bool,
     /// Compare with this earlier binary, both at the same time: the first three seconds, and 500,000 messages.
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["quick", "only", "growth", "memory"])]
@@ -46,7 +47,7 @@ struct Arguments {
     #[arg(long, value_name = "PERCENT", requires = "against")]
     within: Option<f64>,
     /// Only these scenarios; prints and writes nothing.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["growth", "memory", "quick"])]
+    #[arg(long, value_delimiter = ',', group = "checked", conflicts_with_all = ["growth", "memory", "quick"])]
     only: Vec<Scenario>,
     /// With --only: write them beside the figures of earlier runs.
     #[arg(long, requires = "only")]
@@ -117,14 +118,12 @@ fn bench(arguments: Arguments) -> Result<()> {
     if bench.places.before.is_some() {
         return against::against(&mut bench, arguments.within);
     }
-    let mut results = Results::new(machine::today());
-    results.machine = machine::describe(&bench.places)?;
-    for scenario in scenarios {
-        heading(scenario);
-        scenario.run(&mut bench, &mut results).with_context(|| format!("{scenario:?}"))?;
-    }
+    let results = measured(&mut bench, &scenarios)?;
     if !arguments.only.is_empty() {
         report::print(&results);
+        if arguments.check {
+            check(&mut bench, &scenarios, &results)?;
+        }
         if !arguments.write {
             return Ok(());
         }
@@ -135,6 +134,35 @@ fn bench(arguments: Arguments) -> Result<()> {
     let mut all = report::read(&root).unwrap_or_default();
     all.replace(results);
     report::write(&root, &all)
+}
+
+/// Figures of these scenarios.
+fn measured(bench: &mut Bench, scenarios: &[Scenario]) -> Result<Results> {
+    let mut results = Results::new(machine::today());
+    results.machine = machine::describe(&bench.places)?;
+    for scenario in scenarios {
+        heading(*scenario);
+        scenario.run(bench, &mut results).with_context(|| format!("{scenario:?}"))?;
+    }
+    Ok(results)
+}
+
+/// Fails if a figure does not hold, and does not hold either when all is measured again: once may be due to what
+/// else the machine does.
+fn check(bench: &mut Bench, scenarios: &[Scenario], results: &Results) -> Result<()> {
+    let first = report::missed(results);
+    if first.is_empty() {
+        return Ok(());
+    }
+    let results = measured(bench, scenarios)?;
+    report::print(&results);
+    let twice = missed_twice(&first, &report::missed(&results));
+    anyhow::ensure!(twice.is_empty(), "does not hold, twice in a row: {}", twice.join("; "));
+    Ok(())
+}
+
+fn missed_twice(first: &[&'static str], again: &[&'static str]) -> Vec<&'static str> {
+    first.iter().filter(|name| again.contains(name)).copied().collect()
 }
 
 fn chosen(arguments: &Arguments) -> Vec<Scenario> {
@@ -156,4 +184,24 @@ fn allow_many_connections() -> Result<()> {
 #[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
 fn heading(scenario: Scenario) {
     eprintln!("{scenario:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_fails_when_it_is_missed_twice_in_a_row() {
+        assert_eq!(missed_twice(&["a", "b"], &["b", "c"]), ["b"]);
+        assert!(missed_twice(&["a"], &["b"]).is_empty());
+    }
+
+    #[test]
+    fn a_check_is_of_the_short_form_or_of_some_scenarios() {
+        let parsed =
+            |arguments: &[&str]| Arguments::try_parse_from([&["bench"], arguments].concat());
+        assert!(parsed(&["--only", "batches,ties", "--check"]).is_ok());
+        assert!(parsed(&["--quick", "--check"]).is_ok());
+        assert!(parsed(&["--check"]).is_err());
+    }
 }

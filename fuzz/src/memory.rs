@@ -9,11 +9,12 @@ use statusmirror::message::{
     Added, Channel, Destination, Identity, Kind, MessageId, Notification, Outcome, Record,
     Reference, StatedProvider, Statement, Status, Timestamp,
 };
-use statusmirror::store::news::{Latest, News, Waiting};
+use statusmirror::store::notifier::{LatestChange, Notifier, Waiting};
 use statusmirror::store::{
-    Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, Key, Listing,
-    Message, Page, Part, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined, Removed,
-    Said, Store, StoreError, Stored, Sum, Vitals, Wanted, Write, WriteChange,
+    Cause, Changes, DailyPurge, Delivery, Entry, Filter, Found, History, Hour, HourlyCount, Key,
+    Listing, Message, Page, Part, PayloadHash, Place, Purge, Purged, QuarantineId, Quarantined,
+    Removed, SearchFilter, Stats, Store, StoreError, StoredEntry, StoredNotification, Write,
+    WriteChange,
 };
 
 /// The recipient of every message.
@@ -90,7 +91,7 @@ fn notification(number: u8) -> Notification {
 
 #[async_trait]
 impl Store for Memory {
-    async fn ingest(&self, delivery: Delivery) -> Result<Vec<Stored>, StoreError> {
+    async fn ingest(&self, delivery: Delivery) -> Result<Vec<StoredEntry>, StoreError> {
         let Delivery { source, received_at, content, entries, .. } = delivery;
         let mut stored = Vec::new();
         for entry in entries {
@@ -103,15 +104,16 @@ impl Store for Memory {
                     let judged =
                         Record::judge(before.as_ref(), &notification, received_at, is_stored);
                     let record = judged.record.map(Arc::new);
-                    Stored::Judged { message, outcome: judged.outcome, record, new }
+                    StoredEntry::Judged { message, outcome: judged.outcome, record, new }
                 }
                 Entry::Unreadable { index, reason } => {
                     let content = content.as_ref().expect("only webhooks are not understood");
-                    Stored::Quarantined {
+                    StoredEntry::Quarantined {
                         id: PayloadHash::of(&source, content).entry(index),
                         reason,
                     }
                 }
+                Entry::Ignored { reason } => StoredEntry::Ignored { reason },
             });
         }
         Ok(stored)
@@ -155,7 +157,7 @@ impl Store for Memory {
 
     async fn search(
         &self,
-        wanted: Arc<Wanted>,
+        wanted: Arc<SearchFilter>,
         after: Option<Place>,
         count: u32,
         write: Write,
@@ -178,14 +180,14 @@ impl Store for Memory {
         Ok(found)
     }
 
-    async fn sums(&self, _: Hour) -> Result<Vec<Sum>, StoreError> {
+    async fn hourly_counts(&self, _: Hour) -> Result<Vec<HourlyCount>, StoreError> {
         Ok(Vec::new())
     }
 
     async fn history(&self, id: MessageId, _: Part) -> Result<Option<History>, StoreError> {
         let Some(message) = self.message(id).await? else { return Ok(None) };
         let said = self.said.iter().filter(|said| said.statement().message == id);
-        let said = said.map(|notification| Said {
+        let said = said.map(|notification| StoredNotification {
             source: "twilio".to_owned(),
             received_at: arrival(),
             outcome: Outcome::Applied,
@@ -198,19 +200,23 @@ impl Store for Memory {
         });
         let said: Vec<_> = said.collect();
         let steps = (1..).zip(&said).map(|(number, said)| said.step(number)).collect();
-        Ok(Some(History { record: Some(message.record), steps, said, begin: 0 }))
+        Ok(Some(History { record: Some(message.record), steps, in_full: said, begin: 0 }))
     }
 
-    async fn notifications(&self, _: Vec<i64>, _: usize) -> Result<Option<Vec<Said>>, StoreError> {
+    async fn notifications(
+        &self,
+        _: Vec<i64>,
+        _: usize,
+    ) -> Result<Option<Vec<StoredNotification>>, StoreError> {
         Ok(None)
     }
 
-    fn news(&self, id: MessageId) -> Waiting {
-        News::default().of(id)
+    fn subscribe(&self, id: MessageId) -> Waiting {
+        Notifier::default().of(id)
     }
 
-    fn latest_change(&self) -> Latest {
-        News::default().latest()
+    fn latest_change(&self) -> LatestChange {
+        Notifier::default().latest()
     }
 
     async fn changes(
@@ -259,13 +265,13 @@ impl Store for Memory {
         0
     }
 
-    async fn vitals(&self) -> Result<Vitals, StoreError> {
-        Ok(Vitals {
+    async fn stats(&self) -> Result<Stats, StoreError> {
+        Ok(Stats {
             database_bytes: 0,
             wal_bytes: 0,
             quarantined: 0,
             quarantined_bytes: 0,
-            without_number: 0,
+            without_destination: 0,
             prune_waiting: 0,
             oldest_unfinished: None,
         })

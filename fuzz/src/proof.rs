@@ -13,10 +13,10 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use statusmirror::dialect::{self, Settings, Source};
 use statusmirror::message::Timestamp;
-use statusmirror::proof::hmac::{Hmac as Scheme1, Settings as Template};
-use statusmirror::proof::signed_url::Callback;
-use statusmirror::proof::standard_webhooks::StandardWebhooks;
-use statusmirror::proof::{Scheme, Secret, Window};
+use statusmirror::verify::hmac::{Hmac as Scheme1, Settings as Template};
+use statusmirror::verify::signed_url::Callback;
+use statusmirror::verify::standard_webhooks::StandardWebhooks;
+use statusmirror::verify::{Scheme, Secret, Window};
 
 use crate::request::Message;
 

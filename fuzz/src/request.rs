@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use statusmirror::proof::{Header, Headers, Request};
+use statusmirror::verify::{Header, Headers, Request};
 
 /// A request that can be changed.
 #[derive(Debug, Clone)]

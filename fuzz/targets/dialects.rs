@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use statusmirror::content::Content;
-use statusmirror::dialect::{self, Dialect, Entry, NotEncoded, Settings, Source, kept_query};
+use statusmirror::dialect::{self, DecodeError, Dialect, Entry, Settings, Source, kept_query};
 use statusmirror::message::{
     Added, Destination, Kind, MAX_REFERENCE_BYTES, MessageId, Notification, StatedProvider,
     Timestamp,
 };
-use statusmirror::proof::standard_webhooks::StandardWebhooks;
-use statusmirror::proof::{Scheme, Secret, Window};
+use statusmirror::payload::RawPayload;
+use statusmirror::verify::standard_webhooks::StandardWebhooks;
+use statusmirror::verify::{Scheme, Secret, Window};
 use statusmirror_fuzz::json::{reversed, spaced};
 use statusmirror_fuzz::mutate::mutate;
 use statusmirror_fuzz::request::Message;
@@ -48,7 +48,7 @@ fuzz_mutator!(|input: &mut [u8], size: usize, most: usize, seed: u32| {
 fuzz_target!(|input: &[u8]| {
     let message = Message::read(input);
     check_query(message.query());
-    let content = Content {
+    let content = RawPayload {
         query: kept_query(message.query()),
         content_type: message.content_type().map(str::to_owned),
         method: message.method,
@@ -66,31 +66,31 @@ fn check_query(query: &str) {
     assert!(form_urlencoded::parse(kept_query(query).as_bytes()).eq(harmless));
 }
 
-fn check(source: &Source, content: &Content) {
+fn check(source: &Source, content: &RawPayload) {
     let read = source.read(content);
     assert_eq!(read, source.read(content), "read twice");
     match &read {
-        Err(NotEncoded(reason)) => check_reason(reason),
+        Err(DecodeError(reason)) => check_reason(reason),
         Ok(entries) => {
             assert!(!entries.is_empty() && entries.len() <= content.body.len().max(1));
             entries.iter().for_each(|entry| check_entry(source, entry));
         }
     }
-    let same = |changed: Content| assert_same(&read, &source.read(&changed));
+    let same = |changed: RawPayload| assert_same(&read, &source.read(&changed));
     if !source.covers_url() {
-        same(Content { query: String::new(), ..content.clone() });
+        same(RawPayload { query: String::new(), ..content.clone() });
     }
     let Ok(text) = str::from_utf8(&content.body) else { return };
     if source.dialect.name() == "gateway" {
-        same(Content { body: spaced(text).into_bytes(), ..content.clone() });
-        same(Content { body: reversed(text).into_bytes(), ..content.clone() });
+        same(RawPayload { body: spaced(text).into_bytes(), ..content.clone() });
+        same(RawPayload { body: reversed(text).into_bytes(), ..content.clone() });
     } else {
         let mut names = HashSet::new();
         // Of several values the first counts, so that their order matters.
         if form_urlencoded::parse(text.as_bytes()).all(|(name, _)| names.insert(name.into_owned()))
         {
             let form = text.split('&').rev().collect::<Vec<_>>().join("&");
-            same(Content { body: form.into_bytes(), ..content.clone() });
+            same(RawPayload { body: form.into_bytes(), ..content.clone() });
         }
     }
 }
@@ -98,8 +98,8 @@ fn check(source: &Source, content: &Content) {
 fn check_entry(source: &Source, entry: &Entry) {
     match entry {
         Entry::Ignored { reason } | Entry::Unreadable { reason } => check_reason(reason),
-        Entry::Notification { notification, foreign_id } => {
-            assert_eq!(foreign_id.is_some(), source.dialect.foreign_ids());
+        Entry::Notification { notification, by_provider_id } => {
+            assert_eq!(*by_provider_id, source.dialect.foreign_ids());
             check_notification(notification);
         }
     }
@@ -137,7 +137,7 @@ fn check_reason(reason: &str) {
     assert!(!reason.chars().any(char::is_control), "{reason:?}");
 }
 
-type Read = Result<Vec<Entry>, NotEncoded>;
+type Read = Result<Vec<Entry>, DecodeError>;
 
 /// Both say the same, or are not understood alike; the words may tell of other places.
 fn assert_same(one: &Read, other: &Read) {

@@ -11,7 +11,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use sha2::{Digest, Sha256};
 use statusmirror::dialect::Source;
 use statusmirror::message::Timestamp;
-use statusmirror::proof::Verified;
+use statusmirror::verify::Verified;
 use statusmirror_fuzz::mutate::mutate;
 use statusmirror_fuzz::proof::{Expected, NOW, Part, Proof};
 use statusmirror_fuzz::request::Message;

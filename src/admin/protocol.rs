@@ -1,4 +1,4 @@
-//! Commands and answers as they go over the socket, each a line of JSON.
+//! Admin protocol: commands and answers, one line of JSON each.
 
 use std::path::PathBuf;
 
@@ -6,106 +6,106 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{self, Purged, Quarantined};
 
-/// What can be asked for.
+/// Admin command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Everything in quarantine, oldest first, without bodies.
+    /// Lists all quarantined entries, oldest first, without bodies.
     List,
-    /// One entry, whole.
+    /// Shows one entry with its body.
     Show {
-        /// Its name.
+        /// Id of the entry.
         id: String,
     },
-    /// Reads entries again with the present code and configuration.
+    /// Replays entries with the present code and configuration.
     Replay {
-        /// Their names; none means all.
+        /// Ids of the entries; an empty list means all.
         ids: Vec<String>,
     },
-    /// Removes all that names a number.
+    /// Erases everything about a destination.
     Erase {
-        /// The number, as E.164.
+        /// Destination, as E.164.
         destination: String,
     },
     /// Counts what [`Self::Erase`] would remove.
     CountErase {
-        /// The number, as E.164.
+        /// Destination, as E.164.
         destination: String,
     },
-    /// Removes that of which nothing has arrived for long.
+    /// Prunes messages and quarantined entries by age.
     Prune {
-        /// For how long, in seconds.
+        /// Minimum age, in seconds.
         older_than_seconds: u64,
     },
     /// Counts what [`Self::Prune`] would remove.
     CountPrune {
-        /// For how long, in seconds.
+        /// Minimum age, in seconds.
         older_than_seconds: u64,
     },
-    /// Counts what the daily purge leaves until an operator confirms a prune.
+    /// Counts the messages and entries that the daily purge leaves until an operator confirms a prune.
     CountWaiting,
     /// Copies the database.
     BackUp {
-        /// The copy's path, which must not be there yet.
+        /// Path of the copy; no file may exist there.
         file: PathBuf,
     },
-    /// Reads API keys and sources again.
+    /// Reloads API keys and sources.
     Reload {
-        /// Whether as many may be removed as the configuration does not have any more.
+        /// Confirms that sources and keys missing from the configuration are removed, however many.
         confirmed: bool,
     },
 }
 
-/// One line of an answer.
+/// One line of an answer to an admin command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// An entry in quarantine.
+    /// Quarantined entry.
     Entry(Entry),
     /// Result of replaying one entry.
     Replayed {
-        /// The entry's name.
+        /// Id of the entry.
         id: String,
-        /// `quarantined` if it stays, `ignored`, or what it did to its message.
+        /// `quarantined` if the entry stays in quarantine, `ignored`, or the outcome for its message.
         outcome: String,
-        /// Why it stays or is ignored.
+        /// Reason why the entry stays in quarantine or is ignored.
         reason: Option<String>,
     },
     /// Counts of a prune or an erasure.
     Removed(Removed),
-    /// How many messages and quarantined entries wait until an operator confirms a prune.
+    /// Number of messages and quarantined entries that wait until an operator confirms a prune.
     Waiting(u64),
-    /// The copy is whole and durable.
+    /// The copy is complete and durable.
     BackedUp,
-    /// API keys and sources are those of the configuration as it is now.
+    /// API keys and sources are those of the present configuration.
     Reloaded(Reloaded),
-    /// The command could not be carried out.
+    /// The command failed, for this reason.
     Error(String),
-    /// Nothing more comes.
+    /// End of the answer.
     End,
 }
 
 /// Sources and API keys that a reload changed; names separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// New sources and keys.
+    /// Added sources and keys.
     pub added: String,
-    /// Sources and keys that are gone.
+    /// Removed sources and keys.
     pub removed: String,
-    /// Sources and keys that are others under the same name.
+    /// Sources and keys whose definition changed under the same name.
     pub changed: String,
     /// Settings that take effect at the next start.
     pub restart: String,
 }
 
-/// How much was removed.
+/// Counts of a prune or an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// How many messages.
+    /// Number of messages removed.
     pub messages: u64,
-    /// How many quarantined entries.
+    /// Number of quarantined entries removed.
     pub quarantined: u64,
-    /// Whether the WAL holds nothing of it any more.
+    /// Whether the WAL no longer holds any of the removed data.
     pub wal_emptied: bool,
 }
 
@@ -122,26 +122,26 @@ impl From<Purged> for Removed {
     }
 }
 
-/// A quarantined entry as it is shown.
+/// Quarantined entry as the admin socket shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name.
+    /// Id of the entry.
     pub id: String,
-    /// Which source posted it.
+    /// Source that posted it.
     pub source: String,
-    /// When it first arrived.
+    /// Time of its first arrival.
     pub received_at: String,
-    /// How often it came.
+    /// Number of arrivals.
     pub times: u32,
-    /// What could not be understood.
+    /// Reason why it was not understood.
     pub reason: String,
-    /// Which entry of the delivery it is, from 0.
+    /// Index of the entry in its delivery, from 0.
     pub entry: u32,
     /// The request's method.
     pub method: String,
-    /// The request's query, without what proved it authentic.
+    /// The request's query, without its credentials.
     pub query: String,
-    /// Whether verification covered the URL when it arrived; none if that is not known.
+    /// Whether verification covered the URL when the entry arrived; `None` if unknown.
     pub url_covered: Option<bool>,
     /// The request's content type.
     pub content_type: Option<String>,

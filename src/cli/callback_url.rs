@@ -1,49 +1,49 @@
-//! `statusmirror callback-url`: an address to give to a sender, with its proof.
+//! `statusmirror callback-url`: prints a callback URL, with its credential, to give to a sender.
 
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{EX_CONFIG, EX_USAGE, Failure};
+use crate::cli::common::exit_code::{EX_CONFIG, EX_USAGE, Failure};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::duration::positive;
 use crate::dialect::Source;
 use crate::message::{Destination, MessageId, ReferenceTooLong};
-use crate::proof::Scheme;
-use crate::proof::signed_url::Callback;
+use crate::verify::Scheme;
+use crate::verify::signed_url::Callback;
 
-/// How long a signed address is valid, unless told otherwise.
+/// Default validity of a signed URL.
 const DEFAULT_VALIDITY: &str = "30d";
 
-/// What the address says beside its proof.
+/// Content of the address, besides its credential.
 #[derive(Args, Default)]
-pub(super) struct Arguments {
-    /// The source that will post there.
+pub(crate) struct Arguments {
+    /// Source that will post to the URL.
     source: String,
-    /// The recipient.
+    /// Recipient.
     #[arg(long, value_name = "NUMBER")]
     destination: Option<Destination>,
-    /// The service of the reference.
+    /// Service of the reference.
     #[arg(long)]
     service: Option<String>,
-    /// The action of the reference.
+    /// Action of the reference.
     #[arg(long)]
     action: Option<String>,
-    /// The key of the reference.
+    /// Key of the reference.
     #[arg(long)]
     key: Option<String>,
-    /// The message's id, for sources that name messages differently.
+    /// Message id, for sources with other names for messages.
     #[arg(long, value_name = "UUID")]
     messageid: Option<MessageId>,
-    /// How long a signed address is valid, like 12h; `never` for ever. 30d if not given.
+    /// Validity of a signed URL, like 12h, or `never`. Default: 30d.
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
 }
 
-/// Prints the address.
-pub(super) fn run(
+/// Prints the callback URL.
+pub(crate) fn run(
     config: &Config,
     arguments: &Arguments,
     out: &mut impl Write,
@@ -51,7 +51,7 @@ pub(super) fn run(
     let source = source(config, &arguments.source)?;
     let texts = [&arguments.service, &arguments.action, &arguments.key];
     if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
-        let words = "a callback URL with a control character is refused when it is called";
+        let words = "a callback URL with a control character is rejected when it is called";
         return Err(Failure::new(EX_USAGE, words));
     }
     for (name, text) in ["service", "action", "key"].into_iter().zip(texts) {
@@ -83,8 +83,8 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The source of this name.
-pub(super) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
+/// Finds the source of this name.
+pub(crate) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
     config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
         let known: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
         let words = format!("no source `{name}` is configured; there are {}", known.join(", "));
@@ -92,8 +92,8 @@ pub(super) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, F
     })
 }
 
-/// The address of a source with these parameters and their proof.
-pub(super) fn url(
+/// URL of a source with these parameters and its credential.
+pub(crate) fn url(
     config: &Config,
     source: &Source,
     callback: &Callback,
@@ -102,10 +102,11 @@ pub(super) fn url(
         "" => format!("http://{}/webhooks/{}", config.server.listen, source.name),
         url => url.to_owned(),
     };
-    // The proof is in the address, or the sender signs the address, or nobody asks.
+    // URL parameters are trusted if the URL carries the credential, the sender signs the URL, or the source
+    // has no verification.
     if !source.covers_url() {
         let words = format!(
-            "source `{}` uses the scheme {}, whose proof does not cover what an address says; give \
+            "source `{}` uses the scheme {}, whose verification does not cover the parameters of an address; give \
              the sender {address}",
             source.name,
             source.scheme.name()
@@ -116,8 +117,8 @@ pub(super) fn url(
     Ok(if query.is_empty() { address } else { format!("{address}?{query}") })
 }
 
-/// The query of an address with these parameters, with the proof that it carries.
-pub(super) fn query(source: &Source, callback: &Callback) -> String {
+/// Query with these parameters, and with the credential that the scheme puts into the URL.
+pub(crate) fn query(source: &Source, callback: &Callback) -> String {
     let mut query = form_urlencoded::Serializer::new(callback.query());
     match &source.scheme {
         Scheme::UrlToken(secrets) => {

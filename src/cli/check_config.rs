@@ -1,17 +1,17 @@
-//! `statusmirror check-config`: is it right, and what should be known of it?
+//! `statusmirror check-config`: validates the configuration and prints a summary with its warnings.
 
 use std::io::Write;
 
-use super::Failure;
+use crate::cli::common::exit_code::Failure;
 use crate::config::Config;
 
-/// Says what is configured. That it can be read at all means that it is right.
-pub(super) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+/// Prints a summary of the configuration, which is valid if it could be read at all.
+pub(crate) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
     config.require_settings()?;
-    writeln!(out, "The configuration is right.")?;
+    writeln!(out, "The configuration is valid.")?;
     match &config.file {
         Some(file) => writeln!(out, "file:     {}", file.display())?,
-        None => writeln!(out, "file:     none; defaults and the environment hold")?,
+        None => writeln!(out, "file:     none; defaults and environment variables apply")?,
     }
     writeln!(out, "listen:   {}", config.server.listen)?;
     if let Some(listen) = &config.server.internal_listen {

@@ -1,4 +1,4 @@
-//! `statusmirror healthcheck`: does the server here do its work? For containers, which have no curl.
+//! `statusmirror healthcheck`: checks that the local server is ready. For containers, which have no curl.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,23 +8,23 @@ use std::time::Duration;
 use clap::Args;
 use ureq::Agent;
 
-use super::{EX_USAGE, Failure};
+use crate::cli::common::exit_code::{EX_USAGE, Failure};
 use crate::config;
 
-/// How long the server may take to answer. Whoever runs this waits longer, as a rule.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time allowed for the server to answer. A supervisor that runs this command waits longer, as a rule.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whom to ask.
+/// Server to check.
 #[derive(Args)]
-pub(super) struct Arguments {
-    /// The server's address; the configured one if not given.
+pub(crate) struct Arguments {
+    /// Address of the server. Default: the configured one.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
-/// Asks whether the server is ready, and fails unless it says so. Of the configuration it needs where
-/// the server listens: secrets may be out of reach here, and the file be changed for the next start.
-pub(super) fn run(
+/// Asks whether the server is ready, and fails if it is not. Reads only the listen address of the
+/// configuration: secrets may be unreadable here, and the file may already be changed for the next start.
+pub(crate) fn run(
     arguments: &Arguments,
     file: Option<&Path>,
     out: &mut impl Write,
@@ -36,8 +36,8 @@ pub(super) fn run(
     let address = format!("{server}/readyz");
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
-        // It is this machine that is asked.
+        .timeout_global(Some(ANSWER_TIMEOUT))
+        // The request goes to this machine.
         .proxy(None)
         .build()
         .into();
@@ -51,8 +51,8 @@ pub(super) fn run(
     Err(Failure::unavailable(format!("{address}: {}: {said}", answer.status())))
 }
 
-/// Where on this machine a server is reached that listens on this address, which answers `/readyz`
-/// whether or not there is an internal one.
+/// Address at which this machine reaches a server with this listen address. The public listener answers
+/// `/readyz` whether or not there is an internal one.
 fn reachable(listen: &str) -> Result<String, Failure> {
     let Ok(mut address) = listen.parse::<SocketAddr>() else { return Ok(listen.to_owned()) };
     if address.port() == 0 {

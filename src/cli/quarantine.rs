@@ -1,43 +1,44 @@
-//! `statusmirror quarantine`: on a live mirror through its socket, else on the file itself.
+//! `statusmirror quarantine`: through the socket of a running server, or on the file itself if none runs.
 
 use std::io::Write;
 
 use clap::Subcommand;
 
-use super::{Failure, live};
 use crate::admin::{self, Answer, Entry};
+use crate::cli::common::exit_code::Failure;
+use crate::cli::common::live;
 use crate::config::Config;
 
-/// What to do.
+/// Quarantine command.
 #[derive(Subcommand)]
-pub(super) enum Command {
-    /// Lists what could not be understood, oldest first.
+pub(crate) enum Command {
+    /// Lists quarantined entries, oldest first.
     #[command(after_help = "Example: statusmirror quarantine list")]
     List,
-    /// Shows one entry whole.
+    /// Shows one entry in full.
     #[command(after_help = "Example: statusmirror quarantine show 0c0a2a4e-…")]
     Show {
-        /// Its id.
+        /// Id of the entry.
         id: String,
     },
-    /// Reads entries again with the present program and configuration.
+    /// Replays entries with the current program and configuration.
     #[command(
         override_usage = "statusmirror quarantine replay <IDS>...\n       \
                           statusmirror quarantine replay --all",
         after_help = "Example: statusmirror quarantine replay --all"
     )]
     Replay {
-        /// Their ids.
+        /// Ids of the entries.
         #[arg(required_unless_present = "all")]
         ids: Vec<String>,
-        /// All of them.
+        /// Replay all entries.
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
 }
 
-/// Carries the command out and prints what comes of it.
-pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
+/// Executes the command and prints its answer.
+pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     let command = match command {
         Command::List => admin::Command::List,
         Command::Show { id } => admin::Command::Show { id },
@@ -45,7 +46,7 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
     };
     let whole = matches!(command, admin::Command::Show { .. });
     let (mut failed, mut ended) = (Vec::new(), false);
-    for answer in live::carry_out(config, command)? {
+    live::run_command_each(config, command, &mut |answer| {
         match answer {
             Answer::Entry(entry) if whole => show(&entry, out)?,
             Answer::Entry(Entry { id, source, received_at, times, reason, .. }) => {
@@ -59,7 +60,8 @@ pub(super) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
             Answer::Removed(_) | Answer::Waiting(_) | Answer::BackedUp | Answer::Reloaded(_) => {}
             Answer::End => ended = true,
         }
-    }
+        Ok(())
+    })?;
     live::failures(&failed, ended)
 }
 

@@ -1,8 +1,8 @@
-//! SIGHUP and `statusmirror reload`: API keys and sources are read again while the service goes on.
+//! Reload by SIGHUP or `statusmirror reload`: reads API keys and sources again while the service runs.
 //!
-//! Nothing waits for it, and what is wrong changes nothing: requests are judged by the old keys and
-//! sources until the new ones are complete. A signal cannot be asked whether it means it, so what
-//! removes most of them takes the command.
+//! No request waits for a reload, and an invalid configuration changes nothing: requests are judged by the
+//! old keys and sources until the new ones are complete. A signal cannot confirm anything, so a reload that
+//! removes most of them needs the command.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,20 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{EX_CONFIG, Failure, live};
+use crate::access::api_key::ApiKey;
 use crate::admin::{self, Answer, Reload, Reloaded};
+use crate::cli::common::config_file::show_new_key;
+use crate::cli::common::exit_code::{EX_CONFIG, Failure};
+use crate::cli::common::live;
 use crate::config::{self, Config, ConfigError, Running};
 use crate::dialect::Source;
-use crate::http::key::ApiKey;
-use crate::http::state::Service;
+use crate::http::app_state::Service;
 
-/// How long reading may take.
-const READ_TIME: Duration = Duration::from_secs(5);
+/// Time allowed for reading the configuration.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the running server to read its configuration again.
-pub(super) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
+/// Asks the running server to reload its configuration.
+pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
     let command = admin::Command::Reload { confirmed: yes };
     let Some(answers) = live::ask(database, &command)? else {
         let words = format!(
@@ -58,12 +60,13 @@ pub(super) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<()
     if failed.is_empty() {
         return live::failures(&failed, ended);
     }
-    let words = format!("not reloaded; the old API keys and sources hold: {}", failed.join("\n"));
+    let words =
+        format!("not reloaded; the old API keys and sources stay in effect: {}", failed.join("\n"));
     Err(Failure::new(EX_CONFIG, words))
 }
 
-/// Reads this file again at each of these signals, and for whoever asks.
-pub(super) async fn at(
+/// Reloads this file at each signal and at each request through the admin socket.
+pub(crate) async fn at(
     mut hangup: Signal,
     mut asked: mpsc::Receiver<Reload>,
     file: Option<PathBuf>,
@@ -86,19 +89,19 @@ pub(super) async fn at(
                 Ok(hold(config, &running, &service))
             }
             Err(error) => {
-                tracing::error!(%error, "not reloaded; the old API keys and sources hold");
+                tracing::error!(%error, "not reloaded; the old API keys and sources stay in effect");
                 Err(error.to_string())
             }
         };
         if let Some(request) = request {
-            // Who asked may be gone.
+            // The requester may be gone.
             drop(request.answer.send(reloaded));
         }
     }
 }
 
-/// Reads on a thread of its own: the file of a secret may hang, and then neither requests, nor the
-/// next signal, nor the end of the process are to wait for it.
+/// Reads on a thread of its own: the file of a secret may hang, and neither requests, nor the next signal,
+/// nor the end of the process may wait for it.
 async fn read(
     file: Option<PathBuf>,
     running: Running,
@@ -110,7 +113,7 @@ async fn read(
     let reading = move || {
         let config = config::read_again(file.as_deref(), &running, is_confirmed);
         if let Ok(config) = &config {
-            super::show_new_key(config);
+            show_new_key(config);
         }
         // The process may be ending.
         drop(read.send(config));
@@ -118,17 +121,17 @@ async fn read(
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(reading) {
         return Err(broken(format!("there is no thread to read it: {error}; try again")));
     }
-    match timeout(READ_TIME, done).await {
+    match timeout(READ_TIMEOUT, done).await {
         Ok(Ok(config)) => config,
         Ok(Err(_gone)) => Err(broken("it could not be read; try again".to_owned())),
         Err(_elapsed) => Err(broken(format!(
             "not read within {} s; look at the files of secrets, and try again",
-            READ_TIME.as_secs()
+            READ_TIMEOUT.as_secs()
         ))),
     }
 }
 
-/// From now on these keys and sources hold.
+/// Puts these keys and sources into effect.
 fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -153,7 +156,7 @@ fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     Reloaded { added, removed, changed, restart }
 }
 
-/// What is different, by name.
+/// Names of added, removed and changed keys and sources.
 #[derive(Default)]
 struct Difference {
     added: Vec<String>,

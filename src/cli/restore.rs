@@ -1,20 +1,21 @@
-//! `statusmirror restore`.
+//! `statusmirror restore`: replaces the database by a backup.
 
 use std::io::Write;
 use std::path::Path;
 
-use super::{EX_NOINPUT, Failure};
+use crate::cli::common::exit_code::{EX_NOINPUT, Failure};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dialect::Source;
 use crate::message::Timestamp;
-use crate::proof::Window;
 use crate::store::sqlite::{self, Restored};
+use crate::verify::Window;
 
-/// Puts a backup in the place of the database, and says what to do about erasures that it cannot know.
-pub(super) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
+/// Replaces the database by a backup, and says which erasures to repeat because the backup and the old
+/// database do not record them.
+pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let words = format!("there is no file {}", super::whole(file).display());
+        let words = format!("there is no file {}", config::absolute(file).display());
         return Err(Failure::new(EX_NOINPUT, words));
     }
     let now = Clock::System.now();

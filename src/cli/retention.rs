@@ -1,4 +1,4 @@
-//! The daily purge of a running server: what it removed, and what waits for an operator, is in the log.
+//! Daily purge of a running server. The log says what it removed and what waits for an operator.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use tokio::time::sleep;
 use crate::admin::Admin;
 use crate::store::{DailyPurge, Purged};
 
-/// How often to look whether a day has passed.
-const LOOK: Duration = Duration::from_hours(1);
+/// Interval at which to check whether a day has passed.
+const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Purges once a day, until the process ends.
-pub(super) async fn keep(tools: Admin, retention: Option<Duration>) {
+pub(crate) async fn keep(tools: Admin, retention: Option<Duration>) {
     loop {
         match tools.purge_daily(retention).await {
-            Ok(Some(done)) if retention.is_some() => tell(done),
+            Ok(Some(done)) if retention.is_some() => log_result(done),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
         }
-        sleep(LOOK).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
-fn tell(DailyPurge { is_due, purged, waiting, is_first }: DailyPurge) {
+fn log_result(DailyPurge { is_due, purged, waiting, is_first }: DailyPurge) {
     if is_due {
         let Purged { messages, quarantined } = purged;
         tracing::info!(messages, quarantined, "removed what is older than the retention");

@@ -1,4 +1,4 @@
-//! `statusmirror serve`: from start to an orderly end.
+//! `statusmirror serve`: from start to orderly shutdown.
 
 use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -17,60 +17,63 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::telemetry::Lines;
-use super::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure, reload, retention, show_new_key};
+use super::{reload, retention};
 use crate::admin::{self, Admin};
+use crate::cli::common::config_file::show_new_key;
+use crate::cli::common::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure};
 use crate::clock::Clock;
 use crate::config::{Config, DEMO};
-use crate::http::state::Service;
+use crate::http::app_state::Service;
 use crate::http::{self, Connections, Listeners};
 use crate::ingest::Ingest;
 use crate::message::Timestamp;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::store::sqlite::{Failed, Settings, SqliteStore};
+use crate::store::sqlite::{Settings, SqliteStore, StopCause};
 
-/// How long requests under way may take when the service stops.
-const DRAIN: Duration = Duration::from_secs(7);
-/// How many connections may wait to be accepted.
+/// Maximum time for requests under way to drain at shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
+/// Backlog: connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
-/// More connections than this are not worth their memory.
-const MOST_CONNECTIONS: usize = 50_000;
-/// So many descriptors are kept free of connections that wait for their clients.
-const FREE: usize = 64;
-/// So many of them may be used by connections meanwhile, until the ones that wait are closed.
-const ACCEPTED_BEYOND: usize = 32;
-/// Descriptors that a worker thread needs for itself.
-const WORKER: usize = 6;
-/// Bytes that the kernel keeps of what a client sends and nobody has read. The kernel takes it twice, for
+/// Maximum number of connections; more are not worth their memory.
+const MAX_CONNECTIONS: usize = 50_000;
+/// File descriptors reserved: connections that wait for their clients leave this many free.
+const RESERVED_DESCRIPTORS: usize = 64;
+/// Reserved descriptors that new connections may use until waiting ones are closed.
+const ACCEPT_HEADROOM: usize = 32;
+/// File descriptors of one worker thread.
+const DESCRIPTORS_PER_WORKER: usize = 6;
+/// Receive buffer of a connection, in bytes: received data that is not read yet. The kernel doubles it for
 /// its own data.
-const UNREAD_BYTES: usize = 64 << 10;
-/// Bytes that the kernel keeps of an answer that its client has not taken; twice as many with its own data.
-const UNTAKEN_BYTES: usize = 32 << 10;
-/// How often to look whether they are done.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long the last lines of the log may take after a failure: the process must end within a second.
-const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How long the last answers may take to reach the network.
-const FLUSH: Duration = Duration::from_millis(200);
+const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+/// Send buffer of a connection, in bytes: answers that the client has not taken yet. The kernel doubles it
+/// for its own data.
+const SEND_BUFFER_BYTES: usize = 32 << 10;
+/// Interval at which to check whether the requests have drained.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// Maximum time to flush the log after a failure: the process must end within a second.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+/// Maximum time for the last answers to reach the network.
+const ANSWER_FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What the process has before it reads its configuration.
-pub(super) struct Runtime {
+/// Runtime and signal handler that the process needs before it reads its configuration.
+pub(crate) struct Runtime {
     system: actix_web::rt::SystemRunner,
     hangup: Signal,
 }
 
 impl Runtime {
-    /// Starts the runtime. From here on a SIGHUP does not end the process: the configuration is read again
-    /// once the service runs.
-    pub(super) fn start() -> Result<Self, Failure> {
+    /// Starts the runtime. From here on a SIGHUP does not end the process: it causes a reload once the
+    /// service runs.
+    pub(crate) fn start() -> Result<Self, Failure> {
         let system = System::new();
         let hangup = system.block_on(async { signal(SignalKind::hangup()) })?;
         Ok(Self { system, hangup })
     }
 }
 
-/// Serves until told to stop; waits so long for a predecessor to give the database up.
-pub(super) fn run(
+/// Serves until told to stop. Waits up to `lock_wait` for a predecessor to release the database.
+pub(crate) fn run(
     Runtime { system, hangup }: Runtime,
     config: Config,
     lock_wait: Duration,
@@ -78,7 +81,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let now = Clock::System.now();
     if now < Timestamp::EPOCH {
-        // The web framework cannot write such a date, and nothing that is stored would be in order.
+        // The web framework cannot write such a date, and stored records would be out of order.
         let words = format!("the clock says {now}, a time before 1970; set it, and start again");
         return Err(Failure::new(EX_TEMPFAIL, words));
     }
@@ -98,10 +101,10 @@ pub(super) fn run(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // What it says is a courtesy; nobody need be there to read it.
+    // The banner is optional, so an error is ignored.
     drop(banner(&config, &listeners));
     let ended = system.block_on(serve(config, hangup, listeners, Arc::new(store), metrics, log));
-    // What was still under way ends here, before the store does.
+    // Remaining tasks end here, before the store closes.
     drop(system);
     ended?;
     if closing.close() {
@@ -111,21 +114,21 @@ pub(super) fn run(
     }
 }
 
-fn failure(failed: Failed) -> Failure {
+fn failure(failed: StopCause) -> Failure {
     match failed {
-        Failed::Disk => Failure::io(
+        StopCause::Disk => Failure::io(
             "the disk failed; what was acknowledged is stored. Look at the disk; the next start \
              copies the data to new blocks before it serves",
         ),
-        Failed::Replaced => Failure::io(
+        StopCause::Replaced => Failure::io(
             "the database, its -wal or its .lock was removed or replaced while it was used; put the \
              database and its -wal back before you start again",
         ),
-        Failed::Panicked => Failure::new(
+        StopCause::Panicked => Failure::new(
             EX_SOFTWARE,
             "a thread panicked; what was acknowledged is stored. Start again, and report the log",
         ),
-        Failed::Damaged => Failure::new(
+        StopCause::Damaged => Failure::new(
             EX_DATAERR,
             "the database is damaged; look at the disk, and restore a backup with `statusmirror restore \
              FILE`, which keeps the damaged files",
@@ -145,8 +148,9 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     let running = config.running();
-    let (queue, budget) = (config.store.queue, config.store.budget.clone());
-    let ingest = Arc::new(Ingest::new(config.sources, Arc::clone(&seam), queue, metrics, budget));
+    let (max_in_flight, budget) = (config.store.max_in_flight, config.store.budget.clone());
+    let ingest =
+        Arc::new(Ingest::new(config.sources, Arc::clone(&seam), max_in_flight, metrics, budget));
     let service = Service::new(
         Arc::clone(&ingest),
         Arc::clone(&seam),
@@ -179,12 +183,12 @@ async fn serve(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         failed = store.failure() => {
-            // Those that wait are told.
-            sleep(FLUSH).await;
-            // Nothing is closed: that could write to the disk that failed.
+            // Gives pending requests time to be answered.
+            sleep(ANSWER_FLUSH_TIMEOUT).await;
+            // Nothing is closed: closing could write to the failed disk.
             let failure = failure(failed);
             log.add(failure.line().as_bytes());
-            log.flush(LAST_WORDS);
+            log.flush(LOG_FLUSH_TIMEOUT);
             std::process::exit(failure.code);
         }
     }
@@ -192,24 +196,24 @@ async fn serve(
     tell_supervisor(NotifyState::Stopping);
     service.ingest.closing.begin();
     let orderly = async {
-        // New requests are still answered, with 503, until those that were accepted are done.
+        // New requests are still answered, with 503, until the accepted ones have drained.
         let drained = async {
             while service.under_way.load(Ordering::SeqCst) > 0 {
-                sleep(LOOK).await;
+                sleep(DRAIN_CHECK_INTERVAL).await;
             }
         };
-        if timeout(DRAIN, drained).await.is_err() {
+        if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             let requests = service.under_way.load(Ordering::SeqCst);
             tracing::warn!(requests, "stopping although requests are under way");
         }
-        // Idle connections would otherwise hold the end up until they time out.
+        // Without this, idle connections would delay the end until they time out.
         let stopped: Vec<_> = handles.iter().map(|handle| handle.stop(true)).collect();
         let all_stopped = async {
             for stopped in stopped {
                 stopped.await;
             }
         };
-        drop(timeout(FLUSH, all_stopped).await);
+        drop(timeout(ANSWER_FLUSH_TIMEOUT, all_stopped).await);
     };
     tokio::select! {
         () = orderly => {}
@@ -225,31 +229,31 @@ async fn serve(
     Ok(())
 }
 
-/// Tells systemd, if it wants to know (`Type=notify`).
+/// Notifies systemd, if it expects that (`Type=notify`).
 fn tell_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot tell the supervisor how it goes");
     }
 }
 
-/// How many connections there may be: as many as there are free descriptors, of which the process takes
-/// all that it is allowed to. When fewer than [`FREE`] are left, connections that wait are closed.
+/// Maximum number of connections: the number of free file descriptors, after raising the process's limit as
+/// far as allowed. When fewer than [`RESERVED_DESCRIPTORS`] are left, connections that wait are closed.
 fn connections() -> Result<Connections, Failure> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // Where it may not be raised, what there is must do.
+    // If the limit may not be raised, the present one applies.
     let raised = setrlimit(Resource::Nofile, raised).map_or(limit, |()| raised);
     let most = usize::try_from(raised.current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let workers = std::thread::available_parallelism()?.get();
-    // The listing has one of its own open, which makes up for nothing.
+    // Includes the descriptor of this listing itself, which is not subtracted again.
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let free = most.saturating_sub(open + 2 * workers * WORKER);
-    let kept = free.saturating_sub(FREE).min(MOST_CONNECTIONS);
-    Ok(Connections { kept, accepted: kept + ACCEPTED_BEYOND })
+    let free = most.saturating_sub(open + 2 * workers * DESCRIPTORS_PER_WORKER);
+    let kept = free.saturating_sub(RESERVED_DESCRIPTORS).min(MAX_CONNECTIONS);
+    Ok(Connections { kept, accepted: kept + ACCEPT_HEADROOM })
 }
 
-/// Listens on every address that the value of this key stands for. A machine need not have all of
-/// them: mostly `localhost` stands for one of IPv6 too.
+/// Listens on every address that the value of this key resolves to. A machine need not have all of them:
+/// `localhost` often resolves to an IPv6 address too.
 fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     let cannot = |error: Error| {
         Failure::unavailable(format!(
@@ -272,20 +276,20 @@ fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     }
 }
 
-/// What the standard library does, with room for more connections that wait to be accepted.
+/// Binds a listener like the standard library, with a larger backlog.
 fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    // Connections inherit both; without them the kernel could keep some megabytes for each.
-    socket.set_recv_buffer_size(UNREAD_BYTES)?;
-    socket.set_send_buffer_size(UNTAKEN_BYTES)?;
+    // Connections inherit both sizes; without them the kernel could keep some megabytes for each.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Where these listen, which is more than what is configured if that leaves the port open: publicly,
-/// and internally if they do.
+/// Addresses of the public and the internal listeners, if there are any. They differ from the configuration
+/// if that leaves the port open.
 fn addresses(listeners: &Listeners) -> Result<(String, Option<String>), Error> {
     let addresses = |listeners: &[TcpListener]| {
         let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
@@ -295,7 +299,7 @@ fn addresses(listeners: &Listeners) -> Result<(String, Option<String>), Error> {
     Ok((addresses(&listeners.public)?, Some(internal).filter(|internal| !internal.is_empty())))
 }
 
-/// Says on a terminal what was started, and what a newcomer may try next.
+/// Prints on a terminal a summary of what was started, and commands to try next.
 fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
     let mut out = stdout().lock();
     if !out.is_terminal() {
@@ -310,7 +314,7 @@ fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
     writeln!(out, "  database       {store}")?;
     match &config.file {
         Some(file) => writeln!(out, "  configuration  {}", file.display())?,
-        None => writeln!(out, "  configuration  none; safe defaults hold")?,
+        None => writeln!(out, "  configuration  none; safe defaults apply")?,
     }
     if let Some(secret) = &config.demo_secret {
         writeln!(out, "  source         {DEMO}; its secret is kept in {}", secret.path.display())?;

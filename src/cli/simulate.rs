@@ -5,47 +5,46 @@ use std::io::Write;
 use clap::Args;
 
 use super::callback_url::{source, url};
-use super::{EX_CONFIG, EX_USAGE, Failure};
+use crate::cli::common::exit_code::{EX_CONFIG, EX_USAGE, Failure};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::Source;
-use crate::proof::Scheme;
-use crate::proof::signed_url::Callback;
-use crate::simulate::{self, Options};
+use crate::simulator::{self, Options};
+use crate::verify::Scheme;
+use crate::verify::signed_url::Callback;
 
-/// Ends so if the server did not do what it must.
-const DIFFERENT: i32 = 1;
+/// Exit code if the results differ from the expected ones.
+const EXIT_DIFFERENT: i32 = 1;
 
 /// How much to simulate, and against whom.
 #[derive(Args)]
-pub(super) struct Arguments {
-    /// How many messages live.
+pub(crate) struct Arguments {
+    /// Number of messages.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     messages: u32,
-    /// The server's address; the configured one if not given.
+    /// Address of the server. Default: the configured one.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The address of the server's second listener, to which queries go; the configured one if no
-    /// address is given.
+    /// Address for queries, if the server has an internal listener. Default: the configured one.
     #[arg(long, value_name = "URL")]
     internal_url: Option<String>,
-    /// The source to post as; the first of dialect gateway if not given.
+    /// Source to post as. Default: the first one with the dialect gateway.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// The API key to register and ask with, if it is not the one kept beside the database: the
-    /// name of the environment variable that holds it.
+    /// Environment variable that holds the API key for registrations and queries. Default: the key kept beside
+    /// the database.
     #[arg(long, value_name = "VARIABLE")]
     api_key_env: Option<String>,
-    /// How many connections to use.
+    /// Number of connections.
     #[arg(long, value_name = "N", default_value_t = 16)]
     connections: usize,
-    /// What the lives are drawn from; the time if not given.
+    /// Seed of the random choices. Default: the current time.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-/// Simulates, prints the report, and fails if anything is not as it must be.
-pub(super) fn run(
+/// Runs the simulation, prints the report, and fails if there is any difference.
+pub(crate) fn run(
     arguments: &Arguments,
     config: &Config,
     out: &mut impl Write,
@@ -81,16 +80,16 @@ pub(super) fn run(
         now: now.seconds(),
     };
     writeln!(out, "seed {}", options.seed)?;
-    let report = simulate::run(&options).map_err(Failure::unavailable)?;
+    let report = simulator::run(&options).map_err(Failure::unavailable)?;
     write!(out, "{report}")?;
     if report.differences.is_empty() {
         Ok(())
     } else {
-        Err(Failure::new(DIFFERENT, "the server did not do what it must"))
+        Err(Failure::new(EXIT_DIFFERENT, "the server's answers differ from the expected ones"))
     }
 }
 
-/// Where the server takes webhooks, and where queries.
+/// Base URLs of the server for webhooks and for queries.
 fn addresses(arguments: &Arguments, config: &Config) -> Result<(String, String), Failure> {
     let configured = |listen: &String| format!("http://{listen}");
     let internal = config.server.internal_listen.as_ref().map(configured);
@@ -99,7 +98,7 @@ fn addresses(arguments: &Arguments, config: &Config) -> Result<(String, String),
     let api = internal.unwrap_or_else(|| server.clone());
     for address in [&server, &api] {
         if !address.starts_with("http://") {
-            let words = format!("{address} is no http:// address; simulate speaks plain HTTP");
+            let words = format!("{address} is not an http:// address; simulate speaks plain HTTP");
             return Err(Failure::new(EX_USAGE, words));
         }
     }
@@ -107,7 +106,7 @@ fn addresses(arguments: &Arguments, config: &Config) -> Result<(String, String),
     Ok((bare(server), bare(api)))
 }
 
-/// Whether the simulation speaks this source's dialect and can prove it.
+/// Whether the simulation can write this source's dialect and its credential.
 fn can_post_as(source: &Source) -> bool {
     let proves = matches!(source.scheme, Scheme::UrlToken(_) | Scheme::SignedUrl(_));
     source.dialect.name() == "gateway" && proves

@@ -8,37 +8,39 @@ use std::time::Duration;
 use clap::Args;
 use uuid::Uuid;
 
-use super::{EX_NOINPUT, EX_USAGE, Failure, copies, live};
 use crate::admin::{self, Answer, Removed};
-use crate::config::{Config, Secrets};
+use crate::cli::common::config_file::read_config;
+use crate::cli::common::exit_code::{EX_NOINPUT, EX_USAGE, Failure};
+use crate::cli::common::{copies, live};
+use crate::config::{self, Config, Secrets};
 use crate::message::Destination;
-use crate::proof::encoding::hex;
 use crate::store::sqlite::{self, Contents, Hashed};
+use crate::verify::encoding::hex;
 
-/// Ends so if whoever was asked said no.
-const DECLINED: i32 = 1;
+/// Exit code if the operator declined.
+const EXIT_DECLINED: i32 = 1;
 
 /// Whether to remove without asking, or not at all.
 #[derive(Args)]
-pub(super) struct Confirmed {
-    /// Only say how much would be removed.
+pub(crate) struct Confirmed {
+    /// Print how much would be removed, and remove nothing.
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Remove without asking; needed where there is no terminal to ask at.
+    /// Remove without asking. Required if there is no terminal.
     #[arg(long)]
     yes: bool,
 }
 
 /// Writes a copy of the database to a file.
-pub(super) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     // The server has a working directory of its own.
     let file = std::path::absolute(file)?;
-    carry_out(config, admin::Command::BackUp { file: file.clone() })?;
+    run_command(config, admin::Command::BackUp { file: file.clone() })?;
     Ok(writeln!(out, "{}", file.display())?)
 }
 
-/// Removes all that names a number.
-pub(super) fn erase(
+/// Erases everything about a destination.
+pub(crate) fn erase(
     config: Config,
     number: Destination,
     confirmed: &Confirmed,
@@ -54,7 +56,7 @@ pub(super) fn erase(
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = super::read_config(file.as_deref(), Secrets::IfThere)?;
+    let config = read_config(file.as_deref(), Secrets::IfThere)?;
     let erased = removed(config, admin::Command::Erase { destination })?;
     writeln!(out, "erased: {}", amount(&erased))?;
     if !erased.wal_emptied {
@@ -67,8 +69,8 @@ pub(super) fn erase(
     Ok(())
 }
 
-/// Removes what is older than so much.
-pub(super) fn prune(
+/// Prunes messages and quarantined entries of at least this age.
+pub(crate) fn prune(
     config: Config,
     older_than: Option<Duration>,
     confirmed: &Confirmed,
@@ -84,7 +86,7 @@ pub(super) fn prune(
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = super::read_config(file.as_deref(), Secrets::IfThere)?;
+    let config = read_config(file.as_deref(), Secrets::IfThere)?;
     let pruned = removed(config, admin::Command::Prune { older_than_seconds })?;
     Ok(writeln!(out, "removed: {}", amount(&pruned))?)
 }
@@ -93,7 +95,7 @@ fn amount(Removed { messages, quarantined, .. }: &Removed) -> String {
     format!("{messages} messages, {quarantined} entries of the quarantine")
 }
 
-/// Names every copy that nothing is removed from.
+/// Names every copy, since an erasure removes nothing from copies.
 fn name_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
     match copies::beside(database) {
         Ok(copies) => {
@@ -114,7 +116,7 @@ fn name_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether to go on: asks at a terminal, if nothing is said of it.
+/// Whether to go on: asks at a terminal, if no option decides.
 fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
     if confirmed.dry_run || confirmed.yes {
         return Ok(confirmed.yes);
@@ -131,21 +133,21 @@ fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
     input.lock().read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(true),
-        _ => Err(Failure::new(DECLINED, "nothing was removed")),
+        _ => Err(Failure::new(EXIT_DECLINED, "nothing was removed")),
     }
 }
 
 fn removed(config: Config, command: admin::Command) -> Result<Removed, Failure> {
-    let removed = carry_out(config, command)?;
+    let removed = run_command(config, command)?;
     removed.ok_or_else(|| Failure::unavailable("the server did not say how much that is"))
 }
 
-fn carry_out(config: Config, command: admin::Command) -> Result<Option<Removed>, Failure> {
-    what_came(live::carry_out(config, command)?)
+fn run_command(config: Config, command: admin::Command) -> Result<Option<Removed>, Failure> {
+    removed_counts(live::run_command(config, command)?)
 }
 
-/// How much was removed, if the answers say so, or why the command failed.
-fn what_came(answers: Vec<Answer>) -> Result<Option<Removed>, Failure> {
+/// Counts that the answers report, if any, or the reason why the command failed.
+fn removed_counts(answers: Vec<Answer>) -> Result<Option<Removed>, Failure> {
     let (mut failed, mut ended, mut removed) = (Vec::new(), false, None);
     for answer in answers {
         match answer {
@@ -163,9 +165,9 @@ fn what_came(answers: Vec<Answer>) -> Result<Option<Removed>, Failure> {
     Ok(removed)
 }
 
-/// Checks the configured database. A running server has it copied first: a check reads for long,
-/// which would keep the WAL from being taken over.
-pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+/// Checks the configured database. If a server runs, checks a copy that the server makes: a check reads for
+/// long, which would keep the WAL from being checkpointed.
+pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
     let database = config.store.path.clone();
     live::require_database(&database)?;
     // The server has a working directory of its own.
@@ -173,9 +175,9 @@ pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     let copy = std::path::absolute(beside(&database, &copy))?;
     let _removed = RemovedAtTheEnd(&copy);
     match live::ask(&database, &admin::Command::BackUp { file: copy.clone() })? {
-        // An interrupted check leaves nothing behind.
+        // Removed once open, so that an interrupted check leaves no file behind.
         Some(answers) => {
-            what_came(answers)?;
+            removed_counts(answers)?;
             report(&sqlite::contents_once_open(&copy, || drop(fs::remove_file(&copy)))?, out)
         }
         None => check(&database, out),
@@ -183,9 +185,9 @@ pub(super) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
 }
 
 /// Checks a database that no server has open.
-pub(super) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let words = format!("there is no file {}", super::whole(file).display());
+        let words = format!("there is no file {}", config::absolute(file).display());
         return Err(Failure::new(EX_NOINPUT, words));
     }
     report(&sqlite::contents(file)?, out)
@@ -207,7 +209,7 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// A file that is removed when this is dropped.
+/// Guard that removes a file when dropped.
 struct RemovedAtTheEnd<'a>(&'a Path);
 
 impl Drop for RemovedAtTheEnd<'_> {

@@ -1,4 +1,4 @@
-//! `statusmirror verify`: why was it refused?
+//! `statusmirror verify`: explains why a webhook is rejected.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -7,30 +7,30 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::callback_url::source;
-use super::{EX_DATAERR, EX_NOINPUT, EX_USAGE, Failure};
+use crate::cli::common::exit_code::{EX_DATAERR, EX_NOINPUT, EX_USAGE, Failure};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::diagnosis::{Captured, diagnose};
+use crate::config::{self, Config};
+use crate::diagnosis::{CapturedRequest, diagnose};
 use crate::message::Timestamp;
 
-/// More than this is no webhook.
-const LONGEST: u64 = 64 << 20;
+/// Maximum size of a captured request, in bytes.
+const MAX_REQUEST_BYTES: u64 = 64 << 20;
 
-/// What to judge, and when.
+/// Request to verify, and its time of arrival.
 #[derive(Args)]
-pub(super) struct Arguments {
-    /// The source that it was posted to.
+pub(crate) struct Arguments {
+    /// Source that the request was posted to.
     source: String,
-    /// The file that holds the body, where the request does not show it.
+    /// File with the body, if the captured request does not show it.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// When it arrived, like 2026-02-12T14:51:00Z; now if not given.
+    /// Time of arrival, like 2026-02-12T14:51:00Z. Default: now.
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
 }
 
-/// Reads a request from standard input, and says step by step what the server makes of it.
-pub(super) fn run(
+/// Reads a captured request from standard input, and prints step by step how the server would treat it.
+pub(crate) fn run(
     config: &Config,
     arguments: &Arguments,
     out: &mut impl Write,
@@ -38,15 +38,15 @@ pub(super) fn run(
     let source = source(config, &arguments.source)?;
     let body = arguments.body.as_ref().map(|file| {
         fs::read(file).map_err(|error| {
-            let whole = super::whole(file);
+            let whole = config::absolute(file);
             Failure::new(EX_NOINPUT, format!("cannot read {}: {error}", whole.display()))
         })
     });
     let mut text = Vec::new();
-    io::stdin().lock().take(LONGEST).read_to_end(&mut text)?;
-    let captured = Captured::read(&text, body.transpose()?)
+    io::stdin().lock().take(MAX_REQUEST_BYTES).read_to_end(&mut text)?;
+    let captured = CapturedRequest::read(&text, body.transpose()?)
         .map_err(|error| Failure::new(EX_USAGE, error.to_string()))?;
-    // A secret that is not quite the sender's is the first thing to know.
+    // A secret that looks like a mistake is the first thing to report.
     let own = format!("sources.{}.", source.name);
     for warning in config.warnings.iter().filter(|warning| warning.starts_with(&own)) {
         writeln!(out, "warning: {warning}")?;
@@ -60,6 +60,6 @@ pub(super) fn run(
     if diagnosis.is_taken {
         Ok(())
     } else {
-        Err(Failure::new(EX_DATAERR, "the request is refused"))
+        Err(Failure::new(EX_DATAERR, "the request is rejected"))
     }
 }

@@ -1,10 +1,10 @@
-//! Durations as they are written: a number and a unit.
+//! Durations in text: a number and a unit.
 
 use std::time::Duration;
 
-/// Reads a duration like `60s`, `5m`, `12h` or `30d`.
+/// Parses a duration like `60s`, `5m`, `12h` or `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration; write it like 60s, 5m, 12h or 30d");
+    let wrong = || format!("`{text}` is not a duration; write it like 60s, 5m, 12h or 30d");
     let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
     let number: u64 = digits.parse().map_err(|_no_number| wrong())?;
     let seconds = match unit {
@@ -17,7 +17,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Reads a duration that is not zero: what is older than nothing is everything.
+/// Parses a duration that is not zero; a zero age would match everything.
 pub fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => {

@@ -1,31 +1,35 @@
-//! Secrets: where each one is, how it is read, and what in its text is probably a mistake.
+//! Secrets: the location of each, its reading, and warnings about probable mistakes in its text.
 //!
-//! An empty secret is an error: whoever sends nothing would know it. Everything else is used as it is,
-//! because a secret may hold any character. Only the byte order mark before and the line ends behind
-//! the text of a file are removed, which editors add and no sender has.
+//! An empty secret is an error: a sender without any secret would know it. Everything else is used as it is,
+//! because a secret may hold any character. Only a byte order mark at the start of a file and line ends at
+//! its end are removed, which editors add and no sender has.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::{ConfigError, regular};
+use super::error::ConfigError;
+use crate::config::layers::regular_file;
 
-/// A longer file is something else.
-const LONGEST: u64 = 64 << 10;
-/// What begins a file that an editor saved as "UTF-8 with BOM".
+/// Length below which a secret can be guessed, in bytes.
+pub(crate) const MIN_SECRET_BYTES: usize = 16;
+
+/// Maximum size of a secret file, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+/// Byte order mark, with which a file begins that an editor saved as "UTF-8 with BOM".
 const BYTE_ORDER_MARK: char = '\u{feff}';
-/// Quotation marks, which belong to the syntax of some other file as a rule.
+/// Quotation marks, which as a rule belong to the syntax of some other file.
 const QUOTES: &str = "\"'`\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}";
 
-/// Where a secret is.
+/// Location of a secret.
 #[derive(Clone, Deserialize)]
 #[serde(
     untagged,
     deny_unknown_fields,
     expecting = "write a text, { env = \"NAME\" } or { file = \"PATH\" }"
 )]
-pub(super) enum Secret {
+pub(crate) enum Secret {
     Text(String),
     Env { env: String },
     File { file: PathBuf },
@@ -41,7 +45,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What is printed of it.
+/// Printed form of a secret: its location, never its text.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let reference = match self {
@@ -54,9 +58,9 @@ impl Serialize for Secret {
 }
 
 impl Secret {
-    /// The secret's text. `key` is the key it is configured under. Adds a warning if the text looks
-    /// like a mistake.
-    pub(super) fn resolve(
+    /// Reads the text of the secret. `key` is the key it is configured under. Adds a warning if the text
+    /// looks like a mistake.
+    pub(crate) fn resolve(
         self,
         key: &str,
         warnings: &mut Vec<String>,
@@ -71,49 +75,49 @@ impl Secret {
         };
         let text = text.trim_end_matches(['\n', '\r']);
         if is_nothing(text) {
-            let mend = "the secret is empty, or has only blanks, quotation marks and invisible \
+            let remedy = "the secret is empty, or has only blanks, quotation marks and invisible \
                         characters; give one"
                 .to_owned();
-            return Err(ConfigError::at(key, mend));
+            return Err(ConfigError::at(key, remedy));
         }
-        if let Some(oddity) = oddity(text) {
+        if let Some(oddity) = unusual_character(text) {
             warnings.push(format!("{key}: {oddity}"));
         }
         Ok(text.to_owned())
     }
 }
 
-/// The text of a secret's file, without a byte order mark before it.
+/// Reads the text of a secret file, without a leading byte order mark.
 fn read(file: &Path, key: &str) -> Result<String, ConfigError> {
-    let path = super::whole(file);
-    let text = regular::read(&path, LONGEST).map_err(|error| {
+    let path = regular_file::absolute(file);
+    let text = regular_file::read(&path, MAX_FILE_BYTES).map_err(|error| {
         ConfigError::at(key, format!("cannot read {}: {error}", path.display()))
     })?;
     Ok(text.strip_prefix(BYTE_ORDER_MARK).map_or_else(|| text.clone(), str::to_owned))
 }
 
-/// Whether a text holds no character that somebody would have to know.
+/// Whether a text holds nothing but blanks, quotation marks and invisible characters.
 fn is_nothing(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_invisible(c) || QUOTES.contains(c))
 }
 
-/// Whether this is the hash of a text that [`is_nothing`]: what `sha256sum` prints for an unset
-/// variable, with or without a line end or quotation marks.
-pub(super) fn is_hash_of_nothing(sha256: &[u8; 32]) -> bool {
-    const NOTHING: [&str; 11] =
+/// Whether this is the hash of a text that [`is_nothing`]: the output of `sha256sum` for an unset variable,
+/// with or without a line end or quotation marks.
+pub(crate) fn is_hash_of_nothing(sha256: &[u8; 32]) -> bool {
+    const EMPTY_HASHES: [&str; 11] =
         ["", " ", "\t", "\n", "\r", "\0", "\"", "'", "\u{a0}", "\u{200b}", "\u{feff}"];
-    let texts = NOTHING.iter().flat_map(|one| NOTHING.map(|other| [*one, other]));
+    let texts = EMPTY_HASHES.iter().flat_map(|one| EMPTY_HASHES.map(|other| [*one, other]));
     texts.flat_map(|[one, other]| ["", "\n"].map(|end| [one, other, end].concat())).any(|text| {
         let hash: [u8; 32] = Sha256::digest(text).into();
         hash == *sha256
     })
 }
 
-/// A kind of character that is probably a mistake, and which characters are of it.
+/// Kind of character that is probably a mistake, and the test for it.
 type Kind = (&'static str, fn(char) -> bool);
 
-/// What in the text of a secret is probably a mistake, without the text.
-fn oddity(text: &str) -> Option<String> {
+/// Description of probable mistakes in the text of a secret, without the text.
+fn unusual_character(text: &str) -> Option<String> {
     let kinds: [Kind; 4] = [
         ("a blank", char::is_whitespace),
         ("a quotation mark", |c| QUOTES.contains(c)),
@@ -144,7 +148,7 @@ fn oddity(text: &str) -> Option<String> {
     ))
 }
 
-/// Whether nothing is seen of a character: controls, and what Unicode calls default-ignorable.
+/// Whether a character is invisible: controls, and Unicode's default-ignorable characters.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,27 +1,26 @@
 //! `gateway`: the gateway's own webhook, a status in the shape of its query answers.
 //!
-//! Needed are `type`, and of the message `id`, `status`, `channel` and `statusChangedAt` with a
-//! zone. `message.destination` is our extension of the shape, and so is the type `TEST`, which is
-//! ignored.
+//! Required are `type`, and of the message `id`, `status`, `channel` and `statusChangedAt` with a zone.
+//! `message.destination` is our extension of the format, and so is the type `TEST`, which is ignored.
 
 use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::words::{channel, misshapen, missing, optional_time, unknown};
-use super::{Aside, Dialect, Name, NotEncoded, Reading, Said};
-use crate::content::Content;
-use crate::json::{self, Object};
+use super::contract::{DecodeError, Dialect, EntryStatement, Name, NoStatement, ReadEntry};
+use super::parse::{channel, missing, optional_time, shape_error, unknown};
+use crate::json::read::{self, Object};
 use crate::message::{Destination, Reference, StatedProvider, Status};
+use crate::payload::RawPayload;
 
-/// The only kind of webhook that is about a status.
+/// The only webhook type that states a status.
 const STATUS_UPDATE: &str = "STATUS_UPDATE";
-/// Our own kind, for asking whether webhooks arrive.
+/// Our own webhook type, to test whether webhooks arrive.
 const TEST: &str = "TEST";
 
 /// The gateway's dialect.
-pub(super) struct Gateway;
+pub(crate) struct Gateway;
 
 impl Dialect for Gateway {
     fn name(&self) -> &'static str {
@@ -36,20 +35,20 @@ impl Dialect for Gateway {
         ("application/json", r#"{"type":"TEST"}"#)
     }
 
-    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
-        let text = json::text(&content.body);
+    fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
+        let text = read::text(&content.body);
         let is_read = serde_json::from_str::<Object<Payload<'_>>>(&text);
-        let mended = if is_read.is_err() { json::without_half_pairs(&text) } else { None };
+        let mended = if is_read.is_err() { read::without_half_pairs(&text) } else { None };
         let (payload, text) = match &mended {
             Some(mended) => (serde_json::from_str(mended), mended.as_str()),
             None => (is_read, &*text),
         };
         match payload {
-            Ok(Object(payload)) => Ok(vec![said(payload)]),
+            Ok(Object(payload)) => Ok(vec![statement(payload)]),
             Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-                Ok(vec![Err(misshapen::<Object<Payload<'_>>>(text))])
+                Ok(vec![Err(shape_error::<Object<Payload<'_>>>(text))])
             }
-            Err(error) => Err(NotEncoded(format!("the body is no JSON: {error}"))),
+            Err(error) => Err(DecodeError(format!("the body is not JSON: {error}"))),
         }
     }
 }
@@ -100,7 +99,7 @@ struct Sms<'a> {
     segments: Option<Text<'a>>,
 }
 
-/// A text, or a number taken for its text, digit by digit: ids may have more than any number type.
+/// Text, or a number kept as text digit by digit, since ids may have more digits than any number type.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -108,7 +107,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         let quoted = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
         match (quoted, raw.as_bytes().first()) {
-            // Without an escape it is what it says.
+            // A text without an escape needs no decoding.
             (Some(text), _) if !text.contains('\\') => Ok(Text(Cow::Borrowed(text))),
             (Some(_), _) => serde_json::from_str(raw).map(Text).map_err(D::Error::custom),
             (None, Some(b'-' | b'0'..=b'9')) => Ok(Text(Cow::Borrowed(raw))),
@@ -117,19 +116,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The text of a member that says something.
+/// Text of a member, if present and not empty.
 fn text(member: Option<Text<'_>>) -> Option<Cow<'_, str>> {
     member.map(|Text(text)| text).filter(|text| !text.is_empty())
 }
 
-fn required<'a>(member: Option<Text<'a>>, name: &str) -> Result<Cow<'a, str>, Aside> {
+fn required<'a>(member: Option<Text<'a>>, name: &str) -> Result<Cow<'a, str>, NoStatement> {
     text(member).ok_or_else(|| missing(name))
 }
 
-fn said(payload: Payload<'_>) -> Reading {
+fn statement(payload: Payload<'_>) -> ReadEntry {
     let kind = required(payload.r#type, "type")?;
     if kind == TEST {
-        return Err(Aside::Ignored("a test".to_owned()));
+        return Err(NoStatement::Ignored("a test".to_owned()));
     }
     if kind != STATUS_UPDATE {
         return Err(unknown("type", &kind));
@@ -137,13 +136,13 @@ fn said(payload: Payload<'_>) -> Reading {
     let Object(message) = payload.message.ok_or_else(|| missing("message"))?;
     let id = required(message.id, "message.id")?
         .parse()
-        .map_err(|error| Aside::Unreadable(format!("message.id is {error}")))?;
+        .map_err(|error| NoStatement::Unreadable(format!("message.id is {error}")))?;
     let word = required(message.status, "message.status")?;
     let status: Status = word.parse().map_err(|_error| unknown("message.status", &word))?;
     let channel = channel(&required(message.channel, "message.channel")?)?;
     let stated_at = required(message.status_changed_at, "message.statusChangedAt")?
         .parse()
-        .map_err(|error| Aside::Unreadable(format!("message.statusChangedAt is {error}")))?;
+        .map_err(|error| NoStatement::Unreadable(format!("message.statusChangedAt is {error}")))?;
     let accepted_at = match text(message.provider_acceptance_at) {
         Some(text) => optional_time("message.providerAcceptanceAt", &text)?,
         None => None,
@@ -151,17 +150,17 @@ fn said(payload: Payload<'_>) -> Reading {
     let Object(ReferencePayload { service, action, key }) = message.reference.unwrap_or_default();
     let owned = |member| text(member).map(Cow::into_owned);
     let reference = Reference::new(owned(service), owned(action), owned(key)).map_err(|error| {
-        Aside::Unreadable(format!("message.reference.{}: {error}", error.member))
+        NoStatement::Unreadable(format!("message.reference.{}: {error}", error.member))
     })?;
     let Object(provider) = message.provider.unwrap_or_default();
     let segments = text(message.sms.and_then(|Object(sms)| sms.segments))
         .map(|text| {
-            json::whole_number(&text).ok_or_else(|| {
-                Aside::Unreadable("message.sms.segments is no whole number".to_owned())
+            read::whole_number(&text).ok_or_else(|| {
+                NoStatement::Unreadable("message.sms.segments is not a whole number".to_owned())
             })
         })
         .transpose()?;
-    Ok(Box::new(Said {
+    Ok(Box::new(EntryStatement {
         message: Name::Ours(id),
         status,
         stated_at: Some(stated_at),

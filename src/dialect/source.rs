@@ -1,29 +1,29 @@
-//! A configured sender: its dialect, its proof, and what all dialects have in common.
+//! Source: a configured sender with its dialect and verification, and the steps common to all dialects.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
-use super::rate::Bucket;
-use super::url::Url;
-use super::{Aside, Dialect, Entry, Name, NotEncoded, Said};
-use crate::content::Content;
+use super::callback_params::CallbackParams;
+use super::contract::{DecodeError, Dialect, Entry, EntryStatement, Name, NoStatement};
+use super::rate_limit::Bucket;
 use crate::message::{
     Added, Kind, MAX_PROVIDER_ID_BYTES, MessageId, Notification, ReferenceTooLong, Statement,
     Timestamp,
 };
-use crate::proof::{self, Place, Request, Scheme, Unproven, Verified, Window};
+use crate::payload::RawPayload;
+use crate::verify::{self, Place, Request, Scheme, Unverified, Verified, Window};
 
-/// A sender of webhooks.
+/// Sender of webhooks.
 pub struct Source {
-    /// Its name, which is part of its address.
+    /// Name of the source, which is part of its URL.
     pub name: String,
-    /// How it speaks.
+    /// Dialect of the source.
     pub dialect: &'static dyn Dialect,
-    /// How it proves that it is the one.
+    /// Verification scheme.
     pub scheme: Scheme,
-    /// How large its bodies may be.
+    /// Maximum size of a body, in bytes.
     pub max_body_bytes: usize,
     window: Window,
     public_url: String,
@@ -33,65 +33,65 @@ pub struct Source {
     warned: AtomicBool,
 }
 
-/// What a source is made of.
+/// Settings of a source.
 #[derive(Clone)]
 pub struct Settings {
-    /// Its name.
+    /// Name of the source.
     pub name: String,
-    /// How it speaks.
+    /// Dialect of the source.
     pub dialect: &'static dyn Dialect,
-    /// How it proves that it is the one.
+    /// Verification scheme.
     pub scheme: Scheme,
-    /// How old or new its signed times may be.
+    /// Maximum age and lead of signed times.
     pub window: Window,
-    /// The address that it calls, without the query; empty if that is not known.
+    /// URL that the sender calls, without the query; empty if unknown.
     pub public_url: String,
-    /// The name of the aggregator, where webhooks do not say it.
+    /// Name of the aggregator, where webhooks do not state it.
     pub provider: Option<String>,
-    /// How large its bodies may be.
+    /// Maximum size of a body, in bytes.
     pub max_body_bytes: usize,
-    /// How many deliveries are accepted in a second; none: any number.
+    /// Maximum rate, in deliveries per second; `None`: unlimited.
     pub max_rate: Option<NonZeroU32>,
 }
 
-/// Why there can be no such source.
+/// Error: settings from which no source can be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BadSource {
-    /// Its name cannot be part of an address.
+pub enum SourceError {
+    /// Name that cannot be part of a URL.
     #[error(
         "a name has 1 to 64 characters of a-z, 0-9, _ and -, and begins with a letter or digit"
     )]
     Name,
-    /// Its dialect has no signature of its own.
+    /// Native verification with a dialect that has no signature of its own.
     #[error("verify.scheme: the dialect {0} has no signature of its own; use another scheme")]
     NoNative(&'static str),
-    /// Its address is none that a sender can call.
+    /// Public URL that a sender cannot call.
     #[error(
-        "public_url: `{0}` is no address; write http:// or https://, host and path, without a query"
+        "public_url: `{0}` is not an address; write http:// or https://, host and path, without a query"
     )]
     PublicUrl(String),
-    /// Its proof covers the address, which is not known.
+    /// Verification that covers the URL, while the public URL is unknown.
     #[error(
-        "public_url: the proof covers the address that the sender calls; set it here, or set \
+        "public_url: the signature covers the address that the sender calls; set it here, or set \
          server.public_url"
     )]
     NoPublicUrl,
 }
 
-/// Why a request is not looked at, whatever proves it.
+/// Reason to reject a request before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
-    /// The dialect does not use its method.
+    /// Method that the dialect does not use.
     Method,
-    /// Its body is not as it is, but encoded.
+    /// Encoded body, for example compressed.
     Encoded,
-    /// The proof cannot read a body of its content type.
+    /// Content type whose bodies the native verification cannot read.
     ContentType,
-    /// Its body is larger than the source's may be.
+    /// Body larger than the source allows.
     TooLarge,
 }
 
-/// Whether this can be the name of a source or a key.
+/// Whether a text is a valid name of a source or a key.
 pub fn is_name(text: &str) -> bool {
     let inside = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
@@ -99,8 +99,8 @@ pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with(['_', '-'])
 }
 
-/// Whether a body with these lines of `Content-Encoding` is another one than the sender signed. Some
-/// senders name a coding that encodes nothing.
+/// Whether these lines of `Content-Encoding` mean that the body differs from the signed one. Some senders
+/// name a coding that encodes nothing.
 pub fn is_encoded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
     let encodes_nothing = |coding: &[u8]| {
         [&b""[..], b"identity", b"utf-8", b"utf8"]
@@ -110,7 +110,7 @@ pub fn is_encoded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
     !lines.flat_map(|line| line.split(|byte| *byte == b',')).all(encodes_nothing)
 }
 
-/// Whether they are configured alike.
+/// Compares the configuration of two sources.
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
         let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, .. } = self;
@@ -126,16 +126,16 @@ impl PartialEq for Source {
 }
 
 impl Source {
-    /// The source, or why there can be none.
-    pub fn new(settings: Settings) -> Result<Self, BadSource> {
+    /// Creates a source, or reports why the settings are invalid.
+    pub fn new(settings: Settings) -> Result<Self, SourceError> {
         let Settings { name, dialect, scheme, window, public_url, provider, .. } = settings;
         let Settings { max_body_bytes, max_rate, .. } = settings;
         if !is_name(&name) {
-            return Err(BadSource::Name);
+            return Err(SourceError::Name);
         }
         let signs_url = match &scheme {
             Scheme::Native(_) => {
-                let native = dialect.native().ok_or(BadSource::NoNative(dialect.name()))?;
+                let native = dialect.native().ok_or(SourceError::NoNative(dialect.name()))?;
                 native.covers_url()
             }
             Scheme::Hmac(hmac) => hmac.covers_url(),
@@ -147,10 +147,10 @@ impl Source {
         let is_address = ["http://", "https://"].iter().any(|start| public_url.starts_with(start))
             && !public_url.contains(['?', '#', ' ']);
         if !public_url.is_empty() && !is_address {
-            return Err(BadSource::PublicUrl(public_url));
+            return Err(SourceError::PublicUrl(public_url));
         }
         if signs_url && public_url.is_empty() {
-            return Err(BadSource::NoPublicUrl);
+            return Err(SourceError::NoPublicUrl);
         }
         let bucket = max_rate.map(Bucket::new);
         let warned = AtomicBool::new(false);
@@ -168,22 +168,22 @@ impl Source {
         })
     }
 
-    /// The address that the sender calls, without the query; empty if that is not known.
+    /// URL that the sender calls, without the query; empty if unknown.
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    /// Whether to warn of its addresses now: once, until it is configured anew.
+    /// Whether to warn about its URLs now: true once, until the source is configured anew.
     pub fn warns(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 
-    /// How long after it was first sent something may still come, in seconds.
+    /// Maximum age of a delivery, in seconds after it was first sent.
     pub fn max_age_seconds(&self) -> i64 {
         i64::from(self.window.max_age_seconds)
     }
 
-    /// What it is made of.
+    /// Settings that the source was created from.
     pub fn settings(&self) -> Settings {
         let Self { name, dialect, scheme, max_body_bytes, window, public_url, provider, .. } = self;
         Settings {
@@ -198,19 +198,18 @@ impl Source {
         }
     }
 
-    /// Whether another delivery may be accepted now; asked before any work is done for it. Who proves
-    /// nothing takes nothing from the source's rate.
+    /// Whether another delivery would be accepted now; checked before any work is done for it. Takes no
+    /// token, so a request that fails verification takes nothing from the source's rate.
     pub fn is_within_rate(&self) -> bool {
         self.bucket.as_ref().is_none_or(Bucket::has_token)
     }
 
-    /// Accepts an authentic delivery, if another one may be accepted now.
+    /// Takes a token for a verified delivery; returns `false` if the rate limit is reached.
     pub fn take_turn(&self) -> bool {
         self.bucket.as_ref().is_none_or(Bucket::take)
     }
 
-    /// What can be said of a request before anything proves it: method, content type, and whether
-    /// the body is encoded.
+    /// Checks a request before verification: method, content type, and whether the body is encoded.
     pub fn admit(
         &self,
         method: &str,
@@ -231,7 +230,7 @@ impl Source {
         Ok(())
     }
 
-    /// Whether a body may be so long, as far as that is known.
+    /// Checks the length of a body, as far as it is known.
     pub fn admit_length(&self, length: Option<usize>) -> Result<(), Unfit> {
         if length.is_some_and(|length| length > self.max_body_bytes) {
             return Err(Unfit::TooLarge);
@@ -239,29 +238,29 @@ impl Source {
         Ok(())
     }
 
-    /// Whether a request whose body is not read yet is authentic; none where that depends on its
-    /// body, or where whatever comes is taken at its word.
+    /// Verifies a request whose body is not read yet; `None` if verification needs the body or the source has
+    /// no verification.
     pub fn verify_head(
         &self,
         request: &Request<'_>,
         now: Timestamp,
-    ) -> Option<Result<Verified, Unproven>> {
+    ) -> Option<Result<Verified, Unverified>> {
         self.scheme.needs_only_url().then(|| self.verify(request, now))
     }
 
-    /// Where a request says what its proof needs.
-    pub fn places(&self, request: &Request<'_>) -> Vec<Place> {
+    /// Places in a request that hold what its verification needs.
+    pub fn credential_places(&self, request: &Request<'_>) -> Vec<Place> {
         match (&self.scheme, self.dialect.native()) {
-            (Scheme::Native(_), Some(native)) => native.places(),
-            (scheme, _) => scheme.places(request),
+            (Scheme::Native(_), Some(native)) => native.credential_places(),
+            (scheme, _) => scheme.credential_places(request),
         }
     }
 
-    /// Whether a request is authentic.
-    pub fn verify(&self, request: &Request<'_>, now: Timestamp) -> Result<Verified, Unproven> {
+    /// Verifies a request.
+    pub fn verify(&self, request: &Request<'_>, now: Timestamp) -> Result<Verified, Unverified> {
         match &self.scheme {
-            Scheme::UrlToken(secrets) => proof::verify_token(secrets, request),
-            Scheme::SignedUrl(secrets) => proof::signed_url::verify(
+            Scheme::UrlToken(secrets) => verify::verify_token(secrets, request),
+            Scheme::SignedUrl(secrets) => verify::signed_url::verify(
                 secrets,
                 &self.name,
                 request.query.unwrap_or_default(),
@@ -273,15 +272,15 @@ impl Source {
             Scheme::StandardWebhooks(keys) => keys.verify(request, self.window, now),
             Scheme::Native(secrets) => match self.dialect.native() {
                 Some(native) => native.verify(secrets, request, &self.public_url, now),
-                None => Err(Unproven::Wrong),
+                None => Err(Unverified::Wrong),
             },
-            Scheme::None => Ok(Verified::UNASKED),
+            Scheme::None => Ok(Verified::NOT_REQUIRED),
         }
     }
 
-    /// The headers that prove a request as the sender would, with the first secret; none if only the
-    /// sender can make them. There are no headers where the address carries the proof, which must be in
-    /// it already, and where none is asked for.
+    /// Headers that authenticate a request as the sender would, with the first secret; `None` if only the
+    /// sender can make them. The list is empty if the URL carries the credential, which it must then contain
+    /// already, and if the source has no verification.
     pub fn sign(
         &self,
         request: &Request<'_>,
@@ -300,83 +299,86 @@ impl Source {
         }
     }
 
-    /// Reads what was posted: one entry for each of the delivery's.
-    pub fn read(&self, content: &Content) -> Result<Vec<Entry>, NotEncoded> {
+    /// Reads a raw payload: one entry for each entry of the delivery.
+    pub fn read(&self, content: &RawPayload) -> Result<Vec<Entry>, DecodeError> {
         self.read_again(content, self.covers_url())
     }
 
-    /// Reads what was posted earlier. The callback URL's own parameters count only if verification
-    /// covered the URL then.
+    /// Reads a raw payload of an earlier delivery. The callback URL's own parameters count only if
+    /// verification covered the URL then.
     pub fn read_again(
         &self,
-        content: &Content,
+        content: &RawPayload,
         url_covered: bool,
-    ) -> Result<Vec<Entry>, NotEncoded> {
+    ) -> Result<Vec<Entry>, DecodeError> {
         let readings = self.dialect.read(content)?;
-        // Of several entries, nobody can say which one the address is about.
+        // With several entries, it is ambiguous which one the URL's parameters are about.
         let is_told = readings.len() == 1 && url_covered;
-        let url = if is_told { Url::read(&content.query) } else { Url::default() };
+        let url =
+            if is_told { CallbackParams::read(&content.query) } else { CallbackParams::default() };
         Ok(readings
             .into_iter()
-            .map(|reading| match reading.and_then(|said| self.entry(*said, &url)) {
+            .map(|reading| match reading.and_then(|entry| self.entry(*entry, &url)) {
                 Ok(entry) => entry,
-                Err(Aside::Ignored(reason)) => Entry::Ignored { reason },
-                Err(Aside::Unreadable(reason)) => Entry::Unreadable { reason },
+                Err(NoStatement::Ignored(reason)) => Entry::Ignored { reason },
+                Err(NoStatement::Unreadable(reason)) => Entry::Unreadable { reason },
             })
             .collect())
     }
 
-    /// Whether the proof covers the callback URL's own parameters.
+    /// Whether verification covers the callback URL's own parameters.
     pub fn covers_url(&self) -> bool {
         match &self.scheme {
             Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::None => true,
             Scheme::Hmac(hmac) => hmac.covers_url(),
             Scheme::StandardWebhooks(_) => false,
-            Scheme::Native(_) => self.dialect.native().is_some_and(super::Native::covers_url),
+            Scheme::Native(_) => {
+                self.dialect.native().is_some_and(super::contract::NativeSignature::covers_url)
+            }
         }
     }
 
-    fn entry(&self, said: Said, url: &Url) -> Result<Entry, Aside> {
-        let too_long = |error: ReferenceTooLong| Aside::Unreadable(error.to_string());
-        let id_bytes = said.provider.id.len();
+    fn entry(&self, entry: EntryStatement, url: &CallbackParams) -> Result<Entry, NoStatement> {
+        let too_long = |error: ReferenceTooLong| NoStatement::Unreadable(error.to_string());
+        let id_bytes = entry.provider.id.len();
         if id_bytes > MAX_PROVIDER_ID_BYTES {
-            return Err(Aside::Unreadable(format!(
+            return Err(NoStatement::Unreadable(format!(
                 "the provider's id has {id_bytes} bytes; at most {MAX_PROVIDER_ID_BYTES} are allowed"
             )));
         }
-        let destination = url.destination.or(said.destination);
+        let destination = url.destination.or(entry.destination);
         let from_url = url.reference().map_err(too_long)?;
-        let (message, foreign_id) = match said.message {
-            Name::Ours(id) => (id, None),
-            Name::Foreign(id) => {
-                let own = || MessageId::of_foreign(&self.name, &id, None);
-                (url.message.unwrap_or_else(own), Some(id))
+        let (message, by_provider_id) = match entry.message {
+            Name::Ours(id) => (id, false),
+            Name::ProviderId => {
+                let own = || MessageId::of_foreign(&self.name, &entry.provider.id, None);
+                (url.message.unwrap_or_else(own), true)
             }
         };
         let is_echo = !from_url.is_empty() || self.dialect.foreign_ids();
         let added = Added {
             provider_name: self.provider.clone().unwrap_or_else(|| self.dialect.name().to_owned()),
-            provider_message: said.plain_words.map(str::to_owned),
+            provider_message: entry.plain_words.map(str::to_owned),
             service: is_echo.then(|| self.name.clone()),
         };
         let statement = Statement {
             message,
             kind: Kind::Report,
-            status: said.status,
-            stated_at: said.stated_at,
-            accepted_at: said.accepted_at,
-            channel: said.channel,
+            status: entry.status,
+            stated_at: entry.stated_at,
+            accepted_at: entry.accepted_at,
+            channel: entry.channel,
             destination,
-            reference: if from_url.is_empty() { said.reference } else { from_url },
-            provider: said.provider,
-            segments: said.segments,
+            reference: if from_url.is_empty() { entry.reference } else { from_url },
+            provider: entry.provider,
+            segments: entry.segments,
         };
         let notification = Box::new(Notification::new(statement, added));
-        Ok(Entry::Notification { notification, foreign_id })
+        Ok(Entry::Notification { notification, by_provider_id })
     }
 }
 
-/// The whole address that was called.
-pub(super) fn called(url: &str, query: Option<&str>) -> String {
+/// Complete URL that was called.
+pub(crate) fn called(url: &str, query: Option<&str>) -> String {
     query.map_or_else(|| url.to_owned(), |query| format!("{url}?{query}"))
 }

@@ -1,29 +1,29 @@
-//! Who asks: everything under `/api` needs a key, before anything else is judged.
+//! Authentication: every route under `/api` and `/ui` needs an API key, checked before anything else.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 
-use super::key::{ApiKey, Scope};
+use super::app_state::Service;
 use super::problem::Problem;
-use super::state::Service;
+use crate::access::api_key::{ApiKey, Scope};
 
-/// The name of the key that a request carries.
+/// Name of the API key that a request presented.
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) String);
 
-/// The caller, whose key may do what it asks for. A valid key is never limited: strangers behind the
-/// same proxy could otherwise lock its holder out. A guess that is right would be let in behind the
-/// limit too, but keys are too long to be guessed.
+/// Authenticates a request and checks its key's scope. Valid keys are never rate-limited: otherwise strangers
+/// behind the same proxy could lock the key's holder out. A correct guess would pass the rate limit too, but
+/// keys are too long to be guessed.
 pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Denied> {
     let key = key(service, request).map_err(|denied| {
         let (client, now) = (client(service, request), Instant::now());
         if let Some(wait) = service.attempts.wait(client, now) {
             let problem = Problem::TooManyAttempts { wait };
-            return Denied { problem, cause: "too many attempts", key: denied.key };
+            return Denied { problem, reason: "too many attempts", key: denied.key };
         }
         service.attempts.fail(client, now);
         denied
@@ -35,23 +35,23 @@ pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller,
     };
     if !key.scopes.contains(&scope) {
         let problem = Problem::Scope { needed };
-        return Err(Denied { problem, cause: "a key without the scope", key: Some(key.name) });
+        return Err(Denied { problem, reason: "a key without the scope", key: Some(key.name) });
     }
     Ok(Caller(key.name))
 }
 
-/// Why a request is not answered.
+/// Rejection of an API request.
 pub(crate) struct Denied {
-    /// What is answered instead.
+    /// Error sent to the client.
     pub(crate) problem: Problem,
-    /// What is wrong, for the log alone.
-    pub(crate) cause: &'static str,
-    /// The name of a key that may not, or no longer. For the log alone.
+    /// Reason, written only to the log.
+    pub(crate) reason: &'static str,
+    /// Name of the key that lacks the scope or has expired. Written only to the log.
     pub(crate) key: Option<String>,
 }
 
 fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, Denied> {
-    let denied = |cause, key| Denied { problem: Problem::NoKey, cause, key };
+    let denied = |reason, key| Denied { problem: Problem::NoKey, reason, key };
     let presented = request.headers().get("X-Api-Key").ok_or_else(|| denied("no key", None))?;
     let key = service.keys.find(presented.as_bytes());
     let key = key.ok_or_else(|| denied("a wrong key", None))?;
@@ -61,10 +61,19 @@ fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, Denied> {
     Ok(key)
 }
 
-/// Where a request comes from.
+/// Client address of a request.
 pub(crate) fn client(service: &Service, request: &HttpRequest) -> IpAddr {
-    // A connection that is gone already has no peer.
-    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let forwarded = request.headers().get_all("X-Forwarded-For").map(HeaderValue::as_bytes);
+    client_behind(service, request.peer_addr(), request.headers())
+}
+
+/// Client address of a request with these headers, received from this peer.
+pub(crate) fn client_behind(
+    service: &Service,
+    peer: Option<SocketAddr>,
+    headers: &HeaderMap,
+) -> IpAddr {
+    // A connection that is already closed has no peer address.
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let forwarded = headers.get_all("X-Forwarded-For").map(HeaderValue::as_bytes);
     service.proxies.client(peer, forwarded)
 }

@@ -1,4 +1,4 @@
-//! What holds for every request and every answer, whatever the route.
+//! Checks and headers that apply to every request and response, whatever the route.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -10,26 +10,37 @@ use actix_web::dev;
 use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue};
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::{Error, HttpResponse};
+use percent_encoding::percent_decode_str;
 
+use super::app_state::Service;
+use super::connection::Answer;
 use super::path::{Area, normalized};
 use super::problem::Problem;
+use super::request_log::rejected_at_once;
 use super::shedding::{Lateness, shed_or_call};
-use super::state::Service;
+use crate::metrics::RejectReason;
 
-/// Answers a request: rejects one whose host or path is none, sheds webhooks under overload, and gives
-/// the rest to the application.
-pub(super) async fn answer<S, B>(
+/// Answers a request: rejects an invalid host or path, sheds webhooks under overload, and passes the rest to
+/// the application.
+pub(crate) async fn answer<S, B>(
     service: &Service,
     lateness: &Rc<Lateness>,
     mut request: Request,
     app: &S,
-) -> Response<EitherBody<B>>
+) -> Answer<EitherBody<B>>
 where
     S: dev::Service<Request, Response = dev::ServiceResponse<B>, Error = Error>,
     B: MessageBody + 'static,
 {
     if let Err(problem) = check(&mut request) {
-        return HttpResponse::into(problem.response().map_into_right_body());
+        let mut response = problem.response();
+        if is_for_webhooks(request.path()) {
+            let reason = RejectReason::Malformed;
+            service.ingest.metrics.rejected(None, reason);
+            rejected_at_once(service, &request, reason, &mut response);
+        }
+        let response = HttpResponse::into(response.map_into_right_body());
+        return Answer { response, is_public: true };
     }
     let area = Area::of(request.path());
     let answer = shed_or_call(service, lateness, area, request, app).await;
@@ -37,20 +48,21 @@ where
         let answer: Response<BoxBody> = error.error_response().into();
         answer.map_body(|_, body| EitherBody::right(body))
     });
-    // What is told of messages stays with the client that asked. The files are the same for everybody.
-    if area == Area::Other && !answer.headers().contains_key(CACHE_CONTROL) {
+    // Data about messages must not be cached for others. The files are the same for everybody.
+    if matches!(area, Area::Keyed | Area::Other) && !answer.headers().contains_key(CACHE_CONTROL) {
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    answer
+    let is_public = area != Area::Keyed || !answer.status().is_success();
+    Answer { response: answer, is_public }
 }
 
-/// Checks the host and the path; the path is the normalized one from here on.
+/// Checks the host and the path, and replaces the path by the normalized one.
 fn check(request: &mut Request) -> Result<(), Problem> {
     if let Some(host) = request.headers().get(HOST)
         && !is_host(host.as_bytes())
     {
         return Err(Problem::BadRequest(
-            "The header `Host` is no host: a name or an address, with a port behind a colon at most."
+            "Invalid `Host` header: expected a name or an address, optionally with a port."
                 .to_owned(),
         ));
     }
@@ -66,11 +78,17 @@ fn check(request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-fn no_path() -> Problem {
-    Problem::BadRequest("The request's target is no path.".to_owned())
+/// Whether a rejected path is under `/webhooks`, with or without percent-encoding and extra slashes.
+fn is_for_webhooks(path: &str) -> bool {
+    let path = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+    path.split('/').next() == Some("webhooks")
 }
 
-/// Whether this is a host with or without a port (RFC 3986, section 3.2.2). Nothing is compared with it.
+fn no_path() -> Problem {
+    Problem::BadRequest("The request target is not a path.".to_owned())
+}
+
+/// Whether this is a host with or without a port (RFC 3986, section 3.2.2). Its value is not used.
 fn is_host(text: &[u8]) -> bool {
     let (name, port) = match text.strip_prefix(b"[") {
         Some(rest) => {

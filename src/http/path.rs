@@ -1,9 +1,9 @@
-//! The path of a request: normalized once, before anything looks at it.
+//! Request path: normalized once, before anything else uses it.
 //!
-//! Routes, load shedding and the log see the same path. The fixed parts of a route are written as they
-//! are: a percent-encoded character there, or a doubled slash, is an error, because two programs could
-//! read it in two ways. Only under `/webhooks` doubled slashes and one trailing slash are removed: a sender
-//! takes a 4xx for final, and would lose the event for a slash in its configuration.
+//! Routes, load shedding and the log see the same path. In the fixed parts of a route, a percent-encoded
+//! character or a doubled slash is an error, because two programs could read it in two ways. Only under
+//! `/webhooks` doubled and trailing slashes are removed: a sender takes a 4xx for final, and would lose the
+//! delivery for a slash in its configuration.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
 
-/// Behind these an id follows.
+/// Routes followed by an id.
 const ID_ROUTES: [&str; 3] = [LISTS_ROUTE, "/api/messages/", "/ui/message/"];
-/// Behind this a list's name follows, or an id.
+/// Route followed by a list's name or an id.
 const LISTS_ROUTE: &str = "/api/messagestatus/";
-/// Lists, whose keys may hold anything.
+/// Names of the lists, whose keys may contain any character.
 const LISTS: [&str; 3] = ["phonenumber", "reference", "provider"];
 
 /// Part of the service that a path belongs to.
@@ -25,7 +25,9 @@ pub(crate) enum Area {
     Webhooks,
     /// Files of the page and the documents, which are the same for everybody.
     Files,
-    /// Everything else.
+    /// `/api` and `/ui`, which answer only with a key.
+    Keyed,
+    /// Every other path.
     Other,
 }
 
@@ -36,12 +38,14 @@ impl Area {
         match first {
             Some("webhooks") => Self::Webhooks,
             Some("" | "docs" | "page" | "openapi.json") => Self::Files,
+            Some("api" | "ui") => Self::Keyed,
             _ => Self::Other,
         }
     }
 }
 
-/// Normalizes a path. Faults under `/api` and `/ui` are left to [`check`], behind the key.
+/// Normalizes a path. Invalid paths under `/api` and `/ui` are left to [`check`], which runs after
+/// authentication.
 pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
     let parts = path.trim_start_matches('/');
     let first = parts.split('/').next().unwrap_or_default();
@@ -52,17 +56,18 @@ pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
     }
 }
 
-/// Checks a path under `/api` or `/ui`. A list's key behind its route may hold any encoded character.
+/// Checks a path under `/api` or `/ui`. A list's key behind its route may contain any percent-encoded
+/// character.
 pub(crate) fn check(path: &str) -> Result<(), Problem> {
     let Some(rest) = ID_ROUTES.iter().find_map(|route| path.strip_prefix(route)) else {
         return fixed(path);
     };
     let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
     if path.starts_with(LISTS_ROUTE) && LISTS.contains(&id) {
-        // A slash that begins or doubles inside a key is percent-encoded.
+        // A slash at the start of a key, or a doubled one in it, is percent-encoded.
         return if rest.starts_with('/') || rest.contains("//") { Err(doubled()) } else { Ok(()) };
     }
-    // The id may be encoded, but not the name of a list in its place.
+    // The id may be percent-encoded; a list's name in its place may not.
     let is_list = percent_decode_str(id).decode_utf8().is_ok_and(|id| LISTS.contains(&&*id));
     if is_list {
         Err(encoded())
@@ -99,7 +104,7 @@ fn doubled() -> Problem {
     )
 }
 
-/// A path under `/webhooks` without doubled slashes and without one at its end.
+/// Normalizes a path under `/webhooks`: removes doubled slashes and the one at its end.
 fn webhook<'a>(path: &'a str, parts: &str) -> Cow<'a, str> {
     let is_normal = path.strip_prefix('/') == Some(parts)
         && !parts.contains("//")

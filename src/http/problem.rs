@@ -1,7 +1,7 @@
-//! Every error a client can meet: its status, and words that say what to do.
+//! Error responses: status code, and a text that says what to do.
 //!
-//! The only place that turns a refusal into a status code. What of the store's errors an operator
-//! must see is logged here, once.
+//! This is the only place that maps a rejection to a status code. Store errors that an operator must see are
+//! logged here, once.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,71 +10,69 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::ingest::Refusal;
+use crate::ingest::Rejection;
 use crate::message::MAX_NOTIFICATIONS;
 use crate::store::{Cause, StoreError};
 
-/// How long a sender is asked to wait before it comes again, in seconds.
-const RETRY_AFTER: &str = "5";
+/// Value of `Retry-After` for 503 responses, in seconds.
+const RETRY_AFTER_SECONDS: &str = "5";
 
-/// What went wrong, from the client's point of view.
+/// Error as the client sees it.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// No such route.
+    /// No such route (404).
     NoRoute,
-    /// The route does not know the method.
+    /// The route does not support the method (405).
     Method { allowed: String },
-    /// No webhook source of that name.
+    /// No webhook source of that name (404).
     UnknownSource,
-    /// No API key, or none of ours.
+    /// No API key, or an unknown or expired one (403).
     NoKey,
-    /// The key may not do this.
+    /// The key lacks the scope (403).
     Scope { needed: &'static str },
-    /// Too many requests came from there without a valid API key.
+    /// Too many requests without a valid API key from this client address (429).
     TooManyAttempts { wait: Duration },
-    /// Nothing is known of the message.
+    /// Unknown message (404).
     UnknownMessage,
-    /// Something in the request is not as it must be.
+    /// Invalid request (400); the text says what is wrong.
     BadRequest(String),
-    /// The webhook is not proven to be authentic. The same for every cause.
-    Unproven,
-    /// The webhook is authentic, but not in its dialect's encoding.
+    /// Failed verification of a webhook (401). The response is the same for every cause.
+    Unverified,
+    /// Verified webhook that is not in its dialect's encoding (400).
     NotEncoded(String),
-    /// The proof cannot read such a body.
+    /// Body that the source's verification scheme cannot read (415).
     ContentType(&'static str),
-    /// The body is too large.
+    /// Body longer than `most` bytes (413).
     TooLarge { most: usize },
-    /// The message has as many notifications as it may have.
+    /// The message already has the maximum number of notifications (409).
     TooMany,
-    /// The message was erased.
+    /// The message was erased (409).
     Erased,
-    /// Come again.
+    /// Temporary failure (503); the client should retry.
     Unavailable(&'static str),
-    /// The store did not do it, for this reason.
-    Refused(Cause),
-    /// The stored data makes no sense, for this reason.
+    /// Database error (503); nothing was stored.
+    StoreFailed(Cause),
+    /// Corrupt data in the store (500).
     Corrupt(Cause),
-    /// What came is not a request that could be read.
+    /// Request that could not be parsed as HTTP, with the status of the response.
     Protocol(StatusCode),
 }
 
-/// An error, as RFC 9457 has it.
+/// Problem details object (RFC 9457).
 #[derive(Serialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Problem))]
 pub(crate) struct Body<'a> {
     /// `about:blank`: the status says what kind of error it is.
     r#type: &'static str,
-    /// The status in words.
+    /// Reason phrase of the status.
     title: &'static str,
-    /// The status.
-    #[cfg_attr(test, schema(minimum = 400, maximum = 599))]
+    /// Status code.
     status: u16,
-    /// What went wrong, and what to do.
+    /// What went wrong and what to do.
     detail: &'a str,
 }
 
 impl Problem {
-    /// The status of the answer.
+    /// Status code of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoRoute | Self::UnknownSource | Self::UnknownMessage => StatusCode::NOT_FOUND,
@@ -82,11 +80,11 @@ impl Problem {
             Self::NoKey | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest(_) | Self::NotEncoded(_) => StatusCode::BAD_REQUEST,
-            Self::Unproven => StatusCode::UNAUTHORIZED,
+            Self::Unverified => StatusCode::UNAUTHORIZED,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany | Self::Erased => StatusCode::CONFLICT,
-            Self::Unavailable(_) | Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::StoreFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Protocol(status) => *status,
         }
@@ -95,12 +93,12 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::NoRoute => {
-                "There is nothing here. The page for people is /, queries are under \
-                 /api/messagestatus, webhooks go to /webhooks/{source}; with `server.internal_listen` each has an address of \
-                 its own."
+                "No such route. The status page is at /, queries are under /api/messagestatus, and webhooks \
+                 go to /webhooks/{source}. With `server.internal_listen` set, the page and the queries are \
+                 served only on that address."
                     .to_owned()
             }
-            Self::Method { allowed } => format!("That is not possible here; use {allowed}."),
+            Self::Method { allowed } => format!("Method not allowed; use {allowed}."),
             Self::UnknownSource => {
                 "No source of this name is configured. Look at the [sources] of \
                  the configuration, or at the URL that was given to the sender."
@@ -108,7 +106,7 @@ impl Problem {
             }
             Self::NoKey => "Send a valid API key in the header X-Api-Key.".to_owned(),
             Self::Scope { needed } => format!(
-                "This API key may not do this: it needs the scope `{needed}`. Scopes do not imply \
+                "This API key lacks the scope `{needed}`. Scopes do not imply \
                  one another; add it to the key's `scopes`."
             ),
             Self::TooManyAttempts { wait } => format!(
@@ -117,13 +115,12 @@ impl Problem {
                 seconds(*wait)
             ),
             Self::UnknownMessage => {
-                "Nothing is known of this message. A message is known from its \
-                 first webhook or its registration on."
+                "Unknown message. A message is known after its first webhook or its registration."
                     .to_owned()
             }
             Self::BadRequest(detail) => detail.clone(),
-            Self::Unproven => "The request does not prove that it comes from this source. See \
-                 `verify` of the source in the configuration."
+            Self::Unverified => "Verification failed: the credential is missing, wrong or expired. See \
+                `verify` of the source in the configuration."
                 .to_owned(),
             Self::NotEncoded(reason) => format!(
                 "The request is authentic, but could not be read: {reason}. It is kept in \
@@ -133,25 +130,25 @@ impl Problem {
             Self::TooMany => {
                 format!("The message has {MAX_NOTIFICATIONS} notifications, the most it may have.")
             }
-            Self::Erased => "The message was erased. It is not kept again for as long as a retry \
-                 could bring it back; register the next message under an id of its own."
+            Self::Erased => "The message was erased, and its id is blocked for as long as a retry could \
+                restore it. Register a new message under a new id."
                 .to_owned(),
             Self::ContentType(detail) | Self::Unavailable(detail) => (*detail).to_owned(),
-            Self::Refused(_) => "The store refused. Nothing was stored; try again.".to_owned(),
-            Self::Corrupt(_) => "The stored data makes no sense; see the log.".to_owned(),
+            Self::StoreFailed(_) => "Database error. Nothing was stored; try again.".to_owned(),
+            Self::Corrupt(_) => "Corrupt data in the database; see the log.".to_owned(),
             Self::Protocol(StatusCode::REQUEST_TIMEOUT) => {
                 "The request's headers came too slowly. Send it again.".to_owned()
             }
             Self::Protocol(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
                 "The request's headers are too large, or too many. Send fewer.".to_owned()
             }
-            Self::Protocol(_) => "This is no HTTP/1.1 request: look at its first line, its headers \
-                 and how its body is framed; other letters than ASCII are percent-encoded in a path."
+            Self::Protocol(_) => "Malformed HTTP/1.1 request. Check the request line, the headers and the \
+                framing of the body; percent-encode characters outside ASCII in the path."
                 .to_owned(),
         }
     }
 
-    /// The body of the answer, as RFC 9457 has it.
+    /// Response body: problem details (RFC 9457).
     pub(crate) fn body(&self) -> String {
         let status = self.status();
         let body = Body {
@@ -163,21 +160,21 @@ impl Problem {
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// The answer that says so. What an operator must see of it is logged with it.
+    /// Creates the response. Errors that an operator must see are logged with it.
     pub(crate) fn response(&self) -> HttpResponse {
-        if let Self::Refused(cause) = self {
-            tracing::error!(%cause, "the store refused");
+        if let Self::StoreFailed(cause) = self {
+            tracing::error!(%cause, "database error; nothing was stored");
         }
         if let Self::Corrupt(cause) = self {
-            tracing::error!(%cause, "a stored row makes no sense");
+            tracing::error!(%cause, "corrupt row in the database");
         }
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
-        // A cache could otherwise keep a 404 or 405 for others, or for later.
+        // Otherwise a cache could keep a 404 or 405 for others, or for later.
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         if let Self::TooManyAttempts { wait } = self {
             response.insert_header((header::RETRY_AFTER, seconds(*wait)));
@@ -189,7 +186,7 @@ impl Problem {
     }
 }
 
-/// Whole seconds, rounded up.
+/// Wait in whole seconds, rounded up.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -213,9 +210,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Overloaded => {
-                Self::Unavailable("Too much is waiting to be done. Try again.")
-            }
+            StoreError::Overloaded => Self::Unavailable("The store is overloaded. Try again."),
             StoreError::Locked(_) => {
                 Self::Unavailable("The database is locked. Nothing was stored; try again.")
             }
@@ -232,27 +227,29 @@ impl From<StoreError> for Problem {
             StoreError::Stopped => {
                 Self::Unavailable("The store has stopped. Nothing was stored; try again.")
             }
-            StoreError::Refused(cause) => Self::Refused(cause),
+            StoreError::Failed(cause) => Self::StoreFailed(cause),
             StoreError::Corrupt(cause) => Self::Corrupt(cause),
         }
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Overloaded => Self::Unavailable("Too many requests are under way. Try again."),
-            Refusal::Rate => Self::Unavailable(
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Overloaded => {
+                Self::Unavailable("Too many requests are in flight. Try again.")
+            }
+            Rejection::Rate => Self::Unavailable(
                 "This source has sent more webhooks than its `max_rate` allows. Nothing was stored; \
                  try again.",
             ),
-            Refusal::Closing => Self::Unavailable("The service is shutting down. Try again."),
-            Refusal::Unproven(_) | Refusal::TooOld => Self::Unproven,
-            Refusal::NotEncoded(reason) => Self::NotEncoded(reason),
-            Refusal::Slow => Self::Unavailable(
-                "Storing takes too long. It may still happen; try again to be sure.",
+            Rejection::Closing => Self::Unavailable("The service is shutting down. Try again."),
+            Rejection::Unverified(_) | Rejection::TooOld => Self::Unverified,
+            Rejection::NotEncoded(reason) => Self::NotEncoded(reason),
+            Rejection::Slow => Self::Unavailable(
+                "The commit takes too long, and may still complete. Try again to be sure.",
             ),
-            Refusal::Store(error) => error.into(),
+            Rejection::Store(error) => error.into(),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Load shedding: when more webhooks arrive than can be taken, some are refused at once, so that those
-//! that are taken are answered soon.
+//! Load shedding: when more webhooks arrive than can be accepted, some are rejected at once, so that the
+//! accepted ones are answered soon.
 //!
-//! A bounded queue is not enough for that. What has arrived waits first until its worker comes to it, and
-//! a worker that takes all it can comes later and later. So each worker measures how late it is. That alone
+//! A bounded queue is not enough for that. A delivery waits first until its worker reads it, and a worker
+//! that accepts all it can reads later and later. So each worker measures how late it is. Lateness alone
 //! means nothing, since the machine may have other work, and bursts pass. But once the queue is full, or the
-//! worker very late, there is an overload, and until it is over only what need not wait is taken.
+//! worker very late, there is an overload. Until the overload is over, only webhooks that need not wait are
+//! accepted.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,36 +17,36 @@ use actix_web::{dev, rt};
 use futures_util::future::Either;
 use tokio::task::yield_now;
 
-use super::body;
+use super::app_state::Service;
 use super::path::Area;
-use super::state::Service;
-use crate::ingest::Refusal;
-use crate::metrics::Cause;
+use crate::http::body::request_body;
+use crate::ingest::Rejection;
+use crate::metrics::RejectReason;
 
-/// A worker that is not later than this is on time.
-const ON_TIME: Duration = Duration::from_millis(2);
-/// Later than this it is overloaded.
-const LATE: Duration = Duration::from_millis(100);
-/// After it had to shed nothing for so long, an overload is over.
-const OVER: Duration = Duration::from_secs(1);
-/// A worker looks at most so often how late it is.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// Lateness up to which a worker is on time.
+const ON_TIME_LATENESS: Duration = Duration::from_millis(2);
+/// Lateness above which a worker is overloaded.
+const OVERLOAD_LATENESS: Duration = Duration::from_millis(100);
+/// Time without shedding after which an overload is over.
+const RECOVERY_TIME: Duration = Duration::from_secs(1);
+/// Minimum interval between two measurements of lateness.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How late a worker is with what it has to do.
-pub(super) struct Lateness {
-    /// When the look began that is under way.
+/// Lateness of a worker: how long new work waits until the worker reaches it.
+pub(crate) struct Lateness {
+    /// Start of the measurement in progress.
     looking: Cell<Option<Instant>>,
-    /// What the last one found.
+    /// Result of the last measurement.
     found: Cell<Duration>,
-    /// When it ended.
+    /// End of the last measurement.
     looked: Cell<Instant>,
-    /// When something had last to be shed, if there is an overload.
+    /// Time of the last shedding, if there is an overload.
     shed: Cell<Option<Instant>>,
 }
 
 impl Lateness {
-    /// That of a worker which has nothing to do yet.
-    pub(super) fn new() -> Self {
+    /// Lateness of an idle worker: zero, without overload.
+    pub(crate) fn new() -> Self {
         Self {
             looking: Cell::new(None),
             found: Cell::new(Duration::ZERO),
@@ -54,58 +55,61 @@ impl Lateness {
         }
     }
 
-    /// From now on things are shed.
+    /// Starts an overload, or prolongs it.
     fn overloaded(&self, now: Instant) {
         if self.shed.replace(Some(now)).is_none() {
-            tracing::warn!("more webhooks come than can be taken; some of them are refused");
+            tracing::warn!(
+                "overloaded: webhooks arrive faster than they can be stored; some are rejected"
+            );
         }
     }
 
-    /// Whether what came now has to be shed, unless it need not wait.
+    /// Whether a webhook that arrives now is shed if it would have to wait. Starts a measurement if one is
+    /// due.
     fn sheds(self: &Rc<Self>) -> bool {
         let now = Instant::now();
-        if self.looking.get().is_none() && now - self.looked.get() >= BETWEEN_LOOKS {
+        if self.looking.get().is_none() && now - self.looked.get() >= MEASURE_INTERVAL {
             self.looking.set(Some(now));
-            rt::spawn(Rc::clone(self).look());
+            rt::spawn(Rc::clone(self).measure());
         }
         let so_far = self.looking.get().map_or(Duration::ZERO, |begun| now - begun);
-        let sheds = self.shed.get().is_some() && self.found.get().max(so_far) > ON_TIME;
+        let sheds = self.shed.get().is_some() && self.found.get().max(so_far) > ON_TIME_LATENESS;
         if sheds {
             self.shed.set(Some(now));
         }
         sheds
     }
 
-    /// Sees how long it takes until the worker has done all that it has to do now, again and again
-    /// until it is on time.
-    async fn look(self: Rc<Self>) {
+    /// Measures how long the worker takes to run everything that is scheduled now, repeatedly until it is on
+    /// time.
+    async fn measure(self: Rc<Self>) {
         let mut begun = Instant::now();
         loop {
             self.looking.set(Some(begun));
-            // Behind all that is there, and all that has arrived meanwhile.
+            // Resumes behind every task that is scheduled now or has become ready meanwhile.
             yield_now().await;
             let now = Instant::now();
             let late = now - begun;
             self.found.set(late);
             self.looked.set(now);
-            if late <= ON_TIME {
+            if late <= ON_TIME_LATENESS {
                 break;
             }
-            if late > LATE {
+            if late > OVERLOAD_LATENESS {
                 self.overloaded(now);
             }
             begun = now;
         }
         self.looking.set(None);
-        if self.shed.get().is_some_and(|shed| shed.elapsed() > OVER) {
+        if self.shed.get().is_some_and(|shed| shed.elapsed() > RECOVERY_TIME) {
             self.shed.set(None);
         }
     }
 }
 
-/// Gives a request to the application, unless it is a webhook that has to be shed: before anything is
-/// done for it, since that is what there is no time for.
-pub(super) fn shed_or_call<S, B>(
+/// Calls the application, unless the request is a webhook to be shed. A webhook is shed before any other work
+/// is done for it, since there is no time for that work.
+pub(crate) fn shed_or_call<S, B>(
     service: &Service,
     lateness: &Rc<Lateness>,
     area: Area,
@@ -122,10 +126,10 @@ where
         lateness.overloaded(Instant::now());
     }
     if is_webhook && lateness.sheds() && ingest.is_busy() {
-        ingest.metrics.refused(None, Cause::Shed);
+        ingest.metrics.rejected(None, RejectReason::Shed);
         let payload = request.take_payload();
         return Either::Left(async {
-            let response = body::refuse(Refusal::Overloaded.into(), payload).await;
+            let response = request_body::reject_unread(Rejection::Overloaded.into(), payload).await;
             Ok(Response::from(response).map_body(|_, body| EitherBody::right(body)))
         });
     }

@@ -1,23 +1,24 @@
-//! `POST /webhooks/{source}`: takes a webhook, or says why not, in the order of the contract.
+//! `POST /webhooks/{source}`: accepts or rejects a webhook, with checks in the order of the API contract.
 
+use std::mem;
 use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::bodies;
-use super::body::{Sender, read_body, refuse};
-use super::line::Line;
+use super::app_state::Service;
 use super::problem::Problem;
-use super::state::Service;
-use super::view::{self, JSON};
+use super::request_log::Line;
 use crate::dialect::{Source, Unfit, is_encoded};
-use crate::ingest::{Done, Posted, Refusal};
-use crate::metrics::Cause;
-use crate::proof::{Header, Headers, Request, Verified};
+use crate::http::body::request_body::{Sender, read_body, reject_unread};
+use crate::http::body::response_body;
+use crate::http::render::message_json::{self, JSON};
+use crate::ingest::{EntryResult, Posted, Rejection};
+use crate::metrics::RejectReason;
+use crate::verify::{Header, Headers, Request, Verified};
 
-/// Takes a webhook; any other method is for the source's dialect to allow.
+/// Handles a webhook request. The source's dialect decides which methods are allowed.
 pub(crate) async fn receive(
     service: Data<Service>,
     request: HttpRequest,
@@ -27,60 +28,86 @@ pub(crate) async fn receive(
     let line = Line::begin(&request);
     match admit(&service, name, &request) {
         Ok((source, verified)) => take(&service, &source, verified, &line, &request, payload).await,
-        Err(Refused { cause, problem }) => {
-            service.ingest.metrics.refused(name, cause);
-            let mut response = refuse(problem, payload).await;
+        Err(RejectedWebhook { reason, problem }) => {
+            service.ingest.metrics.rejected(name, reason);
             let source = name.and_then(|name| service.ingest.sources.get(name));
-            line.refused(
-                &service,
-                source.as_ref().map(|source| &*source.name),
-                cause,
-                &mut response,
-            );
+            let source = source.as_ref().map(|source| &*source.name);
+            let awaited = Awaited { service: &service, line: &line, source, reason, counts: false };
+            let mut response = reject_unread(problem, payload).await;
+            awaited.has_arrived();
+            line.rejected(&service, source, reason, &mut response);
             response
         }
     }
 }
 
-/// The one part of the path behind `/webhooks`. Slashes around it make no difference: what adds them
-/// to an address is not told so by the sender, whose webhooks would be lost.
+/// Source name: the only segment of the path behind `/webhooks`. Slashes around it are ignored: nobody is
+/// told of an extra slash in the sender's URL, and the webhooks would be lost.
 fn source_name(path: &str) -> Option<&str> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     parts.next().filter(|_| parts.next().is_none())
 }
 
-/// Why a webhook was refused, for those who watch and for its sender.
-struct Refused {
-    cause: Cause,
+/// Rejection of a webhook: the reason for metrics and log, the problem for the sender.
+struct RejectedWebhook {
+    reason: RejectReason,
     problem: Problem,
 }
 
-impl Refused {
-    fn new(cause: Cause, problem: Problem) -> Self {
-        Self { cause, problem }
+impl RejectedWebhook {
+    fn new(reason: RejectReason, problem: Problem) -> Self {
+        Self { reason, problem }
     }
 }
 
-/// What can be refused before the body is read: of an address that proves itself, all but the length
-/// of a body that is not announced.
+/// Guard while a body is awaited. If its connection is closed meanwhile, the handler is dropped, and the
+/// guard counts and logs the rejection.
+struct Awaited<'a> {
+    service: &'a Service,
+    line: &'a Line<'a>,
+    source: Option<&'a str>,
+    reason: RejectReason,
+    /// Whether the rejection still has to be counted.
+    counts: bool,
+}
+
+impl Awaited<'_> {
+    /// Disarms the guard: the wait for the body is over and the handler continues.
+    fn has_arrived(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if self.counts {
+            self.service.ingest.metrics.rejected(self.source, self.reason);
+        }
+        self.line.closed(self.service, self.source, self.reason);
+    }
+}
+
+/// Checks that need no body: capacity, source, rate limit, method, content type, encoding, verification if
+/// its scheme needs no body, and the announced length. A length that is not announced is checked while the
+/// body is read.
 fn admit(
     service: &Service,
     name: Option<&str>,
     request: &HttpRequest,
-) -> Result<(Arc<Source>, Option<Verified>), Refused> {
-    let no_room = |refusal: Refusal| Refused::new(refusal.cause(), refusal.into());
+) -> Result<(Arc<Source>, Option<Verified>), RejectedWebhook> {
+    let no_room = |rejection: Rejection| RejectedWebhook::new(rejection.reason(), rejection.into());
     service.ingest.has_room().map_err(no_room)?;
     let source = name.and_then(|name| service.ingest.sources.get(name));
-    let source =
-        source.ok_or_else(|| Refused::new(Cause::UnknownSource, Problem::UnknownSource))?;
+    let source = source
+        .ok_or_else(|| RejectedWebhook::new(RejectReason::UnknownSource, Problem::UnknownSource))?;
     if !source.is_within_rate() {
-        return Err(no_room(Refusal::Rate));
+        return Err(no_room(Rejection::Rate));
     }
     let codings = request.headers().get_all(header::CONTENT_ENCODING);
     let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
     let method = request.method().as_str();
-    let unfit = |unfit| refused(&source, unfit);
-    source.admit(method, content_type(request), is_encoded).map_err(unfit)?;
+    let rejection = |rejection| rejected_before_verification(&source, rejection);
+    source.admit(method, content_type(request), is_encoded).map_err(rejection)?;
     let head = Request {
         method,
         query: request.uri().query(),
@@ -89,7 +116,7 @@ fn admit(
         body: b"",
     };
     let verified = source.verify_head(&head, service.clock.now()).transpose();
-    let verified = verified.map_err(|unproven| no_room(Refusal::Unproven(unproven)))?;
+    let verified = verified.map_err(|unverified| no_room(Rejection::Unverified(unverified)))?;
     if verified.is_some_and(|verified| verified.expires_in_milliseconds) && source.warns() {
         tracing::warn!(
             source = &*source.name,
@@ -101,31 +128,32 @@ fn admit(
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    source.admit_length(announced).map_err(unfit)?;
+    source.admit_length(announced).map_err(rejection)?;
     Ok((source, verified))
 }
 
-fn refused(source: &Source, unfit: Unfit) -> Refused {
-    match unfit {
+fn rejected_before_verification(source: &Source, rejection: Unfit) -> RejectedWebhook {
+    match rejection {
         Unfit::Method => {
             let allowed = source.dialect.methods().join(", ");
-            Refused::new(Cause::Method, Problem::Method { allowed })
+            RejectedWebhook::new(RejectReason::Method, Problem::Method { allowed })
         }
-        Unfit::Encoded => Refused::new(
-            Cause::ContentType,
+        Unfit::Encoded => RejectedWebhook::new(
+            RejectReason::ContentType,
             Problem::ContentType(
-                "Send the body as it is, without a Content-Encoding: the proof is over its bytes.",
+                "Send the body as it is, without a Content-Encoding: the signature covers its bytes.",
             ),
         ),
-        Unfit::ContentType => Refused::new(
-            Cause::ContentType,
+        Unfit::ContentType => RejectedWebhook::new(
+            RejectReason::ContentType,
             Problem::ContentType(
-                "The proof of this source cannot read a body of this content type.",
+                "The verification of this source cannot read a body of this content type.",
             ),
         ),
-        Unfit::TooLarge => {
-            Refused::new(Cause::TooLarge, Problem::TooLarge { most: source.max_body_bytes })
-        }
+        Unfit::TooLarge => RejectedWebhook::new(
+            RejectReason::TooLarge,
+            Problem::TooLarge { most: source.max_body_bytes },
+        ),
     }
 }
 
@@ -141,12 +169,16 @@ async fn take(
         Some(_) => Sender::Verified(&source.name),
         None => Sender::Unverified(request),
     };
-    let body = match read_body(service, sender, payload, source.max_body_bytes).await {
+    let (name, reason) = (Some(&*source.name), RejectReason::Body);
+    let awaited = Awaited { service, line, source: name, reason, counts: true };
+    let body = read_body(service, sender, payload, source.max_body_bytes).await;
+    awaited.has_arrived();
+    let body = match body {
         Ok(body) => body,
         Err(unread) => {
-            service.ingest.metrics.refused(Some(&source.name), unread.cause);
+            service.ingest.metrics.rejected(Some(&source.name), unread.reason);
             let mut response = unread.response();
-            line.refused(service, Some(&source.name), unread.cause, &mut response);
+            line.rejected(service, Some(&source.name), unread.reason, &mut response);
             return response;
         }
     };
@@ -162,46 +194,54 @@ async fn take(
     match taken {
         Ok(done) => {
             for entry in &done {
-                if let Done::Quarantined { id, .. } = entry {
-                    let log =
-                        || tracing::warn!(quarantine_id = %id, "a webhook was not understood");
+                if let EntryResult::Quarantined { id, .. } = entry {
+                    let log = || {
+                        tracing::warn!(quarantine_id = %id, "quarantined a webhook: its payload was not \
+                            understood");
+                    };
                     line.webhook_span(&source.name).in_scope(log);
                 }
             }
             let mut response = HttpResponse::Ok();
             response.content_type(JSON);
-            // A delivery of many short entries has a receipt that is larger than its body. It is stored, so
-            // its answer is 200 in any case.
-            let receipt = view::receipt(&done);
-            let mut response =
-                bodies::answer_or(service, &mut response, receipt, view::EMPTY_RECEIPT);
+            // The receipt of a delivery with many short entries is larger than its body. The delivery is
+            // stored, so the response is 200 in any case.
+            let receipt = message_json::receipt(&done);
+            let mut response = response_body::answer_or(
+                service,
+                &mut response,
+                receipt,
+                message_json::EMPTY_RECEIPT,
+            );
             line.stored(&source.name, &done, &mut response);
             response
         }
-        Err(refusal) => {
-            let cause = refusal.cause();
+        Err(rejection) => {
+            let reason = rejection.reason();
             let mut response = line.webhook_span(&source.name).in_scope(|| {
-                log(&refusal);
-                Problem::from(refusal).response()
+                log(&rejection);
+                Problem::from(rejection).response()
             });
-            line.refused(service, Some(&source.name), cause, &mut response);
+            line.rejected(service, Some(&source.name), reason, &mut response);
             response
         }
     }
 }
 
-/// Says what an operator should look at, and nothing of what the webhook says.
-fn log(refusal: &Refusal) {
-    match refusal {
-        Refusal::NotEncoded(_) => tracing::warn!("a webhook was not understood"),
-        Refusal::Slow => tracing::warn!("a commit takes too long"),
-        // The store has said what it met with; the rest is no more than one webhook that is refused.
-        Refusal::Unproven(_)
-        | Refusal::TooOld
-        | Refusal::Rate
-        | Refusal::Overloaded
-        | Refusal::Closing
-        | Refusal::Store(_) => {}
+/// Logs what an operator should look at, and nothing of the webhook's contents.
+fn log(rejection: &Rejection) {
+    match rejection {
+        Rejection::NotEncoded(_) => {
+            tracing::warn!("quarantined a webhook: its payload was not understood");
+        }
+        Rejection::Slow => tracing::warn!("a commit takes too long"),
+        // The store has logged its own errors; each other rejection concerns a single webhook.
+        Rejection::Unverified(_)
+        | Rejection::TooOld
+        | Rejection::Rate
+        | Rejection::Overloaded
+        | Rejection::Closing
+        | Rejection::Store(_) => {}
     }
 }
 
@@ -209,7 +249,7 @@ fn content_type(request: &HttpRequest) -> Option<&str> {
     request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
 }
 
-/// The headers as they were received.
+/// Headers as they were received.
 struct Received<'a>(&'a HeaderMap);
 
 impl Headers for Received<'_> {

@@ -1,14 +1,14 @@
-//! Bodies in memory, with their part of the memory budget.
+//! Bodies in memory, with their reservation in the memory budget.
 
-use crate::budget::{Reservation, Share};
+use crate::memory_budget::{Reservation, Share};
 
-/// How many bytes of bodies may be in memory at a time, being read or waiting for the commit.
+/// Maximum size of all bodies in memory, in bytes: those being read and those waiting for the commit.
 pub const BODY_BUDGET: usize = Share::Bodies.limit();
 
-/// A body, and its reservation for as long as it is in memory.
+/// Body, with its reservation for as long as it is in memory.
 pub struct Body {
-    /// The body's bytes.
+    /// Bytes of the body.
     pub content: Vec<u8>,
-    /// Its part of the budget.
+    /// Reservation in the memory budget.
     pub bytes: Reservation,
 }

@@ -1,26 +1,27 @@
-//! Reading quarantined entries again.
+//! Replay of quarantined entries.
 
-use super::entries::{joined, split};
-use super::{Done, Ingest, Refusal};
-use crate::dialect::{self, NotEncoded};
+use super::accept::Ingest;
+use super::outcome::{EntryResult, of_stored, to_store};
+use super::rejection::Rejection;
+use crate::dialect::{self, DecodeError};
 use crate::store::{Delivery, Quarantined, StoreError};
 
 impl Ingest {
-    /// Reads a quarantined entry again with the present code and configuration, as if it arrived
-    /// when it first did. It leaves the quarantine if it is understood now. The callback URL's own
-    /// parameters count only if verification covered the URL when it arrived. Where that is not known, it is
-    /// assumed of a source whose verification covers it today.
-    pub async fn replay(&self, quarantined: Quarantined) -> Result<Done, Refusal> {
+    /// Reads a quarantined entry again with the present code and configuration, as of its first arrival. The
+    /// entry leaves the quarantine if it is understood now. The callback URL's own parameters count only if
+    /// verification covered the URL when the entry arrived. Where that is unknown, it is assumed of a source
+    /// whose verification covers the URL today.
+    pub async fn replay(&self, quarantined: Quarantined) -> Result<EntryResult, Rejection> {
         let Quarantined { id, source: name, entry, content, url_covered, received_at, .. } =
             quarantined;
-        let stays = |reason: String| Ok(Done::Quarantined { id, reason });
+        let stays = |reason: String| Ok(EntryResult::Quarantined { id, reason });
         let Some(source) = self.sources.get(&name) else {
             return stays(format!("source `{name}` is not configured"));
         };
         let url_covered = url_covered.unwrap_or_else(|| source.covers_url());
         let read = match source.read_again(&content, url_covered) {
             Ok(read) => read,
-            Err(NotEncoded(reason)) => return stays(reason),
+            Err(DecodeError(reason)) => return stays(reason),
         };
         let wanted = usize::try_from(entry).ok().and_then(|entry| read.into_iter().nth(entry));
         let Some(wanted) = wanted else {
@@ -29,7 +30,7 @@ impl Ingest {
         if let dialect::Entry::Unreadable { reason } = wanted {
             return stays(reason);
         }
-        let (entries, ignored) = split(vec![wanted]);
+        let entries = to_store(vec![wanted]);
         let delivery = Delivery {
             source: name,
             received_at,
@@ -39,6 +40,6 @@ impl Ingest {
             replay_of: Some(id),
         };
         let stored = self.store(delivery, None).await?;
-        joined(stored, ignored).pop().ok_or(Refusal::Store(StoreError::Stopped))
+        stored.into_iter().find_map(of_stored).ok_or(Rejection::Store(StoreError::Stopped))
     }
 }

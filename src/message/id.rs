@@ -1,4 +1,4 @@
-//! Names: of a message, of a recipient, of a notification. Each can only be had by parsing.
+//! Identifiers of a message, a destination and a notification. Text becomes one only by parsing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// The UUID that names one sent message.
+/// UUID of one sent message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(Uuid);
 
-/// The text is no hyphenated UUID.
+/// Error: the text is not a hyphenated UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a UUID in its hyphenated form, like b31b6607-9c55-48ba-b145-3f40b809d2d2")]
 pub struct NotAMessageId;
 
 impl MessageId {
-    /// The id of a message that its provider names differently: the `UUIDv5` of the provider's id
-    /// in the namespace of the source, so that it can be computed in every language. Where several
-    /// recipients share the provider's id, the destination is part of the name.
+    /// Message id for a provider that uses ids of another form: the `UUIDv5` of the provider's id in the
+    /// namespace of the source, so that it can be computed in every language. Where several recipients share
+    /// the provider's id, the destination is part of the hashed name.
     pub fn of_foreign(source: &str, id: &str, recipient: Option<Destination>) -> Self {
         let namespace =
             Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("statusmirror:{source}").as_bytes());
@@ -30,17 +30,17 @@ impl MessageId {
         Self(Uuid::new_v5(&namespace, name.as_bytes()))
     }
 
-    /// The id whose sixteen bytes these are.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    /// Message id from its 16 bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The id's sixteen bytes.
+    /// The id's 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// Writes its hyphenated form into this room.
+    /// Writes the hyphenated form into the buffer and returns it.
     pub fn write(self, room: &mut [u8; 36]) -> &str {
         self.0.as_hyphenated().encode_lower(room)
     }
@@ -50,7 +50,7 @@ impl FromStr for MessageId {
     type Err = NotAMessageId;
 
     fn from_str(text: &str) -> Result<Self, NotAMessageId> {
-        // `Uuid` also takes the braced, the URN and the bare form, which the gateway does not.
+        // `Uuid` also accepts the braced, URN and bare forms, which the gateway does not use.
         if text.len() != 36 {
             return Err(NotAMessageId);
         }
@@ -64,24 +64,29 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// A recipient's phone number in E.164: `+`, then 7 to 15 digits of which the first is no zero.
+/// Destination: the recipient's phone number in E.164: `+`, then 7 to 15 digits, the first of which is not
+/// zero.
 ///
-/// Kept as a number, which loses nothing because the first digit is never zero.
+/// Kept as an integer, which loses nothing because the first digit is never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination(u64);
 
-/// The text is no phone number in E.164.
+/// Error: the text is not a phone number in E.164.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a phone number in E.164, like +393331234567")]
 pub struct NotADestination;
 
 impl Destination {
-    /// Reads a number as providers and people write it. Blanks, dashes, dots, parentheses and
-    /// invisible characters are removed, and so is a prefix like `rcs:`; `00` stands for the `+`, and
-    /// bare digits get theirs. What then is no E.164 (a short code) is nothing.
+    /// Reads a phone number as providers and people write it. Blanks, dashes, dots, parentheses and invisible
+    /// characters are removed, and so is a prefix like `rcs:`. `00` stands for the `+`, and bare digits get a
+    /// `+`. Returns `None` if the result is not E.164, as for a short code.
     pub fn as_provided(text: &str) -> Option<Self> {
+        // Fast path for the usual form.
+        if let Ok(number) = text.parse() {
+            return Some(number);
+        }
         let mut written = text.chars().filter(|letter| !is_decoration(*letter));
-        let bare: String = written.by_ref().take(LONGEST_WRITTEN).collect();
+        let bare: String = written.by_ref().take(MAX_WRITTEN_CHARACTERS).collect();
         if written.next().is_some() {
             return None;
         }
@@ -93,7 +98,7 @@ impl Destination {
         Self::from_digits(digits.unwrap_or(number)).ok()
     }
 
-    /// Reads the digits after the `+`.
+    /// Reads the digits that follow the `+`.
     pub fn from_digits(digits: &str) -> Result<Self, NotADestination> {
         let shaped = (7..=15).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
@@ -104,16 +109,16 @@ impl Destination {
         digits.parse().map(Self).map_err(|_not_digits| NotADestination)
     }
 
-    /// The digits as a number.
+    /// The digits as an integer.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// A number with its prefix has at most so many characters beside those that are removed.
-const LONGEST_WRITTEN: usize = 64;
+/// Longest phone number with its prefix, in characters, not counting the removed ones.
+const MAX_WRITTEN_CHARACTERS: usize = 64;
 
-/// Whether a character only makes a number easier to read, or cannot be seen at all.
+/// Whether a character only makes a phone number easier to read, or is invisible.
 fn is_decoration(letter: char) -> bool {
     let is_dash = matches!(
         letter,
@@ -152,33 +157,34 @@ impl fmt::Display for Destination {
     }
 }
 
-/// A person's number has no place in a log, so its `Debug` form does not show it.
+/// `Debug` without the digits: a phone number must not appear in a log.
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Destination(+…)")
     }
 }
 
-/// What makes two notifications the same one: a hash of everything stated that the record reads.
+/// Identity of a notification: a hash of everything stated that the record reads. Two notifications with the
+/// same identity are the same notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; 16]);
 
 impl Identity {
-    /// The identity whose sixteen bytes these are.
+    /// Identity from its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The identity's sixteen bytes.
+    /// The identity's 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Hashes what was stated, member by member; `None` is a member that was not stated.
+    /// Hashes the stated values, member by member; `None` is a member that was not stated.
     ///
-    /// Each member goes in with its length, so that no two lists of members hash alike. Half of
-    /// SHA-256 is enough: identities are only compared within one message.
-    pub(super) fn of(members: &[Option<&[u8]>]) -> Self {
+    /// The length of each member is hashed too, so that no two lists of members hash alike. Half of SHA-256
+    /// is enough: identities are only compared within one message.
+    pub(crate) fn of(members: &[Option<&[u8]>]) -> Self {
         let mut hash = Sha256::new();
         for member in members {
             match member {

@@ -1,12 +1,16 @@
 //! One statement about one message.
 
-use super::text::cut_owned;
-use super::{
-    Channel, Destination, Identity, MessageId, Provider, Reference, StatedProvider, Status,
-    Timestamp,
-};
+use super::id::{Destination, Identity, MessageId};
+use super::provider::{Provider, StatedProvider};
+use super::reference::Reference;
+use super::status::{Channel, Status};
+use super::text_limits::cut_owned;
+use super::timestamp::Timestamp;
 
-/// Whose word it is.
+/// Maximum number of notifications per message. Further ones are not judged.
+pub const MAX_NOTIFICATIONS: u32 = 1_000;
+
+/// Origin of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A webhook reported a status.
@@ -15,44 +19,44 @@ pub enum Kind {
     Registration,
 }
 
-/// What a notification says about its message. Everything here is part of its identity.
+/// Statement of a notification about its message. Every member is part of the notification's identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Statement {
-    /// The message spoken of.
+    /// The message.
     pub message: MessageId,
-    /// Whose word it is.
+    /// Origin of the statement.
     pub kind: Kind,
-    /// The status that the message is said to have reached.
+    /// The stated status.
     pub status: Status,
-    /// When it reached it, if a time with a zone was stated.
+    /// Time of the status, if a time with a zone was stated.
     pub stated_at: Option<Timestamp>,
-    /// When the provider accepted the message, if stated.
+    /// Time at which the provider accepted the message, if stated.
     pub accepted_at: Option<Timestamp>,
-    /// The way the message travels.
+    /// Channel of the message.
     pub channel: Channel,
-    /// The recipient, if stated.
+    /// Destination, if stated.
     pub destination: Option<Destination>,
     /// The client's reference; empty if none is stated.
     pub reference: Reference,
     /// The provider's own words.
     pub provider: StatedProvider,
-    /// How many SMS the message took, if stated.
+    /// Number of SMS segments of the message, if stated.
     pub segments: Option<u32>,
 }
 
-/// What configuration and code tables add to a statement. It shows in the record, but makes no
-/// other notification: a retry after a change of configuration is still the same one.
+/// Values that configuration and code tables add to a statement. They appear in the record but are not part
+/// of the identity: a retry after a change of configuration is still the same notification.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Added {
-    /// The provider's name, where the statement has none.
+    /// Provider's name, used where the statement has none.
     pub provider_name: String,
-    /// The plain words for the provider's code, where the statement has none.
+    /// Plain description of the provider's code, used where the statement has none.
     pub provider_message: Option<String>,
-    /// The service of a reference that names none.
+    /// Service, used where the reference names none.
     pub service: Option<String>,
 }
 
-/// A statement, what we add to it, and its identity.
+/// A statement, the values added to it, and its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Notification {
     statement: Statement,
@@ -62,10 +66,10 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// The notification that makes this statement.
+    /// Makes a notification from a statement.
     ///
-    /// The identity is that of the texts as they were stated; of the provider's texts only what
-    /// [`MAX_TEXT_BYTES`](super::MAX_TEXT_BYTES) allows is kept.
+    /// The identity is computed from the texts as stated. Each of the provider's texts is then cut to
+    /// [`MAX_TEXT_BYTES`](super::text_limits::MAX_TEXT_BYTES).
     pub fn new(mut statement: Statement, added: Added) -> Self {
         let identity = identity(&statement);
         statement.provider = statement.provider.cut();
@@ -81,42 +85,42 @@ impl Notification {
         Self { statement, provider, reference, identity }
     }
 
-    /// The notification that a store has kept, with the provider and the identity that it had. What
-    /// was shown of its reference is taken for what was stated.
+    /// Notification read from the store, with its stored provider and identity. The displayed reference is
+    /// taken as the stated one.
     pub fn stored(statement: Statement, provider: Provider, identity: Identity) -> Self {
         let reference = statement.reference.clone();
         Self { statement, provider, reference, identity }
     }
 
-    /// What is said.
+    /// The statement.
     pub fn statement(&self) -> &Statement {
         &self.statement
     }
 
-    /// The provider as it is shown.
+    /// The provider as displayed, with added values.
     pub fn provider(&self) -> &Provider {
         &self.provider
     }
 
-    /// The reference as it is shown.
+    /// The reference as displayed, with the added service.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
-    /// What makes it this notification and no other.
+    /// The notification's identity.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Whether it counts: nobody can have read an SMS and told us.
+    /// Whether the notification counts. READ over SMS does not: an SMS has no read receipt.
     pub fn is_valid(&self) -> bool {
         !(self.statement.status == Status::Read && self.statement.channel == Channel::Sms)
     }
 }
 
-/// The hash of everything a statement says. The source, the webhook's own id, `createdAt` and the
-/// time of arrival are left out, because retries may be re-serialised and gateways send one status
-/// of a multipart message under several ids.
+/// Hash of everything a statement says. The source, the webhook's own id, `createdAt` and the time of arrival
+/// are left out, because retries may be re-serialised, and gateways send one status of a multipart message
+/// under several ids.
 fn identity(statement: &Statement) -> Identity {
     let Statement {
         message,

@@ -1,24 +1,24 @@
 //! The aggregator behind the gateway, in its own words.
 
-use super::text::cut_owned;
+use super::text_limits::cut_owned;
 
-/// The `provider` object of a message. Members that are not known are empty.
+/// The `provider` object of a message. Unknown members are empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Provider<Text = String> {
     /// The aggregator's name.
     pub name: Text,
-    /// The aggregator's own id of the message.
+    /// The aggregator's own id for the message.
     pub id: Text,
-    /// The aggregator's own word for the status.
+    /// The aggregator's own status word.
     pub status: Text,
     /// The aggregator's status or error code.
     pub code: Text,
-    /// What went wrong, in words.
+    /// Description of the error in words.
     pub message: Option<Text>,
 }
 
 impl<Text> Provider<Text> {
-    /// The same with its texts lent or kept.
+    /// The same provider with each text converted, for example borrowed or owned.
     pub fn map<'a, T>(&'a self, text: impl Fn(&'a Text) -> T) -> Provider<T> {
         let Self { name, id, status, code, message } = self;
         Provider {
@@ -31,24 +31,24 @@ impl<Text> Provider<Text> {
     }
 }
 
-/// What a notification itself states about the provider; an empty text states nothing.
+/// Provider as a notification states it; an empty text means "not stated".
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatedProvider {
-    /// The aggregator's name, where the notification states it.
+    /// The aggregator's name, if stated.
     pub name: String,
-    /// The aggregator's own id of the message.
+    /// The aggregator's own id for the message.
     pub id: String,
-    /// The aggregator's own word for the status.
+    /// The aggregator's own status word.
     pub status: String,
     /// The aggregator's status or error code.
     pub code: String,
-    /// What went wrong, where the notification says it in words.
+    /// Description of the error in words, if stated.
     pub message: String,
 }
 
 impl StatedProvider {
-    /// What is kept of it.
-    pub(super) fn cut(self) -> Self {
+    /// Cuts the texts to the length that is kept.
+    pub(crate) fn cut(self) -> Self {
         let Self { name, id, status, code, message } = self;
         Self {
             name: cut_owned(name),

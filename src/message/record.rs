@@ -1,22 +1,25 @@
-//! What is known of a message: the join of everything validly said of it.
+//! Record of a message: the join of all valid notifications of it.
 //!
-//! A [`Record`] is made of registers that each keep the smaller of two values. One notification
-//! makes a record of its own ([`Record::of`]), and two records make a third ([`Record::merge`]);
-//! merging is commutative, associative and idempotent, so neither the order nor the repetition of
-//! notifications can show in the result. What the outcome of a delivery was *when it arrived* does
-//! depend on the order; that is [`Record::judge`], and no part of the record.
+//! A [`Record`] is made of registers that each keep the smaller of two values. One notification makes a
+//! record of its own ([`Record::of`]), and two records make a third ([`Record::merge`]). Merging is
+//! commutative, associative and idempotent, so neither the order nor the repetition of notifications shows in
+//! the result. The outcome of a delivery *when it arrived* does depend on the order; [`Record::judge`]
+//! computes it, and it is not part of the record.
 
 use std::cmp::Ordering;
 
+use super::id::{Destination, Identity, MessageId};
 use super::notification::{Kind, Notification};
-use super::{
-    Channel, Destination, Identity, MessageId, Provider, Reference, Shown, Status, Timestamp,
-};
+use super::provider::Provider;
+use super::reference::Reference;
+use super::status::{Channel, Status};
+use super::timestamp::Timestamp;
+use super::view::Shown;
 
-/// How strong a claim is, strongest first.
+/// Strength of a claim, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
-    /// The sender's own word about recipient and reference.
+    /// Stated by the sender, about destination and reference.
     Registered,
     /// Reported with a time.
     Stated,
@@ -24,17 +27,18 @@ pub enum Tier {
     Unstated,
 }
 
-/// Where a claim stands among all claims to one member of the record; the smallest wins.
+/// Order among all claims to one member of the record; the smallest wins.
 ///
-/// The order of notifications is: a stated time before none, then by time, then by identity. A
-/// registration's claims to recipient and reference come before all others, the latest first.
+/// Notifications are ordered: a stated time before none, then by time, then by identity. A registration's
+/// claims to destination and reference come before all others, the latest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
-    /// How strong the claim is.
+    /// Strength of the claim.
     pub tier: Tier,
-    /// Stated: the stated time, in microseconds. Registered: the arrival, negated. Else zero.
+    /// For a stated claim the stated time in microseconds; for a registration the arrival, negated; otherwise
+    /// zero.
     pub at: i64,
-    /// Whose claim it is.
+    /// Identity of the notification that makes the claim.
     pub identity: Identity,
 }
 
@@ -47,7 +51,7 @@ impl Rank {
         }
     }
 
-    /// When the status came about of which this is the rank, if that was stated.
+    /// Stated time of the status that has this rank, if a time was stated.
     pub fn stated_at(self) -> Option<Timestamp> {
         match self.tier {
             Tier::Stated => Timestamp::from_micros(self.at),
@@ -67,68 +71,68 @@ impl Rank {
     }
 }
 
-/// A value and what it is worth. Of two claims the smaller is kept.
+/// A value with its rank. Of two claims the smaller is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim<T> {
-    /// What the claim is worth.
+    /// Rank of the claim.
     pub rank: Rank,
-    /// What is claimed.
+    /// Claimed value.
     pub value: T,
 }
 
-/// The arrivals and times that stand for when the provider accepted the message.
+/// Times from which the acceptance of a message is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Arrival {
     /// The earliest acceptance time stated.
     pub accepted: Option<Timestamp>,
-    /// The earliest time of a status stated.
+    /// The earliest stated time of any status.
     pub stated: Option<Timestamp>,
     /// The earliest arrival of a notification.
     pub arrived: Timestamp,
 }
 
-/// What is known of a message now.
+/// Record: the current state of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The highest status validly stated.
     pub status: Status,
-    /// Channel and provider, as the first notification of that status states them.
+    /// Channel and provider, as stated by the first notification of that status.
     pub at_status: Claim<(Channel, Provider)>,
     /// The earliest arrival of a notification of that status.
     pub status_arrived_at: Timestamp,
-    /// When the message began.
+    /// Times from which the acceptance of the message is derived.
     pub began: Arrival,
-    /// The recipient.
+    /// Destination, if stated.
     pub destination: Option<Claim<Destination>>,
-    /// The client's reference; never an empty one.
+    /// The client's reference, if stated; never an empty one.
     pub reference: Option<Claim<Reference>>,
-    /// How many SMS the message took.
+    /// Number of SMS segments, if stated.
     pub segments: Option<Claim<u32>>,
 }
 
-/// What a delivery did when it arrived.
+/// Outcome of a delivery when it arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The same notification is stored already.
     Duplicate,
-    /// It states what cannot be; it never counts.
+    /// The notification states something impossible; it never counts.
     Invalid,
-    /// It contradicts the record's status, and may have moved it.
+    /// The notification contradicts the record's status, and may have changed it.
     Conflict,
-    /// The record changed.
+    /// The notification changed the record.
     Applied,
-    /// Nothing in the record changed.
+    /// The notification changed nothing in the record.
     Superseded,
 }
 
-/// An outcome and the record after it.
+/// Result of judging a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// What the delivery did.
+    /// Outcome of the delivery.
     pub outcome: Outcome,
-    /// The record after it; none if nothing valid has been said of the message.
+    /// Record afterwards; none if the message has no valid notification.
     pub record: Option<Record>,
-    /// Whether the record shows anything else than before.
+    /// Whether the record shows anything different from before.
     pub changed: bool,
 }
 
@@ -137,7 +141,7 @@ impl Outcome {
     pub const ALL: [Self; 5] =
         [Self::Duplicate, Self::Invalid, Self::Conflict, Self::Applied, Self::Superseded];
 
-    /// The word for it in answers and in the history.
+    /// The word for the outcome in responses and in the history.
     pub fn name(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
@@ -150,7 +154,7 @@ impl Outcome {
 }
 
 impl Record {
-    /// The record of a message of which only this is known; none if the notification is invalid.
+    /// Record made from one notification; none if the notification is invalid.
     pub fn of(notification: &Notification, arrived_at: Timestamp) -> Option<Self> {
         if !notification.is_valid() {
             return None;
@@ -178,7 +182,7 @@ impl Record {
         })
     }
 
-    /// The record of everything that both know.
+    /// Merges two records.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         let (status, at_status, status_arrived_at) = match self.status.cmp(&other.status) {
@@ -205,10 +209,10 @@ impl Record {
         }
     }
 
-    /// Decides what a notification does that arrives now, when `before` is what is known and
-    /// `stored` says whether the same notification is stored already.
+    /// Judges a notification that arrives now. `before` is the current record; `stored` says whether the same
+    /// notification is stored already.
     ///
-    /// A registration that is repeated renews its arrival, so that the last one always wins.
+    /// A repeated registration renews its arrival, so that the last one always wins.
     pub fn judge(
         before: Option<&Self>,
         notification: &Notification,
@@ -240,18 +244,19 @@ impl Record {
         Judged { outcome, record: Some(after), changed }
     }
 
-    /// When the message reached its status: as stated, else the earliest arrival of that status.
+    /// Time at which the message reached its status: the stated one, or else the earliest arrival of that
+    /// status.
     pub fn status_changed_at(&self) -> Timestamp {
         self.at_status.rank.stated_at().unwrap_or(self.status_arrived_at)
     }
 
-    /// When the provider accepted the message: as stated, else the earliest time stated of any
-    /// status, else the earliest arrival.
+    /// Time at which the provider accepted the message: the stated one, or else the earliest stated time of
+    /// any status, or else the earliest arrival.
     pub fn accepted_at(&self) -> Timestamp {
         self.began.accepted.or(self.began.stated).unwrap_or(self.began.arrived)
     }
 
-    /// The way the message travelled.
+    /// Channel of the message.
     pub fn channel(&self) -> Channel {
         self.at_status.value.0
     }
@@ -261,7 +266,7 @@ impl Record {
         &self.at_status.value.1
     }
 
-    /// What is shown of the message, which has this name.
+    /// View of the record, for the message with this id.
     pub fn shown(&self, id: MessageId) -> Shown<'_> {
         let reference = self.reference.as_ref().map(|claim| claim.value.map(String::as_str));
         Shown {
@@ -277,7 +282,7 @@ impl Record {
         }
     }
 
-    /// Whether both show the same, so that the one follows from the other without a change.
+    /// Whether both records show the same values, so that going from one to the other is no change.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
         fn value<T>(claim: Option<&Claim<T>>) -> Option<&T> {
             claim.map(|claim| &claim.value)
@@ -292,7 +297,7 @@ impl Record {
     }
 }
 
-/// The smaller of two values, of which either may be missing.
+/// The smaller of two optional values; a missing value loses.
 fn smaller<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

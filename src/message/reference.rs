@@ -1,11 +1,11 @@
-//! The client's own mark on a message.
+//! The client's own reference for a message.
 
 use thiserror::Error;
 
-/// The most bytes each member of a reference may have.
+/// Maximum length of each member of a reference, in bytes.
 pub const MAX_REFERENCE_BYTES: usize = 512;
 
-/// The reference object of the send request. A member that is empty says nothing and is absent.
+/// The `reference` object of the send request. An empty member is treated as absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference<Text = String> {
     service: Option<Text>,
@@ -13,18 +13,18 @@ pub struct Reference<Text = String> {
     key: Option<Text>,
 }
 
-/// A member is longer than [`MAX_REFERENCE_BYTES`].
+/// Error: a member is longer than [`MAX_REFERENCE_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the reference {member} has {bytes} bytes; at most 512 are allowed")]
 pub struct ReferenceTooLong {
     /// The member's name.
     pub member: &'static str,
-    /// How many bytes it has.
+    /// The member's length in bytes.
     pub bytes: usize,
 }
 
 impl ReferenceTooLong {
-    /// Whether this member is short enough.
+    /// Checks the length of a member.
     pub fn check(member: &'static str, text: &str) -> Result<(), Self> {
         let bytes = text.len();
         if bytes > MAX_REFERENCE_BYTES { Err(Self { member, bytes }) } else { Ok(()) }
@@ -32,7 +32,7 @@ impl ReferenceTooLong {
 }
 
 impl<Text: AsRef<str>> Reference<Text> {
-    /// A reference with those of its members that say something.
+    /// Makes a reference from its members that are not empty.
     pub fn new(
         service: Option<Text>,
         action: Option<Text>,
@@ -43,32 +43,32 @@ impl<Text: AsRef<str>> Reference<Text> {
             let checked = said.as_ref().map(|text| ReferenceTooLong::check(name, text.as_ref()));
             checked.transpose().map(|_short_enough| said)
         };
-        // The key first: it is what a client looks for.
+        // The key is checked first, because clients search by it.
         let key = said("key", key)?;
         Ok(Self { service: said("service", service)?, action: said("action", action)?, key })
     }
 
-    /// Whether nothing is referred to.
+    /// Whether all members are absent.
     pub fn is_empty(&self) -> bool {
         self.service.is_none() && self.action.is_none() && self.key.is_none()
     }
 
-    /// The client's service.
+    /// Name of the client's service.
     pub fn service(&self) -> Option<&str> {
         self.service.as_ref().map(Text::as_ref)
     }
 
-    /// The service's action.
+    /// Name of the service's action.
     pub fn action(&self) -> Option<&str> {
         self.action.as_ref().map(Text::as_ref)
     }
 
-    /// The client's key, by which messages are found.
+    /// The client's key; messages are listed by it.
     pub fn key(&self) -> Option<&str> {
         self.key.as_ref().map(Text::as_ref)
     }
 
-    /// The same with its texts lent or kept.
+    /// The same reference with each text converted, for example borrowed or owned.
     pub fn map<'a, T>(&'a self, text: impl Fn(&'a Text) -> T) -> Reference<T> {
         let Self { service, action, key } = self;
         Reference {
@@ -80,7 +80,7 @@ impl<Text: AsRef<str>> Reference<Text> {
 }
 
 impl Reference {
-    /// The same reference, of this service if it is not empty and names none.
+    /// The same reference with this service, if the reference is not empty and names no service.
     #[must_use]
     pub fn or_service(self, service: Option<&str>) -> Self {
         if self.is_empty() || self.service.is_some() {

@@ -1,39 +1,39 @@
-//! The words a gateway uses: six statuses, in their order of precedence, and two channels.
+//! The gateway's words: six statuses, in their order of precedence, and two channels.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// What became of a message. A later variant beats an earlier one: evidence of delivery beats a
-/// report of failure, because a handset's receipt cannot be undone, while failures are often
-/// time-outs that a late receipt corrects.
+/// Status of a message. A later variant beats an earlier one: evidence of delivery beats a report of failure,
+/// because a handset's receipt cannot be undone, while failures are often time-outs that a late receipt
+/// corrects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// The provider took the request.
+    /// The provider accepted the message.
     ProviderAcceptance,
-    /// The provider sent it on.
+    /// The provider sent the message on.
     Sent,
-    /// The provider refused it: it was never sent.
+    /// The provider rejected the message: it was never sent.
     Rejected,
-    /// It was sent and did not arrive.
+    /// The message was sent and did not arrive.
     Undelivered,
-    /// The handset has it.
+    /// The handset received the message.
     Delivered,
-    /// The recipient has read it (RCS only).
+    /// The recipient read the message (RCS only).
     Read,
 }
 
-/// The way a message travels.
+/// Channel of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// A text message.
+    /// SMS: a plain text message.
     Sms,
-    /// A rich text message.
+    /// RCS: a rich text message.
     Rcs,
 }
 
-/// A word that is none of the gateway's.
+/// Error: a word that the gateway does not use.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("unknown word `{0}`")]
 pub struct UnknownWord(pub String);
@@ -61,7 +61,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing more is to be expected: what comes later may still correct it, but need not come.
+    /// Whether the status is final. A later notification may still correct it, but none needs to come.
     pub fn is_final(self) -> bool {
         match self {
             Self::ProviderAcceptance | Self::Sent => false,
@@ -69,14 +69,14 @@ impl Status {
         }
     }
 
-    /// Whether it is evidence of delivery, where a failure was reported before.
+    /// Whether this status is evidence of delivery after a reported failure.
     pub fn corrects(self, previous: Self) -> bool {
         matches!(previous, Self::Rejected | Self::Undelivered)
             && matches!(self, Self::Delivered | Self::Read)
     }
 
-    /// Whether both cannot be true of one message: REJECTED means that it was never sent, and
-    /// UNDELIVERED and DELIVERED exclude each other.
+    /// Whether the two statuses cannot both be true of one message: REJECTED means that it was never sent,
+    /// and UNDELIVERED and DELIVERED exclude each other.
     pub fn contradicts(self, other: Self) -> bool {
         use Status::{Delivered, Read, Rejected, Sent, Undelivered};
         matches!(

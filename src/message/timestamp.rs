@@ -1,29 +1,30 @@
-//! A moment, in microseconds since 1970 UTC, and its text.
+//! Timestamp: microseconds since 1970 UTC, and their text form.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use thiserror::Error;
 
-/// A moment in UTC, to the microsecond; what is finer is cut off. Its year has four digits.
+/// A time in UTC, to the microsecond; finer digits are cut off. The year has four digits.
 ///
-/// Kept as microseconds since the start of 1970, because it is compared and stored more often than read
-/// by people.
+/// Kept as microseconds since the start of 1970, because timestamps are compared and stored more often than
+/// read by people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The first moment of the year 0, and the last of the year 9999: RFC 3339 can write no others.
+/// First microsecond of the year 0 and last of the year 9999: RFC 3339 can write no others.
 const FIRST: i64 = -62_167_219_200_000_000;
 const LAST: i64 = 253_402_300_799_999_999;
 
-/// Why a text is no moment.
+/// Error of reading a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotATime {
-    /// A date and a time of day, but of which zone is not said.
+    /// A date and a time of day without a zone.
     #[error("a time without a zone; write it like 2026-02-12T14:51:00Z")]
     NoZone,
-    /// No time at all.
+    /// Not a date and time.
     #[error("not a time in ISO 8601, like 2026-02-12T14:51:00Z")]
     NotATime,
 }
@@ -31,8 +32,10 @@ pub enum NotATime {
 impl Timestamp {
     /// The start of 1970.
     pub const EPOCH: Self = Self(0);
+    /// The last microsecond of the year 9999, the latest timestamp.
+    pub const LATEST: Self = Self(LAST);
 
-    /// The moment so many microseconds after the start of 1970; none beyond the years 0 to 9999.
+    /// Timestamp from microseconds since the start of 1970; none outside the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
         (FIRST..=LAST).contains(&micros).then_some(Self(micros))
     }
@@ -46,13 +49,18 @@ impl Timestamp {
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
+
+    /// Seconds since the start of 1970 with their fraction, as metrics state times; 0 before 1970.
+    pub fn unix_seconds(self) -> f64 {
+        u64::try_from(self.0).map_or(0.0, |micros| Duration::from_micros(micros).as_secs_f64())
+    }
 }
 
 impl FromStr for Timestamp {
     type Err = NotATime;
 
-    /// Reads ISO 8601 with an offset: `Z`, `+01:00`, `+0100` or `+01`. The second may be absent, and
-    /// so may be the separators within date and time; a blank may stand for the `T`.
+    /// Reads ISO 8601 with an offset: `Z`, `+01:00`, `+0100` or `+01`. The second may be absent, and so may
+    /// the separators within date and time. A blank may stand for the `T`.
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let mut rest = Rest(text.trim_ascii().as_bytes());
         let local = rest.local_micros().ok_or(NotATime::NotATime)?;
@@ -66,11 +74,11 @@ impl FromStr for Timestamp {
     }
 }
 
-/// What is left of a text that is being read.
+/// The part of a text that is still to be read.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
-    /// Takes one of these bytes, if it comes next.
+    /// Takes the next byte if it is one of these.
     fn take(&mut self, wanted: &[u8]) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         wanted.contains(first).then(|| {
@@ -79,7 +87,7 @@ impl Rest<'_> {
         })
     }
 
-    /// Takes a number of exactly so many digits.
+    /// Takes a number of exactly this many digits.
     fn number(&mut self, digits: usize) -> Option<u32> {
         let (number, rest) = self.0.split_at_checked(digits)?;
         let number = number.iter().try_fold(0, |number, byte| {
@@ -89,7 +97,7 @@ impl Rest<'_> {
         Some(number)
     }
 
-    /// Takes date and time of day; microseconds since 1970, as if they were in UTC.
+    /// Takes date and time of day. Returns microseconds since 1970, read as UTC.
     fn local_micros(&mut self) -> Option<i64> {
         let year = self.number(4)?;
         self.take(b"-");
@@ -108,14 +116,14 @@ impl Rest<'_> {
                 micros = self.fraction()?;
             }
         }
-        // A leap second is the first one of the next minute.
+        // A leap second counts as the first second of the next minute.
         let (second, leap) = if second == 60 { (59, 1) } else { (second, 0) };
         let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, month, day)?;
         let seconds = date.and_hms_opt(hour, minute, second)?.and_utc().timestamp() + leap;
         Some(seconds * 1_000_000 + i64::from(micros))
     }
 
-    /// Takes the digits of a fraction of a second; what is finer than a microsecond is cut off.
+    /// Takes the digits of a fraction of a second, as microseconds; finer digits are cut off.
     fn fraction(&mut self) -> Option<u32> {
         let end = self.0.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(self.0.len());
         let (digits, rest) = self.0.split_at(end);
@@ -144,7 +152,8 @@ impl Rest<'_> {
 }
 
 impl Timestamp {
-    /// Writes it into this room: RFC 3339 in UTC with `Z` and no, three or six digits after the second.
+    /// Writes the timestamp into the buffer: RFC 3339 in UTC with `Z` and no, three or six digits after the
+    /// second.
     pub fn write(self, room: &mut [u8; 27]) -> &[u8] {
         let at = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
         let micros = at.timestamp_subsec_micros();

@@ -1,27 +1,30 @@
-//! The words that metrics are counted by: closed sets, and names from the configuration.
+//! Metric labels: closed sets, and names from the configuration.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::message::Outcome;
 
-/// What became of an entry of a delivery.
+/// Prefix of every metric name.
+pub const PREFIX: &str = "statusmirror";
+
+/// Outcome of one entry of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Became {
-    /// It was judged.
+pub enum EntryOutcome {
+    /// Judged against its message, with this outcome.
     Judged(Outcome),
-    /// It was put aside.
+    /// Quarantined.
     Quarantined,
-    /// It says nothing about a status.
+    /// Ignored: states no message status.
     Ignored,
 }
 
-impl Became {
-    /// All there is.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+impl EntryOutcome {
+    /// All outcomes.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         Outcome::ALL.into_iter().map(Self::Judged).chain([Self::Quarantined, Self::Ignored])
     }
 
-    /// The word that an answer has for it.
+    /// Name of the outcome in answers and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Judged(outcome) => outcome.name(),
@@ -31,53 +34,56 @@ impl Became {
     }
 }
 
-/// Why a webhook was refused.
+/// Reason for rejecting a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// There is no proof.
-    NoProof,
-    /// There is one, and it is wrong.
-    WrongProof,
-    /// It was valid until some time ago.
-    ExpiredProof,
-    /// It is of a time that is too far ahead.
+pub enum RejectReason {
+    /// No credential.
+    NoCredential,
+    /// Wrong credential.
+    WrongCredential,
+    /// Expired credential.
+    ExpiredCredential,
+    /// Signed time too far in the future.
     Clock,
-    /// It is of a time that is too long ago, and not all of what is said is stored already.
+    /// Signed time too old, and not all of the delivery is stored already.
     TooOld,
-    /// It is authentic, and nobody can read it.
+    /// Verified, but the payload could not be parsed.
     NotUnderstood,
-    /// There is no source of this name.
+    /// Malformed: invalid `Host`, or undecodable path.
+    Malformed,
+    /// No source of this name.
     UnknownSource,
-    /// The source does not use the method.
+    /// Method that the source does not use.
     Method,
-    /// Its proof cannot read such a body.
+    /// Content type whose bodies the source's verification cannot read.
     ContentType,
-    /// The body is too large.
+    /// Body too large.
     TooLarge,
-    /// The body did not come, or not in time.
+    /// Body missing, or not received in time.
     Body,
-    /// The source has sent more than its `max_rate` allows.
+    /// Source exceeded its `max_rate`.
     Rate,
-    /// Too much is under way.
+    /// Too many deliveries under way.
     Overloaded,
-    /// More came than could be looked at.
+    /// Shed: more requests came than the service can look at.
     Shed,
-    /// The service is shutting down.
+    /// Service shutting down.
     Closing,
-    /// The commit took too long.
+    /// Commit timed out.
     Slow,
-    /// The store did not take it.
+    /// Database error.
     Store,
 }
 
-impl Cause {
-    pub(super) const ALL: [Self; 17] = [
-        Self::NoProof,
-        Self::WrongProof,
-        Self::ExpiredProof,
+impl RejectReason {
+    pub(crate) const ALL: [Self; 18] = [
+        Self::NoCredential,
+        Self::WrongCredential,
+        Self::ExpiredCredential,
         Self::Clock,
         Self::TooOld,
         Self::NotUnderstood,
+        Self::Malformed,
         Self::UnknownSource,
         Self::Method,
         Self::ContentType,
@@ -91,15 +97,16 @@ impl Cause {
         Self::Store,
     ];
 
-    /// The word for it in metrics and in the log.
+    /// Name of the reason in metrics and in the log.
     pub fn name(self) -> &'static str {
         match self {
-            Self::NoProof => "no_proof",
-            Self::WrongProof => "wrong_proof",
-            Self::ExpiredProof => "expired_proof",
+            Self::NoCredential => "no_credential",
+            Self::WrongCredential => "wrong_credential",
+            Self::ExpiredCredential => "expired_credential",
             Self::Clock => "clock",
             Self::TooOld => "too_old",
             Self::NotUnderstood => "not_understood",
+            Self::Malformed => "malformed",
             Self::UnknownSource => "unknown_source",
             Self::Method => "method",
             Self::ContentType => "content_type",
@@ -114,48 +121,51 @@ impl Cause {
         }
     }
 
-    /// Whether it is found before it is known whether there is such a source.
-    pub(super) fn needs_no_source(self) -> bool {
-        matches!(self, Self::UnknownSource | Self::Overloaded | Self::Shed | Self::Closing)
+    /// Whether a request can be rejected for this reason before its source is known.
+    pub(crate) fn needs_no_source(self) -> bool {
+        matches!(
+            self,
+            Self::Malformed | Self::UnknownSource | Self::Overloaded | Self::Shed | Self::Closing
+        )
     }
 
-    /// Whether it is found of a webhook for a source that there is.
-    pub(super) fn needs_source(self) -> bool {
-        !matches!(self, Self::UnknownSource | Self::Shed)
+    /// Whether a webhook of an existing source can be rejected for this reason.
+    pub(crate) fn needs_source(self) -> bool {
+        !matches!(self, Self::Malformed | Self::UnknownSource | Self::Shed)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfSource {
-    pub(super) source: String,
+pub(crate) struct OfSource {
+    pub(crate) source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfOutcome {
-    pub(super) source: String,
-    pub(super) outcome: &'static str,
+pub(crate) struct OfOutcome {
+    pub(crate) source: String,
+    pub(crate) outcome: &'static str,
 }
 
-/// Of no source it is empty.
+/// Source and reason; the source is empty while none is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfCause {
-    pub(super) source: String,
-    pub(super) cause: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfSecret {
-    pub(super) source: String,
-    pub(super) secret: u64,
+pub(crate) struct OfReason {
+    pub(crate) source: String,
+    pub(crate) reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Route {
-    pub(super) route: &'static str,
+pub(crate) struct OfSecret {
+    pub(crate) source: String,
+    pub(crate) secret: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RouteAndStatus {
-    pub(super) route: &'static str,
-    pub(super) status: u16,
+pub(crate) struct Route {
+    pub(crate) route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RouteAndStatus {
+    pub(crate) route: &'static str,
+    pub(crate) status: u16,
 }

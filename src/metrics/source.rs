@@ -1,4 +1,4 @@
-//! What is counted of a source, and when it was last heard of.
+//! Counters and last-seen times of one source.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,31 +11,30 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::PREFIX;
-use super::labels::{Became, Cause, OfCause, OfOutcome, OfSecret, OfSource};
+use super::labels::{EntryOutcome, OfOutcome, OfReason, OfSecret, OfSource, PREFIX, RejectReason};
 use crate::message::Timestamp;
 
-/// The ages of notifications that are told apart, in seconds: up to a day.
-const AGES: [f64; 14] =
+/// Upper bounds of the histogram of notification ages, in seconds: up to a day.
+const AGE_BUCKETS: [f64; 14] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 21_600.0, 86_400.0];
-/// That there is no such number yet.
-const NONE: i64 = i64::MIN;
+/// Marks a value that is not measured yet.
+const UNMEASURED: i64 = i64::MIN;
 
-/// What is counted of all sources.
-pub(super) struct Families {
+/// Metric families of all sources.
+pub(crate) struct Families {
     accepted: Family<OfSource, Counter>,
     notifications: Family<OfOutcome, Counter>,
-    refused: Family<OfCause, Counter>,
+    rejected: Family<OfReason, Counter>,
     age: Family<OfSource, Histogram, fn() -> Histogram>,
 }
 
 impl Families {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let families = Self {
             accepted: Family::default(),
             notifications: Family::default(),
-            refused: Family::default(),
-            age: Family::new_with_constructor(|| Histogram::new(AGES)),
+            rejected: Family::default(),
+            age: Family::new_with_constructor(|| Histogram::new(AGE_BUCKETS)),
         };
         registry.register(
             "webhooks_accepted",
@@ -43,39 +42,43 @@ impl Families {
             families.accepted.clone(),
         );
         registry.register(
-            "webhooks_refused",
-            "Webhooks that were not, by cause; without a source if there is none or nobody looked",
-            families.refused.clone(),
+            "webhooks_rejected",
+            "Webhooks that were rejected, by reason; without a source if none is known yet",
+            families.rejected.clone(),
         );
         registry.register(
             "notifications",
-            "Entries of webhooks that were accepted, by what became of them",
+            "Entries of accepted webhooks, by outcome",
             families.notifications.clone(),
         );
         registry.register_with_unit(
             "notification_age",
-            "From the time that a notification states for its status to its arrival, if it is new",
+            "Age of new notifications at their arrival: the time since the status time that they state",
             Unit::Seconds,
             families.age.clone(),
         );
         families
     }
 
-    /// The counters of what is refused before it is known to be for a source.
-    pub(super) fn refused_by_nobody(&self) -> Counters<Cause> {
-        let causes = Cause::ALL.into_iter().filter(|cause| cause.needs_no_source());
-        self.refusals("", causes)
+    /// Counters of webhooks rejected before their source is known.
+    pub(crate) fn without_source(&self) -> Counters<RejectReason> {
+        let reasons = RejectReason::ALL.into_iter().filter(|reason| reason.needs_no_source());
+        self.rejections("", reasons)
     }
 
-    fn refusals(&self, source: &str, causes: impl Iterator<Item = Cause>) -> Counters<Cause> {
-        Counters::new(causes, |cause| {
-            let labels = OfCause { source: source.to_owned(), cause: cause.name() };
-            self.refused.get_or_create_owned(&labels)
+    fn rejections(
+        &self,
+        source: &str,
+        reasons: impl Iterator<Item = RejectReason>,
+    ) -> Counters<RejectReason> {
+        Counters::new(reasons, |reason| {
+            let labels = OfReason { source: source.to_owned(), reason: reason.name() };
+            self.rejected.get_or_create_owned(&labels)
         })
     }
 
-    /// Those of the source of this name. What was known of it stays, but for its secrets.
-    pub(super) fn source(
+    /// Metrics of the source of this name. Keeps the known values, except those of its secrets.
+    pub(crate) fn source(
         &self,
         name: &str,
         secrets: usize,
@@ -83,57 +86,57 @@ impl Families {
         now: Timestamp,
     ) -> SourceMetrics {
         let of_source = OfSource { source: name.to_owned() };
-        let causes = Cause::ALL.into_iter().filter(|cause| cause.needs_source());
+        let reasons = RejectReason::ALL.into_iter().filter(|reason| reason.needs_source());
         let kept = |number: fn(&SourceMetrics) -> &AtomicI64, otherwise| {
             AtomicI64::new(known.map_or(otherwise, |known| number(known).load(Ordering::Relaxed)))
         };
         SourceMetrics {
             accepted: self.accepted.get_or_create_owned(&of_source),
-            entries: Counters::new(Became::all(), |became| {
-                let labels = OfOutcome { source: name.to_owned(), outcome: became.name() };
+            entries: Counters::new(EntryOutcome::all(), |outcome| {
+                let labels = OfOutcome { source: name.to_owned(), outcome: outcome.name() };
                 self.notifications.get_or_create_owned(&labels)
             }),
-            refused: self.refusals(name, causes),
+            rejected: self.rejections(name, reasons),
             age: self.age.get_or_create_owned(&of_source),
             accepted_at: kept(|known| &known.accepted_at, now.micros()),
-            skew: kept(|known| &known.skew, NONE),
+            skew: kept(|known| &known.skew, UNMEASURED),
             verified_at: (0..secrets).map(|_| AtomicI64::new(now.micros())).collect(),
         }
     }
 
-    /// There is no source of this name any more.
-    pub(super) fn forget(&self, name: &str) {
+    /// Removes the metrics of a source that no longer exists.
+    pub(crate) fn forget(&self, name: &str) {
         let source = name.to_owned();
         let of_source = OfSource { source: source.clone() };
         self.accepted.remove(&of_source);
         self.age.remove(&of_source);
-        for became in Became::all() {
-            let outcome = became.name();
+        for outcome in EntryOutcome::all() {
+            let outcome = outcome.name();
             self.notifications.remove(&OfOutcome { source: source.clone(), outcome });
         }
-        for cause in Cause::ALL {
-            self.refused.remove(&OfCause { source: source.clone(), cause: cause.name() });
+        for reason in RejectReason::ALL {
+            self.rejected.remove(&OfReason { source: source.clone(), reason: reason.name() });
         }
     }
 }
 
-/// What is counted and measured of one source.
+/// Counters, age histogram and last-seen times of one source.
 pub struct SourceMetrics {
     accepted: Counter,
-    entries: Counters<Became>,
-    refused: Counters<Cause>,
+    entries: Counters<EntryOutcome>,
+    rejected: Counters<RejectReason>,
     age: Histogram,
-    /// In microseconds since 1970, as the others.
+    /// Time of the last accepted webhook, in microseconds since 1970.
     accepted_at: AtomicI64,
-    /// In seconds.
+    /// Lead of the sender's clock, in seconds; [`UNMEASURED`] while unknown.
     skew: AtomicI64,
-    /// For each secret.
+    /// Time of the last verification by each secret, in microseconds since 1970.
     verified_at: Vec<AtomicI64>,
 }
 
 impl SourceMetrics {
-    /// A webhook was proven to be authentic by the secret in this place, if it has any, and was signed
-    /// at this time, in seconds, if that was said.
+    /// Records a verified webhook: the index of the secret that verified it, if any, and its signed time in
+    /// seconds, if stated.
     pub fn verified(&self, secret: Option<usize>, signed_at: Option<i64>, now: Timestamp) {
         if let Some(verified_at) = secret.and_then(|place| self.verified_at.get(place)) {
             verified_at.store(now.micros(), Ordering::Relaxed);
@@ -143,113 +146,117 @@ impl SourceMetrics {
         }
     }
 
-    /// A webhook was accepted.
-    pub fn accepted(&self, entries: impl Iterator<Item = Became>, now: Timestamp) {
+    /// Counts an accepted webhook and its entries.
+    pub fn accepted(&self, entries: impl Iterator<Item = EntryOutcome>, now: Timestamp) {
         self.accepted.inc();
         self.accepted_at.store(now.micros(), Ordering::Relaxed);
         entries.for_each(|entry| self.entries.add(entry));
     }
 
-    /// A webhook was refused.
-    pub fn refused(&self, cause: Cause) {
-        self.refused.add(cause);
+    /// Counts a rejected webhook.
+    pub fn rejected(&self, reason: RejectReason) {
+        self.rejected.add(reason);
     }
 
-    /// Something new was said, of a status that the message had since this time.
-    pub fn said(&self, stated_at: Timestamp, now: Timestamp) {
+    /// Records the age of a new notification: the time from its stated status time to now.
+    pub fn observe_age(&self, stated_at: Timestamp, now: Timestamp) {
         self.age.observe(seconds_since(stated_at.micros(), now));
     }
 }
 
-/// How a source is doing, since the process began or since it is there.
+/// Health of a source since the process started or the source was added.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceHealth {
-    /// The source's name.
+    /// Name of the source.
     pub name: String,
-    /// How many webhooks were accepted.
+    /// Number of accepted webhooks.
     pub accepted: u64,
-    /// How many entries of those became what, of all there is to become.
-    pub entries: Vec<(&'static str, u64)>,
-    /// How many webhooks were refused, by cause.
-    pub refused: Vec<(&'static str, u64)>,
-    /// How long ago the last webhook was accepted; before the first one, since the source is there.
+    /// Number of entries of accepted webhooks, by every possible outcome.
+    pub entries: Vec<(EntryOutcome, u64)>,
+    /// Number of rejected webhooks, by reason.
+    pub rejected: Vec<(RejectReason, u64)>,
+    /// Time since the last accepted webhook; before the first one, since the source was configured or the
+    /// process started.
     pub since_accepted: Duration,
-    /// How far ahead of ours the sender's clock was when it last signed a time, in seconds.
+    /// Lead of the sender's clock over ours when it last signed a time, in seconds.
     pub clock_skew: Option<i64>,
 }
 
 impl SourceMetrics {
-    /// How the source of this name is doing now.
-    pub(super) fn health(&self, name: &str, now: Timestamp) -> SourceHealth {
+    /// Health of the source of this name at `now`.
+    pub(crate) fn health(&self, name: &str, now: Timestamp) -> SourceHealth {
         let skew = self.skew.load(Ordering::Relaxed);
         SourceHealth {
             name: name.to_owned(),
             accepted: self.accepted.get(),
-            entries: self.entries.counted(Became::name),
-            refused: self.refused.counted(Cause::name),
+            entries: self.entries.counted(),
+            rejected: self.rejected.counted(),
             since_accepted: since(self.accepted_at.load(Ordering::Relaxed), now),
-            clock_skew: (skew != NONE).then_some(skew),
+            clock_skew: (skew != UNMEASURED).then_some(skew),
         }
     }
 }
 
-/// A counter for each of some words.
-pub(super) struct Counters<T>(Vec<(T, Counter)>);
+/// One counter for each label value.
+pub(crate) struct Counters<T>(Vec<(T, Counter)>);
 
 impl<T: Copy + PartialEq> Counters<T> {
     fn new(words: impl Iterator<Item = T>, counter: impl Fn(T) -> Counter) -> Self {
         Self(words.map(|word| (word, counter(word))).collect())
     }
 
-    pub(super) fn add(&self, word: T) {
+    pub(crate) fn add(&self, word: T) {
         if let Some((_, counter)) = self.0.iter().find(|(other, _)| *other == word) {
             counter.inc();
         }
     }
 
-    /// What was counted of each word.
-    pub(super) fn counted(&self, name: fn(T) -> &'static str) -> Vec<(&'static str, u64)> {
-        self.0.iter().map(|(word, counter)| (name(*word), counter.get())).collect()
+    /// Count of each label value.
+    pub(crate) fn counted(&self) -> Vec<(T, u64)> {
+        self.0.iter().map(|(word, counter)| (*word, counter.get())).collect()
     }
 }
 
-/// When the sources were last heard of, as it is now.
-pub(super) fn times(sources: &HashMap<String, Arc<SourceMetrics>>, now: Timestamp) -> Registry {
+/// Gauges of the times at which each source was last seen, and of its clock skew.
+pub(crate) fn times(sources: &HashMap<String, Arc<SourceMetrics>>) -> Registry {
     let accepted = Family::<OfSource, Gauge<f64, AtomicU64>>::default();
     let verified = Family::<OfSecret, Gauge<f64, AtomicU64>>::default();
     let skew = Family::<OfSource, Gauge>::default();
     for (name, source) in sources {
         let of_source = OfSource { source: name.clone() };
-        let since = |time: &AtomicI64| seconds_since(time.load(Ordering::Relaxed), now);
-        accepted.get_or_create(&of_source).set(since(&source.accepted_at));
+        let seconds = |time: &AtomicI64| {
+            Timestamp::from_micros(time.load(Ordering::Relaxed))
+                .map_or(0.0, Timestamp::unix_seconds)
+        };
+        accepted.get_or_create(&of_source).set(seconds(&source.accepted_at));
         for (secret, verified_at) in (0..).zip(&source.verified_at) {
             let labels = OfSecret { source: name.clone(), secret };
-            verified.get_or_create(&labels).set(since(verified_at));
+            verified.get_or_create(&labels).set(seconds(verified_at));
         }
         let measured = source.skew.load(Ordering::Relaxed);
-        if measured != NONE {
+        if measured != UNMEASURED {
             skew.get_or_create(&of_source).set(measured);
         }
     }
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_with_unit(
-        "since_accepted",
-        "Since the last webhook of the source was accepted; before the first one since the source was \
-         configured or the process began",
+        "last_accepted_timestamp",
+        "Time at which the last webhook of the source was accepted; before the first one, the time at which \
+         the source was configured or the process began",
         Unit::Seconds,
         accepted,
     );
     registry.register_with_unit(
-        "since_secret_verified",
-        "Since the secret in this place of the configuration, from 0, last proved a webhook; before \
-         the first one since the source was configured so or the process began",
+        "last_secret_verified_timestamp",
+        "Time at which the secret with this index in the configuration (from 0) last verified a webhook; \
+         before the first one, the time at which the source was configured or the process began",
         Unit::Seconds,
         verified,
     );
     registry.register_with_unit(
         "sender_clock_skew",
-        "The time that the last authentic webhook was signed at, less that of its arrival: above zero \
-         the sender's clock is ahead; a retry that keeps its first time is below",
+        "Lead of the sender's clock over ours when it last signed a webhook; below zero if it was behind, \
+         or if a retry kept its first time",
         Unit::Seconds,
         skew,
     );

@@ -4,32 +4,32 @@ use crate::message::{
     Channel, Destination, Outcome, Provider, Record, Reference, Status, Timestamp,
 };
 
-/// A message's record, every notification of it without its texts, and a part of them whole.
+/// A message's record, all its notifications without their texts, and a part of them in full.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// The record; none if no notification was valid.
+    /// The record; none if no notification is valid.
     pub record: Option<Record>,
-    /// Every notification, in the order of arrival.
+    /// All notifications without their texts, in the order of arrival.
     pub steps: Vec<Step>,
-    /// The part that was asked for, in the order of arrival.
-    pub said: Vec<Said>,
-    /// The place of its first notification among the steps.
+    /// The requested part in full, in the order of arrival.
+    pub in_full: Vec<StoredNotification>,
+    /// Index in `steps` of the first notification in `said`.
     pub begin: usize,
 }
 
-/// The part of a history that is wanted whole.
+/// The part of a history to return in full.
 #[derive(Debug, Clone, Copy)]
 pub enum Part {
-    /// The first notifications, at least one, up to so many bytes of text.
+    /// The first notifications, at least one, up to a limit of text.
     First {
-        /// The part ends with the notification that passes so many bytes.
+        /// Text limit in bytes. The part ends with the notification that exceeds it.
         bytes: usize,
     },
-    /// The newest notifications.
+    /// The newest notifications, up to a limit.
     Newest {
-        /// At most so many.
+        /// Maximum number of notifications.
         count: usize,
-        /// Only those that came before the one of this number.
+        /// Only notifications before the one with this number.
         before: Option<i64>,
     },
 }
@@ -37,45 +37,45 @@ pub enum Part {
 /// A notification without its texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Its number in the notification log.
+    /// Number in the notification log.
     pub number: i64,
-    /// Whether an application stated it through the API.
+    /// Whether the notification came from an application through the API.
     pub by_api: bool,
-    /// The status stated.
+    /// Stated status.
     pub status: Status,
-    /// The time stated.
+    /// Stated time.
     pub stated_at: Option<Timestamp>,
-    /// When it first arrived.
+    /// First arrival.
     pub received_at: Timestamp,
-    /// What it did when it arrived.
+    /// Outcome on arrival.
     pub outcome: Outcome,
 }
 
-/// A stored notification, as it is shown.
+/// A stored notification, as displayed.
 #[derive(Debug, Clone)]
-pub struct Said {
-    /// Who said it: a source's name, or `api:` and the name of a key.
+pub struct StoredNotification {
+    /// Origin: a source's name, or `api:` and the name of an API key.
     pub source: String,
-    /// When it first arrived.
+    /// First arrival.
     pub received_at: Timestamp,
-    /// What it did when it arrived.
+    /// Outcome on arrival.
     pub outcome: Outcome,
-    /// The status stated.
+    /// Stated status.
     pub status: Status,
-    /// The time stated.
+    /// Stated time.
     pub stated_at: Option<Timestamp>,
-    /// The channel stated.
+    /// Stated channel.
     pub channel: Channel,
-    /// The recipient stated.
+    /// Stated destination.
     pub destination: Option<Destination>,
-    /// The reference stated.
+    /// Stated reference.
     pub reference: Reference,
-    /// The provider, as it is shown.
+    /// Provider, as displayed.
     pub provider: Provider,
 }
 
-impl Said {
-    /// What remains of it without its texts, under this number.
+impl StoredNotification {
+    /// The same notification without its texts, with this number.
     pub fn step(&self, number: i64) -> Step {
         Step {
             number,
@@ -87,7 +87,7 @@ impl Said {
         }
     }
 
-    /// Bytes of its texts.
+    /// Length of all texts, in bytes.
     pub fn text_bytes(&self) -> usize {
         let Provider { name, id, status, code, message } = &self.provider;
         let reference = &self.reference;
@@ -99,7 +99,7 @@ impl Said {
     }
 }
 
-/// Whether this source is a key of the API.
+/// Whether this source is an API key.
 pub fn is_api(source: &str) -> bool {
     source.starts_with("api:")
 }

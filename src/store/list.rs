@@ -1,15 +1,15 @@
-//! Lists of messages, newest acceptance first: what they are made by, and what was written of each message.
+//! Lists of messages, newest acceptance first: their keys, and the rendered messages.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::mem;
 use std::ops::Range;
 
 use crate::message::{Destination, MessageId, Shown, Timestamp};
 
-/// What messages are listed by.
+/// Key of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// The recipient.
+    /// The destination.
     Destination(Destination),
     /// The client's reference key.
     Reference(String),
@@ -22,51 +22,75 @@ pub enum Key {
     },
 }
 
-/// Which part of a list is wanted.
+/// Page of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// At most so many.
+    /// Maximum number of messages.
     pub count: u32,
-    /// Only messages accepted strictly before this.
+    /// Only messages accepted strictly before this time.
     pub before: Option<Timestamp>,
     /// Only messages after this place.
     pub after: Option<Place>,
 }
 
-/// A message's place in a list.
+/// A message's place in a list: newest acceptance first, ties by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// When it was accepted.
+    /// Time of acceptance.
     pub accepted_at: Timestamp,
-    /// Its name.
+    /// The message's id.
     pub id: MessageId,
 }
 
-/// Adds what is shown of a message to a text.
+impl Place {
+    /// The first possible place.
+    pub const FIRST: Self =
+        Self { accepted_at: Timestamp::LATEST, id: MessageId::from_bytes([0; 16]) };
+
+    /// The place after all messages accepted at this time or later.
+    pub fn behind_all_of(accepted_at: Timestamp) -> Self {
+        Self { accepted_at, id: MessageId::from_bytes([u8::MAX; 16]) }
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |place: &Self| (Reverse(place.accepted_at), place.id);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Function that renders a message and appends it to the text.
 pub type Write = fn(&mut Vec<u8>, &Shown<'_>);
 
-/// A part of a list. Of the many rows of a list only what was written of them is kept, all in one text.
+/// A part of a list. Rows are rendered into one text as they are read; nothing else of them is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The messages, in order.
     pub messages: Vec<Listed>,
-    /// Whether the list goes on after them.
+    /// Whether the list continues after these messages.
     pub more: bool,
-    /// What was written of them, in whatever order.
+    /// Rendered messages, in any order.
     text: Vec<u8>,
 }
 
-/// A message of a list.
+/// A message in a list.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Where it stands.
+    /// Place of the message.
     pub place: Place,
-    /// Where it is in the text.
+    /// Byte range of the message in the text.
     text: Range<usize>,
 }
 
 impl Listing {
-    /// Adds a message behind the others.
+    /// Adds a message at the end.
     pub fn add(&mut self, message: &Shown<'_>, write: Write) {
         let place = Place { accepted_at: message.accepted_at, id: message.id };
         let start = self.text.len();
@@ -74,9 +98,9 @@ impl Listing {
         self.messages.push(Listed { place, text: start..self.text.len() });
     }
 
-    /// Brings the messages into the order of lists, and leaves so many, with what was written of them.
+    /// Sorts the messages into list order and keeps the first `count`, with their texts.
     pub fn keep_first(&mut self, count: usize) {
-        self.messages.sort_by_key(|message| (Reverse(message.place.accepted_at), message.place.id));
+        self.messages.sort_by_key(|message| message.place);
         if self.messages.len() > count {
             self.messages.truncate(count);
             let before = mem::take(&mut self.text);
@@ -88,7 +112,21 @@ impl Listing {
         }
     }
 
-    /// What was written of one of its messages.
+    /// Removes all but the first `count` messages added.
+    pub fn cut(&mut self, count: usize) {
+        self.messages.truncate(count);
+    }
+
+    /// Appends the messages of another listing.
+    pub fn append(&mut self, other: &Self) {
+        for message in &other.messages {
+            let start = self.text.len();
+            self.text.extend_from_slice(other.text_of(message));
+            self.messages.push(Listed { place: message.place, text: start..self.text.len() });
+        }
+    }
+
+    /// Rendered text of a message.
     pub fn text_of(&self, message: &Listed) -> &[u8] {
         self.text.get(message.text.clone()).unwrap_or_default()
     }

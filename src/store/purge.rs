@@ -1,35 +1,35 @@
-//! What is removed on request or by age, and how much that is.
+//! Purge requests, and the counts of removed messages.
 
 use crate::message::{Destination, Timestamp};
 
-/// What to remove.
+/// Selection of what to purge.
 #[derive(Debug, Clone, Copy)]
 pub enum Purge {
-    /// All that names a number.
+    /// Everything that names this destination.
     Number(Destination),
-    /// All of which nothing arrived since.
+    /// Everything for which nothing has arrived since this time.
     Older(Timestamp),
 }
 
-/// How much is removed.
+/// Counts of a purge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// How many quarantined entries.
+    /// Number of quarantined entries.
     pub quarantined: u64,
 }
 
-/// What a daily purge did.
+/// Result of a daily purge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DailyPurge {
-    /// Whether it removed anything. If not, it only counted, for it ran less than a day ago, or the clock
-    /// shows a time that is long past.
+    /// Whether the run was allowed to remove data. Otherwise it only counted, because the last run was less
+    /// than a day ago or the clock shows a time long past.
     pub is_due: bool,
-    /// What it removed.
+    /// Counts of what was removed.
     pub purged: Purged,
-    /// What is older than the retention and stays until somebody confirms a prune.
+    /// Counts of what is older than the retention and stays until a prune is confirmed.
     pub waiting: Purged,
-    /// Whether that is because nothing was ever pruned in this file.
+    /// Whether a confirmation is needed because nothing was ever pruned in this file.
     pub is_first: bool,
 }

@@ -1,20 +1,20 @@
-//! Quarantined entries and their names.
+//! Quarantined entries and their ids.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::content::Content;
 use crate::message::Timestamp;
+use crate::payload::RawPayload;
 
-/// The names of a raw payload and of its entries. The payload is hashed once, however many entries it has.
+/// Ids of a raw payload and of its entries. The payload is hashed once, however many entries it has.
 #[derive(Clone)]
 pub struct PayloadHash(Sha256);
 
 impl PayloadHash {
-    /// Hashes a raw payload of this source.
-    pub fn of(source: &str, content: &Content) -> Self {
+    /// Hashes a raw payload from this source.
+    pub fn of(source: &str, content: &RawPayload) -> Self {
         let mut hash = Sha256::new();
         let content_type = content.content_type.as_deref().unwrap_or_default();
         let texts = [source, &content.method, &content.query, content_type].map(str::as_bytes);
@@ -25,12 +25,12 @@ impl PayloadHash {
         Self(hash)
     }
 
-    /// The payload's own name.
+    /// Id of the payload.
     pub fn payload(&self) -> [u8; 16] {
         half(self.0.clone())
     }
 
-    /// The name of this entry of the payload.
+    /// Id of an entry of the payload.
     pub fn entry(&self, index: u32) -> QuarantineId {
         QuarantineId(half(self.0.clone().chain_update(index.to_be_bytes())))
     }
@@ -45,18 +45,18 @@ fn half(hash: Sha256) -> [u8; 16] {
     half
 }
 
-/// The name of a quarantined entry: a hash of source, raw payload and the entry's place in it, so that
-/// the same entry is kept once.
+/// Id of a quarantined entry: a hash of source, raw payload and the entry's index, so that the same entry is
+/// kept once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QuarantineId([u8; 16]);
 
 impl QuarantineId {
-    /// The name whose sixteen bytes these are.
+    /// Id from its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The name's sixteen bytes.
+    /// The id's 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -76,23 +76,23 @@ impl fmt::Display for QuarantineId {
 /// A quarantined entry.
 #[derive(Debug, Clone)]
 pub struct Quarantined {
-    /// Its place in the order in which entries came to quarantine.
+    /// Place in the order in which entries came to quarantine.
     pub place: i64,
-    /// Its name.
+    /// The entry's id.
     pub id: QuarantineId,
-    /// Which source posted it.
+    /// Name of the source that sent the payload.
     pub source: String,
-    /// Which entry of the content it is.
+    /// Index of the entry in the raw payload.
     pub entry: u32,
-    /// What was posted.
-    pub content: Content,
-    /// Whether verification covered the URL when it arrived; none if a version received it that did not
-    /// record that.
+    /// Raw payload.
+    pub content: RawPayload,
+    /// Whether verification covered the URL on arrival; none for an entry received by a version that did not
+    /// record it.
     pub url_covered: Option<bool>,
-    /// What could not be understood.
+    /// Reason why the entry could not be interpreted.
     pub reason: String,
-    /// When it first arrived.
+    /// First arrival.
     pub received_at: Timestamp,
-    /// How often it came.
+    /// Number of times the entry arrived.
     pub times: u32,
 }

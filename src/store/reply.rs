@@ -1,8 +1,8 @@
-//! How what a thread of a store found comes back to whoever asked.
+//! Replies from a thread of the store to the caller.
 //!
-//! A worker of the server finds what another thread has woken only now and then while it has work of its own,
-//! and every such wake takes a lock. So replies to a worker go to one task there, which hands them out:
-//! one wake for all that are committed together.
+//! A server worker polls tasks that another thread has woken only now and then while it has work of its own,
+//! and every such wake takes a lock. So replies to a worker go to one task there, which distributes them: one
+//! wake for all replies of one commit.
 
 use std::cell::OnceCell;
 
@@ -10,22 +10,22 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
-/// A reply on its last step.
-type Delivered = Box<dyn FnOnce() + Send>;
-/// Where the replies to a thread go.
-type Post = UnboundedSender<Vec<Delivered>>;
+/// Last step of a reply: passes it to the caller.
+type Deliver = Box<dyn FnOnce() + Send>;
+/// Queue of the replies to one thread.
+type Post = UnboundedSender<Vec<Deliver>>;
 
 thread_local! {
-    /// Where those to this thread go, if it has a task for them.
-    static POST: OnceCell<Post> = const { OnceCell::new() };
+    /// Reply queue of this thread, if it has a task for replies.
+    static REPLY_QUEUE: OnceCell<Post> = const { OnceCell::new() };
 }
 
-/// From now on replies to what is asked on this thread go through a task of its own, which must be
-/// able to have local tasks.
+/// Starts a task on this thread through which all replies to it go from now on. The thread must be able to
+/// run local tasks.
 pub fn gather_here() {
-    POST.with(|post| {
+    REPLY_QUEUE.with(|post| {
         post.get_or_init(|| {
-            let (post, mut arriving) = unbounded_channel::<Vec<Delivered>>();
+            let (post, mut arriving) = unbounded_channel::<Vec<Deliver>>();
             spawn_local(async move {
                 while let Some(together) = arriving.recv().await {
                     for deliver in together {
@@ -38,25 +38,25 @@ pub fn gather_here() {
     });
 }
 
-/// The way of one reply to whoever asks now.
+/// Makes the channel for one reply to the calling thread.
 pub fn channel<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<T>) {
     let (last_step, received) = oneshot::channel();
-    (Reply { last_step, post: POST.with(|post| post.get().cloned()) }, received)
+    (Reply { last_step, post: REPLY_QUEUE.with(|post| post.get().cloned()) }, received)
 }
 
-/// Where a reply goes.
+/// Sender of one reply.
 pub struct Reply<T> {
     last_step: oneshot::Sender<T>,
     post: Option<Post>,
 }
 
 impl<T: Send + 'static> Reply<T> {
-    /// Whether whoever asked has given up waiting.
+    /// Whether the caller has stopped waiting.
     pub fn is_gone(&self) -> bool {
         self.last_step.is_closed()
     }
 
-    /// Sends it. Whoever asked may have given up waiting.
+    /// Sends the reply. The caller may have stopped waiting.
     pub fn send(self, reply: T) {
         let mut alone = Replies::default();
         alone.add(self, reply);
@@ -64,15 +64,15 @@ impl<T: Send + 'static> Reply<T> {
     }
 }
 
-/// Replies that go out together, so that each worker is woken once for all of its.
+/// Replies that are sent together, so that each worker is woken once for all of its replies.
 #[derive(Default)]
-pub struct Replies(Vec<(Option<Post>, Vec<Delivered>)>);
+pub struct Replies(Vec<(Option<Post>, Vec<Deliver>)>);
 
 impl Replies {
-    /// Adds one.
+    /// Adds a reply.
     pub fn add<T: Send + 'static>(&mut self, to: Reply<T>, reply: T) {
         let Reply { last_step, post } = to;
-        let deliver: Delivered = Box::new(|| drop(last_step.send(reply)));
+        let deliver: Deliver = Box::new(|| drop(last_step.send(reply)));
         let is_there = |other: &Option<Post>| match (other, &post) {
             (Some(other), Some(post)) => other.same_channel(post),
             (other, post) => other.is_none() && post.is_none(),
@@ -83,11 +83,11 @@ impl Replies {
         }
     }
 
-    /// Sends them. Whoever asked may have given up waiting.
+    /// Sends the replies. The callers may have stopped waiting.
     pub fn send(&mut self) {
         for (post, together) in self.0.drain(..) {
             match post {
-                // A worker that is gone has nobody who waits.
+                // A worker that has ended has no waiting callers.
                 Some(post) => drop(post.send(together)),
                 None => together.into_iter().for_each(|deliver| deliver()),
             }

@@ -1,48 +1,48 @@
-//! The messages of all, newest acceptance first, and which of them are wanted.
+//! Search: a filter over all messages, newest acceptance first.
 
-use super::{Listing, Place};
+use super::list::{Listing, Place};
 use crate::message::{Channel, Shown, Status, Timestamp};
 
-/// Which messages are wanted, by what is known of them. What is not said does not matter.
+/// Filter of a search, applied to a message's displayed state. An absent criterion matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SearchFilter {
     /// Only those accepted at this time or later.
     pub from: Option<Timestamp>,
     /// Only those accepted before this time.
     pub to: Option<Timestamp>,
-    /// Only those that have one of these statuses; any, if there is none.
+    /// Only those with one of these statuses; if empty, with any status.
     pub statuses: Vec<Status>,
-    /// Only those that travelled this way.
+    /// Only those on this channel.
     pub channel: Option<Channel>,
-    /// Only those of which this source, or this key of the API, said something: the name of a source, or
-    /// `api:` and that of a key.
+    /// Only those with a notification from this source or API key: a source's name, or `api:` and the name of
+    /// a key.
     pub source: Option<String>,
-    /// Only those with this code of the provider.
+    /// Only those with this provider code.
     pub provider_code: Option<String>,
-    /// Only those with a number, or only those without.
-    pub has_number: Option<bool>,
+    /// Only those with a destination (`true`) or without one (`false`).
+    pub has_destination: Option<bool>,
 }
 
-impl Wanted {
-    /// Whether a message is wanted, as far as that does not depend on who spoke of it.
+impl SearchFilter {
+    /// Whether a message passes the filter, except for the source, which needs its notifications.
     pub fn passes(&self, message: &Shown<'_>) -> bool {
         self.from.is_none_or(|from| message.accepted_at >= from)
             && self.to.is_none_or(|to| message.accepted_at < to)
             && (self.statuses.is_empty() || self.statuses.contains(&message.status))
             && self.channel.is_none_or(|channel| message.channel == channel)
             && self.provider_code.as_deref().is_none_or(|code| message.provider.code == code)
-            && self.has_number.is_none_or(|wanted| message.destination.is_some() == wanted)
+            && self.has_destination.is_none_or(|wanted| message.destination.is_some() == wanted)
     }
 }
 
-/// A part of the search: messages that are wanted, and where to go on.
+/// A part of a search: matching messages, and the place to continue from.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The messages that were found.
+    /// The matching messages.
     pub listing: Listing,
-    /// The search goes on behind this place; none if there is nothing more. It may be that no message was
-    /// found and the search goes on nevertheless, because a part takes only so long.
+    /// The search continues after this place; none at the end. A part has a time limit, so the search may
+    /// continue although no message was found.
     pub next: Option<Place>,
-    /// How many of all messages have no number.
-    pub without_number: u64,
+    /// Number of all messages without a destination.
+    pub without_destination: u64,
 }

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""What scripts/mutants says about faulty tables, before it builds anything."""
+"""Tests of scripts/mutants: its messages about faulty tables, and its selection of mutants."""
+import importlib.machinery
+import importlib.util
 import pathlib
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -12,8 +15,14 @@ GOOD = {
     "file": '"src/main.rs"',
     "find": '"fn main()"',
     "replace": '"fn main ()"',
-    "tests": '["durability::the_wal"]',
+    "tests": '["kills::the_wal"]',
 }
+
+# The runner has no extension. Its compiled form would lie beside it.
+sys.dont_write_bytecode = True
+LOADER = importlib.machinery.SourceFileLoader("runner", str(ROOT / "scripts/mutants"))
+runner = importlib.util.module_from_spec(importlib.util.spec_from_loader("runner", LOADER))
+LOADER.exec_module(runner)
 
 
 def run(changes, *arguments, more=""):
@@ -56,7 +65,7 @@ class Tables(unittest.TestCase):
         self.assert_rejected("src/gone.rs cannot be read", {"file": '"src/gone.rs"'})
 
     def test_a_test_that_does_not_exist_is_named(self):
-        self.assert_rejected("no test in tests/it matches `durability::gone`", {"tests": '["durability::gone"]'})
+        self.assert_rejected("no test in tests/it matches `kills::gone`", {"tests": '["kills::gone"]'})
 
     def test_a_mutant_without_tests_is_rejected(self):
         self.assert_rejected("`tests` is empty", {"tests": "[]"})
@@ -74,6 +83,25 @@ class Tables(unittest.TestCase):
         code, output = run({}, "another")
         self.assertEqual(code, 1)
         self.assertIn("another: no such mutant", output)
+
+
+class Selection(unittest.TestCase):
+    mutants = [runner.Mutant({"name": f"mutant-{number}"}, "table.toml") for number in range(185)]
+
+    def test_ten_commits_run_every_mutant_once(self):
+        parts = [runner.selection(self.mutants, [], f"{commit:040x}")[1] for commit in range(10)]
+        self.assertEqual(sorted(m.name for part in parts for m in part), sorted(m.name for m in self.mutants))
+        self.assertEqual({len(part) for part in parts}, {18, 19})
+
+    def test_touched_mutants_run_beside_a_tenth_of_the_others(self):
+        touched, part = runner.selection(self.mutants, self.mutants[:20], "0")
+        self.assertEqual(touched, self.mutants[:20])
+        self.assertEqual(len(part), 17)
+        self.assertFalse(set(part) & set(touched))
+
+    def test_a_large_change_runs_a_tenth_alone(self):
+        touched, part = runner.selection(self.mutants, self.mutants[:21], "0")
+        self.assertEqual((len(touched), len(part)), (0, 19))
 
 
 if __name__ == "__main__":

@@ -54,11 +54,14 @@ pub(super) fn ties(results: &Results) -> String {
     let mut rows = Vec::new();
     for (list, path) in LISTS {
         for page in ["first", "behind"] {
-            let [spread, tied] =
-                ["spread", "tied"].map(|times| p50(&format!("{list}-{times}-{page}")));
-            if let (Some(spread), Some(tied)) = (spread, tied) {
+            let names = ["spread", "tied"].map(|times| format!("{list}-{times}-{page}"));
+            let [spread, tied] = names.each_ref().map(|name| p50(name));
+            let [spread_rounds, tied_rounds] =
+                names.each_ref().map(|name| results.of("ties", name));
+            let ratio = ratio(tied_rounds, spread_rounds, |round| Some(round.latency.p50));
+            if let (Some(spread), Some(tied), Some(ratio)) = (spread, tied, ratio) {
                 let page = if page == "first" { "first" } else { "51st" };
-                let cells = [time(spread), time(tied), number(tied / spread)];
+                let cells = [time(spread), time(tied), number(ratio)];
                 rows.push([vec![format!("`{path}`"), page.to_owned()], cells.into()].concat());
             }
         }

@@ -78,6 +78,11 @@ pub(crate) fn print(results: &Results) {
     }
 }
 
+/// Names of the figures that were measured and do not hold.
+pub(crate) fn missed(results: &Results) -> Vec<&'static str> {
+    ratios::missed(results)
+}
+
 /// The figure that `--quick` is held against.
 pub(crate) fn cpu_ratio(results: &Results) -> Option<f64> {
     let (ours, verified) = (results.of("ingest", "ours"), results.of("ingest", "verified"));

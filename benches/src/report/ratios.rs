@@ -84,6 +84,12 @@ pub(super) fn ratios(results: &Results) -> String {
     table
 }
 
+/// Names of the figures that were measured and do not hold.
+pub(super) fn missed(results: &Results) -> Vec<&'static str> {
+    let is_missed = |row: &Row| row.measured.is_some() && !row.holds(row.must);
+    rows(results).into_iter().filter(is_missed).map(|row| row.name).collect()
+}
+
 fn rows(results: &Results) -> Vec<Row> {
     let mut rows = throughput(results);
     rows.extend(queries(results));
@@ -226,6 +232,20 @@ mod tests {
         assert_eq!(verdict(&Row::at_most("", Some(4.6), 4.5, 2.5)), "**does not hold**");
         assert_eq!(verdict(&Row::at_most("", Some(2.5), 4.5, 2.5)), "reached");
         assert_eq!(verdict(&Row::at_most("", None, 4.5, 2.5)), "not measured");
+    }
+
+    #[test]
+    fn only_a_measured_figure_beyond_its_limit_is_missed() {
+        let results = |p99| {
+            let mut results = Results::default();
+            let latency = crate::figures::Latency { p99, ..Default::default() };
+            let rounds = vec![Round { latency, ..Round::default() }];
+            results.rounds("batches", [("queries".to_owned(), rounds)].into());
+            results
+        };
+        assert_eq!(missed(&Results::default()), Vec::<&str>::new());
+        assert_eq!(missed(&results(1e3)), Vec::<&str>::new());
+        assert_eq!(missed(&results(1e6)).len(), 1);
     }
 
     #[test]

@@ -11,25 +11,25 @@ use crate::round::{Acknowledged, sole};
 use crate::server::Server;
 
 /// How many messages there are, where nothing else is said.
-pub(super) const MESSAGES: usize = 100_000;
+pub(crate) const MESSAGES: usize = 100_000;
 /// How many messages share a destination and a reference.
 const EACH: usize = 50;
 /// On how many connections a store is filled.
 const CONNECTIONS: usize = 64;
 
 /// A filled server, and what it was filled with.
-pub(super) struct Fixture {
-    pub(super) server: Server,
-    pub(super) corpus: Corpus,
+pub(crate) struct Fixture {
+    pub(crate) server: Server,
+    pub(crate) corpus: Corpus,
     pub(super) acknowledged: Acknowledged,
 }
 
 impl Fixture {
-    /// Starts ours and fills it.
-    pub(super) fn new(bench: &Bench, messages: usize) -> Result<Self> {
+    /// Starts ours or the earlier binary, and fills it.
+    pub(crate) fn new(bench: &Bench, receiver: Receiver, messages: usize) -> Result<Self> {
         let mut corpus = Corpus::new(2, Some(messages / EACH))?;
         let batch = corpus.thrice(messages)?;
-        let server = Server::start(&bench.places, Receiver::Ours, &[])?;
+        let server = Server::start(&bench.places, receiver, &[])?;
         let mut acknowledged = Acknowledged::default();
         fill(&server, &batch, &mut acknowledged)?;
         Ok(Self { server, corpus, acknowledged })

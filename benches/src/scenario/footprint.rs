@@ -24,7 +24,8 @@ const REST: Duration = Duration::from_secs(2);
 
 /// Starts, memory, and bytes.
 pub(super) fn footprint(bench: &mut Bench, results: &mut Results) -> Result<()> {
-    let Fixture { mut server, corpus, acknowledged } = Fixture::new(bench, MESSAGES)?;
+    let Fixture { mut server, corpus, acknowledged } =
+        Fixture::new(bench, Receiver::Ours, MESSAGES)?;
     acknowledged.read_back(&server, &corpus.ids)?;
     server.stop()?;
     let stored = database(&server.folder)?;

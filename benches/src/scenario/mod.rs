@@ -20,8 +20,10 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 pub(crate) use disk::{clear, sync_time};
+pub(crate) use fixture::{Fixture, MESSAGES};
 pub(crate) use ingest::{Load, ingest, round};
 pub(crate) use leak::KINDS as LEAKS;
+pub(crate) use reads::{Query, idle, paths};
 pub(crate) use ties::LISTS;
 pub(crate) use views::VIEWS;
 

@@ -21,7 +21,7 @@ const QUERIES: usize = 20_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Query {
+pub(crate) enum Query {
     /// Any message by its id.
     Point,
     /// One of the last 20,000.
@@ -48,7 +48,7 @@ const ALL: [Query; 6] =
     [Query::Point, Query::Recent, Query::Old, Query::Destination, Query::Reference, Query::History];
 
 impl Query {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Point => "point",
             Self::Recent => "recent",
@@ -111,7 +111,7 @@ impl Subject {
 
 /// Everything that is asked, idle and with webhooks arriving.
 pub(super) fn reads(bench: &mut Bench, results: &mut Results) -> Result<()> {
-    let mut fixture = Fixture::new(bench, MESSAGES)?;
+    let mut fixture = Fixture::new(bench, Receiver::Ours, MESSAGES)?;
     let mut constants = Server::start(&bench.places, Receiver::Noop, &[])?;
     let mut rng = fastrand::Rng::with_seed(4);
     let mut subjects: Vec<Subject> = ALL.into_iter().map(Subject::Ours).collect();
@@ -152,7 +152,8 @@ pub(super) fn any_point(corpus: &Corpus, rng: &mut fastrand::Rng) -> Result<Requ
     Ok(requests)
 }
 
-fn paths(corpus: &Corpus, query: Query, rng: &mut fastrand::Rng) -> Result<Requests> {
+/// Requests of this kind, each for a random message.
+pub(crate) fn paths(corpus: &Corpus, query: Query, rng: &mut fastrand::Rng) -> Result<Requests> {
     let mut requests = Requests::default();
     for _ in 0..QUERIES {
         let path = query.path(corpus, rng)?;
@@ -190,7 +191,8 @@ fn window() -> Span {
     Span::Window { warm_up: WARM_UP / 2, length: LENGTH }
 }
 
-pub(super) fn idle(server: &Server, requests: &Requests) -> Result<Round> {
+/// Queries as fast as they are answered, and nothing else.
+pub(crate) fn idle(server: &Server, requests: &Requests) -> Result<Round> {
     let mut ignore = |_, _, _: &[u8]| Ok(());
     let (tallies, used, memory) = measure(server, vec![queries(requests, &mut ignore)], window())?;
     figures(sound(&tallies)?, &used, memory)

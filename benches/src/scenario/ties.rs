@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::fixture::fill;
-use super::{Bench, ROUNDS, interleaved};
+use super::{Bench, ROUNDS, progress};
 use crate::corpus::Corpus;
-use crate::figures::Results;
+use crate::figures::{Results, Round, Rounds};
 use crate::load::{Pace, Requests, Span, Stream};
 use crate::receiver::{KEY, Receiver};
 use crate::round::{Acknowledged, LENGTH, WARM_UP, figures, get, measure, sole};
@@ -28,60 +29,72 @@ pub(crate) const LISTS: [(&str, &str); 3] = [
 ];
 
 /// A page that is asked for again and again.
-#[derive(Clone, Copy)]
 struct Page<'a> {
-    name: &'a str,
+    name: String,
     server: &'a Server,
-    path: &'a str,
+    path: String,
 }
 
-/// The first page and one far behind, of each list, with and without ties.
+/// The first page and one far behind, of each list, with and without ties: both at the same time, so that what
+/// the machine does meanwhile hits both.
 pub(super) fn ties(bench: &Bench, results: &mut Results) -> Result<()> {
-    let mut servers = [filled(bench, false)?, filled(bench, true)?];
-    let mut paths = Vec::new();
-    for (server, times) in servers.iter().zip(["spread", "tied"]) {
-        for (list, path) in LISTS {
-            paths.push((format!("{list}-{times}-first"), server, path.to_owned()));
-            paths.push((format!("{list}-{times}-behind"), server, behind(server, path)?));
+    let [mut spread, mut tied] = [filled(bench, false)?, filled(bench, true)?];
+    let mut rounds = Rounds::new();
+    for (list, path) in LISTS {
+        for place in ["first", "behind"] {
+            let page = |times: &str, server| {
+                let path = if place == "first" { path.to_owned() } else { behind(server, path)? };
+                anyhow::Ok(Page { name: format!("{list}-{times}-{place}"), server, path })
+            };
+            let pages = [page("spread", &spread)?, page("tied", &tied)?];
+            for _ in 0..ROUNDS {
+                let asked = thread::scope(|scope| {
+                    let threads = pages.each_ref().map(|page| scope.spawn(|| ask(page)));
+                    threads.map(ScopedJoinHandle::join)
+                });
+                for (page, asked) in pages.iter().zip(asked) {
+                    let round = asked.map_err(|_panic| anyhow!("{}: a panic", page.name))??;
+                    progress(&page.name, &round);
+                    rounds.entry(page.name.clone()).or_default().push(round);
+                }
+            }
         }
     }
-    let pages: Vec<_> =
-        paths.iter().map(|(name, server, path)| Page { name, server, path }).collect();
-    let rounds = interleaved(
-        bench,
-        &pages,
-        ROUNDS,
-        |page| page.name.to_owned(),
-        |page| {
-            let mut requests = Requests::default();
-            requests.push(|bytes| get(bytes, page.path));
-            let stream = Stream {
-                requests: &requests,
-                again: true,
-                connections: 1,
-                pace: Pace::Closed,
-                answered: &mut |_, status, _| {
-                    anyhow::ensure!(status == 200, "{}: {status}", page.path);
-                    Ok(())
-                },
-            };
-            let span = Span::Window { warm_up: WARM_UP / 4, length: LENGTH / 3 };
-            let (tallies, used, memory) = measure(page.server, vec![stream], span)?;
-            figures(sole(&tallies)?, &used, memory)
-        },
-    )?;
     results.rounds("ties", rounds);
-    servers.iter_mut().try_for_each(Server::stop)
+    spread.stop()?;
+    tied.stop()
+}
+
+/// Asks for a page on one connection.
+fn ask(page: &Page<'_>) -> Result<Round> {
+    let mut requests = Requests::default();
+    requests.push(|bytes| get(bytes, &page.path));
+    let stream = Stream {
+        requests: &requests,
+        again: true,
+        connections: 1,
+        pace: Pace::Closed,
+        answered: &mut |_, status, _| {
+            ensure!(status == 200, "{}: {status}", page.path);
+            Ok(())
+        },
+    };
+    let span = Span::Window { warm_up: WARM_UP / 4, length: LENGTH / 3 };
+    let (tallies, used, memory) = measure(page.server, vec![stream], span)?;
+    figures(sole(&tallies)?, &used, memory)
 }
 
 fn filled(bench: &Bench, tied: bool) -> Result<Server> {
-    let server = Server::start(&bench.places, Receiver::Ours, &[])?;
+    let mut server = Server::start(&bench.places, Receiver::Ours, &[])?;
     let corpus = Corpus::new(6, Some(1))?;
     let mut corpus = if tied { corpus.tied() } else { corpus };
     for _ in 0..MESSAGES / AT_A_TIME {
         let batch = corpus.fresh(AT_A_TIME)?;
         fill(&server, &batch, &mut Acknowledged::default())?;
     }
+    // Of those that came last a page would be read from memory, but only if it is theirs alone.
+    server.stop()?;
+    server.start_again(&bench.places)?;
     Ok(server)
 }
 

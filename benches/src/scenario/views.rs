@@ -71,7 +71,7 @@ struct Known {
 
 fn some(server: &Server) -> Result<Vec<Known>> {
     let mut requests = Requests::default();
-    requests.push(|bytes| get(bytes, &format!("/api/messages?number=with&count={ASKED}")));
+    requests.push(|bytes| get(bytes, &format!("/api/messages?destination=with&count={ASKED}")));
     let mut known = Vec::new();
     let stream = Stream {
         requests: &requests,

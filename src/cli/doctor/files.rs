@@ -1,5 +1,4 @@
-//! The database and what lies beside it: who may read it, how much room is left, who has it, and whether a
-//! prune waits in it.
+//! File checks: permissions, owner, free space, the lock, and whether a prune waits for confirmation.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
@@ -10,22 +9,23 @@ use std::time::Duration;
 
 use rustix::fs::statvfs;
 
-use super::Report;
+use super::report::Report;
 use crate::admin::{self, Answer};
-use crate::cli::{Failure, live};
+use crate::cli::common::exit_code::Failure;
+use crate::cli::common::live;
 use crate::config::{self, Config};
 use crate::diagnosis::Found;
 
-/// With less room than this the disk is as good as full.
-const LEAST_ROOM: u64 = 64 << 20;
-/// Under load a WAL has 48 MiB at most. What is longer is kept by something else.
-const LONGEST_WAL: u64 = 64 << 20;
+/// Free space below which the disk counts as full, in bytes.
+const MIN_FREE_BYTES: u64 = 64 << 20;
+/// WAL size above which another process must be holding it, in bytes; under load a WAL has 48 MiB at most.
+const MAX_WAL_BYTES: u64 = 64 << 20;
 
-/// How long a server may take to answer at its admin socket.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time allowed for a server to answer at its admin socket.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Says how the files are.
-pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+/// Checks the files.
+pub(crate) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     for file in &config.secret_files {
         secret(file, report)?;
     }
@@ -36,7 +36,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
              configuration and working directory",
             database.display()
         );
-        return report.say(Found::Fail, "database", &words);
+        return report.print(Found::Fail, "database", &words);
     };
     permissions(database, &found, report)?;
     owner(database, &found, report)?;
@@ -55,10 +55,10 @@ fn secret(file: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
                 "everybody on this machine may read it (mode {:03o}); chmod o= it",
                 found.mode() & 0o777
             );
-            report.say(Found::Warn, &what, &words)
+            report.print(Found::Warn, &what, &words)
         }
-        Ok(found) => report.say(Found::Ok, &what, &format!("mode {:03o}", found.mode() & 0o777)),
-        Err(error) => report.say(Found::Fail, &what, &format!("{error}; put it back")),
+        Ok(found) => report.print(Found::Ok, &what, &format!("mode {:03o}", found.mode() & 0o777)),
+        Err(error) => report.print(Found::Fail, &what, &format!("{error}; put it back")),
     }
 }
 
@@ -70,25 +70,25 @@ fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Re
         mode & 0o777,
         directory & 0o777
     );
-    // Who may not enter the directory reaches nothing in it; who may write it can put another file in
-    // the place of one, unless it is sticky.
+    // A user who may not enter the directory reaches no file in it; a user who may write the directory can
+    // replace a file in it, unless the directory is sticky.
     let may_enter = directory & 0o001 != 0;
     let may_replace = directory & 0o1003 == 0o003;
     if may_replace || (may_enter && mode & 0o002 != 0) {
         let words = format!("{shown}: everybody may change it; chmod 700 the directory");
-        return report.say(Found::Fail, "permissions", &words);
+        return report.print(Found::Fail, "permissions", &words);
     }
     if may_enter && mode & 0o004 != 0 {
         let words = format!(
             "{shown}: everybody may read it, and it holds phone numbers; chmod 700 the directory"
         );
-        return report.say(Found::Warn, "permissions", &words);
+        return report.print(Found::Warn, "permissions", &words);
     }
-    // It may be moved or copied to where they can.
+    // The database may be moved or copied to a place where other users can read it.
     if let Some(words) = config::exposed(database) {
-        return report.say(Found::Warn, "permissions", &format!("{shown}: {words}"));
+        return report.print(Found::Warn, "permissions", &format!("{shown}: {words}"));
     }
-    report.say(Found::Ok, "permissions", &shown)
+    report.print(Found::Ok, "permissions", &shown)
 }
 
 fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
@@ -103,9 +103,9 @@ fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(
                 "the database belongs to user {uid}, {} does not; chown it to the server's user",
                 path.display()
             );
-            report.say(Found::Fail, "owner", &words)
+            report.print(Found::Fail, "owner", &words)
         }
-        None => report.say(Found::Ok, "owner", &format!("all files belong to user {uid}")),
+        None => report.print(Found::Ok, "owner", &format!("all files belong to user {uid}")),
     }
 }
 
@@ -113,51 +113,51 @@ fn room(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<()
     let disk = statvfs(directory(database)).map_err(io::Error::from)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let shown = format!("{} MiB free, the database has {} MiB", free >> 20, found.len() >> 20);
-    if free < LEAST_ROOM {
+    if free < MIN_FREE_BYTES {
         let words = format!("{shown}; make room, or webhooks get 503");
-        report.say(Found::Fail, "disk", &words)
+        report.print(Found::Fail, "disk", &words)
     } else if free < found.len() {
         let words = format!(
             "{shown}; make room, since after an error of the disk all of it is copied to new blocks"
         );
-        report.say(Found::Warn, "disk", &words)
+        report.print(Found::Warn, "disk", &words)
     } else {
-        report.say(Found::Ok, "disk", &shown)
+        report.print(Found::Ok, "disk", &shown)
     }
 }
 
 fn wal(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     let length = fs::metadata(with_suffix(&config.store.path, "-wal")).map_or(0, |wal| wal.len());
     let shown = format!("{} KiB", length >> 10);
-    if length <= LONGEST_WAL {
-        return report.say(Found::Ok, "WAL", &shown);
+    if length <= MAX_WAL_BYTES {
+        return report.print(Found::Ok, "WAL", &shown);
     }
-    let mend = if config.store.external_checkpoints {
+    let remedy = if config.store.external_checkpoints {
         "see why the program that takes it over does not"
     } else {
         "see which other program reads the database for long, and stop it"
     };
-    report.say(Found::Warn, "WAL", &format!("{shown}; {mend}"))
+    report.print(Found::Warn, "WAL", &format!("{shown}; {remedy}"))
 }
 
 fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(), Failure> {
     let holder = fs::metadata(with_suffix(database, ".lock")).ok().and_then(|lock| holder(&lock));
     match (holder, is_served) {
         (Some(process), true) => {
-            report.say(Found::Ok, "lock", &format!("held by process {process}, which serves"))
+            report.print(Found::Ok, "lock", &format!("held by process {process}, which serves"))
         }
-        (None, true) => report.say(Found::Ok, "lock", "held by a server"),
+        (None, true) => report.print(Found::Ok, "lock", "held by a server"),
         (Some(process), false) => {
             let words = format!(
                 "held by process {process}, whose admin socket cannot be reached; wait until it \
                  has started, or run this as the server's user"
             );
-            report.say(Found::Warn, "lock", &words)
+            report.print(Found::Warn, "lock", &words)
         }
         (None, false) => {
             let words = "no server has the database; start `statusmirror serve`, or give doctor the \
                          server's configuration";
-            report.say(Found::Fail, "lock", words)
+            report.print(Found::Fail, "lock", words)
         }
     }
 }
@@ -181,21 +181,21 @@ fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
         Ok(_) => (Found::Warn, "not known: the server gives no answer; look at its log".to_owned()),
         Err(failure) => (Found::Warn, format!("not known: {}", failure.words)),
     };
-    report.say(found, "prune", &words)
+    report.print(found, "prune", &words)
 }
 
-/// Whether a server answers at the admin socket; what it answers to nothing is an error.
+/// Whether a server answers at the admin socket. The probe sends no command, so the answer is an error.
 fn serves(database: &Path) -> bool {
     let Ok(mut stream) = admin::connect(database) else { return false };
     let mut answer = [0];
     stream.shutdown(Shutdown::Write).is_ok()
-        && stream.set_read_timeout(Some(PATIENCE)).is_ok()
+        && stream.set_read_timeout(Some(ADMIN_TIMEOUT)).is_ok()
         && stream.read_exact(&mut answer).is_ok()
         && io::copy(&mut stream, &mut io::sink()).is_ok()
 }
 
-/// The process that holds a lock on this file, as the kernel says. To try the lock would keep a
-/// server from starting meanwhile.
+/// Process that holds a lock on this file, according to the kernel. Trying the lock would keep a server from
+/// starting meanwhile.
 fn holder(lock: &Metadata) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let inode = lock.ino().to_string();

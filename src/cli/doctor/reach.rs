@@ -1,4 +1,5 @@
-//! The running server, as a sender reaches it: does a test delivery arrive, and is its clock right?
+//! Reachability checks: the running server as a sender reaches it, with a test delivery to each source and
+//! the server's clock.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -7,50 +8,52 @@ use chrono::DateTime;
 use serde_json::Value;
 use ureq::{Agent, Error};
 
-use super::Report;
-use crate::cli::{Failure, callback_url, tls};
+use super::report::Report;
+use crate::cli::callback_url;
+use crate::cli::common::exit_code::Failure;
+use crate::cli::common::tls;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::Found;
 use crate::dialect::Source;
 use crate::message::Timestamp;
-use crate::proof::signed_url::Callback;
-use crate::proof::{Made, Request, Scheme};
+use crate::verify::signed_url::Callback;
+use crate::verify::{Made, Request, Scheme};
 
-/// How long an answer may take: senders wait no longer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the address of a test delivery is valid. Proxies log addresses.
-const VALID_SECONDS: i64 = 10 * 60;
-/// So many seconds of difference are worth a warning.
-const CLOCK_DIFFERENCE: i64 = 5;
-/// How many seconds ago a date that is right may have been written, as far as can be told.
-const DATE_AGE: i64 = 2;
-/// No answer that is read here is longer.
-const LONGEST_ANSWER: u64 = 64 << 10;
-/// The name of a test delivery, where a scheme wants one.
-const DELIVERY_ID: &str = "statusmirror-doctor";
+/// Time allowed for an answer; senders wait no longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Validity of the URL of a test delivery, in seconds; short, because proxies log URLs.
+const URL_VALIDITY_SECONDS: i64 = 10 * 60;
+/// Clock difference above which the report has a warning, in seconds.
+const MAX_CLOCK_DIFFERENCE_SECONDS: i64 = 5;
+/// Age that a correct `Date` may have, in seconds, as far as can be told.
+const MAX_DATE_AGE_SECONDS: i64 = 2;
+/// Maximum size of an answer, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+/// Id of a test delivery, for schemes that need one.
+const TEST_DELIVERY_ID: &str = "statusmirror-doctor";
 
-/// What answered.
+/// Answer to a check.
 struct Answer {
     status: u16,
-    /// What it says, if that is JSON.
+    /// Body of the answer, if it is JSON.
     body: Value,
-    /// Whether it is an error as this program tells it.
+    /// Whether the answer is an error in this program's format.
     is_problem: bool,
-    /// Where it sends whoever asks, without the query.
+    /// Target of a redirect, without the query.
     location: Option<String>,
-    /// How far its clock is ahead, in seconds.
+    /// Lead of the server's clock over ours, in seconds.
     ahead: Option<i64>,
 }
 
-/// Who asks, and for which configuration.
+/// Checks that need HTTP, for one configuration.
 struct Doctor<'a> {
     config: &'a Config,
     agent: Agent,
 }
 
-/// Says what can be reached, and how.
-pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+/// Checks the server and every source.
+pub(crate) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     let doctor = Doctor { config, agent: agent() };
     let ready = doctor.server("server", &config.server.listen, report)?;
     if let Some(listen) = &config.server.internal_listen {
@@ -66,7 +69,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
 }
 
 impl Doctor<'_> {
-    /// The server at its own address; its answer, if it is there.
+    /// Checks the server at its own address; returns its answer, if it answers.
     fn server(
         &self,
         what: &str,
@@ -79,12 +82,12 @@ impl Doctor<'_> {
             Ok(answer) => answer,
             Err(error) => {
                 let words = format!("{address} is not reached: {}", unreached(&error));
-                report.say(Found::Fail, what, &words)?;
+                report.print(Found::Fail, what, &words)?;
                 return Ok(None);
             }
         };
         if answer.status == 200 {
-            report.say(Found::Ok, what, &format!("{address} is ready"))?;
+            report.print(Found::Ok, what, &format!("{address} is ready"))?;
         } else {
             let alive = ask(|| self.agent.get(format!("{address}/livez")).call());
             let words = if alive.is_ok_and(|alive| alive.status == 200) {
@@ -92,7 +95,7 @@ impl Doctor<'_> {
             } else {
                 "is something else; see what listens there, and server.listen or internal_listen"
             };
-            report.say(Found::Fail, what, &format!("{address} {words}"))?;
+            report.print(Found::Fail, what, &format!("{address} {words}"))?;
         }
         Ok(Some(answer))
     }
@@ -102,7 +105,7 @@ impl Doctor<'_> {
         let allowed = windows.map(|window| window.max_skew_seconds).min().unwrap_or_default();
         let words = difference(ahead);
         let (found, words) = match ahead.saturating_abs() {
-            off if off <= CLOCK_DIFFERENCE => (Found::Ok, words),
+            off if off <= MAX_CLOCK_DIFFERENCE_SECONDS => (Found::Ok, words),
             off if off <= allowed.into() => (Found::Warn, format!("{words}; set both by NTP")),
             _ => (
                 Found::Fail,
@@ -112,42 +115,42 @@ impl Doctor<'_> {
                 ),
             ),
         };
-        report.say(found, "clock", &words)
+        report.print(found, "clock", &words)
     }
 
-    /// A test delivery through the public address, or directly where there is none.
+    /// Sends a test delivery through the public URL, or directly if there is none.
     fn source(&self, source: &Source, is_up: bool, report: &mut Report<'_>) -> Result<(), Failure> {
         let what = format!("source {}", source.name);
         let direct = format!("{}/webhooks/{}", reached(&self.config.server.listen), source.name);
         let address = match source.public_url() {
             "" if !is_up => {
-                return report.say(Found::Warn, &what, "not tried, as the server is not reached");
+                return report.print(Found::Warn, &what, "not tried, as the server is not reached");
             }
             "" => direct.as_str(),
             public => public,
         };
         let Some(answer) = self.deliver(source, address) else {
             let words = "not tried, as only the provider can sign";
-            return report.say(Found::Warn, &what, words);
+            return report.print(Found::Warn, &what, words);
         };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let words = format!("{address} is not reached: {}", unreached(&error));
-                return report.say(Found::Fail, &what, &words);
+                return report.print(Found::Fail, &what, &words);
             }
         };
-        if answer.ahead.is_some_and(|ahead| ahead.saturating_abs() > CLOCK_DIFFERENCE)
+        if answer.ahead.is_some_and(|ahead| ahead.saturating_abs() > MAX_CLOCK_DIFFERENCE_SECONDS)
             && !source.public_url().is_empty()
         {
             let words = difference(answer.ahead.unwrap_or_default());
-            report.say(Found::Warn, &what, &format!("of what answers at {address}, {words}"))?;
+            report.print(Found::Warn, &what, &format!("of what answers at {address}, {words}"))?;
         }
         let outcome = answer.body.pointer("/results/0/outcome").and_then(Value::as_str);
         if let (200, Some("ignored")) = (answer.status, outcome) {
             let also = if source.public_url().is_empty() { "; no public_url is set" } else { "" };
             let words = format!("a test delivery to {address} is taken and ignored{also}");
-            return report.say(Found::Ok, &what, &words);
+            return report.print(Found::Ok, &what, &words);
         }
         let words = match (answer.status, outcome) {
             (200, Some(outcome)) => format!(
@@ -160,7 +163,7 @@ impl Doctor<'_> {
                     && self
                         .deliver(source, &direct)
                         .is_some_and(|answer| answer.is_ok_and(|answer| answer.status == 200));
-                refused(source, &answer, is_taken_directly)
+                rejection_words(source, &answer, is_taken_directly)
             }
             (404, _) if answer.is_problem => {
                 "the server there knows no such source; reload it, or \
@@ -187,15 +190,15 @@ impl Doctor<'_> {
                 self.config.server.listen
             ),
         };
-        report.say(Found::Fail, &what, &format!("{address}: {words}"))
+        report.print(Found::Fail, &what, &format!("{address}: {words}"))
     }
 
-    /// Posts a signed test delivery; none if nobody but the provider can sign.
+    /// Posts a signed test delivery; `None` if only the provider can sign.
     fn deliver(&self, source: &Source, address: &str) -> Option<Result<Answer, Error>> {
         let now = Clock::System.now();
         let (content_type, body) = source.dialect.test_delivery();
         let expires = matches!(source.scheme, Scheme::SignedUrl(_))
-            .then(|| now.seconds().saturating_add(VALID_SECONDS).to_string());
+            .then(|| now.seconds().saturating_add(URL_VALIDITY_SECONDS).to_string());
         let callback = Callback { expires, ..Callback::default() };
         let query = Some(callback_url::query(source, &callback)).filter(|query| !query.is_empty());
         let signed = Request {
@@ -205,7 +208,7 @@ impl Doctor<'_> {
             headers: &Made(&[]),
             body: body.as_bytes(),
         };
-        let headers = source.sign(&signed, DELIVERY_ID, now)?;
+        let headers = source.sign(&signed, TEST_DELIVERY_ID, now)?;
         let address =
             query.map_or_else(|| address.to_owned(), |query| format!("{address}?{query}"));
         Some(ask(|| {
@@ -218,14 +221,14 @@ impl Doctor<'_> {
     }
 }
 
-/// The address at which the server listens, as it is reached from its own machine.
+/// URL of a server with this listen address, as it is reached from its own machine.
 fn reached(listen: &str) -> String {
     let own = |(all, own): (&str, &str)| Some(format!("{own}{}", listen.strip_prefix(all)?));
     let here = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")].into_iter().find_map(own);
     format!("http://{}", here.as_deref().unwrap_or(listen))
 }
 
-/// Asks, and reads what is answered.
+/// Sends a request and reads its answer.
 fn ask(
     send: impl FnOnce() -> Result<ureq::http::Response<ureq::Body>, Error>,
 ) -> Result<Answer, Error> {
@@ -239,25 +242,25 @@ fn ask(
     let is_problem = text("Content-Type").is_some_and(|given| given == "application/problem+json");
     let location = text("Location").map(|to| to.split('?').next().unwrap_or_default().to_owned());
     let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string();
     let body = body.ok().and_then(|body| serde_json::from_str(&body).ok()).unwrap_or_default();
     Ok(Answer { status, body, is_problem, location, ahead })
 }
 
-/// Why a test delivery that is signed with this configuration gets 401.
-fn refused(source: &Source, answer: &Answer, is_taken_directly: bool) -> String {
+/// Reason why a test delivery that is signed with this configuration gets 401.
+fn rejection_words(source: &Source, answer: &Answer, is_taken_directly: bool) -> String {
     let off = answer.ahead.unwrap_or_default();
     let is_timed = !matches!(source.scheme, Scheme::UrlToken(_) | Scheme::Native(_) | Scheme::None);
     let allowed = if matches!(source.scheme, Scheme::SignedUrl(_)) {
-        VALID_SECONDS
+        URL_VALIDITY_SECONDS
     } else {
         source.settings().window.max_skew_seconds.into()
     };
     if is_timed && off.saturating_abs() > allowed {
-        return format!("refused (401), as {}; set both by NTP", difference(off));
+        return format!("rejected (401), as {}; set both by NTP", difference(off));
     }
     if is_taken_directly {
-        return "refused (401), though the server takes it directly; what stands between changes the \
+        return "rejected (401), though the server takes it directly; what stands between changes the \
                 query or the body, or passes it on to another server"
             .to_owned();
     }
@@ -265,7 +268,7 @@ fn refused(source: &Source, answer: &Answer, is_taken_directly: bool) -> String 
         source.covers_url() && matches!(source.scheme, Scheme::Hmac(_) | Scheme::Native(_));
     let also = if signs_url { ", or another public_url," } else { "" };
     format!(
-        "refused (401): the server has other secrets{also} than this configuration; reload it, or \
+        "rejected (401): the server has other secrets{also} than this configuration; reload it, or \
          give doctor the server's configuration"
     )
 }
@@ -276,17 +279,17 @@ fn agent() -> Agent {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(ANSWER_TIMEOUT))
         .tls_config(tls::config())
         .build()
         .into()
 }
 
-/// How far the clock is ahead that wrote this date, between these times of ours. A date has whole
-/// seconds, and servers do not look at the clock for each.
+/// Lead of the clock that wrote this date, in seconds; `before` and `after` are our times around the answer.
+/// A date has whole seconds, and servers do not read the clock for each answer.
 fn ahead(date: &str, before: Timestamp, after: Timestamp) -> Option<i64> {
     let date = DateTime::parse_from_rfc2822(date).ok()?.timestamp();
-    Some(if date < before.seconds() - DATE_AGE {
+    Some(if date < before.seconds() - MAX_DATE_AGE_SECONDS {
         date - before.seconds()
     } else {
         (date - after.seconds()).max(0)
@@ -301,9 +304,9 @@ fn difference(ahead: i64) -> String {
     }
 }
 
-/// Why something is not reached, and what to look at.
+/// Reason why a server is not reached, and a hint on where to look.
 fn unreached(error: &Error) -> String {
-    // What the resolver says has no kind of its own.
+    // Errors of the resolver have no kind of their own.
     if matches!(error, Error::HostNotFound) || error.to_string().contains("lookup address") {
         return "its name is not known; look at the DNS, and at the address".to_owned();
     }
@@ -315,7 +318,7 @@ fn unreached(error: &Error) -> String {
     if let Error::Timeout(_) = error {
         return format!(
             "no answer within {} s; look for a firewall, or a proxy that waits for something else",
-            PATIENCE.as_secs()
+            ANSWER_TIMEOUT.as_secs()
         );
     }
     let beneath = if let Error::Io(error) = error { error.get_ref() } else { None };
@@ -324,7 +327,7 @@ fn unreached(error: &Error) -> String {
         return format!("TLS fails ({error}); look at the certificate, and at what answers there");
     }
     if let Error::BadUri(_) = error {
-        return "it is no address; set it right".to_owned();
+        return "it is not an address; set it right".to_owned();
     }
     format!("{error}; look at the address, and at what answers there")
 }

@@ -1,8 +1,8 @@
-//! A line of the log as JSON: time, level, the event's members, those of the spans around it, and who says it,
-//! if that is a library.
+//! JSON log lines: time, level, the members of the event and of the spans around it, and the target if that
+//! is a library.
 //!
-//! What there is for it takes each value through a serializer; here pieces of text are enough, and one line is
-//! written for each request.
+//! The usual JSON formatter serializes each value; here pieces of text are appended, which is faster, since
+//! every request writes a line.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -14,17 +14,19 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::OURS;
 use crate::clock::Clock;
-use crate::json::is_plain;
+use crate::json::read::is_plain;
+
+/// Prefix of the targets of our own messages.
+pub(crate) const OWN_TARGET_PREFIX: &str = "statusmirror";
 
 thread_local! {
-    /// Room for a line.
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Reused buffer for a line.
+    static LINE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Writes events as lines of JSON, each with one call.
-pub(super) struct JsonLines<W>(pub(super) W);
+/// Layer that writes events as lines of JSON, each with one call.
+pub(crate) struct JsonLines<W>(pub(crate) W);
 
 impl<S, W> Layer<S> for JsonLines<W>
 where
@@ -49,8 +51,8 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let (metadata, mut time) = (event.metadata(), [0; 27]);
-        // What is written meanwhile, if anything, finds none, and makes it.
-        let mut line = Members(ROOM.take());
+        // An event that is logged meanwhile finds no buffer, and creates one.
+        let mut line = Members(LINE_BUFFER.take());
         line.0.clear();
         line.add("{\"timestamp\":\"");
         line.0.extend_from_slice(Clock::System.now().write(&mut time));
@@ -63,18 +65,18 @@ where
                 line.0.extend_from_slice(around);
             }
         }
-        if !metadata.target().starts_with(OURS) {
+        if !metadata.target().starts_with(OWN_TARGET_PREFIX) {
             line.add(",\"target\":\"");
             line.add(metadata.target());
             line.add("\"");
         }
         line.add("}\n");
         (self.0)(&line.0);
-        ROOM.set(line.0);
+        LINE_BUFFER.set(line.0);
     }
 }
 
-/// The members of an object, each behind a comma.
+/// Members of an object, each after a comma.
 struct Members(Vec<u8>);
 
 impl Members {
@@ -88,7 +90,7 @@ impl Members {
         self.add("\":");
     }
 
-    /// What needs no quotes.
+    /// Appends a member whose value needs no quotes.
     fn raw(&mut self, field: &Field, value: &str) {
         self.name(field);
         self.add(value);
@@ -97,7 +99,7 @@ impl Members {
     fn text(&mut self, field: &Field, write: impl FnOnce(&mut Quoted<'_>) -> fmt::Result) {
         self.name(field);
         self.add("\"");
-        // What cannot say itself leaves what it has said.
+        // A value whose formatting fails keeps what it has written so far.
         write(&mut Quoted(self)).unwrap_or_default();
         self.add("\"");
     }
@@ -106,7 +108,7 @@ impl Members {
 impl Visit for Members {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let mut room = zmij::Buffer::new();
-        // JSON knows no others.
+        // JSON has no infinity and no NaN.
         self.raw(field, if value.is_finite() { room.format_finite(value) } else { "null" });
     }
 
@@ -131,7 +133,7 @@ impl Visit for Members {
     }
 }
 
-/// A text between quotes, as it comes.
+/// Writer of text between quotes, escaped as it arrives.
 struct Quoted<'a>(&'a mut Members);
 
 impl fmt::Write for Quoted<'_> {
@@ -139,7 +141,7 @@ impl fmt::Write for Quoted<'_> {
         if is_plain(text) {
             self.0.add(text);
         } else {
-            // No text fails to be written.
+            // Serializing a string cannot fail.
             let escaped = serde_json::to_string(text).unwrap_or_default();
             let inner = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
             self.0.add(inner.unwrap_or_default());

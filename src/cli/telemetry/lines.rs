@@ -1,5 +1,5 @@
-//! The way of the log's lines to standard error: through a thread of its own, so that nobody who has
-//! something to say waits for whoever reads it.
+//! Log output: a thread of its own writes the lines to standard error, so that no other thread waits for the
+//! reader of the log.
 
 use std::io::{self, Write};
 use std::mem;
@@ -9,45 +9,45 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::cli::process::write_to_stderr;
+use crate::cli::common::process::write_to_stderr;
 
-/// For so long lines are gathered: a wake for each of them would cost more than the line.
-const TOGETHER: Duration = Duration::from_millis(10);
-/// So many bytes may wait for whoever reads; what comes then is lost, and counted.
-const MOST: usize = 4 << 20;
+/// Time for which lines are gathered before a write: a wake-up for each line would cost more than the line.
+const GATHER_TIME: Duration = Duration::from_millis(10);
+/// Maximum size of waiting lines, in bytes; further lines are dropped and counted.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
 
-/// Where lines go.
+/// Queue of log lines for the writing thread.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signals that lines are waiting.
     more: Condvar,
-    /// All was written.
+    /// Signals that all lines were written.
     done: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether lines are being written that wait no more.
+    /// Whether lines that were taken from the queue are being written.
     writing: bool,
-    /// How many lines were lost.
+    /// Number of dropped lines.
     lost: u64,
 }
 
 impl Lines {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the writing thread.
+    pub(crate) fn start() -> io::Result<Self> {
         let lines = Self::default();
         let written = lines.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || written.write_all())?;
         Ok(lines)
     }
 
-    /// Waits until all is written, up to `patience`.
+    /// Waits until all lines are written, up to `patience`.
     pub(crate) fn flush(&self, patience: Duration) {
         let is_busy = |state: &mut State| state.writing || !state.waiting.is_empty();
         drop(self.0.done.wait_timeout_while(self.state(), patience, is_busy));
@@ -57,34 +57,37 @@ impl Lines {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes for ever.
+    /// Writes lines, for ever.
     fn write_all(&self) {
         let mut lines = Vec::new();
         loop {
             let is_idle = |state: &mut State| state.waiting.is_empty();
             drop(self.0.more.wait_while(self.state(), is_idle));
-            thread::sleep(TOGETHER);
+            thread::sleep(GATHER_TIME);
             let lost = {
                 let mut state = self.state();
                 mem::swap(&mut lines, &mut state.waiting);
                 state.writing = true;
                 mem::take(&mut state.lost)
             };
-            // A log that cannot be written must not stop the service, and there is nowhere to say so.
+            // A log that cannot be written must not stop the service, and there is no place to report it.
             write_to_stderr(&lines);
             lines.clear();
             if lost > 0 {
-                tracing::warn!(lines = lost, "the log was read too slowly; some lines are lost");
+                tracing::warn!(
+                    lines = lost,
+                    "standard error was read too slowly; log lines were dropped"
+                );
             }
             self.state().writing = false;
             self.0.done.notify_all();
         }
     }
 
-    /// Adds a line.
+    /// Queues a line, or drops it if too many bytes wait.
     pub(crate) fn add(&self, line: &[u8]) {
         let mut state = self.state();
-        if state.waiting.len() > MOST {
+        if state.waiting.len() > MAX_QUEUED_BYTES {
             state.lost += 1;
         } else {
             if state.waiting.is_empty() {

@@ -1,7 +1,8 @@
-//! The way of spans to a collector of traces: OTLP over HTTP, in batches that a thread of their own sends.
+//! Export of spans to a trace collector: OTLP over HTTP, in batches that a thread of its own sends.
 //!
-//! The library itself reads what else its specification has variables for, such as headers, the sampler and
-//! the resource: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+//! The OpenTelemetry library reads the other variables of its specification itself, such as headers, the
+//! sampler and the resource:
+//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,34 +15,34 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use ureq::Agent;
 
-use crate::cli::tls;
+use crate::cli::common::tls;
 use crate::config;
 
-/// For so long a batch may be on its way.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// For so long the end waits for the last one.
-const LAST: Duration = Duration::from_secs(1);
+/// Timeout of sending a batch.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time to send the last batch at the end of the process.
+const FINAL_SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an address looks like.
-const EXAMPLE: &str = "write one like http://127.0.0.1:4318";
+/// Hint on the form of an address.
+const ADDRESS_HINT: &str = "write one like http://127.0.0.1:4318";
 
-/// Where spans go, if anywhere.
-pub(in crate::cli) struct Spans(Option<SdkTracerProvider>);
+/// Span export, if a collector is configured.
+pub(crate) struct Spans(Option<SdkTracerProvider>);
 
 impl Spans {
-    /// Has spans exported from here on, if the environment names a collector. A service that cannot export
-    /// is still better than none.
-    pub(in crate::cli) fn start() -> Self {
+    /// Starts the export of spans, if the environment names a collector. An invalid address is logged, since
+    /// a service without export is better than none.
+    pub(crate) fn start() -> Self {
         if !config::names_collector() {
             return Self(None);
         }
         let exporter =
             SpanExporter::builder().with_http().with_http_client(Collector::new()).build();
-        // Its words repeat the address, in which there may be a password.
+        // The error repeats the address, which may contain a password.
         let Ok(exporter) = exporter else {
             tracing::warn!(
                 "no spans are exported: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or else \
-                 OTEL_EXPORTER_OTLP_ENDPOINT, is no address; {EXAMPLE}"
+                 OTEL_EXPORTER_OTLP_ENDPOINT, is not an address; {ADDRESS_HINT}"
             );
             return Self(None);
         };
@@ -53,31 +54,31 @@ impl Spans {
         Self(Some(provider))
     }
 
-    /// Sends what is left, for a second at most.
-    pub(in crate::cli) fn flush(&self) {
+    /// Sends the remaining spans, within a second.
+    pub(crate) fn flush(&self) {
         let Self(Some(provider)) = self else { return };
-        if let Err(error) = provider.shutdown_with_timeout(LAST) {
+        if let Err(error) = provider.shutdown_with_timeout(FINAL_SEND_TIMEOUT) {
             tracing::warn!(%error, "the last spans may not have been exported");
         }
     }
 }
 
-/// Who sends the spans.
+/// Resource attributes of the exported spans.
 fn resource() -> Resource {
     let found = Resource::builder().build();
     let name = found.get(&Key::from_static_str("service.name"));
-    // The library's word for a name that nobody gave.
+    // The library's name for a service without a configured name.
     if name.is_some_and(|name| !name.as_str().starts_with("unknown_service")) {
         return found;
     }
     Resource::builder().with_service_name("statusmirror").build()
 }
 
-/// The collector, as it is reached.
+/// HTTP client for the collector.
 #[derive(Debug)]
 struct Collector {
     agent: Agent,
-    /// Whether it did not take what was sent last. That is told once, and not for each batch.
+    /// Whether the last batch failed. The failure is logged once, not for each batch.
     fails: AtomicBool,
 }
 
@@ -87,7 +88,7 @@ impl Collector {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(SEND_TIMEOUT))
             .tls_config(tls::config())
             .build()
             .into();
@@ -104,16 +105,16 @@ impl Collector {
 
 #[async_trait]
 impl HttpClient for Collector {
-    /// Blocks, which the thread of the batches is for.
+    /// Blocks, which is acceptable on the batch thread.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // Without a name and a password that the address may have.
+        // Only the host: the address may contain a name and a password.
         let host = request.uri().host().unwrap_or_default().to_owned();
         let answer = self.send(request);
         let failure = match &answer {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(answer.status().to_string()),
-            // That repeats the whole address, too.
-            Err(ureq::Error::BadUri(_)) => Some(format!("no address; {EXAMPLE}")),
+            // This error repeats the whole address, too.
+            Err(ureq::Error::BadUri(_)) => Some(format!("no address; {ADDRESS_HINT}")),
             Err(error) => Some(error.to_string()),
         };
         let failed = self.fails.swap(failure.is_some(), Ordering::Relaxed);

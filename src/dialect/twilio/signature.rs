@@ -1,8 +1,8 @@
-//! Twilio's signature: what is signed, and with which algorithm.
+//! Twilio's signature: the signed text and the algorithm.
 //!
-//! Signed are the address and, of a form, each name with each of its distinct values. Twilio's own
-//! libraries accept several ways to write the address, since its back ends differ; so does this one.
-//! None of them makes a signature easier to forge.
+//! Signed are the URL and, of a form, each name with each of its distinct values. Twilio's own libraries
+//! accept several ways to write the URL, since Twilio's back ends differ; so does this one. None of them
+//! makes a signature easier to forge.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,25 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use crate::dialect::source::called;
-use crate::proof::hmac::mac;
-use crate::proof::{Secret, Unproven};
+use crate::verify::hmac::mac;
+use crate::verify::{Secret, Unverified};
 
-/// A form with more parameters is refused unread: they would have to be sorted to be verified.
-/// Twilio sends some thirty.
-pub(super) const MOST_PARAMETERS: usize = 1_000;
-/// Longer queries are verified as they were received alone.
-const LONGEST_REENCODED: usize = 8 << 10;
-/// Node's `querystring` reads so many parameters.
-const MOST_REENCODED: usize = 1_000;
+/// Maximum number of parameters in a form. A form with more is rejected unread, since its parameters would
+/// have to be sorted to be verified. Twilio sends some thirty.
+pub(crate) const MAX_PARAMETERS: usize = 1_000;
+/// Maximum size of form parameters that are verified under every form of the URL, in bytes. A larger form is
+/// verified under the likeliest URLs alone, with the query as received, because each URL hashes the
+/// parameters anew. Twilio's forms have about 1 KiB.
+const MAX_EVERY_FORM_BYTES: usize = 16 << 10;
+/// Maximum length of a query that is re-encoded, in bytes; a longer query is verified only as received.
+const MAX_REENCODED_BYTES: usize = 8 << 10;
+/// Number of parameters that Node's `querystring` reads.
+const MAX_REENCODED_PARAMETERS: usize = 1_000;
 
-/// What a URL library escapes in a query.
+/// Characters that a URL library escapes in a query.
 const NORMALISED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'');
-/// What Node's `querystring` escapes.
+/// Characters that Node's `querystring` escapes.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -40,24 +44,24 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// A hash function that Twilio signs with.
+/// Hash function of a Twilio signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     Sha1,
     Sha256,
 }
 
 impl Algorithm {
-    /// The algorithm that the settings of a signature name, for a signature of so many bytes. Shared
-    /// keys (a public beta of Twilio's) name it in a header that is not signed; whatever it says, only
-    /// the holder of the secret can make the signature.
-    pub(super) fn named(settings: &[u8], length: usize) -> Result<Self, Unproven> {
+    /// Algorithm named in the settings of a signature of this length, in bytes. Shared keys (a public beta of
+    /// Twilio's) name it in a header that is not signed; whatever the header says, only the holder of the
+    /// secret can make the signature.
+    pub(crate) fn named(settings: &[u8], length: usize) -> Result<Self, Unverified> {
         let settings = String::from_utf8_lossy(settings);
         let items = settings.split(',').filter_map(|item| item.split_once('='));
         let mut named = items
             .map(|(name, value)| (name.trim(), value.trim()))
             .filter(|(name, value)| name.eq_ignore_ascii_case("algorithm") && !value.is_empty());
-        // Twilio's library for Python knows the name in small letters alone.
+        // Twilio's library for Python knows the name only in lower case.
         let exact = named.clone().find(|(name, _)| *name == "algorithm");
         let is_exact = exact.is_some();
         match exact.or_else(|| named.next()).map(|(_, value)| value.to_ascii_uppercase()).as_deref()
@@ -65,12 +69,12 @@ impl Algorithm {
             None | Some("HMAC_SHA1") => Ok(Self::Sha1),
             Some("HMAC_SHA256") if is_exact || length == 32 => Ok(Self::Sha256),
             Some(_) if !is_exact => Ok(Self::Sha1),
-            Some(_) => Err(Unproven::Wrong),
+            Some(_) => Err(Unverified::Wrong),
         }
     }
 
-    /// Whether this is the signature of an address and parameters.
-    pub(super) fn fits(self, secret: &Secret, signed: [&[u8]; 2], signature: &[u8]) -> bool {
+    /// Whether this is the signature of a URL and its parameters.
+    pub(crate) fn fits(self, secret: &Secret, signed: [&[u8]; 2], signature: &[u8]) -> bool {
         let [url, parameters] = signed;
         match self {
             Self::Sha1 => {
@@ -86,13 +90,13 @@ impl Algorithm {
     }
 }
 
-/// Every name and each of its distinct values, decoded, in order, without anything between; none of
-/// a form with more than [`MOST_PARAMETERS`].
-pub(super) fn parameters(form: &[u8]) -> Option<Vec<u8>> {
+/// Signed form parameters: every name and each of its distinct values, decoded, sorted, without separators;
+/// `None` for a form with more than [`MAX_PARAMETERS`].
+pub(crate) fn parameters(form: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(form.len());
     let mut pairs = Vec::new();
     for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-        if pairs.len() == MOST_PARAMETERS {
+        if pairs.len() == MAX_PARAMETERS {
             return None;
         }
         let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -118,7 +122,7 @@ pub(super) fn parameters(form: &[u8]) -> Option<Vec<u8>> {
     Some(signed)
 }
 
-/// Decodes a name or a value of a form.
+/// Decodes a name or a value of a form and appends it to `text`.
 fn decode(part: &[u8], text: &mut Vec<u8>) {
     let start = text.len();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -146,25 +150,37 @@ fn decode(part: &[u8], text: &mut Vec<u8>) {
     }
 }
 
-/// The addresses that may have been signed, the likeliest first: those of this one with the query as
-/// it was received, and with the query as Twilio's libraries write it anew.
-pub(super) fn signed_urls(url: &str, query: Option<&str>) -> impl Iterator<Item = String> {
-    let addresses = addresses(url);
+/// URLs that may have been signed, the likeliest first: every form of this URL with the query as received,
+/// then with the query as Twilio's libraries rewrite it. If the form has more than [`MAX_EVERY_FORM_BYTES`]
+/// bytes of parameters, at most two URLs are returned, so that the parameters are hashed at most twice.
+pub(crate) fn signed_urls(
+    url: &str,
+    query: Option<&str>,
+    parameter_bytes: usize,
+) -> impl Iterator<Item = String> {
+    let is_long = parameter_bytes > MAX_EVERY_FORM_BYTES;
+    let mut addresses = addresses(url);
+    if is_long {
+        // Keep the URL without a port and the configured one.
+        let first = addresses.first().cloned();
+        addresses.retain(|address| address == url || Some(address) == first.as_ref());
+    }
     let received = std::iter::once_with(move || vec![query.map(str::to_owned)]);
-    let queries = received.chain(std::iter::once_with(move || rewritten(query))).flatten();
+    let others = move || if is_long { Vec::new() } else { rewritten(query) };
+    let queries = received.chain(std::iter::once_with(others)).flatten();
     queries.flat_map(move |query| {
         let urls = addresses.iter().map(|url| called(url, query.as_deref()));
         urls.collect::<Vec<_>>()
     })
 }
 
-/// The query in the other ways that Twilio's libraries accept.
+/// Rewritten forms of the query that Twilio's libraries accept.
 fn rewritten(query: Option<&str>) -> Vec<Option<String>> {
-    let Some(query) = query.filter(|query| query.len() <= LONGEST_REENCODED) else {
+    let Some(query) = query.filter(|query| query.len() <= MAX_REENCODED_BYTES) else {
         return Vec::new();
     };
     if query.is_empty() {
-        // The library for Python drops a `?` without anything behind it.
+        // The library for Python drops a trailing `?`.
         return vec![None];
     }
     let normalised = utf8_percent_encode(query, NORMALISED).to_string();
@@ -179,7 +195,7 @@ fn rewritten(query: Option<&str>) -> Vec<Option<String>> {
     others.into_iter().map(Some).collect()
 }
 
-/// The query as Node's `querystring` parses it and writes it again.
+/// The query as Node's `querystring` parses and rewrites it.
 fn reencoded(query: &str) -> String {
     let decoded = |text: &str| {
         let spaced = text.replace('+', " ");
@@ -187,7 +203,7 @@ fn reencoded(query: &str) -> String {
     };
     let mut parameters: Vec<(String, Vec<String>)> = Vec::new();
     let mut places = HashMap::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()).take(MOST_REENCODED) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()).take(MAX_REENCODED_PARAMETERS) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decoded(name), decoded(value));
         let place = *places.entry(name.clone()).or_insert(parameters.len());
@@ -196,7 +212,7 @@ fn reencoded(query: &str) -> String {
             None => parameters.push((name, vec![value])),
         }
     }
-    // Members of an object that look like places of an array come first, in their order.
+    // JavaScript orders object members that look like array indexes first, by value.
     let index = |name: &str| name.parse::<u32>().ok().filter(|index| index.to_string() == name);
     parameters.sort_by_key(|(name, _)| {
         let index = index(name).filter(|index| *index < u32::MAX);
@@ -211,9 +227,9 @@ fn reencoded(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// The address without a port, as it is configured, and with the port of its scheme: Twilio drops
-/// the port over HTTPS and keeps it over HTTP, and its libraries accept any of the three. A URL
-/// library writes scheme and host in small letters.
+/// Forms of the URL without a port, as configured, and with the default port of its scheme: Twilio drops the
+/// port over HTTPS and keeps it over HTTP, and its libraries accept all three. A URL library writes scheme
+/// and host in lower case.
 fn addresses(url: &str) -> Vec<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let (authority, path) = match rest.find('/') {

@@ -1,4 +1,4 @@
-//! Writes an answer, and closes a connection that cannot be used again.
+//! Answers: writes an answer, and closes a connection that cannot be reused.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -10,20 +10,24 @@ use actix_http::{ConnectionType, Method, Request, Response, Version};
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::Bytes;
 
+use super::link::READ_BYTES;
 use super::registry::Phase;
 use super::serve::Connection;
 use super::timer::Timer;
 
-/// A client that takes less than [`TAKEN_BYTES`] in this time while more waits for it is given up.
-pub(super) const TAKING_TIME: Duration = Duration::from_mins(1);
-/// Bytes that a client takes in [`TAKING_TIME`] at least.
-const TAKEN_BYTES: u64 = 64 << 10;
-/// Time that the client of a closed connection has to close its side.
+/// Time in which a client must take [`MIN_TAKEN_BYTES`] of an answer while more waits for it; otherwise the
+/// connection is closed.
+pub(crate) const TAKING_TIME: Duration = Duration::from_mins(1);
+/// Minimum number of bytes that a client must take in [`TAKING_TIME`].
+const MIN_TAKEN_BYTES: u64 = 64 << 10;
+/// Bytes written at a time while more follow.
+const WRITTEN_BYTES: usize = 32 << 10;
+/// Time for the client to close its side after the last answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-/// What of a request decides how its answer is framed.
+/// Properties of a request that decide the framing of its answer.
 #[derive(Clone, Copy)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     is_head: bool,
     has_chunks: bool,
     closes: bool,
@@ -31,33 +35,33 @@ pub(super) struct Framing {
 
 impl Framing {
     /// Framing of the answer to this request.
-    pub(super) fn of(request: &Request) -> Self {
+    pub(crate) fn of(request: &Request) -> Self {
         let head = request.head();
         Self {
             is_head: head.method == Method::HEAD,
             has_chunks: head.version > Version::HTTP_10,
-            // What comes behind it is no HTTP.
+            // After CONNECT the connection no longer carries HTTP.
             closes: head.method == Method::CONNECT,
         }
     }
 
-    /// Framing of an answer behind which nothing can be read.
-    pub(super) const LAST: Self = Self { is_head: false, has_chunks: true, closes: true };
+    /// Framing of the last answer on a connection, whose further input cannot be read.
+    pub(crate) const LAST: Self = Self { is_head: false, has_chunks: true, closes: true };
 }
 
-/// What follows an answer.
+/// State of the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
-    /// The next request.
+pub(crate) enum After {
+    /// The next request may follow.
     Next,
-    /// The end of the connection, in order.
+    /// The connection is to be closed in order.
     Close,
-    /// Nothing: the client is gone, or the answer broke off.
+    /// The client is gone, or the answer broke off.
     Gone,
 }
 
-/// Writes an answer.
-pub(super) async fn send<B: MessageBody>(
+/// Writes an answer and drains the request's unread body.
+pub(crate) async fn send<B: MessageBody>(
     connection: &Connection,
     timer: &mut Timer,
     answer: Response<B>,
@@ -67,7 +71,8 @@ pub(super) async fn send<B: MessageBody>(
     let is_drained = poll_fn(|cx| Poll::Ready(connection.link.borrow_mut().drain(cx))).await;
     let mut closes = framing.closes || !is_drained;
     let size = match body.size() {
-        // HEAD states the length that GET would have, or none. An empty body here is one that was not made.
+        // HEAD states the length that GET would have, or none. An empty body here is one that was not
+        // created.
         BodySize::Stream | BodySize::Sized(0) if framing.is_head => BodySize::None,
         BodySize::Stream if !framing.has_chunks => {
             head.head_mut().no_chunking(true);
@@ -79,7 +84,7 @@ pub(super) async fn send<B: MessageBody>(
     if closes {
         head.head_mut().set_connection_type(ConnectionType::Close);
     }
-    // Such a stream has no end of its own, so a client that has closed its side is gone.
+    // An event stream has no end of its own, so a client that has closed its side is gone.
     let is_endless = head.headers().get(CONTENT_TYPE).is_some_and(|of| of == "text/event-stream");
     head.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let Ok(alive) = connection.link.borrow_mut().encode_head(head, size) else {
@@ -97,7 +102,7 @@ pub(super) async fn send<B: MessageBody>(
     if alive && !closes { After::Next } else { After::Close }
 }
 
-/// Writes a body of a stated length; says whether all of it was written.
+/// Writes a body of known length; returns whether all of it was written.
 async fn send_sized<B: MessageBody>(
     connection: &Connection,
     timer: &mut Timer,
@@ -114,14 +119,14 @@ async fn send_sized<B: MessageBody>(
         let Some(rest) = left.checked_sub(bytes) else { return false };
         left = rest;
         connection.link.borrow_mut().add(chunk);
-        if !flush_if_full(connection, timer).await {
+        if !flush_if_full(connection, timer, WRITTEN_BYTES).await {
             return false;
         }
     }
     true
 }
 
-/// Writes a body of unknown length; says whether all of it was written.
+/// Writes a body of unknown length; returns whether all of it was written.
 async fn send_stream<B: MessageBody>(
     connection: &Connection,
     timer: &mut Timer,
@@ -129,6 +134,8 @@ async fn send_stream<B: MessageBody>(
     is_endless: bool,
 ) -> bool {
     let mut body = pin!(body);
+    // Thousands of event streams may wait for their clients, each with its unwritten bytes.
+    let written_bytes = if is_endless { READ_BYTES } else { WRITTEN_BYTES };
     loop {
         let chunk = next_chunk(connection, body.as_mut(), is_endless).await;
         let Ok(chunk) = chunk else { return false };
@@ -139,14 +146,14 @@ async fn send_stream<B: MessageBody>(
         if is_last {
             return true;
         }
-        if !flush_if_full(connection, timer).await {
+        if !flush_if_full(connection, timer, written_bytes).await {
             return false;
         }
     }
 }
 
-/// Next bytes of a body, none at its end; meanwhile writes what there is. An error is the end of the
-/// connection. A chunk is never empty: an empty one would be the end for the client.
+/// Next chunk of a body, `None` at its end; meanwhile encoded bytes are written. An error means that the
+/// connection has ended. A chunk is never empty: an empty one would end the body for the client.
 async fn next_chunk<B: MessageBody>(
     connection: &Connection,
     mut body: Pin<&mut B>,
@@ -160,7 +167,7 @@ async fn next_chunk<B: MessageBody>(
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Some(Err(error))) => {
                     let error: Box<dyn std::error::Error> = error.into();
-                    tracing::warn!(%error, "an answer broke off");
+                    tracing::warn!(%error, "a response ended early");
                     return Poll::Ready(Err(()));
                 }
                 Poll::Pending => break,
@@ -171,24 +178,33 @@ async fn next_chunk<B: MessageBody>(
             Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        let is_gone = link.look_ahead(cx).is_err() || (is_endless && link.has_ended());
+        let is_gone = link.read_ahead(cx).is_err() || (is_endless && link.has_ended());
         if is_gone { Poll::Ready(Err(())) } else { Poll::Pending }
     })
     .await
 }
 
-async fn flush_if_full(connection: &Connection, timer: &mut Timer) -> bool {
-    let is_full = connection.link.borrow().is_full();
+async fn flush_if_full(connection: &Connection, timer: &mut Timer, bytes: usize) -> bool {
+    let is_full = connection.link.borrow().is_full(bytes);
     !is_full || flush(connection, timer).await
 }
 
-/// Writes all that is encoded; says whether the client took it.
+/// Writes all encoded bytes; returns whether the client took them.
 async fn flush(connection: &Connection, timer: &mut Timer) -> bool {
     let mut begun: Option<(Instant, u64)> = None;
+    let member = &connection.member;
     poll_fn(|cx| {
         let mut link = connection.link.borrow_mut();
         if let Poll::Ready(written) = link.poll_flush(cx) {
+            member.go_on();
             return Poll::Ready(written.is_ok());
+        }
+        if connection.is_public.get() {
+            member.wakes(cx.waker());
+            member.wait_for(Phase::PublicAnswer);
+            if member.is_asked_to_leave() {
+                return Poll::Ready(false);
+            }
         }
         loop {
             let (since, before) = *begun.get_or_insert_with(|| (Instant::now(), link.written()));
@@ -204,16 +220,16 @@ async fn flush(connection: &Connection, timer: &mut Timer) -> bool {
     .await
 }
 
-/// Whether a client that took so many bytes in [`TAKING_TIME`] is given up.
+/// Whether a client that took this many bytes in [`TAKING_TIME`] is too slow to be kept.
 fn is_too_slow(taken_bytes: u64) -> bool {
-    taken_bytes < TAKEN_BYTES
+    taken_bytes < MIN_TAKEN_BYTES
 }
 
-/// Ends a connection in order: all answers are written.
+/// Closes a connection in order, after all answers are written.
 ///
-/// To close a socket with unread bytes resets the connection, and the client may lose the answer. So the
-/// client gets some time to read it and to close its side.
-pub(super) async fn close(connection: &Connection, timer: &mut Timer, is_broken: bool) {
+/// Closing a socket with unread bytes resets the connection, and the client may lose the answer. So the
+/// client gets [`LINGER_TIME`] to read it and to close its side.
+pub(crate) async fn close(connection: &Connection, timer: &mut Timer, is_broken: bool) {
     let is_clean = {
         let link = connection.link.borrow();
         !is_broken && !link.has_body() && link.unread() == 0
@@ -240,7 +256,7 @@ pub(super) async fn close(connection: &Connection, timer: &mut Timer, is_broken:
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::convert::Infallible;
     use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 
@@ -251,11 +267,11 @@ mod tests {
     use tokio::time::timeout;
 
     use super::super::link::Link;
-    use super::super::registry::Registry;
+    use super::super::registry::{Limits, Registry};
     use super::*;
-    use crate::budget::{MemoryBudget, Share};
+    use crate::memory_budget::{MemoryBudget, Share};
 
-    /// Time after which a test fails because a client is not given up.
+    /// Timeout of the test, reached if a slow client is not disconnected.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
@@ -284,7 +300,12 @@ mod tests {
             io.set_nonblocking(true).unwrap();
             let connection = Connection {
                 link: RefCell::new(Link::new(Io::from_std(io).unwrap(), &ServiceConfig::default())),
-                member: Registry::of_this_thread(1).enter(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                member: Registry::of_this_thread(
+                    Limits { connections: 1, head_bytes: 1 },
+                    budget.reservation(Share::Heads),
+                )
+                .enter(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                is_public: Cell::new(false),
                 taking_time: Duration::from_millis(10),
             };
             let mut timer = Timer::new(Instant::now());

@@ -1,4 +1,4 @@
-//! Body of a request, as its handler reads it.
+//! Request body as a stream, read by the handler.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,17 +10,18 @@ use futures_util::Stream;
 
 use super::link::Piece;
 use super::registry::Phase;
+use super::sender;
 use super::serve::Connection;
 
-/// Stream of a request's body; reads from the socket when it is polled.
-pub(super) struct Body {
+/// Stream of a request's body; polling it reads from the socket.
+pub(crate) struct Body {
     connection: Rc<Connection>,
     request: u64,
 }
 
 impl Body {
     /// Body of the connection's current request.
-    pub(super) fn new(connection: &Rc<Connection>) -> Self {
+    pub(crate) fn new(connection: &Rc<Connection>) -> Self {
         let request = connection.link.borrow().request();
         Self { connection: Rc::clone(connection), request }
     }
@@ -41,11 +42,11 @@ impl Stream for Body {
         loop {
             match link.next_piece() {
                 Ok(Piece::Chunk(chunk)) => {
-                    member.set_phase(Phase::Answer);
+                    member.go_on();
                     return Poll::Ready(Some(Ok(chunk)));
                 }
                 Ok(Piece::End) => {
-                    member.set_phase(Phase::Answer);
+                    member.go_on();
                     return Poll::Ready(None);
                 }
                 Ok(Piece::Incomplete) if link.has_ended() => {
@@ -61,12 +62,16 @@ impl Stream for Body {
                 Poll::Pending => Poll::Pending,
             };
             if read.is_pending() {
-                // Woken by a timer and not by the socket: its handler is about to give up.
-                if member.phase() == Phase::Body && !link.waits_to_write() && link.read_directly() {
+                // The task was woken by a timer, not by the socket: its handler is about to give up.
+                if member.phase() != Phase::Answer && !link.waits_to_write() && link.read_directly()
+                {
                     continue;
                 }
                 member.wakes(cx.waker());
-                member.wait_for(Phase::Body);
+                let is_verified = sender::is_verified();
+                member.wait_for(if is_verified { Phase::VerifiedBody } else { Phase::Body });
+                // The request refers to its head in memory until it is answered.
+                member.hold(link.head_bytes());
             }
             if let Err(error) = ready!(read) {
                 return Poll::Ready(Some(Err(PayloadError::Io(error))));

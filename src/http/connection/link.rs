@@ -1,6 +1,7 @@
 //! Socket of a connection, its buffers and the codec.
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,35 +16,40 @@ use actix_web::web::{Buf as _, Bytes, BytesMut};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::AsyncWrite as _;
 
-/// Room that a read finds at least, in bytes.
-const LEAST_ROOM: usize = 1 << 10;
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 8 << 10;
-/// Requests behind the current one are read up to this many bytes.
-const AHEAD_BYTES: usize = 16 << 10;
-/// An idle connection keeps buffers up to this size, in bytes.
-const KEPT_BYTES: usize = 16 << 10;
-/// An unwanted body is read up to this many bytes if they are available.
-const UNWANTED_BYTES: usize = 64 << 10;
+use super::buffers::{Buffers, INPUT, OUTPUT};
+use super::date;
 
-/// What decoding a body found.
-pub(super) enum Piece {
+/// Minimum free room of the buffer before a read, in bytes.
+const MIN_FREE_BYTES: usize = 1 << 10;
+/// Bytes read at a time.
+pub(crate) const READ_BYTES: usize = 8 << 10;
+/// Limit in bytes for reading ahead of the current request.
+const MAX_AHEAD_BYTES: usize = 16 << 10;
+/// Allocation step for the memory of an unfinished head, in bytes.
+const ALLOCATION_STEP_BYTES: usize = 256;
+/// Bytes of an unwanted body that are drained, if they are available.
+const MAX_DRAINED_BYTES: usize = 64 << 10;
+
+/// Result of decoding a body.
+pub(crate) enum Piece {
     /// Some bytes of the body.
     Chunk(Bytes),
     /// The end of the body.
     End,
-    /// Nothing until more is read.
+    /// More input is needed.
     Incomplete,
 }
 
 /// Socket, codec and buffers of a connection.
-pub(super) struct Link {
+pub(crate) struct Link {
     io: TcpStream,
     codec: Codec,
     config: ServiceConfig,
     input: BytesMut,
+    /// Whether `input` has only as much memory as its bytes need.
+    is_tight: bool,
     output: BytesMut,
-    /// Bytes to be written behind `output` that were not copied there.
+    /// Bytes to be written after `output`, not copied into it.
     large: Bytes,
     /// Bytes written since the connection began.
     written: u64,
@@ -53,37 +59,44 @@ pub(super) struct Link {
     continues: bool,
     /// Number of the current request.
     request: u64,
+    /// Bytes of the current request's head.
+    head_bytes: usize,
 }
 
 impl Link {
-    pub(super) fn new(io: TcpStream, config: &ServiceConfig) -> Self {
+    pub(crate) fn new(io: TcpStream, config: &ServiceConfig) -> Self {
         Self {
             io,
             codec: Codec::new(config.clone()),
             config: config.clone(),
             input: BytesMut::new(),
+            is_tight: false,
             output: BytesMut::new(),
             large: Bytes::new(),
             written: 0,
             ended: false,
             continues: false,
             request: 0,
+            head_bytes: 0,
         }
     }
 
     /// Decodes the next request's head, if it is complete.
     ///
-    /// A wish to change the protocol is declined: the answer is written as if it had not been there.
-    pub(super) fn next_head(&mut self) -> Result<Option<Request>, ParseError> {
-        // Some clients send a line break behind a body; it begins no request (RFC 9112, section 2.2).
+    /// A protocol upgrade is declined: the request is answered as if it had not asked for one.
+    pub(crate) fn next_head(&mut self) -> Result<Option<Request>, ParseError> {
+        // Some clients send a line break after a body; it does not begin a request (RFC 9112, section 2.2).
         let breaks = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.input.advance(breaks);
         if self.input.is_empty() {
             return Ok(None);
         }
+        let before = self.input.len();
         let Some(Message::Item(request)) = self.codec.decode(&mut self.input)? else {
             return Ok(None);
         };
+        self.is_tight = false;
+        self.head_bytes = before - self.input.len();
         if self.codec.upgrade() || self.codec.message_type() == MessageType::Stream {
             self.codec = codec_without_upgrade(&self.config, &request)?;
         }
@@ -93,32 +106,37 @@ impl Link {
     }
 
     /// Number of the current request.
-    pub(super) fn request(&self) -> u64 {
+    pub(crate) fn request(&self) -> u64 {
         self.request
     }
 
+    /// Bytes of the current request's head.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
     /// Whether the current request's body has not come to its end.
-    pub(super) fn has_body(&self) -> bool {
+    pub(crate) fn has_body(&self) -> bool {
         self.codec.message_type() != MessageType::None
     }
 
-    /// Bytes that were read and not decoded.
-    pub(super) fn unread(&self) -> usize {
+    /// Number of bytes read and not decoded.
+    pub(crate) fn unread(&self) -> usize {
         self.input.len()
     }
 
     /// Whether the client has closed its side.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// Bytes written since the connection began.
-    pub(super) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
     /// Decodes the next piece of the current request's body.
-    pub(super) fn next_piece(&mut self) -> Result<Piece, ParseError> {
+    pub(crate) fn next_piece(&mut self) -> Result<Piece, ParseError> {
         if !self.has_body() {
             return Ok(Piece::End);
         }
@@ -129,43 +147,74 @@ impl Link {
         }
     }
 
-    /// Reads once; zero bytes are the end of what the client sends.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < LEAST_ROOM {
-            self.input.reserve(READ_BYTES);
+    /// Reads once; zero bytes mean that the client has closed its side.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = INPUT.with(Buffers::take);
         }
-        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input))?;
+        if self.input.capacity() - self.input.len() < MIN_FREE_BYTES {
+            self.input.reserve(READ_BYTES);
+            self.is_tight = false;
+        }
+        let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
+        // The memory budget has no share for idle connections.
+        if read.is_pending() && self.input.is_empty() {
+            let input = mem::take(&mut self.input);
+            INPUT.with(|buffers| buffers.give_back(input));
+        }
+        let read = ready!(read)?;
         self.ended |= read == 0;
         Poll::Ready(Ok(read))
     }
 
-    /// Reads what the kernel has, without asking the runtime: it may not know yet, above all when the
-    /// process was stopped for a while. Says whether there was something.
-    pub(super) fn read_directly(&mut self) -> bool {
+    /// Shrinks the input buffer to its undecoded bytes, since further ones may take long to arrive; returns
+    /// the remaining memory in bytes.
+    pub(crate) fn tighten(&mut self) -> usize {
+        let bytes = self.input.len().next_multiple_of(ALLOCATION_STEP_BYTES);
+        if !self.input.is_empty() && !self.is_tight {
+            let mut tight = BytesMut::with_capacity(bytes);
+            tight.extend_from_slice(&self.input);
+            let input = mem::replace(&mut self.input, tight);
+            INPUT.with(|buffers| buffers.give_back(input));
+            self.is_tight = true;
+        }
+        bytes
+    }
+
+    /// Drops all bytes read and not decoded.
+    pub(crate) fn forget_unread(&mut self) {
+        self.input = BytesMut::new();
+    }
+
+    /// Reads directly from the kernel, without asking the runtime, which may not know of the bytes yet, above
+    /// all when the process was stopped for a while. Returns whether bytes were read.
+    pub(crate) fn read_directly(&mut self) -> bool {
         let mut bytes = [0; READ_BYTES];
         match recv(&self.io, &mut bytes, RecvFlags::DONTWAIT) {
             Ok((read @ 1.., _)) => {
                 self.input.extend_from_slice(bytes.get(..read).unwrap_or_default());
+                self.is_tight = false;
                 true
             }
-            // An end or an error is found by the next read.
+            // The next read finds the end of the input or an error.
             Ok(_) | Err(_) => false,
         }
     }
 
-    /// Sends `100 Continue` if the client waits for it; the body is about to be read.
-    pub(super) fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends `100 Continue` if the client waits for it, before the body is read.
+    pub(crate) fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.continues {
             self.continues = false;
+            self.take_output();
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.poll_flush(cx)
     }
 
-    /// Reads what comes while a request is under way, within bounds; an error says that the client is gone.
-    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        // What the handler does not read stays in the kernel.
-        while !self.ended && !self.has_body() && self.input.len() < AHEAD_BYTES {
+    /// Reads ahead, within bounds, while a request is in flight; an error means that the client is gone.
+    pub(crate) fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        // An unread body stays in the kernel.
+        while !self.ended && !self.has_body() && self.input.len() < MAX_AHEAD_BYTES {
             match self.poll_read(cx) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(error),
@@ -175,15 +224,15 @@ impl Link {
         Ok(())
     }
 
-    /// Reads and drops the rest of a body that nobody wants, as far as it is available; says whether that
-    /// was all of it, so that the connection can be used again.
-    pub(super) fn drain(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Drains the rest of an unwanted body as far as it is available; returns whether its end was reached, so
+    /// that the connection can be reused.
+    pub(crate) fn drain(&mut self, cx: &mut Context<'_>) -> bool {
         let mut drained = 0;
         while self.has_body() && !self.continues {
             match self.next_piece() {
                 Ok(Piece::Chunk(chunk)) => drained += chunk.len(),
                 Ok(Piece::End) => {}
-                Ok(Piece::Incomplete) if self.ended || drained > UNWANTED_BYTES => return false,
+                Ok(Piece::Incomplete) if self.ended || drained > MAX_DRAINED_BYTES => return false,
                 Ok(Piece::Incomplete) => {
                     if !matches!(self.poll_read(cx), Poll::Ready(Ok(1..))) {
                         return false;
@@ -195,58 +244,74 @@ impl Link {
         !self.has_body()
     }
 
-    /// Reads and drops whatever comes; ready when the client has closed its side.
-    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads and drops all input; ready when the client has closed its side.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.input.clear();
             match self.poll_read(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    // The budget has no share for connections that are only waited for.
-                    self.input = BytesMut::new();
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// Encodes an answer's head; says whether the connection may be used again.
-    pub(super) fn encode_head(&mut self, head: Response<()>, size: BodySize) -> io::Result<bool> {
+    /// Encodes an answer's head; returns whether the connection can be reused.
+    pub(crate) fn encode_head(
+        &mut self,
+        mut head: Response<()>,
+        size: BodySize,
+    ) -> io::Result<bool> {
+        if let Some(date) = date::now() {
+            head.headers_mut().insert(header::DATE, date);
+        }
+        self.take_output();
         self.codec.encode(Message::Item((head, size)), &mut self.output)?;
         Ok(self.codec.keep_alive())
     }
 
     /// Encodes a piece of a streamed body, or its end.
-    pub(super) fn encode_chunk(&mut self, chunk: Option<Bytes>) -> io::Result<()> {
+    pub(crate) fn encode_chunk(&mut self, chunk: Option<Bytes>) -> io::Result<()> {
+        self.take_output();
         self.codec.encode(Message::Chunk(chunk), &mut self.output)
     }
 
-    /// Whether something is encoded that the client has not taken.
-    pub(super) fn waits_to_write(&self) -> bool {
+    fn take_output(&mut self) {
+        if self.output.is_empty() {
+            self.output = OUTPUT.with(Buffers::take);
+        }
+    }
+
+    /// Whether encoded bytes remain that the client has not taken.
+    pub(crate) fn waits_to_write(&self) -> bool {
         !self.output.is_empty() || !self.large.is_empty()
     }
 
-    /// Adds bytes of a body whose length was stated.
-    pub(super) fn add(&mut self, bytes: Bytes) {
+    /// Adds bytes of a body with known length.
+    pub(crate) fn add(&mut self, bytes: Bytes) {
         if bytes.len() < READ_BYTES {
+            self.take_output();
             self.output.extend_from_slice(&bytes);
         } else {
             self.large = bytes;
         }
     }
 
-    /// Whether enough is encoded to be written before more is.
-    pub(super) fn is_full(&self) -> bool {
-        !self.large.is_empty() || self.output.len() >= 4 * READ_BYTES
+    /// Whether this many bytes are encoded, or uncopied ones wait: they are written before more is added.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        !self.large.is_empty() || self.output.len() >= bytes
     }
 
-    /// Writes all that is encoded.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes all encoded bytes.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
             self.count(written)?;
             self.output.advance(written);
+            if self.output.is_empty() {
+                let output = mem::take(&mut self.output);
+                OUTPUT.with(|buffers| buffers.give_back(output));
+            }
         }
         while !self.large.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.large))?;
@@ -264,23 +329,13 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the client that nothing more comes.
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Shuts down the sending side of the connection.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    /// Gives back the memory of large requests and answers while nothing is under way.
-    pub(super) fn rest(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
-            self.input = BytesMut::new();
-        }
-        if self.output.is_empty() && self.output.capacity() > KEPT_BYTES {
-            self.output = BytesMut::new();
-        }
     }
 }
 
-/// A codec in the state behind this request's head, as if the request had not asked for another protocol.
+/// Creates a codec in the state after this request's head, as if the request had not asked for an upgrade.
 fn codec_without_upgrade(config: &ServiceConfig, request: &Request) -> Result<Codec, ParseError> {
     let head = request.head();
     let method = if head.method == Method::HEAD { "HEAD" } else { "GET" };

@@ -1,9 +1,19 @@
-//! Connections of one worker, and which of them are closed when descriptors run short.
+//! Connections of one worker, and the order in which they are closed when file descriptors or memory run
+//! short.
 //!
-//! A connection that waits for its client holds a descriptor that another client may need. So beyond the
-//! limit the one that has waited longest is closed, first from the peer with the most such connections.
-//! A fixed share for each peer would be no solution: behind a proxy all peers are one. A connection whose
-//! request is under way is never closed for that.
+//! A connection that waits for its client holds a file descriptor and memory that another client may need. So
+//! beyond a limit the connection that has waited longest is closed, first from the peer with the most such
+//! connections, or with the most bytes of them. A fixed share for each peer would be no solution: behind a
+//! proxy all peers are one. The wait for a request's head or body, or for the reading of an answer, begins
+//! once: a client that sends or reads a byte now and then does not renew it.
+//!
+//! A connection is never closed for that while the service works on its request, or while it writes an answer
+//! that needed a credential. Connections whose clients do not read an answer that needed no credential are
+//! closed next, when no head or body has been waited for long: otherwise anyone could hold all descriptors
+//! with public files, and each new connection would be the only one that waits. The body of a verified sender
+//! is closed last: strangers who connect again and again, faster than an honest body arrives, would always
+//! have waited for less time. But once verified senders hold more than half of a limit, their bodies are
+//! closed first: otherwise one leaked callback URL could hold all of it.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
@@ -13,165 +23,316 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::attempts::network;
+use crate::access::auth_limiter::network;
+use crate::memory_budget::Reservation;
 
-/// One scan closes at most this part of the limit, so that the scans cost little.
-const PART: usize = 64;
-/// How often a shortage is logged at most.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+/// Divisor of the limit: one scan closes at most this part of it, so that scans cost little.
+const SCAN_DIVISOR: usize = 64;
+/// Wait below which a client has hardly had the time to send a request or to read an answer.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+/// Minimum interval between two log lines about a shortage.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a connection waits for.
+/// Event that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The client: a request's head, or the end of a connection that is closed.
+pub(crate) enum Phase {
+    /// A request's head from the client, or the end of a connection that is being closed.
     Head,
-    /// The client: the rest of a request's body.
+    /// The rest of a request's body from the client.
     Body,
-    /// The service, or the client's reading of an answer.
+    /// The rest of the body of a webhook or a registration from a verified sender.
+    VerifiedBody,
+    /// The client's reading of an answer that needed no credential.
+    PublicAnswer,
+    /// The service's answer, or the client's reading of an answer that needed a credential.
     Answer,
 }
 
 /// One connection in the registry.
-pub(super) struct Member {
+pub(crate) struct Member {
     peer: IpAddr,
     phase: Cell<Phase>,
+    /// Phase whose wait began at `since`.
+    waited_for: Cell<Phase>,
     since: Cell<Instant>,
+    /// Charged bytes of the unfinished request.
+    held_bytes: Cell<usize>,
     is_asked_to_leave: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     place: Cell<usize>,
     registry: Rc<Registry>,
 }
 
+/// Limits of a worker's connections.
+pub(crate) struct Limits {
+    /// Number of connections beyond which waiting ones are closed.
+    pub(crate) connections: usize,
+    /// Memory of unfinished requests, in bytes.
+    pub(crate) head_bytes: usize,
+}
+
 /// Connections of one worker.
 pub(crate) struct Registry {
-    limit: usize,
+    limits: Limits,
     members: RefCell<Vec<Rc<Member>>>,
-    /// Members that were asked to leave and have not.
+    /// Number of members that were asked to leave and have not left.
     leaving: Cell<usize>,
+    /// Bytes of unfinished requests of all members.
+    held: RefCell<Reservation>,
+    descriptors: Resource,
+    memory: Resource,
+}
+
+/// Resource that connections are closed for, and the time of the last log line about its shortage.
+struct Resource {
+    name: &'static str,
     warned: Cell<Option<Instant>>,
 }
 
 impl Registry {
-    /// Registry of this thread, which is a worker; all its listeners share it.
-    pub(crate) fn of_this_thread(limit: usize) -> Rc<Self> {
+    /// Registry of this worker thread, shared by all its listeners. `held` reserves the memory of unfinished
+    /// requests.
+    pub(crate) fn of_this_thread(limits: Limits, held: Reservation) -> Rc<Self> {
         thread_local! {
             static REGISTRY: OnceCell<Rc<Registry>> = const { OnceCell::new() };
         }
-        REGISTRY.with(|registry| Rc::clone(registry.get_or_init(|| Self::new(limit))))
-    }
-
-    /// Registry that keeps at most so many connections while some of them wait for their clients.
-    fn new(limit: usize) -> Rc<Self> {
-        Rc::new(Self {
-            limit,
-            members: RefCell::default(),
-            leaving: Cell::new(0),
-            warned: Cell::new(None),
+        REGISTRY.with(|registry| {
+            Rc::clone(registry.get_or_init(|| {
+                Rc::new(Self {
+                    limits,
+                    members: RefCell::default(),
+                    leaving: Cell::new(0),
+                    held: RefCell::new(held),
+                    descriptors: Resource::new("file descriptors"),
+                    memory: Resource::new("memory for unfinished requests"),
+                })
+            }))
         })
     }
 
     /// Adds a connection; asks others to leave if there are too many.
-    pub(super) fn enter(self: &Rc<Self>, peer: IpAddr) -> Rc<Member> {
+    pub(crate) fn enter(self: &Rc<Self>, peer: IpAddr) -> Rc<Member> {
         let mut members = self.members.borrow_mut();
         let member = Rc::new(Member {
             peer: network(peer),
             phase: Cell::new(Phase::Head),
+            waited_for: Cell::new(Phase::Head),
             since: Cell::new(Instant::now()),
+            held_bytes: Cell::new(0),
             is_asked_to_leave: Cell::new(false),
             waker: RefCell::default(),
             place: Cell::new(members.len()),
             registry: Rc::clone(self),
         });
         members.push(Rc::clone(&member));
-        if members.len() - self.leaving.get() > self.limit {
-            self.make_room(&members);
-        }
+        self.free_descriptors(&members);
         member
     }
 
-    fn make_room(&self, members: &[Rc<Member>]) {
-        let mut waiting: HashMap<IpAddr, Vec<&Rc<Member>>> = HashMap::new();
-        for member in members {
-            if member.phase.get() != Phase::Answer && !member.is_asked_to_leave.get() {
-                waiting.entry(member.peer).or_default().push(member);
-            }
+    fn free_descriptors(&self, members: &[Rc<Member>]) {
+        if members.len() - self.leaving.get() <= self.limits.connections {
+            return;
         }
-        let mut peers = BinaryHeap::new();
-        for members in waiting.values_mut() {
-            // The longest wait is the last one.
-            members.sort_unstable_by_key(|member| Reverse(member.since.get()));
+        let enough = (self.limits.connections / SCAN_DIVISOR).max(1);
+        let now = Instant::now();
+        let mut order: [(&[Phase], Duration); 4] = [
+            (&[Phase::Head, Phase::Body], LONG_WAIT),
+            (&[Phase::PublicAnswer], LONG_WAIT),
+            (&[Phase::Head, Phase::Body, Phase::PublicAnswer], Duration::ZERO),
+            (&[Phase::VerifiedBody], Duration::ZERO),
+        ];
+        if held_by_verified(members, |_| 1) > self.limits.connections / 2 {
+            order.rotate_right(1);
         }
-        let rank = |peer: IpAddr, members: &[&Rc<Member>]| {
-            Some((members.len(), Reverse(members.last()?.since.get()), peer))
+        let ask = |(phases, wait): (&[Phase], Duration)| {
+            ask_to_leave(members, enough, |member| {
+                let has_waited = now.saturating_duration_since(member.since.get()) >= wait;
+                usize::from(has_waited && phases.contains(&member.phase.get()))
+            })
         };
-        peers.extend(waiting.iter().filter_map(|(peer, members)| rank(*peer, members)));
-        let mut asked = 0;
-        while asked < (self.limit / PART).max(1)
-            && let Some((_, _, peer)) = peers.pop()
-            && let Some(members) = waiting.get_mut(&peer)
-        {
-            if let Some(member) = members.pop() {
-                member.ask_to_leave();
-                asked += 1;
-            }
-            peers.extend(rank(peer, members));
-        }
-        self.warn(asked);
+        let closed = order.into_iter().map(ask).find(|closed| *closed > 0);
+        self.descriptors.warn(closed.unwrap_or(0));
     }
 
+    fn free_memory(&self) {
+        let members = self.members.borrow();
+        let enough = (self.limits.head_bytes / SCAN_DIVISOR).max(1);
+        let held_bytes = |member: &Member| member.held_bytes.get();
+        let verified_first = held_by_verified(&members, held_bytes) > self.limits.head_bytes / 2;
+        let ask = |verified: bool| {
+            ask_to_leave(&members, enough, |member| {
+                if member.is_verified() == verified { held_bytes(member) } else { 0 }
+            })
+        };
+        let closed = match ask(verified_first) {
+            0 => ask(!verified_first),
+            closed => closed,
+        };
+        self.memory.warn(closed);
+    }
+}
+
+impl Resource {
+    fn new(name: &'static str) -> Self {
+        Self { name, warned: Cell::new(None) }
+    }
+
+    /// Logs that connections were closed for this resource, once in a while.
     fn warn(&self, closed: usize) {
         let now = Instant::now();
-        if self.warned.get().is_none_or(|last| now - last > BETWEEN_WARNINGS) {
+        if self.warned.get().is_none_or(|last| now - last > WARNING_INTERVAL) {
             self.warned.set(Some(now));
             tracing::warn!(
                 closed,
-                "file descriptors run short; closing connections that wait longest for their clients"
+                "{} run short; closing connections that wait longest for their clients",
+                self.name
             );
         }
     }
 }
 
+/// Sum of what `holds` counts, of the members that read the body of a verified sender and may be asked to leave.
+fn held_by_verified(members: &[Rc<Member>], holds: impl Fn(&Member) -> usize) -> usize {
+    let stays = |member: &&Rc<Member>| member.is_verified() && !member.is_asked_to_leave.get();
+    members.iter().filter(stays).map(|member| holds(member)).sum()
+}
+
+/// Members of one peer that may be asked to leave.
+#[derive(Default)]
+struct Waiting<'a> {
+    /// Sum of what the members hold.
+    held: usize,
+    /// Members, each with what it holds.
+    members: Vec<(&'a Member, usize)>,
+}
+
+/// Asks members to leave until they give back `enough` of what `holds` counts; returns the number of members
+/// asked. The member that has waited longest, of the peer that holds the most, is asked first.
+fn ask_to_leave(members: &[Rc<Member>], enough: usize, holds: impl Fn(&Member) -> usize) -> usize {
+    let mut peers: HashMap<IpAddr, Waiting<'_>> = HashMap::new();
+    for member in members.iter().filter(|member| !member.is_asked_to_leave.get()) {
+        let held = holds(member);
+        if held > 0 {
+            let peer = peers.entry(member.peer).or_default();
+            peer.held += held;
+            peer.members.push((member, held));
+        }
+    }
+    for peer in peers.values_mut() {
+        // The member with the longest wait is the last one.
+        peer.members.sort_unstable_by_key(|(member, _)| Reverse(member.since.get()));
+    }
+    let rank = |address: IpAddr, peer: &Waiting<'_>| {
+        Some((peer.held, Reverse(peer.members.last()?.0.since.get()), address))
+    };
+    let mut ranks: BinaryHeap<_> =
+        peers.iter().filter_map(|(address, peer)| rank(*address, peer)).collect();
+    let (mut given_back, mut asked) = (0, 0);
+    while given_back < enough
+        && let Some((_, _, address)) = ranks.pop()
+        && let Some(peer) = peers.get_mut(&address)
+        && let Some((member, held)) = peer.members.pop()
+    {
+        member.ask_to_leave();
+        asked += 1;
+        given_back += held;
+        peer.held -= held;
+        ranks.extend(rank(address, peer));
+    }
+    asked
+}
+
 impl Member {
-    /// Sets what the connection waits for; the wait begins now, unless it is the same one.
-    pub(super) fn wait_for(&self, phase: Phase) {
-        if self.phase.replace(phase) != phase {
+    /// Sets the phase of the connection. The wait begins now, unless it is for the same phase of the same
+    /// request as before.
+    pub(crate) fn wait_for(&self, phase: Phase) {
+        self.phase.set(phase);
+        if self.waited_for.replace(phase) != phase {
             self.since.set(Instant::now());
         }
     }
 
-    /// Sets what the connection waits for, where the time of the wait does not matter.
-    pub(super) fn set_phase(&self, phase: Phase) {
-        self.phase.set(phase);
+    /// Begins the wait for the rest of a request's head.
+    pub(crate) fn begin_head(&self) {
+        self.since.set(Instant::now());
     }
 
-    /// What the connection waits for.
-    pub(super) fn phase(&self) -> Phase {
+    /// Ends the wait for a request's head: the head is complete.
+    pub(crate) fn begin_request(&self) {
+        self.waited_for.set(Phase::Answer);
+        self.go_on();
+        self.stay();
+    }
+
+    /// Ends a wait: the client has sent or read something. A further wait of the same request keeps its
+    /// beginning.
+    pub(crate) fn go_on(&self) {
+        self.phase.set(Phase::Answer);
+        self.hold(0);
+    }
+
+    /// Whether the connection waits for the body of a verified sender.
+    fn is_verified(&self) -> bool {
+        self.phase.get() == Phase::VerifiedBody
+    }
+
+    /// Current phase of the connection.
+    pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }
 
-    /// Remembers whom to wake; all wakes of a connection go to one task.
-    pub(super) fn wakes(&self, waker: &Waker) {
+    /// Charges the connection for `bytes` of an unfinished request, in place of the bytes charged before. If
+    /// the worker's connections exceed the limit, some of them are asked to leave.
+    pub(crate) fn hold(&self, bytes: usize) {
+        let before = self.held_bytes.get();
+        if bytes == before || (self.is_asked_to_leave.get() && bytes > before) {
+            return;
+        }
+        self.held_bytes.set(bytes);
+        let is_too_much = {
+            let mut held = self.registry.held.borrow_mut();
+            let sum = held.bytes() - before + bytes;
+            held.set(sum);
+            bytes > before && sum > self.registry.limits.head_bytes
+        };
+        if is_too_much {
+            self.registry.free_memory();
+        }
+    }
+
+    /// Stores the waker of the connection's task.
+    pub(crate) fn wakes(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             *known = Some(waker.clone());
         }
     }
 
-    /// Whether the connection must close unless a request has come.
-    pub(super) fn is_asked_to_leave(&self) -> bool {
+    /// Whether the connection must close unless a request has arrived.
+    pub(crate) fn is_asked_to_leave(&self) -> bool {
         self.is_asked_to_leave.get()
     }
 
-    /// The connection need not leave: a request has come.
-    pub(super) fn stay(&self) {
-        if self.is_asked_to_leave.replace(false) {
-            self.registry.leaving.set(self.registry.leaving.get() - 1);
+    /// Cancels the request to leave, since the awaited input has arrived. Others may have to leave instead.
+    pub(crate) fn stay(&self) {
+        if self.takes_back_leave() {
+            self.registry.free_descriptors(&self.registry.members.borrow());
         }
     }
 
-    /// Removes the connection.
-    pub(super) fn leave(&self) {
-        self.stay();
+    /// Withdraws the request to leave; returns whether there was one.
+    fn takes_back_leave(&self) -> bool {
+        let was_asked = self.is_asked_to_leave.replace(false);
+        if was_asked {
+            self.registry.leaving.set(self.registry.leaving.get() - 1);
+        }
+        was_asked
+    }
+
+    /// Removes the connection from the registry.
+    pub(crate) fn leave(&self) {
+        self.hold(0);
+        self.takes_back_leave();
         let mut members = self.registry.members.borrow_mut();
         let place = self.place.get();
         if place < members.len() {
@@ -185,6 +346,8 @@ impl Member {
     fn ask_to_leave(&self) {
         self.is_asked_to_leave.set(true);
         self.registry.leaving.set(self.registry.leaving.get() + 1);
+        // Another request may need the memory at once: it is given back before the next read.
+        self.hold(0);
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

@@ -1,6 +1,6 @@
-//! The loop of a connection: read a request, call the service, write the answer.
+//! Connection loop: read a request, call the service, write the answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -13,39 +13,45 @@ use actix_http::error::ParseError;
 use actix_http::{Payload, Request, Response, ServiceConfig, StatusCode};
 use actix_web::rt::net::TcpStream;
 
-use super::super::problem::Problem;
 use super::answer::{After, Framing, TAKING_TIME, close, send};
 use super::body::Body;
 use super::link::Link;
 use super::registry::{Member, Phase, Registry};
 use super::timer::Timer;
-use crate::budget::{MemoryBudget, Reservation, Share};
+use crate::http::problem::Problem;
 
-/// Time that a request's head may take from its first byte, and a new connection until its first byte.
-const HEAD_TIME: Duration = Duration::from_secs(5);
-/// Time that a connection may be idle after an answer.
-const IDLE_TIME: Duration = Duration::from_secs(15);
-/// A head has at most this many bytes.
+/// Time limit for a request's head from its first byte, and for the first byte of a new connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit of an idle connection after an answer.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
-/// What all connections of a worker share.
+/// State shared by all connections of a worker.
 pub(crate) struct Worker {
-    /// Settings of the codec, with the date that it writes.
+    /// Settings of the codec.
     pub(crate) config: ServiceConfig,
-    /// The worker's connections.
+    /// Registry of the worker's connections.
     pub(crate) registry: Rc<Registry>,
-    /// Memory that unfinished heads may hold.
-    pub(crate) budget: MemoryBudget,
+}
+
+/// Answer to a request.
+pub(crate) struct Answer<B> {
+    pub(crate) response: Response<B>,
+    /// Whether anyone gets this answer without a credential.
+    pub(crate) is_public: bool,
 }
 
 /// One connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// Socket and buffers.
-    pub(super) link: RefCell<Link>,
+    pub(crate) link: RefCell<Link>,
     /// Place in the registry.
-    pub(super) member: Rc<Member>,
-    /// Time in which a client must take a part of its answer.
-    pub(super) taking_time: Duration,
+    pub(crate) member: Rc<Member>,
+    /// Whether anyone gets the current answer without a credential.
+    pub(crate) is_public: Cell<bool>,
+    /// Time in which a client must take the next part of its answer.
+    pub(crate) taking_time: Duration,
 }
 
 impl Drop for Connection {
@@ -61,22 +67,25 @@ pub(crate) async fn serve<A, B>(
     peer: Option<SocketAddr>,
     call: impl Fn(Request) -> A,
 ) where
-    A: Future<Output = Response<B>>,
+    A: Future<Output = Answer<B>>,
     B: MessageBody,
 {
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let connection = Rc::new(Connection {
         link: RefCell::new(Link::new(io, &worker.config)),
         member: worker.registry.enter(address),
+        is_public: Cell::new(true),
         taking_time: TAKING_TIME,
     });
     let mut wait = Wait::first();
     let mut timer = Timer::new(wait.deadline);
     loop {
-        let next = poll_fn(|cx| wait.poll_next(&connection, worker, &mut timer, cx)).await;
+        let next = poll_fn(|cx| wait.poll_next(&connection, &mut timer, cx)).await;
         let mut request = match next {
             Next::Request(request) => request,
             Next::Reject(problem) => {
+                connection.link.borrow_mut().forget_unread();
+                connection.is_public.set(true);
                 let answer = Response::from(problem.response());
                 if send(&connection, &mut timer, answer, Framing::LAST).await != After::Gone {
                     close(&connection, &mut timer, true).await;
@@ -91,34 +100,35 @@ pub(crate) async fn serve<A, B>(
             *request.payload() = Payload::Stream { payload: Box::pin(Body::new(&connection)) };
         }
         let Some(answer) = answered(&connection, call(request)).await else { return };
-        match send(&connection, &mut timer, answer, framing).await {
+        connection.is_public.set(answer.is_public);
+        match send(&connection, &mut timer, answer.response, framing).await {
             After::Next => {}
             After::Close => return close(&connection, &mut timer, false).await,
             After::Gone => return,
         }
-        connection.link.borrow_mut().rest();
         connection.member.wait_for(Phase::Head);
         wait = Wait::idle();
     }
 }
 
-/// Waits for the service's answer; none if the client is gone, or must leave before its body came.
+/// Waits for the service's answer; `None` if the client is gone, or the connection must close before its body
+/// has arrived.
 async fn answered<B>(
     connection: &Connection,
-    answer: impl Future<Output = Response<B>>,
-) -> Option<Response<B>> {
+    answer: impl Future<Output = Answer<B>>,
+) -> Option<Answer<B>> {
     let mut answer = pin!(answer);
     let member = &connection.member;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            member.set_phase(Phase::Answer);
+            member.go_on();
             member.stay();
             return Poll::Ready(Some(answer));
         }
-        if member.is_asked_to_leave() && member.phase() == Phase::Body {
+        if member.is_asked_to_leave() && member.phase() != Phase::Answer {
             return Poll::Ready(None);
         }
-        match connection.link.borrow_mut().look_ahead(cx) {
+        match connection.link.borrow_mut().read_ahead(cx) {
             Ok(()) => Poll::Pending,
             Err(_) => Poll::Ready(None),
         }
@@ -126,7 +136,7 @@ async fn answered<B>(
     .await
 }
 
-/// What a connection that waited for a request does next.
+/// Next step of a connection that waited for a request.
 enum Next {
     Request(Request),
     Reject(Problem),
@@ -137,25 +147,22 @@ enum Next {
 struct Wait {
     deadline: Instant,
     has_begun: bool,
-    /// Memory of the unfinished head.
-    held: Option<Reservation>,
 }
 
 impl Wait {
     /// Wait of a new connection.
     fn first() -> Self {
-        Self { deadline: Instant::now() + HEAD_TIME, has_begun: false, held: None }
+        Self { deadline: Instant::now() + HEAD_TIMEOUT, has_begun: false }
     }
 
     /// Wait after an answer.
     fn idle() -> Self {
-        Self { deadline: Instant::now() + IDLE_TIME, has_begun: false, held: None }
+        Self { deadline: Instant::now() + IDLE_TIMEOUT, has_begun: false }
     }
 
     fn poll_next(
         &mut self,
         connection: &Connection,
-        worker: &Worker,
         timer: &mut Timer,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
@@ -163,43 +170,39 @@ impl Wait {
         let mut link = link.borrow_mut();
         loop {
             if let Some(next) = Self::read(&mut link, cx) {
-                if matches!(next, Next::Request(_)) {
-                    self.held = None;
-                    member.set_phase(Phase::Answer);
-                    member.stay();
+                if !matches!(next, Next::Close) {
+                    member.begin_request();
                 }
                 return Poll::Ready(next);
             }
             if link.unread() > 0 && !self.has_begun {
                 self.has_begun = true;
-                self.deadline = Instant::now() + HEAD_TIME;
+                self.deadline = Instant::now() + HEAD_TIMEOUT;
+                member.begin_head();
             }
-            if !self.holds(link.unread(), worker) {
-                return Poll::Ready(Next::Reject(Problem::Unavailable(
-                    "Too many requests have unfinished headers. Try again.",
-                )));
-            }
+            member.hold(link.tighten());
             member.wakes(cx.waker());
             if !member.is_asked_to_leave() && !timer.has_passed(self.deadline, cx) {
                 return Poll::Pending;
             }
-            // Before the limit is judged, all that is available is read.
+            // All available bytes are read before the limit is applied.
             if link.read_directly() {
                 continue;
             }
             if self.has_begun && !member.is_asked_to_leave() {
+                member.begin_request();
                 return Poll::Ready(reject(StatusCode::REQUEST_TIMEOUT));
             }
             return Poll::Ready(Next::Close);
         }
     }
 
-    /// Reads until a request is complete or nothing more is there.
+    /// Reads until a request is complete or no more input is available.
     fn read(link: &mut Link, cx: &mut Context<'_>) -> Option<Next> {
         loop {
             let before = link.unread();
             match link.next_head() {
-                // A large head may be complete with the first read that passes the limit.
+                // A large head may be completed by the first read that passes the limit.
                 Ok(Some(_)) if before - link.unread() > MAX_HEAD_BYTES => {
                     return Some(reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
                 }
@@ -218,18 +221,6 @@ impl Wait {
                 Poll::Ready(Ok(0) | Err(_)) => return Some(Next::Close),
                 Poll::Pending => return None,
             }
-        }
-    }
-
-    /// Reserves memory for an unfinished head of so many bytes; says whether there is some.
-    fn holds(&mut self, bytes: usize, worker: &Worker) -> bool {
-        match &mut self.held {
-            None if bytes == 0 => true,
-            None => {
-                self.held = worker.budget.reserve(Share::Heads, bytes).ok();
-                self.held.is_some()
-            }
-            Some(held) => held.grow(bytes.saturating_sub(held.bytes())).is_ok(),
         }
     }
 }

@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-/// A timer that is asked about a deadline each time, which may have moved since.
+/// Timer that is polled with a deadline, which may differ from poll to poll.
 ///
-/// A deadline that moves later costs nothing: the timer fires at the old one and is set again then.
-pub(super) struct Timer(Pin<Box<Sleep>>);
+/// Moving the deadline later costs nothing: the timer fires at the old deadline and is then reset.
+pub(crate) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
-    /// Timer whose first deadline is known.
-    pub(super) fn new(deadline: Instant) -> Self {
+    /// Creates a timer with its first deadline.
+    pub(crate) fn new(deadline: Instant) -> Self {
         Self(Box::pin(sleep_until(deadline.into())))
     }
 
-    /// Reports whether the deadline has passed; if not, the task is woken then.
-    pub(super) fn has_passed(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+    /// Whether the deadline has passed; if not, the task is woken at the deadline.
+    pub(crate) fn has_passed(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         if self.0.deadline() > deadline.into() {
             self.0.as_mut().reset(deadline.into());
         }

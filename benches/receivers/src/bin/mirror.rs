@@ -17,16 +17,18 @@ use actix_web::web::Data;
 use statusmirror::cli;
 use statusmirror::clock::Clock;
 use statusmirror::config::{self, Secrets};
-use statusmirror::content::Content;
-use statusmirror::dialect::{Dialect, Name, NotEncoded, Reading, Said, Settings, Source};
-use statusmirror::http::state::Service;
+use statusmirror::dialect::{
+    DecodeError, Dialect, EntryStatement, Name, ReadEntry, Settings, Source,
+};
+use statusmirror::http::app_state::Service;
 use statusmirror::http::{self, Connections, Listeners};
 use statusmirror::ingest::Ingest;
 use statusmirror::message::{Channel, Reference, StatedProvider, Status};
 use statusmirror::metrics::Metrics;
-use statusmirror::proof::{Scheme, Window};
+use statusmirror::payload::RawPayload;
 use statusmirror::store::Store;
 use statusmirror::store::sqlite::SqliteStore;
+use statusmirror::verify::{Scheme, Window};
 
 /// As in the product.
 #[global_allocator]
@@ -48,10 +50,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
-    let (began, queue) = (metrics.began(), config.store.queue);
+    let (began, max_in_flight) = (metrics.began(), config.store.max_in_flight);
     let budget = config.store.budget.clone();
-    let ingest =
-        Ingest::new(config.sources, Arc::clone(&store), queue, Arc::clone(&metrics), budget);
+    let ingest = Ingest::new(
+        config.sources,
+        Arc::clone(&store),
+        max_in_flight,
+        Arc::clone(&metrics),
+        budget,
+    );
     // A source that has no instruments is not counted.
     metrics.configure([], began);
     let service = Data::new(Service::new(
@@ -93,20 +100,20 @@ impl Dialect for Lines {
         ("text/plain", "")
     }
 
-    fn read(&self, content: &Content) -> Result<Vec<Reading>, NotEncoded> {
+    fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
         let text = str::from_utf8(&content.body);
-        let text = text.map_err(|error| NotEncoded(error.to_string()))?;
+        let text = text.map_err(|error| DecodeError(error.to_string()))?;
         text.lines().map(|line| line_said(line).map(|said| Ok(Box::new(said)))).collect()
     }
 }
 
-fn line_said(line: &str) -> Result<Said, NotEncoded> {
+fn line_said(line: &str) -> Result<EntryStatement, DecodeError> {
     let said = || {
         let (id, time) = line.split_once(' ')?;
         Some((id.parse().ok()?, time.parse().ok()?))
     };
-    let (id, time) = said().ok_or_else(|| NotEncoded(format!("not an id and a time: {line}")))?;
-    Ok(Said {
+    let (id, time) = said().ok_or_else(|| DecodeError(format!("not an id and a time: {line}")))?;
+    Ok(EntryStatement {
         message: Name::Ours(id),
         status: Status::Sent,
         stated_at: Some(time),

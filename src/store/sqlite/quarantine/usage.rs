@@ -1,33 +1,33 @@
-//! How much each source has in quarantine, and whether there is room for more.
+//! Quarantine usage by source, and its limits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 
-use super::super::open::Settings;
-use super::unsigned;
+use super::rows::unsigned;
+use crate::store::sqlite::startup::open::Settings;
 
-/// What is in quarantine.
+/// Size of a part of the quarantine.
 #[derive(Clone, Copy, Default)]
 struct Amount {
     entries: u64,
     bytes: u64,
 }
 
-/// What is in quarantine, source by source, and how much may be.
+/// Quarantine usage, in total and by source, with its limits.
 #[derive(Clone)]
-pub(in super::super) struct Usage {
+pub(crate) struct Usage {
     most: Amount,
     all: Amount,
     by_source: Arc<BTreeMap<String, Amount>>,
-    /// Entries in `quarantine_6`.
+    /// Number of entries in `quarantine_6`.
     to_be_moved: u64,
 }
 
 impl Usage {
-    /// Asks the tables.
-    pub(in super::super) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
+    /// Reads the usage from the tables.
+    pub(crate) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
         let to_be_moved: i64 =
             db.query_row("SELECT count(*) FROM quarantine_6", [], |row| row.get(0))?;
         let mut select = db.prepare("SELECT source, entries, bytes FROM quarantine_usage")?;
@@ -51,24 +51,24 @@ impl Usage {
         })
     }
 
-    /// How many entries there are.
-    pub(in super::super) fn entries(&self) -> u64 {
+    /// Number of entries, including those not moved yet.
+    pub(crate) fn entries(&self) -> u64 {
         self.all.entries + self.to_be_moved
     }
 
-    /// How many bytes they take, without those that have to be moved.
-    pub(in super::super) fn bytes(&self) -> u64 {
+    /// Size of the entries in bytes, without those not moved yet.
+    pub(crate) fn bytes(&self) -> u64 {
         self.all.bytes
     }
 
-    /// Whether there are entries of an earlier version.
-    pub(in super::super) fn is_to_be_moved(&self) -> bool {
+    /// Whether entries of an earlier version remain to be moved.
+    pub(crate) fn is_to_be_moved(&self) -> bool {
         self.to_be_moved > 0
     }
 
-    /// Whether another entry of this source fits, which needs so many bytes. One source may use at most
-    /// half of what there is.
-    pub(super) fn has_room(&self, source: &str, bytes: u64) -> bool {
+    /// Whether another entry of this source with this many bytes fits. One source may use at most half of the
+    /// limits.
+    pub(crate) fn has_room(&self, source: &str, bytes: u64) -> bool {
         let own = self.by_source.get(source).copied().unwrap_or_default();
         self.entries() < self.most.entries
             && own.entries < self.most.entries.div_ceil(2)
@@ -76,8 +76,8 @@ impl Usage {
             && own.bytes.saturating_add(bytes) <= self.most.bytes.div_ceil(2)
     }
 
-    /// Counts an entry of this source that was added.
-    pub(super) fn add(
+    /// Counts a new entry of this source.
+    pub(crate) fn add(
         &mut self,
         db: &Connection,
         source: &str,
@@ -89,8 +89,8 @@ impl Usage {
         })
     }
 
-    /// Counts an entry of this source that was removed.
-    pub(super) fn subtract(
+    /// Counts the removal of an entry of this source.
+    pub(crate) fn subtract(
         &mut self,
         db: &Connection,
         source: &str,
@@ -102,8 +102,8 @@ impl Usage {
         })
     }
 
-    /// Counts an entry that was moved, or removed before it was.
-    pub(super) fn is_moved(&mut self) {
+    /// Counts an entry as moved, or as removed before it was moved.
+    pub(crate) fn is_moved(&mut self) {
         self.to_be_moved = self.to_be_moved.saturating_sub(1);
     }
 

@@ -1,0 +1,13 @@
+//! Admin socket: commands that change or inspect a running mirror, over a Unix socket beside the database.
+//!
+//! [`protocol`] defines commands and replies, one line of JSON each. [`mod@socket`] binds the socket, which
+//! only the owner of the files may connect to, and reads one bounded command. [`service`] carries a command
+//! out: in the running server, or on the opened file if no server runs.
+
+pub(crate) mod protocol;
+pub(crate) mod service;
+pub(crate) mod socket;
+
+pub use self::protocol::{Answer, Command, Entry, Reloaded, Removed};
+pub use self::service::{Admin, Reload};
+pub use self::socket::{bind, connect, socket};

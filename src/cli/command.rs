@@ -1,0 +1,270 @@
+//! Arguments, dispatch and exit codes of every command.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::{
+    callback_url, check_config, doctor, healthcheck, print_config, quarantine, reload, restore,
+    serve, simulate, telemetry, upkeep, verify,
+};
+use crate::cli::common::config_file::read_config;
+use crate::cli::common::exit_code::{EX_CANTCREAT, EX_IOERR, EX_USAGE, Failure};
+use crate::cli::common::process;
+use crate::config::duration::{duration, positive};
+use crate::config::{self, Config, Secrets};
+use crate::dialect::is_name;
+use crate::http::ops::docs::DOCUMENT;
+use crate::message::{Destination, MessageId};
+use crate::store::sqlite;
+
+/// Maximum time that `serve` waits at its end for its log to be read.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Durable local mirror of the delivery statuses of SMS and RCS messages: receives the gateway's webhooks and
+/// serves the gateway's own status queries.
+#[derive(Parser)]
+#[command(version, after_help = "Example: statusmirror serve --config statusmirror.toml")]
+struct Arguments {
+    /// Configuration file. Default: the file that `STATUSMIRROR_CONFIG` names, or else ./statusmirror.toml, or
+    /// else /etc/statusmirror/statusmirror.toml. Without a file, safe defaults apply.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the server (default command).
+    #[command(after_help = "Example: statusmirror serve --config statusmirror.toml")]
+    Serve {
+        /// Time to wait for another process to release the database, like 60s.
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+        lock_wait: Duration,
+    },
+    /// Checks the configuration and prints warnings.
+    #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
+    CheckConfig,
+    /// Prints the settings in effect and the origin of each. Secrets are printed as their location only.
+    #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
+    PrintConfig,
+    /// Reloads the API keys and sources of the running server, like SIGHUP. A reload that would leave no source
+    /// or no key, or remove more than half of them, needs `--yes`.
+    #[command(after_help = "Example: statusmirror reload --yes")]
+    Reload {
+        /// Confirm the removal of any number of sources and keys.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Checks whether the server on this machine is ready; exits with an error if it is not.
+    #[command(after_help = "Example: statusmirror healthcheck --url http://127.0.0.1:8080")]
+    Healthcheck(healthcheck::Arguments),
+    /// Prints a callback URL with its credential, to give to a sender.
+    #[command(
+        after_help = "Example: statusmirror callback-url gateway --destination +393331234567 --key order-7"
+    )]
+    CallbackUrl(callback_url::Arguments),
+    /// Prints the message id of a provider's message.
+    #[command(
+        after_help = "Example: statusmirror message-id twilio SM1342fe1b2c904d1ab04f0fc7a58abca9"
+    )]
+    MessageId {
+        /// Source that posts webhooks about the message.
+        source: String,
+        /// Provider's id of the message.
+        id: String,
+        /// Recipient, if several messages share the provider's id.
+        destination: Option<Destination>,
+    },
+    /// Lists, shows and replays quarantined webhooks.
+    #[command(after_help = "Example: statusmirror quarantine list")]
+    Quarantine {
+        #[command(subcommand)]
+        command: quarantine::Command,
+    },
+    /// Writes a backup of the database to a file. The server may be running.
+    #[command(after_help = "Example: statusmirror backup /var/backups/mirror.db")]
+    Backup {
+        /// File to create. It must not exist.
+        file: PathBuf,
+    },
+    /// Checks the whole database, and prints row counts and content hashes.
+    #[command(after_help = "Example: statusmirror check /var/backups/mirror.db")]
+    Check {
+        /// Database that no server has open, such as a backup. Default: the configured database.
+        file: Option<PathBuf>,
+    },
+    /// Replaces the database by a backup. The server must be stopped. The old files are kept beside it, and
+    /// erasures made since the backup are applied to it.
+    #[command(after_help = "Example: statusmirror restore /var/backups/mirror.db")]
+    Restore {
+        /// Backup file.
+        file: PathBuf,
+    },
+    /// Accepts the loss of the transactions behind the damage of a WAL, once.
+    #[command(after_help = "Example: statusmirror accept-wal-loss 4c1f0d2a9be37755")]
+    AcceptWalLoss {
+        /// Salt of the WAL, as the failed start prints it.
+        salt: String,
+    },
+    /// Erases everything about a phone number: messages, histories and quarantined entries.
+    #[command(after_help = "Example: statusmirror erase --destination +393331234567 --yes")]
+    Erase {
+        /// Phone number in E.164 format.
+        #[arg(long)]
+        destination: Destination,
+        #[command(flatten)]
+        confirmed: upkeep::Confirmed,
+    },
+    /// Removes messages whose last notification, and quarantined entries whose arrival, is older than a given
+    /// age.
+    #[command(after_help = "Example: statusmirror prune --older-than 400d --dry-run")]
+    Prune {
+        /// Minimum age, like 400d. Default: store.retention.
+        #[arg(long, value_name = "TIME", value_parser = positive)]
+        older_than: Option<Duration>,
+        #[command(flatten)]
+        confirmed: upkeep::Confirmed,
+    },
+    /// Simulates the notifications of many messages against a running server, and checks the results.
+    #[command(after_help = "Example: statusmirror simulate --messages 10000")]
+    Simulate(simulate::Arguments),
+    /// Explains why a webhook is rejected. Reads the raw request from standard input, as a proxy or `curl -v`
+    /// prints it. Exits with 65 if the webhook is rejected, and with 64 if the input is not a request.
+    #[command(after_help = "Example: statusmirror verify gateway < request.txt")]
+    Verify(verify::Arguments),
+    /// Checks a running installation from outside: clocks, keys, files, and a test delivery to each source.
+    /// Exits with 69 if a check fails.
+    #[command(after_help = "Example: statusmirror doctor --config statusmirror.toml")]
+    Doctor,
+    /// Writes the manual pages, one for each command.
+    #[command(after_help = "Example: statusmirror man /usr/local/share/man/man1")]
+    Man {
+        /// Directory to write to. It must exist.
+        directory: PathBuf,
+    },
+    /// Prints the server's OpenAPI document.
+    #[command(name = "openapi", after_help = "Example: statusmirror openapi > statusmirror.json")]
+    OpenApi,
+    /// Prints shell completions.
+    #[command(
+        after_help = "Example: statusmirror completions bash > /etc/bash_completion.d/statusmirror"
+    )]
+    Completions {
+        /// Shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Prints on standard error which configuration file is read.
+fn log_config_file(file: Option<&Path>) {
+    let words = file.map_or_else(
+        || "none; defaults and environment variables apply".to_owned(),
+        |file| file.display().to_string(),
+    );
+    drop(writeln!(io::stderr(), "configuration file: {words}"));
+}
+
+/// Runs the command that the process was started with, and returns its exit code.
+pub fn run() -> i32 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            return error.print().map_or(EX_IOERR, |()| code);
+        }
+    };
+    match process::prepare().map_err(Failure::from).and_then(|()| execute(arguments)) {
+        Ok(()) => 0,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<(), Failure> {
+    let given = arguments.config.as_deref();
+    let configured = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(given)?;
+        read_config(file.as_deref(), secrets)
+    };
+    // For commands whose own output does not name the file.
+    let told = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(given)?;
+        log_config_file(file.as_deref());
+        read_config(file.as_deref(), secrets)
+    };
+    let mut out = io::stdout().lock();
+    match arguments.command.unwrap_or(Command::Serve { lock_wait: Duration::ZERO }) {
+        Command::Serve { lock_wait } => {
+            drop(out);
+            let runtime = serve::Runtime::start()?;
+            let config = configured(Secrets::Make)?;
+            let log = telemetry::start(&config.log)?;
+            #[cfg(feature = "otlp")]
+            let spans = telemetry::Spans::start();
+            let served = serve::run(runtime, config, lock_wait, &log);
+            #[cfg(feature = "otlp")]
+            spans.flush();
+            log.flush(LOG_FLUSH_TIMEOUT);
+            served
+        }
+        Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
+        Command::PrintConfig => print_config::run(&told(Secrets::Imagine)?, &mut out),
+        Command::Reload { yes } => {
+            let file = config::locate(given)?;
+            log_config_file(file.as_deref());
+            reload::ask(&sqlite::real_path(&config::database(file.as_deref())?), yes, &mut out)
+        }
+        Command::Healthcheck(arguments) => {
+            let file = config::locate(given)?;
+            log_config_file(file.as_deref());
+            healthcheck::run(&arguments, file.as_deref(), &mut out)
+        }
+        Command::CallbackUrl(arguments) => {
+            callback_url::run(&told(Secrets::Find)?, &arguments, &mut out)
+        }
+        Command::MessageId { source, id, destination } => {
+            if !is_name(&source) || id.is_empty() {
+                let words = "name a source as it is configured, and the provider's id";
+                return Err(Failure::new(EX_USAGE, words));
+            }
+            let id = MessageId::of_foreign(&source, &id, destination);
+            Ok(writeln!(out, "{id}")?)
+        }
+        Command::Quarantine { command } => {
+            quarantine::run(told(Secrets::IfThere)?, command, &mut out)
+        }
+        Command::Backup { file } => upkeep::back_up(told(Secrets::IfThere)?, &file, &mut out),
+        Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
+        Command::Check { file: None } => upkeep::check_own(&told(Secrets::IfThere)?, &mut out),
+        Command::Restore { file } => restore::run(&told(Secrets::IfThere)?, &file, &mut out),
+        Command::AcceptWalLoss { salt } => {
+            let lost = sqlite::accept_wal_loss(&told(Secrets::IfThere)?.store.path, &salt)?;
+            Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
+        }
+        Command::Erase { destination, confirmed } => {
+            upkeep::erase(told(Secrets::IfThere)?, destination, &confirmed, &mut out)
+        }
+        Command::Prune { older_than, confirmed } => {
+            upkeep::prune(told(Secrets::IfThere)?, older_than, &confirmed, &mut out)
+        }
+        Command::Simulate(arguments) => simulate::run(&arguments, &told(Secrets::Find)?, &mut out),
+        Command::Verify(arguments) => verify::run(&told(Secrets::Find)?, &arguments, &mut out),
+        Command::Doctor => doctor::run(&configured(Secrets::Find)?, &mut out),
+        Command::Man { directory } => {
+            let unwritable = |error| {
+                let words =
+                    format!("cannot write to {}: {error}", config::absolute(&directory).display());
+                Failure::new(EX_CANTCREAT, words)
+            };
+            clap_mangen::generate_to(Arguments::command(), &directory).map_err(unwritable)
+        }
+        Command::OpenApi => Ok(out.write_all(DOCUMENT.as_bytes())?),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Configuration as commands read it, and messages about it.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::exit_code::Failure;
+use crate::config::{self, Config, Secrets};
+use crate::store::sqlite;
+
+/// Prints a newly generated key on standard output, because the log keeps no secrets.
+pub(crate) fn show_new_key(config: &Config) {
+    if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
+        drop(writeln!(io::stdout(), "API key, shown only this once: {}", key.text));
+    }
+}
+
+/// Reads the configuration. Resolves links in the database's path.
+pub(crate) fn read_config(file: Option<&Path>, secrets: Secrets) -> Result<Config, Failure> {
+    let mut config = config::read(file, secrets)?;
+    config.store.path = sqlite::real_path(&config.store.path);
+    Ok(config)
+}

@@ -1,0 +1,11 @@
+//! Parts of several commands.
+//!
+//! [`exit_code`] maps errors to exit codes. [`live`] sends a command to the running server, or opens the file if
+//! none runs.
+
+pub(crate) mod config_file;
+pub(crate) mod copies;
+pub(crate) mod exit_code;
+pub(crate) mod live;
+pub(crate) mod process;
+pub(crate) mod tls;

@@ -1,0 +1,65 @@
+//! Order and report of the checks.
+
+use std::io::Write;
+
+use super::report::Report;
+use super::{files, reach};
+use crate::cli::common::exit_code::{EX_UNAVAILABLE, Failure};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::diagnosis::Found;
+
+/// Remaining validity below which a key is worth a warning, in seconds: 30 days, in which an application can
+/// be given another key.
+const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// Runs all checks, prints one line for each, and fails if any check failed.
+pub(crate) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    let mut report = Report { out, failed: 0 };
+    configuration(config, &mut report)?;
+    keys(config, &mut report)?;
+    files::check(config, &mut report)?;
+    reach::check(config, &mut report)?;
+    match report.failed {
+        0 => Ok(()),
+        1 => Err(Failure::new(EX_UNAVAILABLE, "1 check failed")),
+        failed => Err(Failure::new(EX_UNAVAILABLE, format!("{failed} checks failed"))),
+    }
+}
+
+fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    let file = config
+        .file
+        .as_ref()
+        .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let (sources, keys) = (config.sources.len(), config.api_keys.len());
+    let words = format!("right; {file}, sources: {sources}, API keys: {keys}");
+    report.print(Found::Ok, "configuration", &words)?;
+    // Warnings about keys and the database's permissions have checks of their own.
+    let permissions = config::exposed(&config.store.path);
+    let is_said_later = |warning: &&String| {
+        warning.contains(".expires: ") || permissions.as_ref() == Some(*warning)
+    };
+    for warning in config.warnings.iter().filter(|warning| !is_said_later(warning)) {
+        report.print(Found::Warn, "configuration", warning)?;
+    }
+    Ok(())
+}
+
+fn keys(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
+    let now = Clock::System.now();
+    for key in &config.api_keys {
+        let Some(expires) = key.expires else { continue };
+        let what = format!("API key {}", key.name);
+        let remedy = "add another, give it to the application, and remove this one";
+        if key.has_expired(now) {
+            let words = format!("expired {expires}; {remedy}");
+            report.print(Found::Fail, &what, &words)?;
+        } else if expires.seconds() - now.seconds() < EXPIRY_WARNING_SECONDS {
+            report.print(Found::Warn, &what, &format!("expires {expires}; {remedy}"))?;
+        } else {
+            report.print(Found::Ok, &what, &format!("good until {expires}"))?;
+        }
+    }
+    Ok(())
+}

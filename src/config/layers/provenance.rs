@@ -1,0 +1,175 @@
+//! Provenance: each setting with its origin and its text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::locate;
+use super::raw::Raw;
+use crate::config::error::ConfigError;
+
+/// Prefix of the environment variables that are settings.
+pub(crate) const PREFIX: &str = "STATUSMIRROR";
+
+/// Sections that a reload reads again.
+const RELOADED_SECTIONS: [&str; 2] = ["api_keys", "sources"];
+/// Key outside those sections that a reload reads again, since it is part of the sources.
+const RELOADED_KEY: &str = "server.public_url";
+
+/// Setting in its text form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Key of the setting, like `server.listen`.
+    pub key: String,
+    /// Value in TOML; of a secret only its location.
+    pub value: String,
+    /// File or variable that sets it; `None` if it is the default.
+    pub origin: Option<String>,
+}
+
+/// All values with their origins.
+pub(crate) struct Origins<'a> {
+    values: config::Value,
+    file: Option<&'a Path>,
+    /// Whether the file has no setting.
+    pub(crate) sets_nothing: bool,
+}
+
+impl<'a> Origins<'a> {
+    pub(crate) fn new(values: config::Value, file: Option<&'a Path>, sets_nothing: bool) -> Self {
+        Self { values, file, sets_nothing }
+    }
+
+    /// Rejects a relative path in a system-wide file.
+    pub(crate) fn require_whole_paths(&self, raw: &Raw) -> Result<(), ConfigError> {
+        let Some(file) = self.file.filter(|file| locate::is_of_system(file)) else {
+            return Ok(());
+        };
+        let name = file.display().to_string();
+        for (key, path) in raw.paths() {
+            if path.is_relative() && self.origin(&key).is_some_and(|origin| origin == name) {
+                let remedy = format!(
+                    "{} is a relative path, which means another file in each working directory; \
+                     write the whole path",
+                    path.display()
+                );
+                return Err(ConfigError::Key { origin: name, key, remedy });
+            }
+        }
+        Ok(())
+    }
+
+    /// Place where a key is to be fixed: the variable that sets it, else the file. A section has the origin
+    /// of its first key; a missing key has the origin of its section.
+    pub(crate) fn of(&self, key: &str) -> String {
+        variable(&self.values, key)
+            .or_else(|| self.file.map(|file| file.display().to_string()))
+            .unwrap_or_else(|| "configuration".to_owned())
+    }
+
+    /// All settings in effect, in the order in which they are documented.
+    pub(crate) fn settings(&self, raw: &Raw) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        // Serializing the settings cannot fail.
+        self.add_settings("", &serde_json::to_value(raw).unwrap_or_default(), &mut settings);
+        settings
+    }
+
+    fn add_settings(&self, key: &str, value: &Value, settings: &mut Vec<Setting>) {
+        let inside =
+            |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        match value {
+            Value::Null => {}
+            Value::Object(section) if !is_reference(section) => {
+                for (name, value) in section {
+                    self.add_settings(&inside(name), value, settings);
+                }
+            }
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => settings.push(Setting {
+                key: key.to_owned(),
+                value: toml(value),
+                origin: self.origin(key),
+            }),
+        }
+    }
+
+    /// Origin of the value of a key; `None` if it is a default.
+    fn origin(&self, key: &str) -> Option<String> {
+        let mut value = &self.values;
+        for part in key.split('.') {
+            let config::ValueKind::Table(table) = &value.kind else { return None };
+            value = table.get(part)?;
+        }
+        variable(&self.values, key).or_else(|| {
+            while let config::ValueKind::Table(table) = &value.kind {
+                value = table.values().next()?;
+            }
+            value.origin().map(str::to_owned)
+        })
+    }
+
+    /// Keys that are read only at the start, with their values.
+    pub(crate) fn fixed(&self) -> BTreeMap<String, String> {
+        let mut fixed = BTreeMap::new();
+        if let config::ValueKind::Table(sections) = &self.values.kind {
+            for (name, section) in sections {
+                if !RELOADED_SECTIONS.contains(&name.as_str()) {
+                    flatten(name, section, &mut fixed);
+                }
+            }
+        }
+        fixed.remove(RELOADED_KEY);
+        fixed
+    }
+}
+
+/// Whether a section refers to a secret that is stored elsewhere.
+fn is_reference(section: &serde_json::Map<String, Value>) -> bool {
+    section.len() == 1
+        && ["env", "file"].iter().any(|name| section.get(*name).is_some_and(Value::is_string))
+}
+
+/// Formats a value as TOML.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(reference) => {
+            let members = reference.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+        }
+        // JSON's texts and numbers are also valid TOML.
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+fn flatten(key: &str, value: &config::Value, flat: &mut BTreeMap<String, String>) {
+    if let config::ValueKind::Table(table) = &value.kind {
+        for (name, inner) in table {
+            flatten(&format!("{key}.{name}"), inner, flat);
+        }
+    } else {
+        flat.insert(key.to_owned(), value.to_string());
+    }
+}
+
+/// Environment variable that sets a key, if one does.
+fn variable(values: &config::Value, key: &str) -> Option<String> {
+    let mut value = values;
+    for part in key.split('.') {
+        let config::ValueKind::Table(table) = &value.kind else { break };
+        let Some(inner) = table.get(part) else { break };
+        value = inner;
+    }
+    while let config::ValueKind::Table(table) = &value.kind {
+        value = table.values().next()?;
+    }
+    (value.origin()? == "the environment")
+        .then(|| format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__")))
+}

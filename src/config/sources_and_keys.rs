@@ -1,0 +1,214 @@
+//! Sources and API keys: from their text form to their typed form.
+
+use std::num::NonZeroU32;
+
+use super::error::ConfigError;
+use super::secret::{MIN_SECRET_BYTES, is_hash_of_nothing};
+use crate::access::api_key::{ApiKey, Scope};
+use crate::config::layers::raw;
+use crate::dialect::{self, Source, is_name};
+use crate::ingest::BODY_BUDGET;
+use crate::message::Timestamp;
+use crate::verify::hmac::{self, Hmac};
+use crate::verify::standard_webhooks::StandardWebhooks;
+use crate::verify::{Scheme, SchemeError, Secret, Window, encoding};
+
+/// Remaining validity below which a key is worth a warning, in seconds: two weeks.
+const EXPIRY_WARNING_SECONDS: i64 = 14 * 24 * 60 * 60;
+
+/// Dialect of this name; an error names the key whose value it is.
+pub(crate) fn by_name(name: &str, key: &str) -> Result<&'static dyn dialect::Dialect, ConfigError> {
+    dialect::by_name(name).ok_or_else(|| {
+        let known: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.name()).collect();
+        let remedy = format!("unknown dialect `{name}`; there are {}", known.join(", "));
+        ConfigError::at(key, remedy)
+    })
+}
+
+/// Builds the source of this name. Without a public URL of its own, it uses the server's.
+pub(crate) fn source(
+    name: &str,
+    raw: raw::Source,
+    server_url: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Source, ConfigError> {
+    let key = |rest: &str| format!("sources.{name}{rest}");
+    let window = Window {
+        max_age_seconds: raw.verify.max_age_seconds,
+        max_skew_seconds: raw.verify.max_skew_seconds,
+    };
+    let public_url = if !raw.public_url.is_empty() {
+        raw.public_url
+    } else if server_url.is_empty() {
+        String::new()
+    } else {
+        format!("{server_url}/webhooks/{name}")
+    };
+    if !(1..=BODY_BUDGET).contains(&raw.max_body_bytes) {
+        let remedy =
+            format!("write a number from 1 to {BODY_BUDGET}: more is never read at a time");
+        return Err(ConfigError::at(&key(".max_body_bytes"), remedy));
+    }
+    let settings = dialect::Settings {
+        name: name.to_owned(),
+        dialect: by_name(&raw.dialect, &key(".dialect"))?,
+        scheme: scheme(name, raw.verify, warnings)?,
+        window,
+        public_url,
+        provider: (!raw.provider.is_empty()).then_some(raw.provider),
+        max_body_bytes: raw.max_body_bytes,
+        max_rate: NonZeroU32::new(raw.max_rate),
+    };
+    Source::new(settings).map_err(|bad| ConfigError::at(&key(""), bad.to_string()))
+}
+
+fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
+    let key = |rest: &str| format!("sources.{name}.verify.{rest}");
+    let unusable = |bad: SchemeError| ConfigError::at(&key(bad.key), bad.remedy);
+    let only_for_hmac = raw.only_for_hmac();
+    let mut secrets = Vec::new();
+    for secret in raw.secrets.map(raw::OneOrMany::into_vec).unwrap_or_default() {
+        let text = secret.resolve(&key("secrets"), warnings)?;
+        if text.len() < MIN_SECRET_BYTES {
+            warnings.push(format!(
+                "{}: a secret has fewer than {MIN_SECRET_BYTES} characters and can be guessed",
+                key("secrets")
+            ));
+        }
+        secrets.push(Secret::new(&text));
+    }
+    if raw.scheme == "none" && (!secrets.is_empty() || only_for_hmac.is_some()) {
+        let remedy =
+            "the scheme none takes nothing else; remove the other keys, or choose another \
+                    scheme"
+                .to_owned();
+        return Err(ConfigError::at(&key("scheme"), remedy));
+    }
+    if raw.scheme == "none" {
+        warnings.push(format!(
+            "source `{name}` accepts every request without verification: anyone who can reach it can write"
+        ));
+        return Ok(Scheme::None);
+    }
+    let needs_secrets = ["url-token", "signed-url", "hmac", "standard-webhooks", "native"];
+    if !needs_secrets.contains(&raw.scheme.as_str()) {
+        let remedy = format!(
+            "unknown scheme `{}`; there are {} and none",
+            raw.scheme,
+            needs_secrets.join(", ")
+        );
+        return Err(ConfigError::at(&key("scheme"), remedy));
+    }
+    if raw.scheme != "hmac"
+        && let Some(only) = only_for_hmac
+    {
+        let remedy = format!("only the scheme hmac has this key, not {}; remove it", raw.scheme);
+        return Err(ConfigError::at(&key(only), remedy));
+    }
+    if secrets.is_empty() {
+        let remedy = format!("the scheme {} needs at least one secret", raw.scheme);
+        return Err(ConfigError::at(&key("secrets"), remedy));
+    }
+    Ok(match raw.scheme.as_str() {
+        "url-token" => Scheme::UrlToken(secrets),
+        "signed-url" => Scheme::SignedUrl(secrets),
+        "standard-webhooks" => {
+            Scheme::StandardWebhooks(StandardWebhooks::new(&secrets).map_err(unusable)?)
+        }
+        "hmac" => {
+            let default = hmac::Settings::default();
+            let settings = hmac::Settings {
+                header: raw.header.unwrap_or(default.header),
+                algorithm: raw.algorithm.unwrap_or(default.algorithm),
+                encoding: raw.encoding.unwrap_or(default.encoding),
+                prefix: raw.prefix.unwrap_or(default.prefix),
+                separator: raw.separator.unwrap_or(default.separator),
+                signed: raw.signed.unwrap_or(default.signed),
+                timestamp: raw.timestamp.unwrap_or(default.timestamp),
+                timestamp_unit: raw.timestamp_unit.unwrap_or(default.timestamp_unit),
+                id_header: raw.id_header.unwrap_or(default.id_header),
+                secret_encoding: raw.secret_encoding.unwrap_or(default.secret_encoding),
+            };
+            Scheme::Hmac(Hmac::new(&secrets, &settings).map_err(unusable)?)
+        }
+        _ => Scheme::Native(secrets),
+    })
+}
+
+/// Builds the API key of this name.
+pub(crate) fn api_key(
+    name: String,
+    raw: raw::ApiKey,
+    now: Timestamp,
+    warnings: &mut Vec<String>,
+) -> Result<ApiKey, ConfigError> {
+    let key = |rest: &str| format!("api_keys.{name}{rest}");
+    if !is_name(&name) {
+        return Err(ConfigError::at(&key(""), dialect::SourceError::Name.to_string()));
+    }
+    let mut scopes = Vec::new();
+    for scope in raw.scopes.0 {
+        scopes.push(match scope.as_str() {
+            "read" => Scope::Read,
+            "register" => Scope::Register,
+            _ => {
+                let remedy = format!("unknown scope `{scope}`; there are read and register");
+                return Err(ConfigError::at(&key(".scopes"), remedy));
+            }
+        });
+    }
+    if scopes.is_empty() {
+        let remedy = "a key without a scope may do nothing; name read, register or both".to_owned();
+        return Err(ConfigError::at(&key(".scopes"), remedy));
+    }
+    let expires = raw.expires.map(|text| expiry(&text, &key(".expires"))).transpose()?;
+    if let Some(expires) = expires {
+        let (key, left) = (key(".expires"), expires.seconds() - now.seconds());
+        if now > expires {
+            warnings.push(format!("{key}: the key expired {expires}; make another"));
+        } else if left < EXPIRY_WARNING_SECONDS {
+            warnings.push(format!("{key}: the key expires {expires}; make another"));
+        }
+    }
+    match (raw.key, raw.sha256) {
+        (Some(secret), None) => {
+            let text = secret.resolve(&key(".key"), warnings)?;
+            if text.len() < MIN_SECRET_BYTES {
+                warnings.push(format!(
+                    "{}: the key has fewer than {MIN_SECRET_BYTES} characters and can be guessed",
+                    key(".key")
+                ));
+            }
+            Ok(ApiKey { expires, ..ApiKey::new(&name, &text, scopes) })
+        }
+        (None, Some(hash)) => {
+            let bytes = encoding::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+            let sha256 = bytes.ok_or_else(|| {
+                ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
+            })?;
+            if is_hash_of_nothing(&sha256) {
+                let remedy = "this is the hash of an empty or blank text, which an unset variable \
+                            gives; hash the key itself"
+                    .to_owned();
+                return Err(ConfigError::at(&key(".sha256"), remedy));
+            }
+            Ok(ApiKey { name, sha256, scopes, expires })
+        }
+        _ => {
+            let remedy = "give either `key` or `sha256`".to_owned();
+            Err(ConfigError::at(&key(""), remedy))
+        }
+    }
+}
+
+/// Parses a timestamp, or a day, which stands for its end.
+fn expiry(text: &str, key: &str) -> Result<Timestamp, ConfigError> {
+    let end_of_day = format!("{text}T23:59:59.999999Z").parse();
+    end_of_day.or_else(|_no_day| text.parse::<Timestamp>()).map_err(|error| {
+        let remedy = format!(
+            "`{text}` is {error}; a day alone is written like 2027-01-31 and ends with that day \
+             in UTC"
+        );
+        ConfigError::at(key, remedy)
+    })
+}

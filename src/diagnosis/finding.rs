@@ -1,0 +1,354 @@
+//! Finding: the one thing to change for a request to be accepted.
+
+use super::captured_request::CapturedRequest;
+use super::steps::{Case, Mismatch};
+use super::tampering::{addresses, bodies, queries};
+use crate::dialect::{Settings, Source};
+use crate::message::Timestamp;
+use crate::verify::hmac::variants::is_of_signature;
+use crate::verify::{Header, Headers, MIN_UNIX_MILLISECONDS, Place, Scheme, Unverified};
+
+/// Time in seconds (in the year 1973) before which a signed time that is read as milliseconds is taken to be
+/// in seconds.
+const MIN_UNIX_SECONDS: i64 = 100_000_000;
+
+impl Case<'_> {
+    /// Finding for a missing or incomplete credential.
+    pub(crate) fn absent(self) -> Mismatch {
+        let Self { source, captured, .. } = self;
+        let others = self.others().filter(|other| !matches!(other.scheme, Scheme::None));
+        if let Some(other) = others.into_iter().find(|other| self.fits(other, captured)) {
+            return sent_to_other_source(other);
+        }
+        if let Some(url) = self.other_url() {
+            return url;
+        }
+        let request = captured.request();
+        let is_absent = |place: &Place| match place {
+            Place::Header(name) => captured.one(name) == Header::Absent,
+            Place::Parameter(name) => request.parameters().all(|(known, _)| known != name.as_str()),
+        };
+        let missing = source.credential_places(&request).into_iter().find(is_absent);
+        let of_signature: Vec<_> =
+            captured.names().into_iter().filter(|name| is_of_signature(name)).collect();
+        let scheme = source.scheme.name();
+        match missing {
+            Some(Place::Parameter(name)) => Mismatch::new(
+                "URL",
+                format!(
+                    "the parameter `{name}` is missing, which the scheme {scheme} asks for; give the \
+                     sender the whole URL that `statusmirror callback-url {}` prints, and let no \
+                     proxy take the query off",
+                    source.name
+                ),
+            ),
+            Some(Place::Header(name)) if of_signature.is_empty() => Mismatch::new(
+                "scheme",
+                format!(
+                    "the header {name} is missing, which the scheme {scheme} asks for, and no other \
+                     looks like a signature; let the sender sign, and no proxy take it off"
+                ),
+            ),
+            Some(Place::Header(name)) => Mismatch::new(
+                "scheme",
+                format!(
+                    "the header {name} is missing, which the scheme {scheme} asks for; like a \
+                     signature looks {}",
+                    of_signature.join(", ")
+                ),
+            ),
+            None => Mismatch::new(
+                "scheme",
+                format!("the signed time that the scheme {scheme} is told to look for is missing"),
+            ),
+        }
+    }
+
+    /// Finding for a wrong credential.
+    pub(crate) fn wrong(self) -> Mismatch {
+        let Self { source, captured, .. } = self;
+        if captured.body.is_none() && covers_body(&source.scheme) {
+            let words = "it is not shown, and is what was signed; give it with --body FILE";
+            return Mismatch::new("body", words);
+        }
+        if let Some(several) = self.ambiguous() {
+            return several;
+        }
+        let found = self.other_body().or_else(|| self.other_url()).or_else(|| self.other_source());
+        let found = found.or_else(|| self.other_settings());
+        found.unwrap_or_else(|| self.nothing_found())
+    }
+
+    /// Finding for a header or parameter that must occur once and occurs several times.
+    fn ambiguous(self) -> Option<Mismatch> {
+        let Self { source, captured, .. } = self;
+        let request = captured.request();
+        let remedy = "it is ambiguous which one counts; let the sender send it once";
+        source.credential_places(&request).into_iter().find_map(|place| match place {
+            Place::Header(name) => (captured.one(&name) == Header::Several).then(|| {
+                Mismatch::new(
+                    "scheme",
+                    format!("the header {name} is there several times; {remedy}"),
+                )
+            }),
+            Place::Parameter(name) => {
+                let is_it = |(known, _): &(_, _)| *known == *name;
+                (request.parameters().filter(is_it).count() > 1).then(|| {
+                    Mismatch::new("URL", format!("`{name}` is there several times; {remedy}"))
+                })
+            }
+        })
+    }
+
+    fn other_body(self) -> Option<Mismatch> {
+        let Self { source, captured, .. } = self;
+        bodies(captured).into_iter().find_map(|(happened, body)| {
+            let other = CapturedRequest { body: Some(body), ..captured.clone() };
+            let words = format!(
+                "{happened} after it was signed; let whatever stands between pass its bytes on as \
+                 they are"
+            );
+            self.fits(source, &other).then(|| Mismatch::new("body", words))
+        })
+    }
+
+    fn other_url(self) -> Option<Mismatch> {
+        let Self { source, captured, .. } = self;
+        let queries = queries(captured.query.as_deref());
+        let with =
+            |query: &Option<String>| CapturedRequest { query: query.clone(), ..captured.clone() };
+        for (happened, query) in &queries {
+            if self.fits(source, &with(query)) {
+                let words = format!(
+                    "its query is not the signed one: {happened}; let the sender and every proxy \
+                     pass it on byte by byte"
+                );
+                return Some(Mismatch::new("URL", words));
+            }
+        }
+        if !source.covers_url() {
+            return None;
+        }
+        for address in addresses(captured, source.public_url()) {
+            let Some(moved) = self.variant(|settings| settings.public_url.clone_from(&address))
+            else {
+                continue;
+            };
+            let same = (String::new(), captured.query.clone());
+            for (happened, query) in [&same].into_iter().chain(&queries) {
+                if self.fits(&moved, &with(query)) {
+                    let also = if happened.is_empty() { "" } else { ", and of its query " };
+                    let words = format!(
+                        "the sender called {address}, but public_url says {}{also}{happened}; set \
+                         sources.{}.public_url to what it calls",
+                        source.public_url(),
+                        source.name
+                    );
+                    return Some(Mismatch::new("URL", words));
+                }
+            }
+        }
+        None
+    }
+
+    fn other_source(self) -> Option<Mismatch> {
+        let Self { source, captured, .. } = self;
+        for other in self.others().filter(|other| !matches!(other.scheme, Scheme::None)) {
+            let of_its_secret = self.variant(|settings| settings.scheme = other.scheme.clone());
+            if other.scheme.name() == source.scheme.name()
+                && of_its_secret.is_some_and(|variant| self.fits(&variant, captured))
+            {
+                let words = format!(
+                    "the secret is that of the source `{}`; give the sender one of \
+                     sources.{}.verify.secrets, or another address",
+                    other.name, source.name
+                );
+                return Some(Mismatch::new("secret", words));
+            }
+            let of_its_name = self.variant(|settings| settings.name.clone_from(&other.name));
+            if self.fits(other, captured)
+                || of_its_name.is_some_and(|variant| self.fits(&variant, captured))
+            {
+                return Some(sent_to_other_source(other));
+            }
+        }
+        None
+    }
+
+    fn other_settings(self) -> Option<Mismatch> {
+        let Self { source, captured, .. } = self;
+        let fits = |scheme: Scheme| {
+            let variant = self.variant(|settings| settings.scheme = scheme);
+            variant.is_some_and(|variant| self.fits(&variant, captured))
+        };
+        let request = captured.request();
+        let settings = source.scheme.other_variants(&request, &captured.names(), &fits)?;
+        let words = match &source.scheme {
+            Scheme::Hmac(_) => {
+                format!(
+                    "the sender signs in another way; set {settings} in sources.{}.verify",
+                    source.name
+                )
+            }
+            Scheme::UrlToken(_)
+            | Scheme::SignedUrl(_)
+            | Scheme::StandardWebhooks(_)
+            | Scheme::Native(_)
+            | Scheme::None => settings,
+        };
+        let what = if matches!(source.scheme, Scheme::Hmac(_)) { "scheme" } else { "secret" };
+        Some(Mismatch::new(what, words))
+    }
+
+    /// Finding when no single change makes the request verify: the secret is wrong, unless the body is not
+    /// the one that was sent.
+    fn nothing_found(self) -> Mismatch {
+        let Self { source, captured, .. } = self;
+        let length = captured.body.as_ref().map_or(0, Vec::len);
+        if covers_body(&source.scheme) {
+            if let Some(said) = captured.content_length().filter(|said| *said > length) {
+                let words = format!(
+                    "it has {length} bytes of {said}; look for what cuts it, or capture all of it"
+                );
+                return Mismatch::new("body", words);
+            }
+            if length == 0 {
+                let words = "it is empty, and is what was signed; capture it too";
+                return Mismatch::new("body", words);
+            }
+        }
+        let remedy = format!("compare the sender's with sources.{}.verify.secrets", source.name);
+        let beside = match &source.scheme {
+            Scheme::UrlToken(_) => {
+                return Mismatch::new(
+                    "secret",
+                    format!("the token is none of this or another source's; {remedy}"),
+                );
+            }
+            Scheme::SignedUrl(_) => {
+                "or a signed parameter (destination, expires, action, key, messageid, service) was \
+                 changed"
+            }
+            Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None
+                if source.covers_url() =>
+            {
+                "or the sender called an address that is neither public_url nor what Host says, or \
+                 the body was changed"
+            }
+            Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None => {
+                "or the body was changed in a way that cannot be guessed"
+            }
+        };
+        Mismatch::new(
+            "secret",
+            format!(
+                "as far as can be seen, the signature was made with a secret of no source; {remedy} \
+                 ({beside})"
+            ),
+        )
+    }
+
+    /// Finding for a valid credential at the wrong time.
+    pub(crate) fn time_mismatch(self, stated: i64) -> Mismatch {
+        let Self { source, now, .. } = self;
+        let name = &source.name;
+        let ahead = stated.saturating_sub(now.seconds());
+        let window = source.settings().window;
+        let words = if matches!(source.scheme, Scheme::SignedUrl(_)) {
+            format!(
+                "the URL was valid until {} ago; let it be valid for longer (callback-url \
+                 --expires-in), or set the clock here right",
+                seconds(-ahead)
+            )
+        } else if stated >= MIN_UNIX_MILLISECONDS {
+            format!(
+                "the signed time is in milliseconds; set sources.{name}.verify.timestamp_unit to ms"
+            )
+        } else if stated < MIN_UNIX_SECONDS {
+            format!("the signed time is in seconds; set sources.{name}.verify.timestamp_unit to s")
+        } else if ahead > 0 {
+            format!(
+                "it was signed {} ahead of the clock here, and {} are allowed; set the sender's clock \
+                 right, or the one here",
+                seconds(ahead),
+                seconds(window.max_skew_seconds.into())
+            )
+        } else {
+            format!(
+                "it was signed {} ago, and {} are allowed, unless it only repeats what is stored; \
+                 set the sender's clock right, or the one here, or give with --at when it arrived",
+                seconds(-ahead),
+                seconds(window.max_age_seconds.into())
+            )
+        };
+        Mismatch::new("time", words)
+    }
+
+    /// Warning about the expiry of a valid signed URL, if it is implausible.
+    pub(crate) fn far_expiry(self, stated: i64) -> Option<String> {
+        let is_odd =
+            matches!(self.source.scheme, Scheme::SignedUrl(_)) && stated >= MIN_UNIX_MILLISECONDS;
+        is_odd.then(|| {
+            "`expires` seems to be in milliseconds, and is read in seconds: the URL does not expire \
+             in our days; sign it again with seconds"
+                .to_owned()
+        })
+    }
+
+    /// Time that a credential states, and its distance from now.
+    pub(crate) fn times(self, stated: i64) -> String {
+        let Self { source, now, .. } = self;
+        let is_end = matches!(source.scheme, Scheme::SignedUrl(_));
+        let what = if is_end { "valid until" } else { "signed at" };
+        let micros = stated.checked_mul(1_000_000).and_then(Timestamp::from_micros);
+        let time = micros.map_or_else(|| stated.to_string(), |time| time.to_string());
+        let ahead = stated.saturating_sub(now.seconds());
+        let way = if ahead > 0 { "ahead" } else { "ago" };
+        let away = format!("{what} {time}, {} {way}", seconds(ahead.saturating_abs()));
+        if is_end {
+            return away;
+        }
+        let window = source.settings().window;
+        let (age, skew) = (window.max_age_seconds, window.max_skew_seconds);
+        format!("{away}; allowed are {} ago to {} ahead", seconds(age.into()), seconds(skew.into()))
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Source> {
+        let Self { sources, source, .. } = *self;
+        sources.iter().filter(move |other| other.name != source.name)
+    }
+
+    /// Whether the credential is right, at whatever time.
+    fn fits(self, source: &Source, captured: &CapturedRequest) -> bool {
+        let verified = source.verify(&captured.request(), self.now);
+        !matches!(verified, Err(Unverified::Missing | Unverified::Wrong))
+    }
+
+    /// The source with one setting changed, if the result is valid.
+    fn variant(self, change: impl FnOnce(&mut Settings)) -> Option<Source> {
+        let mut settings = self.source.settings();
+        change(&mut settings);
+        Source::new(settings).ok()
+    }
+}
+
+fn sent_to_other_source(other: &Source) -> Mismatch {
+    let words = format!(
+        "it was made for the source `{}`, whose credential fits; post it to /webhooks/{}",
+        other.name, other.name
+    );
+    Mismatch::new("source", words)
+}
+
+fn covers_body(scheme: &Scheme) -> bool {
+    matches!(scheme, Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_))
+}
+
+fn seconds(number: i64) -> String {
+    const DAY_SECONDS: i64 = 24 * 60 * 60;
+    if number < 2 * DAY_SECONDS {
+        format!("{number} s")
+    } else {
+        format!("{} days", number / DAY_SECONDS)
+    }
+}

@@ -1,0 +1,132 @@
+//! `GET /api/messages?format=csv`: all messages that a search finds, written while they are read.
+//!
+//! A client may read as slowly as it likes. So the part that waits to be written is charged to the memory
+//! budget, and the next part is read only when the client has taken this one.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::{Method, header};
+use actix_web::web::{Bytes, Data};
+use futures_util::stream;
+use thiserror::Error;
+use tokio::time::sleep;
+
+use super::search_query::Asked;
+use crate::http::app_state::Service;
+use crate::http::body::response_body::{self, next_piece};
+use crate::http::concurrency_limit::Place;
+use crate::http::problem::Problem;
+use crate::http::render::Csv;
+use crate::memory_budget::Reservation;
+use crate::store::{Found, StoreError};
+
+/// Error text when the limit of exports is reached.
+pub(crate) const TOO_MANY: &str = "The limit of concurrent exports is reached. Try again later.";
+/// Number of messages read at a time.
+const READ_MESSAGES: u32 = 1_000;
+/// Interval until a read is retried when the store is overloaded or the memory budget exhausted.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Answers with all messages that the search finds.
+pub(crate) async fn answer(
+    service: &Data<Service>,
+    mut asked: Asked,
+    csv: Csv,
+    method: &Method,
+) -> Result<HttpResponse, Problem> {
+    let place = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY))?;
+    asked.count = READ_MESSAGES;
+    // The first read comes before the response head, so that a failure has an error response.
+    let first = asked.found(service, csv.write()).await?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/csv; charset=utf-8; header=present")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"messages.csv\""));
+    if method == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let mut export = Export {
+        service: Data::clone(service),
+        asked,
+        csv,
+        text: Bytes::new(),
+        charged: response_body::reserve(service, 0)?,
+        has_more: true,
+        _place: place,
+    };
+    let head = csv.head();
+    export.charged.grow(size(&first) + head.len())?;
+    export.take(head, &first);
+    drop(first);
+    let pieces = stream::try_unfold(export, async |mut export| {
+        Ok::<_, CutOff>(export.next().await?.map(|piece| (piece, export)))
+    });
+    Ok(response.streaming(Box::pin(pieces)))
+}
+
+/// Reason for ending an export early. The client's connection is closed before the response is complete.
+#[derive(Debug, Error)]
+enum CutOff {
+    #[error("the service is stopping")]
+    Closing,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Export in progress.
+struct Export {
+    service: Data<Service>,
+    asked: Asked,
+    csv: Csv,
+    /// Lines not written yet.
+    text: Bytes,
+    /// Memory reserved for these lines.
+    charged: Reservation,
+    has_more: bool,
+    _place: Place,
+}
+
+/// Size of the lines found, in bytes.
+fn size(found: &Found) -> usize {
+    let listing = &found.listing;
+    listing.messages.iter().map(|message| listing.text_of(message).len()).sum()
+}
+
+impl Export {
+    /// Next piece of the response; `None` after the last one.
+    async fn next(&mut self) -> Result<Option<Bytes>, CutOff> {
+        while self.text.is_empty() && self.has_more {
+            self.text = Bytes::new();
+            self.charged.shrink(self.charged.bytes());
+            let found = self.read().await?;
+            self.take(Vec::new(), &found);
+        }
+        Ok((!self.text.is_empty()).then(|| next_piece(&mut self.text)))
+    }
+
+    /// Appends these lines to a text, which is written next.
+    fn take(&mut self, mut text: Vec<u8>, found: &Found) {
+        text.reserve_exact(size(found));
+        for message in &found.listing.messages {
+            text.extend_from_slice(found.listing.text_of(message));
+        }
+        self.text = text.into();
+        self.asked.after = found.next;
+        self.has_more = found.next.is_some();
+    }
+
+    /// Reads the next lines, as soon as there is memory for them.
+    async fn read(&mut self) -> Result<Found, CutOff> {
+        loop {
+            if self.service.ingest.closing.has_begun() {
+                return Err(CutOff::Closing);
+            }
+            match self.asked.found(&self.service, self.csv.write()).await {
+                Ok(found) if self.charged.grow(size(&found)).is_ok() => return Ok(found),
+                Ok(_) | Err(StoreError::Overloaded) => sleep(RETRY_INTERVAL).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

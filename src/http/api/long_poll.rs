@@ -1,0 +1,125 @@
+//! Long poll: `GET /api/messagestatus/{messageid}?wait=…` answers when the message has a final status, or has
+//! changed.
+//!
+//! A waiting request is a task and an entry in the notifier, which wakes it after each commit that concerns
+//! the message.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::time::{Instant, timeout_at};
+
+use super::{messages, params};
+use crate::http::app_state::Service;
+use crate::http::problem::Problem;
+use crate::store::Message;
+
+/// Maximum wait, in seconds.
+pub(crate) const MAX_WAIT_SECONDS: u64 = 60;
+
+/// Error text when the limit of long polls is reached.
+pub(crate) const TOO_MANY: &str =
+    "The limit of concurrent long polls is reached. Try again later, or without `wait`.";
+
+/// Condition that a long poll waits for.
+#[derive(Clone, Copy)]
+enum Condition {
+    /// The message has a final status.
+    Final,
+    /// The record differs from that at the beginning of the wait.
+    Change,
+}
+
+/// Whether a query asks for a long poll.
+pub(crate) fn is_waited(query: &str) -> bool {
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    parameters.any(|(name, _value)| ["wait", "until"].contains(&&*name))
+}
+
+/// Condition and maximum duration of the wait.
+fn asked_for(request: &HttpRequest) -> Result<(Condition, Duration), Problem> {
+    let (mut until, mut time) = (Condition::Final, None);
+    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        match &*name {
+            "wait" => time = Some(seconds(&value)?),
+            "until" => until = Condition::parse(&value)?,
+            _ => {}
+        }
+    }
+    let time = time.ok_or_else(|| {
+        Problem::BadRequest("`until` needs `wait`: add the number of seconds to wait.".to_owned())
+    })?;
+    Ok((until, time))
+}
+
+impl Condition {
+    fn parse(word: &str) -> Result<Self, Problem> {
+        match word {
+            "final" => Ok(Self::Final),
+            "change" => Ok(Self::Change),
+            _ => Err(Problem::BadRequest("`until` is `final` or `change`.".to_owned())),
+        }
+    }
+
+    /// Whether the condition is met, compared with the record at the beginning.
+    fn is_met(self, before: Option<&Message>, now: Option<&Message>) -> bool {
+        match self {
+            Self::Final => now.is_some_and(|now| now.record.status.is_final()),
+            Self::Change => match (before, now) {
+                (Some(before), Some(now)) => !now.record.shows_the_same_as(&before.record),
+                (before, now) => before.is_some() != now.is_some(),
+            },
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Problem> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::BadRequest(format!(
+            "`wait` must be a whole number of seconds; values above {MAX_WAIT_SECONDS} mean \
+             {MAX_WAIT_SECONDS}."
+        )));
+    }
+    // A number that does not fit is above the maximum too.
+    Ok(Duration::from_secs(text.parse().unwrap_or(MAX_WAIT_SECONDS).min(MAX_WAIT_SECONDS)))
+}
+
+/// Answers with the record of a message when the condition is met or the time is over. The wait ends at once
+/// when the service stops.
+pub(crate) async fn wait(
+    service: &Service,
+    id: &str,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = params::message_id(id)?;
+    let (until, time) = asked_for(request)?;
+    let _place = service.long_polls.take().ok_or(Problem::Unavailable(TOO_MANY))?;
+    let end = Instant::now() + time;
+    // Registered before the first read, so that no change is missed in between.
+    let mut subscription = service.store.subscribe(id);
+    let before = service.store.message(id).await?;
+    let mut now = before.clone();
+    while !until.is_met(before.as_ref(), now.as_ref()) {
+        let is_changed = tokio::select! {
+            is_changed = timeout_at(end, subscription.changed()) => is_changed.is_ok(),
+            () = service.ingest.closing.begins() => false,
+        };
+        if !is_changed {
+            break;
+        }
+        now = service.store.message(id).await?;
+    }
+    messages::answer(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_longer_than_a_minute() {
+        for (text, time) in [("0", 0), ("59", 59), ("61", 60), ("99999999999999999999", 60)] {
+            assert_eq!(seconds(text).unwrap(), Duration::from_secs(time));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `GET /api/messages`: search for messages, answered as JSON in pages or as one CSV.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::export;
+use super::search_query::read;
+use crate::http::app_state::Service;
+use crate::http::body::response_body;
+use crate::http::problem::Problem;
+use crate::http::render::message_json::{self, JSON};
+
+/// `GET /api/messages`
+pub(crate) async fn answer(
+    service: &Data<Service>,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query = request.query_string();
+    let lineage = service.store.lineage();
+    let asked = read(query, lineage)?;
+    if let Some(csv) = asked.csv {
+        return export::answer(service, asked, csv, request.method()).await;
+    }
+    let found = asked.found(service, message_json::add_found).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(next) = asked.next(query, &found, lineage) {
+        response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
+    }
+    response_body::answer(service, response.content_type(JSON), message_json::found(&found))
+}

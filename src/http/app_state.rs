@@ -1,0 +1,138 @@
+//! State shared by all handlers, and the count of requests in flight.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{self, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::web::Data;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::concurrency_limit::ConcurrencyLimit;
+use crate::access::api_key::{ApiKey, ApiKeys};
+use crate::access::auth_limiter::Attempts;
+use crate::access::trusted_proxies::TrustedProxies;
+use crate::clock::Clock;
+use crate::http::api::events::Live;
+use crate::http::body::pending_bodies::WaitingBodies;
+use crate::ingest::Ingest;
+use crate::store::Store;
+
+/// Service behind the routes, shared by all handlers.
+pub struct Service {
+    /// Ingest, which accepts webhooks and registrations.
+    pub ingest: Arc<Ingest>,
+    /// Store, which answers queries.
+    pub store: Arc<dyn Store>,
+    /// API keys of the callers.
+    pub keys: ApiKeys,
+    /// Failed authentication attempts by client, for rate-limiting.
+    pub attempts: Attempts,
+    /// Unfinished request bodies of verified senders.
+    pub(crate) verified_bodies: WaitingBodies,
+    /// Unfinished request bodies of unverified senders.
+    pub(crate) unverified_bodies: WaitingBodies,
+    /// Trusted proxies, whose `X-Forwarded-For` names the client.
+    pub proxies: TrustedProxies,
+    /// Clock of the service.
+    pub clock: Clock,
+    /// Number of requests in flight that must be answered before shutdown.
+    pub under_way: AtomicUsize,
+    /// Lock that lets one `/metrics` request at a time query the store.
+    pub watching: Mutex<()>,
+    /// Event stream clients, and the feed that serves them.
+    pub(crate) live: Arc<Live>,
+    /// Limit of concurrent long polls.
+    pub(crate) long_polls: ConcurrencyLimit,
+    /// Limit of pages read and rendered at a time.
+    pub(crate) rendering: Semaphore,
+    /// Limit of concurrent CSV exports.
+    pub(crate) exports: ConcurrencyLimit,
+}
+
+/// Maximum number of concurrent long polls.
+const MAX_LONG_POLLS: usize = 4_000;
+/// Maximum number of concurrent CSV exports.
+const MAX_EXPORTS: usize = 16;
+/// Number of pages read and rendered at a time.
+const RENDERED_TOGETHER: usize = 2;
+/// Default limit of event stream clients.
+const EVENT_STREAMS: usize = 2_000;
+
+impl Service {
+    /// Creates the service state with no requests in flight.
+    pub fn new(
+        ingest: Arc<Ingest>,
+        store: Arc<dyn Store>,
+        keys: Vec<ApiKey>,
+        proxies: TrustedProxies,
+        clock: Clock,
+    ) -> Self {
+        let live = Live::new(&store, &ingest, EVENT_STREAMS);
+        Self {
+            ingest,
+            store,
+            keys: ApiKeys::new(keys),
+            attempts: Attempts::default(),
+            verified_bodies: WaitingBodies::default(),
+            unverified_bodies: WaitingBodies::default(),
+            proxies,
+            clock,
+            under_way: AtomicUsize::new(0),
+            watching: Mutex::new(()),
+            live,
+            long_polls: ConcurrencyLimit::new(MAX_LONG_POLLS),
+            rendering: Semaphore::new(RENDERED_TOGETHER),
+            exports: ConcurrencyLimit::new(MAX_EXPORTS),
+        }
+    }
+
+    /// Sets the limit of event stream clients.
+    #[must_use]
+    pub fn with_max_event_streams(self, limit: usize) -> Self {
+        let live = Live::new(&self.store, &self.ingest, limit);
+        Self { live, ..self }
+    }
+}
+
+/// Counts a request while it is in flight, unless it arrived after shutdown began.
+pub(crate) fn count_request<S, B>(
+    service: Data<Service>,
+    request: ServiceRequest,
+    next: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, Error>> + use<S, B>
+where
+    S: dev::Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let answer = next.call(request);
+    async move {
+        let _under_way =
+            (!service.ingest.closing.has_begun()).then(|| InFlight::new(&service.under_way));
+        let mut response = answer.await?;
+        if service.ingest.closing.has_begun() {
+            // The connection is closed so that the client sends no further request, which nobody would
+            // answer.
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+        Ok(response)
+    }
+}
+
+/// Guard that counts one request in flight; dropped when the request is answered or its client hangs up.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

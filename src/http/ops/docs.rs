@@ -1,0 +1,54 @@
+//! `GET /openapi.json`, the API description, and `GET /docs`, the page that shows it.
+//!
+//! Nothing is generated at run time: the document is a file in the source tree, which a test (see `openapi`)
+//! compares with the code, and the page is Swagger UI, as `build.rs` compressed it.
+
+use actix_web::http::header::CONTENT_SECURITY_POLICY;
+use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::static_files::File;
+use crate::http::problem::Problem;
+use crate::http::render::message_json::JSON;
+
+/// API description, OpenAPI 3.1.
+pub(crate) const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+static OPENAPI: File = File::new(JSON, DOCUMENT.as_bytes());
+static PAGE: File = File::new("text/html; charset=utf-8", include_bytes!("docs/index.html"));
+static START: File = File::new(SCRIPT, include_bytes!("docs/start.js"));
+static STYLES: File = File::gzip(
+    "text/css; charset=utf-8",
+    include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui.css.gz")),
+);
+static BUNDLE: File =
+    File::gzip(SCRIPT, include_bytes!(concat!(env!("OUT_DIR"), "/swagger-ui-bundle.js.gz")));
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Content security policy: the page may contact only this server. Swagger UI writes its own inline styles,
+/// which contain its images.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// `GET /openapi.json`
+pub(crate) async fn document(request: HttpRequest) -> HttpResponse {
+    OPENAPI.answer(&request, &[])
+}
+
+/// `GET /docs`
+pub(crate) async fn page(request: HttpRequest) -> HttpResponse {
+    PAGE.answer(&request, &[(CONTENT_SECURITY_POLICY, POLICY)])
+}
+
+/// `GET /docs/{file}`: the page's scripts and styles.
+pub(crate) async fn file(name: Path<String>, request: HttpRequest) -> HttpResponse {
+    let file = match name.as_str() {
+        "start.js" => &START,
+        "swagger-ui.css" => &STYLES,
+        "swagger-ui-bundle.js" => &BUNDLE,
+        _ => return Problem::NoRoute.response(),
+    };
+    file.answer(&request, &[])
+}

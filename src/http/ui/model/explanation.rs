@@ -1,0 +1,321 @@
+//! Explanation of a message's status in plain words that can be read out: one sentence of what happened, one
+//! of what to do.
+
+use std::borrow::Cow;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+use super::delivery_times::Usual;
+use crate::http::ui::views::parts::{Moment, SECOND, ago, span};
+use crate::message::{Channel, Outcome, Provider, Shown, Status, Timestamp};
+use crate::store::Step;
+
+/// Age after which a message without a final status is not expected to get one: three days, in microseconds.
+const GIVE_UP_MICROS: i64 = 3 * 86_400 * SECOND;
+/// Delay after which a report counts as late: ten minutes, in microseconds.
+const LATE_MICROS: i64 = 600 * SECOND;
+
+/// Text that contains moments.
+#[derive(Debug, Clone, Default, Template)]
+#[template(
+    ext = "html",
+    source = "{% for piece in pieces %}{% match piece %}{% when Piece::Text(text) %}{{ text }}{% when Piece::Moment(moment) %}{{ moment }}{% endmatch %}{% endfor %}"
+)]
+pub(crate) struct Words {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Text(String),
+    Moment(Moment),
+}
+
+/// Safe: the template above escapes the texts.
+impl HtmlSafe for Words {}
+
+impl Words {
+    /// Creates a text from these words.
+    pub(crate) fn of(text: impl Into<String>) -> Self {
+        Self { pieces: vec![Piece::Text(text.into())] }
+    }
+
+    /// Appends a moment.
+    pub(crate) fn at(mut self, moment: Timestamp) -> Self {
+        self.pieces.push(Piece::Moment(Moment(moment)));
+        self
+    }
+
+    /// Appends words.
+    pub(crate) fn then(mut self, text: impl Into<String>) -> Self {
+        self.pieces.push(Piece::Text(text.into()));
+        self
+    }
+}
+
+/// Message to explain, with everything needed to judge its state.
+#[derive(Clone, Copy)]
+pub(crate) struct Case<'a> {
+    /// Record of the message.
+    pub(crate) shown: &'a Shown<'a>,
+    /// All notifications of the message, in the order of arrival.
+    pub(crate) steps: &'a [Step],
+    /// Current time.
+    pub(crate) now: Timestamp,
+    /// Usual delivery time of the message's channel.
+    pub(crate) usual: Usual,
+}
+
+/// Explanation, as a supporter says it.
+pub(crate) struct Answer {
+    /// Sentence that says what happened, and when.
+    pub(crate) happened: Words,
+    /// Sentence that says whether the status is final, and whether to wait or to send again.
+    pub(crate) advice: Words,
+    /// Further facts needed to understand the explanation.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Further fact, with a word for its kind.
+pub(crate) struct Note {
+    /// Kind of the fact, in one word.
+    pub(crate) about: &'static str,
+    /// Text of the note.
+    pub(crate) words: Words,
+}
+
+/// Word for a message of this channel.
+pub(crate) fn noun(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Sms => "SMS",
+        Channel::Rcs => "RCS message",
+    }
+}
+
+impl Case<'_> {
+    /// Explains the message's status.
+    pub(crate) fn answer(&self) -> Answer {
+        let (happened, advice) = match self.shown.status {
+            Status::ProviderAcceptance | Status::Sent => (self.open(), self.wait_advice()),
+            Status::Rejected => (self.rejected(), Words::of(REJECTED)),
+            Status::Undelivered => (self.undelivered(), Words::of(UNDELIVERED)),
+            Status::Delivered | Status::Read => (self.delivered(), Words::of(DELIVERED)),
+        };
+        let note = |about| move |words| Note { about, words };
+        let mut notes: Vec<_> = self.contradictions().map(note("Contradicted")).collect();
+        notes.extend(self.late_report().map(note("Late")));
+        notes.extend(self.overtaken().map(note("Late")));
+        notes.extend(self.never_counts().map(note("Invalid")));
+        if self.shown.status.is_final() {
+            notes.push(note("Usual")(Words::of(self.usual.sentence())));
+        }
+        Answer { happened, advice, notes }
+    }
+
+    fn this(&self) -> String {
+        format!("This {}", noun(self.shown.channel))
+    }
+
+    fn open(&self) -> Words {
+        let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
+        if self.steps.iter().all(|step| step.by_api) {
+            return Words::of(format!("{} was registered as sent at ", self.this()))
+                .at(accepted_at)
+                .then(format!(
+                    " ({}), and no provider has said anything about it since.",
+                    ago(accepted_at, self.now)
+                ));
+        }
+        if status == Status::Sent {
+            Words::of(format!("{} was sent at ", self.this())).at(status_changed_at).then(format!(
+                " ({}), and whether it arrived is not known yet.",
+                ago(status_changed_at, self.now)
+            ))
+        } else {
+            Words::of(format!("The provider accepted this {} at ", noun(self.shown.channel)))
+                .at(accepted_at)
+                .then(format!(
+                    " ({}), and has not said yet that it was sent.",
+                    ago(accepted_at, self.now)
+                ))
+        }
+    }
+
+    /// Advice for a message without a final status.
+    fn wait_advice(&self) -> Words {
+        let age = self.now.micros().saturating_sub(self.shown.accepted_at.micros());
+        let usual = self.usual.sentence();
+        Words::of(if age > GIVE_UP_MICROS {
+            format!(
+                "After {} an answer will probably never come: treat it as unknown, and send it again if \
+                 it still matters, though it may then arrive twice. {usual}",
+                span(age)
+            )
+        } else if self.usual.p95.is_some_and(|p95| age > p95) {
+            format!(
+                "That is not final, but it takes longer than usual: it may still arrive, and sending it \
+                 again now may make it arrive twice. {usual}"
+            )
+        } else {
+            format!("That is not final: wait, and do not send it again yet. {usual}")
+        })
+    }
+
+    fn rejected(&self) -> Words {
+        Words::of(format!("{} was never sent: the provider refused it at ", self.this()))
+            .at(self.shown.status_changed_at)
+            .then(format!(" ({}).", cause(&self.shown.provider)))
+    }
+
+    fn undelivered(&self) -> Words {
+        Words::of(format!(
+            "{} was sent but did not arrive: the provider gave it up at ",
+            self.this()
+        ))
+        .at(self.shown.status_changed_at)
+        .then(format!(" ({}).", cause(&self.shown.provider)))
+    }
+
+    fn delivered(&self) -> Words {
+        let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
+        let took = status_changed_at.micros().saturating_sub(accepted_at.micros());
+        let what = if status == Status::Read {
+            "was delivered, and read by its recipient at "
+        } else {
+            "was delivered to the recipient’s phone at "
+        };
+        let behind = if took > 0 {
+            format!(", {} after it was accepted.", span(took))
+        } else {
+            ".".to_owned()
+        };
+        Words::of(format!("{} {what}", self.this())).at(status_changed_at).then(behind)
+    }
+
+    /// Notes about notifications that contradict the status, with the reason why the status stands
+    /// nevertheless.
+    fn contradictions(&self) -> impl Iterator<Item = Words> {
+        let status = self.shown.status;
+        let valid = || self.steps.iter().filter(|said| said.outcome != Outcome::Invalid);
+        let arrived = |status| matches!(status, Status::Delivered | Status::Read);
+        let first = valid()
+            .position(|said| said.status == status || (arrived(said.status) && arrived(status)));
+        // One of several notifications with the same status is enough.
+        let against = Status::ALL.into_iter().filter(move |said| status.contradicts(*said));
+        against.filter_map(move |against| {
+            let (place, said) = valid().enumerate().find(|(_, said)| said.status == against)?;
+            let when = said.stated_at.unwrap_or(said.received_at);
+            let came_before = first.is_some_and(|first| place < first);
+            let (before, behind) = contradiction(status, against, came_before);
+            Some(Words::of(before).at(when).then(behind))
+        })
+    }
+
+    /// Note that the notification which set the status arrived long after the event.
+    fn late_report(&self) -> Option<Words> {
+        let shown = self.shown;
+        let decisive = self.steps.iter().find(|said| {
+            said.status == shown.status && said.stated_at == Some(shown.status_changed_at)
+        })?;
+        let late = decisive.received_at.micros() - shown.status_changed_at.micros();
+        (late > LATE_MICROS).then(|| {
+            Words::of("the report of that arrived here only at ")
+                .at(decisive.received_at)
+                .then(format!(", {} after it happened.", span(late)))
+        })
+    }
+
+    /// Note that notifications arrived when more was known already.
+    fn overtaken(&self) -> Option<Words> {
+        let mut known = None;
+        let mut overtaken = Vec::new();
+        for said in self.steps.iter().filter(|said| said.outcome != Outcome::Invalid) {
+            if !said.by_api && Some(said.status) < known && !contradicts(said, known) {
+                overtaken.push(said.status.name());
+            }
+            known = known.max(Some(said.status));
+        }
+        overtaken.dedup();
+        (!overtaken.is_empty()).then(|| {
+            let words = overtaken.join(", ");
+            Words::of(format!(
+                "what was reported as {words} arrived when more was known already, so the status stayed."
+            ))
+        })
+    }
+
+    /// Note about invalid notifications, which never count.
+    fn never_counts(&self) -> Option<Words> {
+        let is_invalid = |said: &&Step| said.outcome == Outcome::Invalid;
+        self.steps.iter().any(|said| is_invalid(&said)).then(|| Words::of(INVALID))
+    }
+}
+
+const REJECTED: &str = "That is final, and nothing reached the recipient: do not wait, and do not send it \
+                        again as it is, which would be refused again. Mend the cause first, then send it \
+                        anew.";
+const UNDELIVERED: &str = "That is final unless a late receipt corrects it, so do not wait: check that the \
+                           number is right and the phone on, then send it again, or try later.";
+const DELIVERED: &str =
+    "That is final: there is nothing to wait for, and no reason to send it again.";
+const INVALID: &str =
+    "one notification reports an SMS as read, which cannot be known: it does not count.";
+
+/// Words before and after the time of a notification that contradicts the status.
+fn contradiction(status: Status, said: Status, came_before: bool) -> (&'static str, &'static str) {
+    let refused = said == Status::Rejected;
+    match (status, came_before) {
+        (Status::Delivered | Status::Read, true) if refused => (
+            "before that, the provider had reported it refused, at ",
+            ". The receipt counts, because a phone cannot confirm what it does not have: there is nothing \
+             to do for this message.",
+        ),
+        (Status::Delivered | Status::Read, true) => (
+            "before that, the provider had reported it undelivered, at ",
+            ". The receipt counts, because a failure is often a time-out that a late receipt corrects: \
+             there is nothing to do for this message.",
+        ),
+        (Status::Delivered | Status::Read, false) => (
+            "the provider also reported a failure, of ",
+            ". The receipt counts, so there is nothing to do for this message; if that happens often, ask \
+             the provider.",
+        ),
+        (Status::Undelivered, _) => (
+            "the provider also reported it refused, at ",
+            ". That it was sent counts; nothing arrived in either case.",
+        ),
+        (Status::Rejected, _) => (
+            "the provider also reported it sent, at ",
+            ". The refusal counts; ask the provider if the recipient says it arrived.",
+        ),
+        (Status::ProviderAcceptance | Status::Sent, _) => ("another one is of ", "."),
+    }
+}
+
+/// Cause of a failure, as the provider states it.
+pub(crate) fn cause(provider: &Provider<&str>) -> String {
+    let words = shortened(provider.message.unwrap_or(provider.status));
+    match (provider.code, &*words) {
+        ("", "") => "it gave no reason".to_owned(),
+        ("", words) => format!("“{words}”"),
+        (code, "") => format!("code {code}"),
+        (code, words) => format!("code {code}: “{words}”"),
+    }
+}
+
+/// Maximum length of a provider's text in a sentence, in characters.
+pub(crate) const READ_OUT: usize = 160;
+
+/// Text, cut to [`READ_OUT`] characters.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(READ_OUT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
+}
+
+/// Whether a notification contradicts the status known before.
+fn contradicts(said: &Step, known: Option<Status>) -> bool {
+    known.is_some_and(|known| known.contradicts(said.status))
+}

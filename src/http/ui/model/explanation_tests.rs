@@ -1,0 +1,178 @@
+//! Cases of the explanation: each sentence for a record and its history.
+
+use super::delivery_times::{ENOUGH, Times, Usual};
+use super::explanation::*;
+use crate::http::ui::views::parts::SECOND;
+use crate::message::{
+    Added, Channel, Destination, Kind, MessageId, Notification, Provider, Record, Reference,
+    StatedProvider, Statement, Status, Timestamp,
+};
+use crate::store::{DeliveryTime, StoredNotification};
+
+const NOON: i64 = 1_770_897_600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_micros((NOON + second) * SECOND).unwrap()
+}
+
+/// Record and history of a message with these notifications: status, stated time and arrival, in seconds.
+pub(crate) fn told(
+    channel: Channel,
+    source: &str,
+    told: &[(Status, i64, i64)],
+) -> (Option<Record>, Vec<StoredNotification>) {
+    let mut record: Option<Record> = None;
+    let said = told.iter().map(|(status, stated, received)| {
+        let failed = matches!(status, Rejected | Undelivered);
+        let provider = StatedProvider {
+            code: if failed { "27".to_owned() } else { String::new() },
+            message: if failed { "Absent <subscriber>".to_owned() } else { String::new() },
+            ..StatedProvider::default()
+        };
+        let statement = Statement {
+            message: MessageId::from_bytes([1; 16]),
+            kind: Kind::Report,
+            status: *status,
+            stated_at: Some(at(*stated)),
+            accepted_at: Some(at(0)),
+            channel,
+            destination: None::<Destination>,
+            reference: Reference::default(),
+            provider,
+            segments: None,
+        };
+        let notification = Notification::new(statement, Added::default());
+        let judged = Record::judge(record.as_ref(), &notification, at(*received), false);
+        record.clone_from(&judged.record);
+        StoredNotification {
+            source: source.to_owned(),
+            received_at: at(*received),
+            outcome: judged.outcome,
+            status: *status,
+            stated_at: Some(at(*stated)),
+            channel,
+            destination: None,
+            reference: Reference::default(),
+            provider: notification.provider().clone(),
+        }
+    });
+    let said = said.collect();
+    (record, said)
+}
+
+/// Explanation read out at this second, where 95 of 100 messages arrive within some seconds.
+fn read_out(of: &(Option<Record>, Vec<StoredNotification>), second: i64) -> String {
+    let (record, said) = of;
+    let shown = record.as_ref().unwrap().shown(MessageId::from_bytes([1; 16]));
+    let mut times = Times::default();
+    times.add(DeliveryTime::from_class(6).unwrap(), ENOUGH);
+    let usual = Usual::of(shown.channel, &times, 7);
+    let steps: Vec<_> = (1..).zip(said).map(|(number, said)| said.step(number)).collect();
+    let answer = Case { shown: &shown, steps: &steps, now: at(second), usual }.answer();
+    let mut text = format!("{} {}", answer.happened, answer.advice);
+    for Note { about, words } in answer.notes {
+        text = format!("{text} {about}: {words}");
+    }
+    text
+}
+
+#[track_caller]
+fn check(told_of: &[(Status, i64, i64)], second: i64, has: &[&str], has_not: &[&str]) {
+    let text = read_out(&told(Channel::Sms, "gateway", told_of), second);
+    for words in has {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+    for words in has_not {
+        assert!(!text.contains(words), "{words} is in: {text}");
+    }
+}
+
+use crate::message::Status::{Delivered, ProviderAcceptance, Read, Rejected, Sent, Undelivered};
+
+#[test]
+fn what_has_not_ended_is_waited_for_until_it_is_too_old() {
+    let accepted = [(ProviderAcceptance, 0, 0)];
+    check(&accepted, 2, &["accepted this SMS", "2 seconds ago", "not final: wait"], &["longer"]);
+    check(&[(Sent, 1, 1)], 2, &["was sent at", "wait, and do not send", "95 of 100"], &["longer"]);
+    let longer = ["takes longer than usual", "arrive twice"];
+    check(&[(Sent, 1, 1)], 60, &longer, &["wait, and do not"]);
+    check(&[(Sent, 1, 1)], 4 * 86_400, &["After 4 days", "probably never come"], &["longer than"]);
+}
+
+#[test]
+fn what_was_only_registered_says_that_nothing_was_heard() {
+    let registered = told(Channel::Sms, "api:shop", &[(ProviderAcceptance, 0, 0)]);
+    let text = read_out(&registered, 2);
+    assert!(text.contains("no provider has said anything about it"), "{text}");
+}
+
+#[test]
+fn a_refused_message_must_be_mended_and_a_lost_one_may_be_sent_again() {
+    let why = "(code 27: “Absent &#60;subscriber&#62;”)";
+    check(
+        &[(Rejected, 1, 1)],
+        9,
+        &["was never sent", why, "would be refused again", "Mend the cause"],
+        &["Contradicted", "Late"],
+    );
+    check(
+        &[(Sent, 1, 1), (Undelivered, 5, 5)],
+        9,
+        &["did not arrive", why, "check that the number", "send it again"],
+        &["never sent", "Contradicted", "Late"],
+    );
+}
+
+#[test]
+fn a_delivered_message_needs_nothing() {
+    let (has, has_not) =
+        (["was delivered", "5 seconds after", "That is final"], ["Contradicted", "Late"]);
+    check(&[(Sent, 1, 1), (Delivered, 5, 5)], 9, &has, &has_not);
+    let text = read_out(&told(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
+    assert!(text.contains("This RCS message was delivered, and read"), "{text}");
+}
+
+#[test]
+fn which_of_two_contradictions_counts_is_said_with_the_reason() {
+    check(
+        &[(Undelivered, 2, 2), (Delivered, 5, 5)],
+        9,
+        &["was delivered", "Contradicted: before that", "undelivered, at", "time-out"],
+        &["also reported a failure"],
+    );
+    check(
+        &[(Rejected, 2, 2), (Delivered, 5, 5)],
+        9,
+        &["Contradicted: before that", "refused, at"],
+        &["time-out"],
+    );
+    check(
+        &[(Delivered, 2, 2), (Undelivered, 5, 5), (Undelivered, 6, 6)],
+        9,
+        &["was delivered", "also reported a failure", "nothing to do"],
+        &["before that"],
+    );
+    check(&[(Sent, 1, 1), (Rejected, 2, 2)], 9, &["reported it sent, at"], &["failure"]);
+    check(&[(Rejected, 1, 1), (Undelivered, 2, 2)], 9, &["That it was sent counts"], &["failure"]);
+}
+
+#[test]
+fn what_came_late_is_said() {
+    let hours = 2 * 3_600;
+    check(
+        &[(Delivered, 5, hours)],
+        hours,
+        &["Late: the report of that arrived"],
+        &["what was reported as"],
+    );
+    let overtaken = "Late: what was reported as SENT arrived when more was known already";
+    check(&[(Delivered, 5, 5), (Sent, 1, 6)], 9, &[overtaken], &["the report of that"]);
+}
+
+#[test]
+fn a_long_reason_is_not_read_out_whole() {
+    let provider = Provider { message: Some("é".repeat(999)), ..Provider::default() };
+    let read_out = cause(&provider.map(String::as_str));
+    assert_eq!(read_out, format!("“{}…”", "é".repeat(READ_OUT)));
+    assert_eq!(cause(&Provider::default()), "it gave no reason");
+}

@@ -1,0 +1,151 @@
+//! Timeline of a message: its notifications in the order of arrival, each with its effect.
+
+use crate::http::ui::views::parts::{Mark, Moment, SECOND, ago, span};
+use crate::message::{Outcome, Status, Timestamp};
+use crate::store::{Step, StoredNotification, is_api};
+
+/// Notification in the timeline.
+pub(crate) struct Event {
+    pub(crate) mark: Mark,
+    pub(crate) outcome: &'static str,
+    /// Time since the previous notification, and age of this one.
+    pub(crate) gap: String,
+    pub(crate) stated_at: Option<Moment>,
+    pub(crate) received_at: Moment,
+    /// Delay between stated time and arrival, if it is at least one second.
+    pub(crate) delay: Option<String>,
+    pub(crate) did: String,
+    pub(crate) source: String,
+    pub(crate) details: Vec<(&'static str, String)>,
+}
+
+/// Creates the timeline's entries for these notifications, which follow the older ones.
+pub(crate) fn events(older: &[Step], newest: &[StoredNotification], now: Timestamp) -> Vec<Event> {
+    let valid = older.iter().filter(|step| step.outcome != Outcome::Invalid);
+    let mut status = valid.map(|step| step.status).max();
+    let mut before = older.last().map(|step| step.received_at);
+    let event = |one: &StoredNotification| {
+        let did = outcome(one, status);
+        if one.outcome != Outcome::Invalid {
+            status = status.max(Some(one.status));
+        }
+        let since = ago(one.received_at, now);
+        let gap = match before.replace(one.received_at) {
+            None => since,
+            Some(before) => {
+                let gap = one.received_at.micros().saturating_sub(before.micros());
+                format!("{} later, {since}", span(gap))
+            }
+        };
+        let delay = one.stated_at.map(|at| one.received_at.micros().saturating_sub(at.micros()));
+        let provider = &one.provider;
+        let number = one.destination.map(|number| number.to_string());
+        let all = [
+            ("Provider", provider.name.as_str()),
+            ("Status", &provider.status),
+            ("Code", &provider.code),
+            ("Text", provider.message.as_deref().unwrap_or_default()),
+            ("Id", &provider.id),
+            ("Number", number.as_deref().unwrap_or_default()),
+            ("Reference key", one.reference.key().unwrap_or_default()),
+        ];
+        let details = all.into_iter().filter(|(_, text)| !text.is_empty());
+        Event {
+            mark: Mark(one.status),
+            outcome: one.outcome.name(),
+            gap,
+            stated_at: one.stated_at.map(Moment),
+            received_at: Moment(one.received_at),
+            delay: delay.filter(|delay| *delay >= SECOND).map(span),
+            did,
+            source: one.source.clone(),
+            details: details.map(|(name, text)| (name, text.to_owned())).collect(),
+        }
+    };
+    newest.iter().map(event).collect()
+}
+
+/// Effect of a notification, in words; `before` is the status known when it arrived.
+fn outcome(notification: &StoredNotification, before: Option<Status>) -> String {
+    let moves = before.is_none_or(|before| notification.status > before);
+    match (notification.outcome, before) {
+        (Outcome::Applied, None) => "Counted: the first notification of this message.".to_owned(),
+        (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
+        (Outcome::Applied, Some(before))
+            if notification.status < before && !is_api(&notification.source) =>
+        {
+            format!(
+                "Late: the status stayed, because {} was known already. It added details that were not known.",
+                before.name()
+            )
+        }
+        (Outcome::Applied, Some(_)) => {
+            "Counted: it added details that were not known. The status stayed.".to_owned()
+        }
+        (Outcome::Superseded | Outcome::Duplicate, Some(before))
+            if notification.status < before =>
+        {
+            format!("Late: it changed nothing, because {} was known already.", before.name())
+        }
+        (Outcome::Superseded | Outcome::Duplicate, _) => {
+            "Changed nothing: all of it was known already.".to_owned()
+        }
+        (Outcome::Conflict, Some(before)) if moves => {
+            format!("Contradicts {}, which was reported before, and counts.", before.name())
+        }
+        (Outcome::Conflict, before) => format!(
+            "Contradicts {}, and changed nothing.",
+            before.map_or("what is known", Status::name)
+        ),
+        (Outcome::Invalid, _) => {
+            "Invalid: that an SMS was read cannot be known, so it never counts.".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explanation_tests::told;
+    use super::*;
+    use crate::message::Channel;
+    use crate::message::Status::{Delivered, Read, Sent, Undelivered};
+
+    #[test]
+    fn the_timeline_says_what_each_did() {
+        let sms = |all| told(Channel::Sms, "gateway", all).1;
+        let said = sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
+        let words: Vec<_> = said
+            .iter()
+            .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
+            .map(|(said, before)| outcome(said, before))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "Counted: the first notification of this message.",
+                "Contradicts UNDELIVERED, which was reported before, and counts.",
+                "Late: it changed nothing, because DELIVERED was known already.",
+                "Invalid: that an SMS was read cannot be known, so it never counts.",
+            ]
+        );
+        let now = said[3].received_at;
+        let gaps: Vec<_> = events(&[], &said, now).into_iter().map(|event| event.gap).collect();
+        assert_eq!(gaps[0], "5 seconds ago");
+        assert_eq!(gaps[1], "3 seconds later, 2 seconds ago");
+        // A later part of the timeline says the same.
+        let steps: Vec<_> = (1..).zip(&said).map(|(number, said)| said.step(number)).collect();
+        for older in 0..said.len() {
+            let part = events(&steps[..older], &said[older..], now);
+            let told: Vec<_> = part.iter().map(|event| (&event.gap, &event.did)).collect();
+            assert_eq!(told.len(), said.len() - older);
+            for (event, (gap, did)) in part.iter().zip(told) {
+                assert_eq!((gap, did), (&event.gap, &event.did));
+            }
+            assert_eq!(part[0].gap, gaps[older]);
+            assert_eq!(part[0].did, words[older]);
+        }
+        let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
+        let words = outcome(&said[1], Some(Delivered));
+        assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
+    }
+}

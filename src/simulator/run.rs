@@ -1,0 +1,322 @@
+//! Run of a plan against a server, and comparison of the results.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::plan::{Kind, Life, Post, plan};
+use super::random::Random;
+
+/// Time for which a request is retried, while the server asks for it or cannot be reached.
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time to wait for the server before the run; it may be starting or restarting.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two attempts.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Maximum number of differences shown.
+const MAX_SHOWN_DIFFERENCES: usize = 10;
+
+/// Options of a simulation, and its server.
+pub struct Options {
+    /// URL of the server for queries, without a path.
+    pub url: String,
+    /// Callback URL for webhooks, with its credential.
+    pub callback: String,
+    /// API key for registrations and queries.
+    pub api_key: String,
+    /// Number of messages.
+    pub messages: u32,
+    /// Number of connections.
+    pub connections: usize,
+    /// Seed of the lives.
+    pub seed: u64,
+    /// Present time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Result of a simulation.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Number of answers by outcome.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Number and durations of the posts.
+    pub posts: Times,
+    /// Number and durations of the queries.
+    pub queries: Times,
+    /// Differences between expected and actual results.
+    pub differences: Vec<String>,
+}
+
+/// Durations of many requests.
+#[derive(Debug, Default)]
+pub struct Times {
+    all: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Times {
+    fn at(&self, percent: usize) -> Duration {
+        let place = (self.all.len() * percent / 100).min(self.all.len().saturating_sub(1));
+        self.all.get(place).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let each = self.elapsed.checked_div(count).unwrap_or_default();
+        write!(
+            f,
+            "{count} in {:.1?}, one every {each:.0?}; p50 {:.1?}, p99 {:.1?}",
+            self.elapsed,
+            self.at(50),
+            self.at(99)
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "outcome               count")?;
+        for (outcome, count) in &self.outcomes {
+            writeln!(f, "{outcome:<20} {count:>6}")?;
+        }
+        writeln!(f, "posts:   {}", self.posts)?;
+        writeln!(f, "queries: {}", self.queries)?;
+        for difference in self.differences.iter().take(MAX_SHOWN_DIFFERENCES) {
+            writeln!(f, "DIFFERENCE {difference}")?;
+        }
+        writeln!(f, "{} differences", self.differences.len())
+    }
+}
+
+/// Runs a simulation and reports its result; fails if no server answers.
+pub fn run(options: &Options) -> Result<Report, String> {
+    let client = Client {
+        agent: Agent::config_builder()
+            .http_status_as_error(false)
+            .max_idle_connections_per_host(options.connections)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .into(),
+        options,
+    };
+    let unreachable = format!("no server answers at {}", options.url);
+    send_with_retries(&unreachable, START_TIMEOUT, || {
+        client.agent.get(format!("{}/livez", options.url)).call()
+    })
+    .map_err(|error| format!("{error}; start one with `serve`"))?;
+    let (lives, posts) = plan(options.messages, &mut Random(options.seed), options.now);
+    let outcomes = Mutex::new(BTreeMap::new());
+    let (posting, mut differences) = each("posting", options.connections, &posts, |post| {
+        let (outcome, expected) = client.post(post)?;
+        let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        *outcomes.entry(outcome.clone()).or_insert(0) += 1;
+        if expected { Ok(()) } else { Err(format!("{}: answered {outcome}", post.id)) }
+    });
+    let (mut queries, found) =
+        each("reading", options.connections, &lives, |life| client.check_one(life));
+    differences.extend(found);
+    let lists = lists(&lives);
+    let (listing, found) =
+        each("listing", options.connections, &lists, |list| client.check_list(list));
+    differences.extend(found);
+    queries.all.extend(listing.all);
+    queries.all.sort_unstable();
+    queries.elapsed += listing.elapsed;
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Report { outcomes, posts: posting, queries, differences })
+}
+
+/// Expected list: its path, and its messages in order.
+struct List<'a> {
+    path: String,
+    lives: Vec<&'a Life>,
+}
+
+fn lists(lives: &[Life]) -> Vec<List<'_>> {
+    let mut lists: BTreeMap<String, Vec<&Life>> = BTreeMap::new();
+    for life in lives {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        for path in [
+            format!("phonenumber/{}", encoded(&life.destination)),
+            format!("reference/{}", encoded(&life.key)),
+        ] {
+            lists.entry(path).or_default().push(life);
+        }
+    }
+    let in_order = |(path, mut lives): (String, Vec<_>)| {
+        lives.sort_by_key(|life: &&Life| (-life.accepted_at, life.id.clone()));
+        List { path, lives }
+    };
+    lists.into_iter().map(in_order).collect()
+}
+
+/// Applies `act` to each item, several at a time; returns the durations and the errors.
+fn each<T: Sync>(
+    doing: &str,
+    threads: usize,
+    all: &[T],
+    act: impl Fn(&T) -> Result<(), String> + Sync,
+) -> (Times, Vec<String>) {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new((Vec::new(), Vec::new()));
+    let started = Instant::now();
+    let shown = std::io::stderr().is_terminal();
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = all.get(place) else { break };
+                    if shown && place.is_multiple_of(1_000) {
+                        // A progress line may get lost.
+                        drop(write!(std::io::stderr(), "\r{doing} {place} of {} ", all.len()));
+                    }
+                    let began = Instant::now();
+                    let done = act(item);
+                    let took = began.elapsed();
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.0.push(took);
+                    results.1.extend(done.err());
+                }
+            });
+        }
+    });
+    if shown {
+        drop(write!(std::io::stderr(), "\r{:40}\r", ""));
+    }
+    let (mut all, wrong) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    all.sort_unstable();
+    (Times { all, elapsed: started.elapsed() }, wrong)
+}
+
+/// Answer of the server.
+struct Answer {
+    status: u16,
+    /// Path of the next page.
+    next: Option<String>,
+    body: Value,
+}
+
+struct Client<'a> {
+    agent: Agent,
+    options: &'a Options,
+}
+
+impl Client<'_> {
+    /// Posts as a gateway does, until the server accepts or rejects the request. Returns the outcome, and
+    /// whether it is the expected one.
+    fn post(&self, post: &Post) -> Result<(String, bool), String> {
+        let Options { url, callback, api_key, .. } = self.options;
+        let Answer { status, body, .. } =
+            send_with_retries(&post.id, RETRY_TIMEOUT, || match post.kind {
+                Kind::Registration => self
+                    .agent
+                    .put(format!("{url}/api/messages/{}", post.id))
+                    .header("X-Api-Key", api_key)
+                    .content_type("application/json")
+                    .send(&post.body),
+                Kind::Forged => self.webhook(&format!("{callback}0"), post),
+                Kind::Webhook | Kind::Broken | Kind::Unknown => self.webhook(callback, post),
+            })?;
+        let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
+        let outcome = outcome
+            .and_then(Value::as_str)
+            .map_or_else(|| format!("refused with {status}"), str::to_owned);
+        let expected = match post.kind {
+            Kind::Webhook => {
+                status == 200
+                    && ["applied", "duplicate", "superseded", "conflict"].contains(&&*outcome)
+            }
+            Kind::Forged => status == 401,
+            Kind::Broken => status == 400,
+            Kind::Unknown => status == 200 && outcome == "quarantined",
+            Kind::Registration => [200, 201].contains(&status),
+        };
+        Ok((outcome, expected))
+    }
+
+    fn webhook(&self, address: &str, post: &Post) -> Result<Response<Body>, ureq::Error> {
+        self.agent.post(address).content_type("application/json").send(&post.body)
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, String> {
+        let address = format!("{}{path}", self.options.url);
+        let key = &self.options.api_key;
+        send_with_retries(path, RETRY_TIMEOUT, || {
+            self.agent.get(&address).header("X-Api-Key", key).call()
+        })
+    }
+
+    fn check_one(&self, life: &Life) -> Result<(), String> {
+        let answer = self.get(&format!("/api/messagestatus/{}", life.id))?;
+        compare(&life.id, &answer.body, life)
+    }
+
+    fn check_list(&self, list: &List<'_>) -> Result<(), String> {
+        // Three a page, so that most lists have several pages.
+        let mut next = Some(format!("/api/messagestatus/{}?count=3", list.path));
+        let mut expected = list.lives.iter();
+        while let Some(path) = next {
+            let Answer { body, next: following, .. } = self.get(&path)?;
+            let messages = body.get("messages").and_then(Value::as_array);
+            for message in messages.ok_or_else(|| format!("{path}: no messages in {body}"))? {
+                let life = expected.next();
+                let life = life.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
+                compare(&path, message, life)?;
+            }
+            next = following;
+        }
+        match expected.next() {
+            None => Ok(()),
+            Some(life) => Err(format!("{}: {} is missing", list.path, life.id)),
+        }
+    }
+}
+
+/// Retries until the server answers anything but 503. A server that restarts meanwhile causes no difference.
+fn send_with_retries(
+    what: &str,
+    patience: Duration,
+    send: impl Fn() -> Result<Response<Body>, ureq::Error>,
+) -> Result<Answer, String> {
+    let started = Instant::now();
+    loop {
+        match send().and_then(read) {
+            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < patience => {
+                thread::sleep(RETRY_PAUSE);
+            }
+            answered => return answered.map_err(|error| format!("{what}: {error}")),
+        }
+    }
+}
+
+fn read(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
+    let link = response.headers().get("Link").and_then(|link| link.to_str().ok());
+    let next = link
+        .and_then(|link| link.strip_prefix('<')?.split_once('>'))
+        .map(|(path, _)| path.to_owned());
+    let text = response.body_mut().read_to_string()?;
+    let body = serde_json::from_str(&text).unwrap_or_default();
+    Ok(Answer { status: response.status().as_u16(), next, body })
+}
+
+/// Compares literally: members, their order and their values.
+fn compare(place: &str, found: &Value, life: &Life) -> Result<(), String> {
+    let found = found.get("message").map(Value::to_string).unwrap_or_default();
+    if found == life.expected {
+        return Ok(());
+    }
+    Err(format!("{place}: found {found}, must be {}", life.expected))
+}

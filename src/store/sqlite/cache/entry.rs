@@ -1,0 +1,194 @@
+//! Cached state of one message, which the writer uses without reading the tables.
+
+use std::sync::Arc;
+
+use super::append_list::AppendList;
+use crate::message::{Destination, Identity, Provider, Record};
+use crate::store::Key;
+
+/// Size of a record with its texts, in bytes.
+fn record_bytes(record: &Record) -> usize {
+    let Provider { name, id, status, code, message } = record.provider();
+    let message = message.as_ref().map_or(0, String::len);
+    let reference = record.reference.as_ref().map(|claim| &claim.value);
+    let reference = reference.map_or(0, |reference| {
+        [reference.service(), reference.action(), reference.key()]
+            .map(|text| text.map_or(0, str::len))
+            .iter()
+            .sum()
+    });
+    size_of::<Record>() + name.len() + id.len() + status.len() + code.len() + message + reference
+}
+
+/// Cached state of one message.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The message's row in `message`, if it has one.
+    pub(crate) row: Option<Row>,
+    /// Number of the first notification that the row lacks; none if the row has all.
+    pub(crate) since: Option<i64>,
+    /// Number of the message's last notification.
+    pub(crate) last: i64,
+    /// Identities of all notifications of the message.
+    pub(crate) identities: AppendList<Identity>,
+    /// Number of renewed registrations, each of which has a row of its own in the notification log.
+    pub(crate) renewals: u32,
+    /// The provider's ids for the message; those already stored for its row come first.
+    pub(crate) foreign_ids: AppendList<ForeignId>,
+    /// Size of the provider's ids, in bytes.
+    foreign_bytes: usize,
+    /// Record; none if the message has no valid notification.
+    pub(crate) record: Option<Arc<Record>>,
+}
+
+/// A row of `message`.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) n: i64,
+    /// Record in the row.
+    pub(crate) record: Option<Arc<Record>>,
+    /// Number of the provider's ids stored for the row.
+    pub(crate) foreign_ids: usize,
+}
+
+/// The provider's own id for a message, at one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignId {
+    pub(crate) source: String,
+    pub(crate) id: String,
+}
+
+/// Memory of an entry besides what it points to, in bytes: the entry itself, its slot, and its places in the
+/// maps.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 256;
+
+impl Entry {
+    /// Makes an entry for a message, from its row if it has one.
+    pub(crate) fn new(row: Option<Row>, since: Option<i64>, last: i64) -> Self {
+        let record = row.as_ref().and_then(|row| row.record.clone());
+        Self {
+            row,
+            since,
+            last,
+            identities: AppendList::default(),
+            renewals: 0,
+            foreign_ids: AppendList::default(),
+            foreign_bytes: 0,
+            record,
+        }
+    }
+
+    /// Cached state after one more row of the notification log: a new notification with this identity, or
+    /// (with `new` none) a renewed registration.
+    pub(crate) fn after(
+        before: Option<&Self>,
+        seq: i64,
+        new: Option<Identity>,
+        foreign_id: Option<ForeignId>,
+        record: Option<Arc<Record>>,
+    ) -> Self {
+        let mut entry = match before {
+            Some(before) => Self {
+                row: before.row.clone(),
+                since: before.since.or(Some(seq)),
+                last: seq,
+                identities: match new {
+                    Some(identity) => before.identities.with(identity),
+                    None => before.identities.clone(),
+                },
+                renewals: before.renewals + u32::from(new.is_none()),
+                foreign_ids: before.foreign_ids.clone(),
+                foreign_bytes: before.foreign_bytes,
+                record,
+            },
+            None => Self {
+                record,
+                identities: new
+                    .map_or_else(AppendList::default, |new| AppendList::default().with(new)),
+                ..Self::new(None, Some(seq), seq)
+            },
+        };
+        if let Some(id) = foreign_id {
+            entry.add_foreign_id(id);
+        }
+        entry
+    }
+
+    /// Number of distinct notifications.
+    pub(crate) fn notifications(&self) -> u32 {
+        u32::try_from(self.identities.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of the message's rows in the notification log.
+    pub(crate) fn logged(&self) -> u32 {
+        self.notifications().saturating_add(self.renewals)
+    }
+
+    /// Adds one of the provider's ids, unless it is present.
+    pub(crate) fn add_foreign_id(&mut self, id: ForeignId) {
+        if !self.foreign_ids.contains(&id) {
+            self.foreign_bytes += size_of::<ForeignId>() + id.source.len() + id.id.len();
+            self.foreign_ids.push(id);
+        }
+    }
+
+    /// Memory that the entry uses, in bytes, accurate to a few per cent.
+    pub(crate) fn bytes(&self) -> usize {
+        let record = self.record.as_ref();
+        let in_row = self.row.as_ref().and_then(|row| row.record.as_ref());
+        let is_another = |other: &&Arc<Record>| !record.is_some_and(|one| Arc::ptr_eq(one, other));
+        let records = record.into_iter().chain(in_row.filter(is_another));
+        ENTRY_BYTES
+            + self.identities.len() * size_of::<Identity>()
+            + self.foreign_bytes
+            + records.map(|record| record_bytes(record)).sum::<usize>()
+    }
+
+    /// Whether the message is listed under this key.
+    pub(crate) fn is_under(&self, wanted: &ListedUnder<'_>) -> bool {
+        self.under().any(|under| under == *wanted)
+    }
+
+    /// Whether both entries have the same places in the lists and in the queue.
+    pub(crate) fn has_places_of(&self, other: &Self) -> bool {
+        let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
+        let at = |entry: &Self| entry.record.as_ref().map(|record| record.accepted_at());
+        self.since == other.since
+            && row(self) == row(other)
+            && at(self) == at(other)
+            && self.under().eq(other.under())
+    }
+
+    /// All keys that the message is listed under.
+    pub(crate) fn under(&self) -> impl Iterator<Item = ListedUnder<'_>> {
+        let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
+        let foreign = foreign.map(|ForeignId { source, id }| ListedUnder::Foreign { source, id });
+        self.record.iter().flat_map(|record| under(record)).chain(foreign)
+    }
+}
+
+/// Keys that a record is listed under.
+pub(crate) fn under(record: &Record) -> impl Iterator<Item = ListedUnder<'_>> {
+    let destination =
+        record.destination.as_ref().map(|claim| ListedUnder::Destination(claim.value));
+    let reference = record.reference.as_ref().and_then(|claim| claim.value.key());
+    destination.into_iter().chain(reference.map(ListedUnder::Reference))
+}
+
+/// Key that a message is listed under.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) enum ListedUnder<'a> {
+    Destination(Destination),
+    Reference(&'a str),
+    Foreign { source: &'a str, id: &'a str },
+}
+
+impl<'a> From<&'a Key> for ListedUnder<'a> {
+    fn from(key: &'a Key) -> Self {
+        match key {
+            Key::Destination(number) => Self::Destination(*number),
+            Key::Reference(key) => Self::Reference(key),
+            Key::Foreign { source, id } => Self::Foreign { source, id },
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Backfill: moves the quarantine of a file written by version 6 or earlier to the tables of this version.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::mpsc;
+
+use super::read::{ONE, WHOLE, quarantined};
+use super::rows::{NewEntry, add_entry, add_payload, content_bytes, entry_bytes, payload};
+use super::usage::Usage;
+use crate::store::sqlite::write::command::{Action, Order, Task};
+use crate::store::{PayloadHash, QuarantineId, Quarantined, StoreError, reply};
+
+/// Limit of a backfill transaction, in bytes of raw payloads: 512 KiB.
+const BATCH_BYTES: u64 = 512 << 10;
+/// Limit of a backfill transaction, in entries.
+const BATCH_ENTRIES: u64 = 256;
+
+/// Wait before the next attempt while the database is locked or the disk is full.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Moves the entry with this id if an earlier version wrote it and it was not moved yet. Returns whether it
+/// was moved.
+pub(crate) fn move_one(
+    db: &Connection,
+    usage: &mut Usage,
+    id: QuarantineId,
+) -> rusqlite::Result<bool> {
+    if !usage.is_to_be_moved() {
+        return Ok(false);
+    }
+    let [_moved, unmoved] = ONE;
+    let found = db.prepare_cached(unmoved)?.query_row([id.as_bytes()], quarantined).optional()?;
+    found.map(|entry| move_entry(db, usage, &entry)).transpose().map(|moved| moved.is_some())
+}
+
+/// Moves some entries of an earlier version. Returns their number.
+fn move_some(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
+    let [_moved, unmoved] = WHOLE;
+    let (mut entries, mut bytes) = (0, 0);
+    while bytes < BATCH_BYTES && entries < BATCH_ENTRIES {
+        let next = db.prepare_cached(unmoved)?.query_row([0, 1], quarantined).optional()?;
+        let Some(entry) = next else { break };
+        bytes += move_entry(db, usage, &entry)?;
+        entries += 1;
+    }
+    Ok(entries)
+}
+
+/// Moves an entry with its id, place and count. Returns the length of its raw payload in bytes.
+fn move_entry(db: &Connection, usage: &mut Usage, entry: &Quarantined) -> rusqlite::Result<u64> {
+    let Quarantined { place, source, content, reason, received_at, times, .. } = entry;
+    let hash = PayloadHash::of(source, content);
+    let new = NewEntry {
+        source,
+        content,
+        hash: &hash,
+        entry: entry.entry,
+        url_covered: None,
+        reason,
+        received_at: *received_at,
+    };
+    let read = content_bytes(content);
+    let (payload, added) = match payload(db, &hash)? {
+        Some(payload) => (payload, 0),
+        None => (add_payload(db, &hash, content)?, read),
+    };
+    add_entry(db, &new, payload, Some(*place), *times)?;
+    db.prepare_cached("DELETE FROM quarantine_6 WHERE q = ?")?.execute([place])?;
+    usage.is_moved();
+    usage.add(db, source, entry_bytes(reason) + added)?;
+    Ok(read)
+}
+
+/// Has the writer move all entries of an earlier version, until the store ends. After each transaction it
+/// waits as long as the transaction took, so that webhooks have the writer for half of the time.
+pub(crate) fn move_all(orders: &mpsc::Sender<Order>, ends: &AtomicBool) {
+    tracing::info!("moving the quarantine of an earlier version to its new tables");
+    let mut all: u64 = 0;
+    while !ends.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let (reply, moved) = reply::channel();
+        let act: Action = Box::new(|db, state| move_some(db, &mut state.quarantine));
+        if orders.blocking_send(Order::Other(Task::Act(act, reply))).is_err() {
+            return;
+        }
+        match moved.blocking_recv() {
+            Ok(Ok(0)) => {
+                tracing::info!(entries = all, "the quarantine has been moved");
+                return;
+            }
+            Ok(Ok(moved)) => all += moved,
+            Ok(Err(StoreError::Locked(_) | StoreError::DiskFull(_))) => thread::sleep(RETRY_PAUSE),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot move the quarantine; the next start tries again");
+                return;
+            }
+            Err(_ended) => return,
+        }
+        thread::sleep(begun.elapsed());
+    }
+}

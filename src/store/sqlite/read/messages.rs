@@ -1,0 +1,119 @@
+//! Queries of messages, from the cache and the tables. They run on a read thread.
+//!
+//! The cache takes precedence over the tables, which may be behind for the same message.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::message::{Identity, MessageId};
+use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::rows::list_order::{InOrder, Select, list_order, select};
+use crate::store::sqlite::rows::record::{self, record_columns};
+use crate::store::sqlite::write::write_back::load;
+use crate::store::{Key, Listing, Message, Page, Place, Write};
+
+/// Whether all these notifications are stored.
+pub(crate) fn holds(
+    db: &Connection,
+    recent: &Committed,
+    notifications: &[(MessageId, Identity)],
+) -> rusqlite::Result<bool> {
+    for (message, identity) in notifications {
+        let lately = recent.now().get(*message).cloned();
+        let known = match lately {
+            Some(known) => Some(known),
+            None => load(db, *message)?.map(Arc::new),
+        };
+        if !known.is_some_and(|known| known.identities.contains(identity)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Record of a message in the table.
+pub(crate) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
+    const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
+    let record =
+        db.prepare_cached(SELECT)?.query_row([id.as_bytes()], record::record).optional()?;
+    Ok(record.flatten().map(|record| Message { id, record }))
+}
+
+/// Reads a page of a list, and one message more to see whether the list continues. The cache is searched
+/// first; then the table is read in one go, leaving out the cached messages.
+pub(crate) fn list(
+    db: &Connection,
+    recent: &Committed,
+    key: &Key,
+    page: Page,
+    write: Write,
+) -> rusqlite::Result<Listing> {
+    let wanted = usize::try_from(page.count).unwrap_or(usize::MAX).saturating_add(1);
+    let after = page.after.max(page.before.map(Place::behind_all_of));
+    let lately = recent.now().listed(key, after, wanted);
+    let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
+    let records = lately.iter().filter_map(|(id, record)| Some((*id, record.as_deref()?)));
+    let beside: Vec<_> = records
+        .map(|(id, record)| (Place { accepted_at: record.accepted_at(), id }, record))
+        .collect();
+    let numbers: Vec<_> = beside.iter().map(|(place, _)| list_order(*place)).collect();
+    let mut listing = Listing::default();
+    InOrder {
+        db,
+        select: select_of(key),
+        key: parameters(key),
+        after,
+        until: i64::MAX,
+        enough: wanted,
+        beside: &numbers,
+        is_wanted: &|shown, _row| Ok(!elsewhere.contains(&shown.id)),
+        is_late: &|| false,
+        write,
+    }
+    .read(&mut listing)?;
+    listing.keep_first(wanted);
+    // Of the cached messages only those that belong to the page are written.
+    let last = listing.messages.get(wanted - 1).map(|last| last.place);
+    for (place, record) in
+        beside.iter().take_while(|(place, _)| last.is_none_or(|last| *place < last))
+    {
+        listing.add(&record.shown(place.id), write);
+    }
+    listing.keep_first(wanted);
+    listing.more = listing.messages.len() >= wanted;
+    listing.messages.truncate(wanted - 1);
+    Ok(listing)
+}
+
+/// Queries for the messages under a key.
+fn select_of(key: &Key) -> Select {
+    match key {
+        Key::Destination(_) => select!(
+            "message INDEXED BY message_by_destination" WHERE "destination = ?1 AND ?2 IS NULL",
+            of each "destination = ?1 AND ?2 IS NULL"
+        ),
+        Key::Reference(_) => select!(
+            "message INDEXED BY message_by_reference" WHERE "reference_key = ?1 AND ?2 IS NULL",
+            of each "reference_key = ?1 AND ?2 IS NULL"
+        ),
+        Key::Foreign { .. } => select!(
+            "foreign_id AS f CROSS JOIN message USING (n)" WHERE "f.source = ?1 AND f.id = ?2",
+            of each "EXISTS (SELECT 1 FROM foreign_id AS f \
+             WHERE f.source = ?1 AND f.id = ?2 AND f.n = message.n)"
+        ),
+    }
+}
+
+/// Query parameters of a key.
+fn parameters(key: &Key) -> (Value, Option<&str>) {
+    match key {
+        Key::Destination(number) => {
+            (i64::try_from(number.number()).unwrap_or(i64::MAX).into(), None)
+        }
+        Key::Reference(text) => (text.clone().into(), None),
+        Key::Foreign { source, id } => (source.clone().into(), Some(id.as_str())),
+    }
+}

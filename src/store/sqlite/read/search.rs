@@ -1,0 +1,224 @@
+//! Search over all messages, newest acceptance first, with a filter. It runs on a read thread.
+//!
+//! Only the acceptance time has an index over all messages, because each index costs a random page for every
+//! message. So a search reads on from a place until it has enough messages or has reached its time limit, and
+//! returns the place where the next part begins.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::message::{MessageId, Record};
+use crate::store::sqlite::cache::entry::Entry;
+use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::rows::list_order::{InOrder, list_order, select};
+use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
+use crate::store::sqlite::write::write_back::each_back_from;
+use crate::store::{Found, Listing, Place, SearchFilter, Write};
+
+/// Cached messages examined under one lock, for which the writer may have to wait.
+const CHUNK_RECORDS: usize = 1_024;
+
+/// A search, with the place where this part begins.
+pub(crate) struct Search<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) recent: &'a Committed,
+    pub(crate) wanted: &'a SearchFilter,
+    /// Only messages after this place.
+    pub(crate) after: Option<Place>,
+    /// Maximum number of messages.
+    pub(crate) count: usize,
+    /// Time limit for the cached messages, and again for the table.
+    pub(crate) lasts: Duration,
+    pub(crate) write: Write,
+}
+
+/// Scan of all cached messages, piece by piece, so that the writer does not wait for the whole scan.
+struct CacheScan<'a> {
+    recent: &'a Committed,
+    first: usize,
+    /// Ids of all cached messages seen.
+    seen: HashSet<MessageId>,
+}
+
+impl<'a> CacheScan<'a> {
+    fn new(recent: &'a Committed) -> Self {
+        Self { recent, first: 0, seen: HashSet::new() }
+    }
+
+    /// Examines the next piece. Returns whether there was one. A message that was written back and changed
+    /// between two pieces has another slot now, and is not examined again.
+    fn piece(&mut self, mut look: impl FnMut(MessageId, &Arc<Entry>)) -> bool {
+        let recent = self.recent.now();
+        let Some(entries) = recent.slots(self.first, CHUNK_RECORDS) else { return false };
+        for (id, entry) in entries {
+            if self.seen.insert(id) {
+                look(id, entry);
+            }
+        }
+        self.first += CHUNK_RECORDS;
+        true
+    }
+}
+
+/// Matching cached messages, each with its last notification; and the ids of all cached messages, for which
+/// the table may be out of date.
+type CachedMatches = (Vec<(Place, Arc<Record>, i64)>, HashSet<MessageId>);
+
+impl Search<'_> {
+    /// Reads a part, and one message more to see whether the search continues.
+    pub(crate) fn part(&self) -> rusqlite::Result<Found> {
+        let (lately, elsewhere) = self.in_memory();
+        // One transaction, so that the chain of each notification can be read to its end.
+        let together = self.db.unchecked_transaction()?;
+        let mut found = Found::default();
+        let listing = &mut found.listing;
+        let end = self.add_stored(listing, &elsewhere)?;
+        let end = self.add_recent(listing, lately, end)?.or(end);
+        drop(together);
+        // Messages after the end belong to a later part.
+        let in_part = |place: Place| end.is_none_or(|end| place <= end);
+        let until_end = listing.messages.iter().filter(|message| in_part(message.place)).count();
+        listing.keep_first(until_end.min(self.count));
+        found.next = if until_end > self.count {
+            listing.messages.last().map(|last| last.place)
+        } else {
+            end
+        };
+        found.without_destination = self.recent.counts.without_number();
+        Ok(found)
+    }
+
+    /// Place after which this part begins.
+    fn begin(&self) -> Option<Place> {
+        self.after.max(self.wanted.to.map(Place::behind_all_of))
+    }
+
+    fn in_memory(&self) -> CachedMatches {
+        let begin = self.begin();
+        let mut found = Vec::new();
+        let mut look = CacheScan::new(self.recent);
+        while look.piece(|id, entry| {
+            let Entry { record: Some(record), last, .. } = &**entry else { return };
+            let place = Place { accepted_at: record.accepted_at(), id };
+            if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id)) {
+                found.push((place, Arc::clone(record), *last));
+            }
+        }) {}
+        (found, look.seen)
+    }
+
+    /// Adds the matching cached messages, newest first and not after the end, until there are enough or the
+    /// time limit is reached; returns in that case the last place examined.
+    fn add_recent(
+        &self,
+        listing: &mut Listing,
+        mut lately: Vec<(Place, Arc<Record>, i64)>,
+        end: Option<Place>,
+    ) -> rusqlite::Result<Option<Place>> {
+        let since = Instant::now();
+        lately.retain(|(place, ..)| end.is_none_or(|end| *place <= end));
+        lately.sort_unstable_by_key(|(place, ..)| *place);
+        let mut added = 0;
+        for (place, record, last) in lately {
+            if self.is_spoken_of(last)? {
+                listing.add(&record.shown(place.id), self.write);
+                added += 1;
+            }
+            if added > self.count || since.elapsed() > self.lasts {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds the matching messages of the table, until there are enough or the time limit is reached; returns
+    /// in that case the place up to which everything was read.
+    fn add_stored(
+        &self,
+        listing: &mut Listing,
+        elsewhere: &HashSet<MessageId>,
+    ) -> rusqlite::Result<Option<Place>> {
+        let since = Instant::now();
+        InOrder {
+            db: self.db,
+            select: select!(
+                "message INDEXED BY message_by_acceptance" WHERE "?1 IS NULL AND ?2 IS NULL",
+                of each "?1 IS NULL AND ?2 IS NULL"
+            ),
+            key: (Value::Null, None),
+            after: self.begin(),
+            until: self.wanted.from.map_or(i64::MAX, |from| list_order(Place::behind_all_of(from))),
+            enough: self.count + 1,
+            beside: &[],
+            is_wanted: &|shown, row| {
+                Ok(!elsewhere.contains(&shown.id)
+                    && self.wanted.passes(shown)
+                    && self.is_spoken_of(row.get(SHOWN_COLUMNS)?)?)
+            },
+            is_late: &|| since.elapsed() > self.lasts,
+            write: self.write,
+        }
+        .read(listing)
+    }
+
+    /// Whether the requested source has a notification in the chain that ends with this one.
+    fn is_spoken_of(&self, last: i64) -> rusqlite::Result<bool> {
+        let Some(wanted) = &self.wanted.source else { return Ok(true) };
+        let mut is_spoken_of = false;
+        // A cached message may have been removed since.
+        each_back_from(self.db, last, "previous, source", |row| {
+            is_spoken_of |= row.get_ref(1)?.as_str()? == wanted;
+            Ok(())
+        })
+        .optional()?;
+        Ok(is_spoken_of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory_budget::MemoryBudget;
+    use crate::store::sqlite::cache::records::Changes;
+
+    fn id(number: usize) -> MessageId {
+        let mut bytes = [0; 16];
+        bytes.split_at_mut(8).0.copy_from_slice(&number.to_be_bytes());
+        MessageId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_message_that_moves_between_two_looks_is_seen_once() {
+        let recent = Committed::new(&MemoryBudget::default());
+        let publish = |changed: &[(usize, bool)]| {
+            let mut changes = Changes::default();
+            for (number, stays) in changed {
+                let last = i64::try_from(*number).unwrap();
+                if *stays {
+                    changes.put(id(*number), Entry::new(None, Some(last), last));
+                } else {
+                    changes.remove(id(*number));
+                }
+            }
+            recent.publish(&changes, 0);
+        };
+        for number in 0..=CHUNK_RECORDS {
+            publish(&[(number, true)]);
+        }
+        let mut looks = CacheScan::new(&recent);
+        let mut seen = Vec::new();
+        assert!(looks.piece(|id, _| seen.push(id)));
+        // The message is written back, its slot reused by another one, and then it is changed.
+        publish(&[(0, false)]);
+        publish(&[(CHUNK_RECORDS + 1, true)]);
+        publish(&[(0, true)]);
+        assert!(looks.piece(|id, _| seen.push(id)));
+        assert!(!looks.piece(|_, _| ()));
+        assert_eq!(seen.iter().filter(|seen| **seen == id(0)).count(), 1);
+        assert_eq!(seen.len(), looks.seen.len());
+    }
+}

@@ -1,0 +1,330 @@
+//! `SqliteStore`: forwards each call to the thread that carries it out.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{Mutex, mpsc, watch as signal};
+
+use super::fail_stop::{Failure, Guard, StopCause};
+use super::quarantine;
+use super::shutdown::Closing;
+use crate::message::{Destination, Identity, MessageId, Timestamp};
+use crate::store::notifier::{LatestChange, Waiting};
+use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::read::search::Search;
+use crate::store::sqlite::read::thread::Readers;
+use crate::store::sqlite::read::{change_feed, history, messages, stats};
+use crate::store::sqlite::rows::hourly_counts;
+use crate::store::sqlite::startup::file_identity::WatchedFiles;
+use crate::store::sqlite::startup::lock::real_path;
+use crate::store::sqlite::startup::open::{OpenError, Opened, Settings};
+use crate::store::sqlite::startup::{integrity, open, schema};
+use crate::store::sqlite::write::command::{Action, Answer, Job, Order, Task};
+use crate::store::sqlite::write::state::WriterState;
+use crate::store::sqlite::write::thread::Writer;
+use crate::store::sqlite::write::{checkpoint, write_back};
+use crate::store::{
+    Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, HourlyCount, Key, Listing,
+    Message, Page, Part, Place, Purge, Purged, QuarantineId, Quarantined, Removed, SearchFilter,
+    Stats, Store, StoreError, StoredEntry, StoredNotification, Write, WriteChange, reply,
+};
+
+/// Store in one SQLite file.
+pub struct SqliteStore {
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) readers: Readers,
+    pub(crate) recent: Committed,
+    path: PathBuf,
+    search_part: Duration,
+    lineage: u32,
+    failed: signal::Receiver<Option<StopCause>>,
+    /// Lock of a running backup: backups run one at a time.
+    pub(crate) backups: Arc<Mutex<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, creates it if it does not exist, and starts the threads.
+    pub fn open(settings: &Settings) -> Result<(Self, Closing), OpenError> {
+        let settings = &Settings { path: real_path(&settings.path), ..settings.clone() };
+        let path = &settings.path;
+        let failed = |source| OpenError::Database { path: path.clone(), source };
+        let Opened { db, lock, marks, unchecked } = open::open(settings)?;
+        let state = read_writer_state(&db, settings).map_err(failed)?;
+        let lineage = schema::lineage(&db).map_err(failed)?;
+        let old_quarantine = state.quarantine.is_to_be_moved();
+        let watched = WatchedFiles::new(path, &lock)
+            .map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let recent = state.committed.clone();
+        let (failure, failed) = Failure::new(marks);
+        let ends = Arc::new(AtomicBool::new(false));
+        let moved = Arc::new(checkpoint::CheckpointedPages::default());
+        let changing = Arc::new(checkpoint::TransactionLock::default());
+        let reading = Arc::new(RwLock::new(()));
+        let mut others = Vec::new();
+        let mut checkpoints = None;
+        if !settings.external_checkpoints {
+            let (wake, wakes) = sync_channel(1);
+            let (db, failure) = (schema::open_again(path)?, failure.clone());
+            let (moved, changing) = (Arc::clone(&moved), Arc::clone(&changing));
+            others.push(spawn("checkpoints", &failure.clone(), move || {
+                checkpoint::run(&db, &wakes, &moved, &changing, &failure);
+            })?);
+            checkpoints = Some(wake);
+        }
+        let (orders, queue) = mpsc::channel(settings.max_in_flight.max(1));
+        let writer = Writer {
+            orders: queue,
+            state,
+            checkpoints,
+            moved,
+            changing,
+            reading: Arc::clone(&reading),
+            failure: failure.clone(),
+            watched,
+            commits: settings.commits.clone(),
+            full: false,
+            locked: false,
+            anew_at: checkpoint::MIN_CHECKPOINT_PAGES,
+        };
+        let readers = Readers::start(path, &recent, &reading, &settings.budget, &failure)?;
+        let writer = spawn("writer", &failure, move || writer.run(&db))?;
+        if unchecked {
+            let (failure, ends) = (failure.clone(), Arc::clone(&ends));
+            let db = schema::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
+            others.push(spawn("check", &failure.clone(), move || {
+                integrity::continue_check(&db, &failure, &ends);
+            })?);
+        }
+        if old_quarantine {
+            let (orders, ends) = (orders.clone(), Arc::clone(&ends));
+            others
+                .push(spawn("quarantine", &failure, move || quarantine::move_all(&orders, &ends))?);
+        }
+        let closing = Closing {
+            orders: orders.clone(),
+            writer,
+            others,
+            ends,
+            settings: settings.clone(),
+            lock,
+            failed: failed.clone(),
+        };
+        let (path, search_part) = (path.clone(), settings.search_part);
+        let backups = Arc::default();
+        let store = Self { orders, readers, recent, path, search_part, lineage, failed, backups };
+        Ok((store, closing))
+    }
+
+    /// Waits for a fail-stop and returns its cause. Does not return while the store works.
+    pub async fn failure(&self) -> StopCause {
+        let mut failed = self.failed.clone();
+        let cause = failed.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);
+        // The channel closes only if threads have ended that should not.
+        cause.unwrap_or(StopCause::Disk)
+    }
+
+    /// Has the writer run a small task in a transaction of its own.
+    pub(crate) async fn act(&self, act: Action) -> Result<u64, StoreError> {
+        self.task(|reply| Task::Act(act, reply)).await
+    }
+
+    pub(crate) async fn task<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(Answer<T>) -> Task,
+    ) -> Result<T, StoreError> {
+        let (reply, done) = reply::channel();
+        let order = Order::Other(task(reply));
+        self.orders.send(order).await.map_err(|_closed| StoreError::Stopped)?;
+        done.await.map_err(|_gone| StoreError::Stopped)?
+    }
+}
+
+/// Makes the initial writer state. A file that was just migrated has no hourly counts yet: they are made from
+/// the table, once all records have been written back.
+fn read_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
+    let mut state = WriterState::read(db, settings)?;
+    if !hourly_counts::are_made(db)? {
+        let transaction = db.unchecked_transaction()?;
+        write_back::write_back_some(&transaction, &mut state, usize::MAX)?;
+        hourly_counts::make(&transaction)?;
+        transaction.commit()?;
+        state.publish();
+    }
+    Ok(state)
+}
+
+/// Starts a thread that the store needs; a panic in it is a fail-stop.
+fn spawn(
+    name: &str,
+    failure: &Failure,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let guard = Guard(failure.clone());
+    let run = move || {
+        let _guard = guard;
+        run();
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| OpenError::Thread { source })
+}
+
+/// Store error for an SQLite error.
+pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Locked(error.into())
+        }
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull(error.into()),
+        _ if matches!(
+            error,
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+        ) =>
+        {
+            StoreError::Corrupt(error.into())
+        }
+        _ => StoreError::Failed(error.into()),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ingest(&self, delivery: Delivery) -> Result<Vec<StoredEntry>, StoreError> {
+        let (reply, result) = reply::channel();
+        self.orders.try_send(Order::Store(Job { delivery, reply })).map_err(
+            |refused| match refused {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
+            },
+        )?;
+        result.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
+        let recent = self.recent.clone();
+        self.readers.query(move |db| messages::holds(db, &recent, &notifications)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let lately = self.recent.now().get(id).cloned();
+        match lately {
+            Some(entry) => {
+                Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }))
+            }
+            None => self.readers.query(move |db| messages::message(db, id)).await,
+        }
+    }
+
+    async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
+        let recent = self.recent.clone();
+        self.readers.query(move |db| messages::list(db, &recent, &key, page, write)).await
+    }
+
+    async fn search(
+        &self,
+        wanted: Arc<SearchFilter>,
+        after: Option<Place>,
+        count: u32,
+        write: Write,
+    ) -> Result<Found, StoreError> {
+        let (recent, lasts) = (self.recent.clone(), self.search_part);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.readers
+            .query(move |db| {
+                Search { db, recent: &recent, wanted: &wanted, after, count, lasts, write }.part()
+            })
+            .await
+    }
+
+    async fn hourly_counts(&self, since: Hour) -> Result<Vec<HourlyCount>, StoreError> {
+        self.readers.query(move |db| hourly_counts::hourly_counts(db, since)).await
+    }
+
+    async fn history(&self, id: MessageId, part: Part) -> Result<Option<History>, StoreError> {
+        let recent = self.recent.clone();
+        self.readers.query(move |db| history::history(db, &recent, id, part)).await
+    }
+
+    async fn notifications(
+        &self,
+        numbers: Vec<i64>,
+        bytes: usize,
+    ) -> Result<Option<Vec<StoredNotification>>, StoreError> {
+        self.readers.query(move |db| history::notifications(db, &numbers, bytes)).await
+    }
+
+    fn subscribe(&self, id: MessageId) -> Waiting {
+        self.recent.notifier.of(id)
+    }
+
+    fn latest_change(&self) -> LatestChange {
+        self.recent.notifier.latest()
+    }
+
+    async fn changes(
+        &self,
+        after: i64,
+        filter: Arc<Filter>,
+        write: WriteChange,
+    ) -> Result<Changes, StoreError> {
+        let (recent, lineage) = (self.recent.clone(), self.lineage());
+        self.readers
+            .query(move |db| change_feed::changes(db, &recent, after, &filter, write, lineage))
+            .await
+    }
+
+    async fn quarantine(&self, after: i64, count: u32) -> Result<Vec<Quarantined>, StoreError> {
+        self.readers.query(move |db| quarantine::list(db, after, count)).await
+    }
+
+    async fn erase(
+        &self,
+        number: Destination,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        self.remove_number(number, now, until).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        self.purge_older(before).await
+    }
+
+    async fn purge_daily(
+        &self,
+        retained_from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<DailyPurge>, StoreError> {
+        self.purge_old(retained_from, now).await
+    }
+
+    async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError> {
+        self.count(what).await
+    }
+
+    async fn back_up(&self, file: PathBuf) -> Result<(), Cause> {
+        Ok(self.copy_to(file).await?)
+    }
+
+    fn lineage(&self) -> u32 {
+        self.lineage
+    }
+
+    async fn stats(&self) -> Result<Stats, StoreError> {
+        let (recent, path) = (self.recent.clone(), self.path.clone());
+        self.readers.query(move |db| stats::stats(db, &recent, &path)).await
+    }
+
+    async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
+        self.readers.query(move |db| quarantine::one(db, id)).await
+    }
+}

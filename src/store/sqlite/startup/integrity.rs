@@ -1,0 +1,231 @@
+//! Integrity checks of the database.
+//!
+//! The start runs SQLite's check with a short time limit. If the check does not finish, it goes on in small
+//! pieces while the service works: a long read would hold up checkpoints.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest, Sha256};
+
+use super::open::Settings;
+use super::schema::{self, Found};
+use super::wal_damage::{self, page_bytes_of};
+use crate::store::sqlite::cache::append_list::AppendList;
+use crate::store::sqlite::cache::entry::Entry;
+use crate::store::sqlite::fail_stop::{Failure, StopCause};
+use crate::store::sqlite::rows::record::{record_columns, said_columns};
+use crate::store::sqlite::write::state::WriterState;
+use crate::store::sqlite::write::write_back;
+use crate::store::sqlite::{OpenError, quarantine};
+
+/// SQLite virtual-machine steps between two checks of the time limit. A step may be a page of a table with
+/// all overflow pages of its rows: with large bodies 1,000 steps are hundreds of megabytes.
+const STEPS_PER_CHECK: i32 = 20;
+/// Messages checked in one read.
+const CHUNK_MESSAGES: i64 = 1_000;
+
+/// Temporary table for the cached records, which the file's own table lacks or has in an older state. It
+/// hides that table by its name, and disappears with the connection.
+const COPY_MESSAGES: &str = "CREATE TEMP TABLE message AS SELECT * FROM main.message WHERE 0";
+
+/// Result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// No damage found.
+    Sound,
+    /// No damage found within the time limit.
+    Unfinished,
+    /// Damage found, with SQLite's description.
+    Damaged(String),
+}
+
+/// Checks the structure of the whole file with SQLite's `quick_check`, within this time limit. Writes
+/// nothing.
+pub(crate) fn quick_check(db: &Connection, within: Duration) -> rusqlite::Result<Verdict> {
+    let since = Instant::now();
+    db.progress_handler(STEPS_PER_CHECK, Some(move || since.elapsed() > within))?;
+    let said = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    verdict(said)
+}
+
+/// Checks the whole file with its indexes, with SQLite's `integrity_check`.
+pub(crate) fn full_check(db: &Connection) -> rusqlite::Result<Verdict> {
+    verdict(db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))
+}
+
+fn verdict(said: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
+    match said {
+        Ok(words) if words == "ok" => Ok(Verdict::Sound),
+        Ok(words) => Ok(Verdict::Damaged(words)),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => Ok(Verdict::Unfinished),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Ok(Verdict::Damaged(error.to_string()))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Checks all messages in small pieces: each must be found through its indexes, and have as many
+/// notifications as its row says. Ends early when `go_on` returns false.
+pub(crate) fn in_pieces(
+    db: &Connection,
+    mut go_on: impl FnMut() -> bool,
+) -> rusqlite::Result<Verdict> {
+    const CHECK_CHUNK: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
+         (SELECT n FROM message WHERE id = m.id) IS NOT n \
+         OR (WITH RECURSIVE said (previous, shown) AS ( \
+             SELECT previous, kind <> 3 FROM notification WHERE seq = m.last AND message = m.id \
+             UNION ALL SELECT e.previous, e.kind <> 3 FROM said JOIN notification AS e \
+             ON e.seq = said.previous AND e.message = m.id) \
+             SELECT sum(shown) FROM said) IS NOT notifications \
+         OR (destination IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_destination WHERE destination = m.destination \
+             AND list_order IS m.list_order AND n = m.n)) \
+         OR (reference_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_reference WHERE reference_key = m.reference_key \
+             AND list_order IS m.list_order AND n = m.n)) \
+         OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_acceptance WHERE list_order = m.list_order AND n = m.n)))";
+    let last: i64 =
+        db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
+    let mut after = 0;
+    while after < last {
+        if !go_on() {
+            return Ok(Verdict::Unfinished);
+        }
+        let wrong = db
+            .prepare_cached(CHECK_CHUNK)?
+            .query_row([after, after + CHUNK_MESSAGES], |row| row.get::<_, i64>(0))
+            .map(|wrong| match wrong {
+                0 => "ok".to_owned(),
+                wrong => format!("{wrong} messages do not fit their indexes or histories"),
+            });
+        let verdict = verdict(wrong)?;
+        if verdict != Verdict::Sound {
+            return Ok(verdict);
+        }
+        after += CHUNK_MESSAGES;
+    }
+    Ok(Verdict::Sound)
+}
+
+/// Content of a sound database: row counts, and hashes that do not depend on the place of the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The records.
+    pub records: Hashed,
+    /// The notifications.
+    pub history: Hashed,
+    /// The quarantine.
+    pub quarantine: Hashed,
+}
+
+/// Number of rows, and their hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// Number of rows.
+    pub rows: u64,
+    /// SHA-256 of all rows, in the order of their ids.
+    pub sha256: [u8; 32],
+}
+
+/// Continues the check that the start did not wait for.
+pub(crate) fn continue_check(db: &Connection, failure: &Failure, ends: &AtomicBool) {
+    tracing::info!(
+        "the last shutdown was not clean; the database check continues in the background"
+    );
+    let goes_on = || !ends.load(Ordering::Relaxed) && !failure.has_begun();
+    match in_pieces(db, goes_on) {
+        Ok(Verdict::Sound) => tracing::info!("the database is sound"),
+        Ok(Verdict::Unfinished) => {}
+        Ok(Verdict::Damaged(what)) => {
+            tracing::error!(what, "the database is damaged; no further webhook is acknowledged");
+            failure.begin(StopCause::Damaged);
+        }
+        Err(error) => tracing::warn!(%error, "the database check ended early"),
+    }
+}
+
+/// Checks a database that no server has open, including its indexes, and returns its content. Writes nothing.
+pub fn contents(path: &Path) -> Result<Contents, OpenError> {
+    contents_once_open(path, || ())
+}
+
+/// Like [`contents`]; calls `opened` when the file is no longer needed under its name.
+pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents, OpenError> {
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let page_bytes = std::fs::File::open(path).ok().and_then(|mut file| page_bytes_of(&mut file));
+    wal_damage::require_sound(path, page_bytes)?;
+    let (db, found) = schema::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    opened();
+    if matches!(found, Found::Nothing) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if let Verdict::Damaged(what) = full_check(&db).map_err(failed)? {
+        return Err(OpenError::damaged(path, what));
+    }
+    let hashed = || -> rusqlite::Result<Contents> {
+        let everything = db.unchecked_transaction()?;
+        // The cached records follow from the notification log.
+        let mut state = WriterState::read(&everything, &Settings::new(path))?;
+        everything.execute_batch(COPY_MESSAGES)?;
+        for (id, entry) in state.committed.now().oldest() {
+            let mut alone = Entry::clone(entry);
+            (alone.row, alone.foreign_ids) = (None, AppendList::default());
+            write_back::write_record(&everything, &mut state.last_n, id, &alone)?;
+        }
+        Ok(Contents {
+            records: hash(
+                &everything,
+                concat!(
+                    "SELECT id, notifications, ",
+                    record_columns!(),
+                    " FROM temp.message UNION ALL SELECT id, notifications, ",
+                    record_columns!(),
+                    " FROM main.message WHERE id NOT IN (SELECT id FROM temp.message) ORDER BY id"
+                ),
+            )?,
+            history: hash(
+                &everything,
+                concat!(
+                    "SELECT message, identity, kind, ordered_at, accepted_at, segments, ",
+                    said_columns!(),
+                    " FROM notification ORDER BY message, seq"
+                ),
+            )?,
+            quarantine: hash(&everything, quarantine::EVERYTHING)?,
+        })
+    };
+    hashed().map_err(failed)
+}
+
+fn hash(db: &Connection, select: &str) -> rusqlite::Result<Hashed> {
+    let mut statement = db.prepare(select)?;
+    let columns = statement.column_count();
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    let mut hash = Sha256::new();
+    while let Some(row) = rows.next()? {
+        count += 1;
+        for column in 0..columns {
+            let (kind, bytes) = match row.get_ref(column)? {
+                ValueRef::Null => (b'0', Vec::new()),
+                ValueRef::Integer(number) => (b'i', number.to_be_bytes().to_vec()),
+                ValueRef::Real(number) => (b'r', number.to_be_bytes().to_vec()),
+                ValueRef::Text(bytes) => (b't', bytes.to_vec()),
+                ValueRef::Blob(bytes) => (b'b', bytes.to_vec()),
+            };
+            hash.update([kind]);
+            hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(bytes);
+        }
+    }
+    Ok(Hashed { rows: count, sha256: hash.finalize().into() })
+}

@@ -1,0 +1,231 @@
+//! `GET /api/events`: every change, in order, once.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::thread;
+
+use actix_web::rt::System;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use statusmirror::message::{MessageId, Record};
+use statusmirror::store::{Change, Changes, Filter, Store};
+
+use crate::support::faults::amounts::Chance;
+use crate::support::http::event_client::EventClient;
+use crate::support::store::deliveries::{about, delivery, entry};
+use crate::support::store::logged_run::{DATABASE, folder, open, place};
+use crate::support::store::notifications::{any_notification, at};
+use crate::support::*;
+
+fn post(server: &Server, body: &Value) {
+    assert_eq!(server.post(&body.to_string()).status, 200);
+}
+
+#[test]
+fn an_event_has_the_message_and_the_previous_status() {
+    let server = Server::start(GATEWAY);
+    let mut listener = EventClient::to(&server, "", None);
+    assert_eq!(listener.begin(), 0);
+    let id = id(1);
+    for (status, second) in [("SENT", 2), ("SENT", 2), ("SENT", 3), ("UNDELIVERED", 4)] {
+        post(&server, &webhook(&id, status, second));
+    }
+    assert_eq!(server.put(&id, &json!({"destination": "+393331234567"})).status, 200);
+    post(&server, &webhook(&id, "DELIVERED", 5));
+    let told = listener.changes(4);
+    let told: Vec<_> = told.iter().map(|event| &event.data).collect();
+    let shown = |change: &Value| change["message"]["status"].as_str().unwrap().to_owned();
+    let said: Vec<_> = told
+        .iter()
+        .map(|change| (shown(change), change["previous"].clone(), change["corrected"] == true))
+        .collect();
+    let expected = [
+        ("SENT", Value::Null, false),
+        ("UNDELIVERED", json!("SENT"), false),
+        ("UNDELIVERED", json!("UNDELIVERED"), false),
+        ("DELIVERED", json!("UNDELIVERED"), true),
+    ]
+    .map(|(status, previous, corrected)| (status.to_owned(), previous, corrected));
+    assert_eq!(said, expected);
+    let asked = server.get(&format!("/api/messagestatus/{id}")).json();
+    assert_eq!(told[3]["message"], asked["message"]);
+}
+
+#[test]
+fn filters_select_events() {
+    let server = Server::start(GATEWAY);
+    let about = |number: u64, status: &str, key: &str| {
+        let mut body = webhook(&id(number), status, 1);
+        body["message"]["reference"] = json!({"service": "s", "key": key});
+        body["message"]["destination"] = json!(format!("+39333123456{number}"));
+        post(&server, &body);
+    };
+    about(1, "SENT", "a b");
+    about(2, "DELIVERED", "c");
+    about(1, "REJECTED", "a b");
+    about(3, "UNDELIVERED", "a b");
+    let told = |filter: &str, count| {
+        let mut listener = EventClient::to(&server, filter, Some(0));
+        listener.begin();
+        let told = listener.changes(count);
+        let told: Vec<_> = told.iter().map(|event| event.id).collect();
+        // Whatever comes next was not there before.
+        about(9, "DELIVERED", "c");
+        told
+    };
+    assert_eq!(told("phonenumber=%2B393331234561", 2), [1, 3]);
+    assert_eq!(told("phonenumber=+393331234561&final=true", 1), [3]);
+    assert_eq!(told("referencekey=a+b", 3), [1, 3, 4]);
+    assert_eq!(told("final=false", 1), [1]);
+    assert_eq!(told("status=SENT&status=UNDELIVERED", 2), [1, 4]);
+    for filter in ["phonenumber=1", "referencekey=", "status=sent", "final=yes", "key=a", "count=5"]
+    {
+        server.get(&format!("/api/events?{filter}")).assert_problem(400);
+    }
+    assert_eq!(server.send("HEAD", "/api/events", &[("X-Api-Key", KEY)], b"").status, 405);
+    server.send("GET", "/api/events", &[], b"").assert_problem(403);
+}
+
+#[test]
+fn a_client_resumes_from_its_last_event_id_also_after_a_kill() {
+    let mut server = Server::start(GATEWAY);
+    let mut chance = Chance::of("events");
+    let mut told = Vec::new();
+    let mut last = 0;
+    for round in 0..4_u64 {
+        thread::scope(|scope| {
+            for sender in 0..4 {
+                let server = &server;
+                scope.spawn(move || {
+                    for number in 0..40 {
+                        let id = id(sender * 1_000 + number / 2);
+                        let status = ["SENT", "UNDELIVERED", "DELIVERED"]
+                            [usize::try_from(round % 3).unwrap()];
+                        let second = u32::try_from(round * 40 + number).unwrap();
+                        post(server, &webhook(&id, status, second));
+                    }
+                });
+            }
+            for _ in 0..5 {
+                let mut listener = EventClient::to(&server, "", Some(last));
+                assert_eq!(listener.begin(), last);
+                let some = usize::try_from(1 + chance.below(4)).unwrap();
+                told.extend(listener.changes(some));
+                last = told.last().unwrap().id;
+            }
+        });
+        if round % 2 == 0 {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate(), Some(0));
+        }
+        server.start_again();
+    }
+    // All of it once more, of which nothing is in memory.
+    let mut listener = EventClient::to(&server, "", Some(last));
+    listener.begin();
+    post(&server, &webhook(&id(9_999), "SENT", 1));
+    while told.last().unwrap().data["message"]["id"] != id(9_999) {
+        told.extend(listener.changes(1));
+    }
+    assert_eq!(server.terminate(), Some(0));
+    server.start_again();
+    let mut again = EventClient::to(&server, "", Some(0));
+    again.begin();
+    assert_eq!(again.changes(told.len()), told);
+    assert!(told.is_sorted_by(|one, other| one.id < other.id));
+    let mut now = std::collections::BTreeMap::new();
+    for event in &told {
+        let message = &event.data["message"];
+        let before = now.insert(message["id"].to_string(), message["status"].clone());
+        assert_eq!(event.data["previous"], before.unwrap_or(Value::Null), "{event:?}");
+    }
+    for (number, ahead) in [("1000000", true), ("-1", false), ("x", false)] {
+        let headers = [("X-Api-Key", KEY), ("Last-Event-ID", number)];
+        let answer = server.send("GET", "/api/events", &headers, b"");
+        answer.assert_problem(400);
+        assert_eq!(answer.body.contains("is none that was given"), ahead, "{answer:?}");
+    }
+}
+
+#[test]
+fn erased_messages_have_no_events() {
+    let server = Server::start(GATEWAY);
+    for number in 1..=3 {
+        let mut body = webhook(&id(number), "SENT", 1);
+        body["message"]["destination"] = json!(format!("+39333123456{number}"));
+        post(&server, &body);
+    }
+    assert!(server.run(&["erase", "--destination", "+393331234563", "--yes"]).status.success());
+    let mut listener = EventClient::to(&server, "", Some(1));
+    assert_eq!(listener.begin(), 1);
+    assert_eq!(listener.changes(1)[0].id, 2);
+    post(&server, &webhook(&id(1), "DELIVERED", 2));
+    assert_eq!(listener.changes(1)[0].id, 4);
+}
+
+/// What a change is for the law below: its message as it is shown, and what it was before.
+fn write(text: &mut Vec<u8>, change: &Change<'_>) {
+    writeln!(text, "{} {:?} {:?}", change.number, change.previous, change.message).unwrap();
+}
+
+/// All changes behind a number, and each number.
+async fn behind(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
+    let mut found = Vec::new();
+    loop {
+        let Changes { text: said, last, more, .. } =
+            store.changes(after, Arc::new(Filter::default()), write).await.unwrap();
+        found.extend(text(&said).lines().map(|line| {
+            let (number, rest) = line.split_once(' ').unwrap();
+            (number.parse().unwrap(), rest.to_owned())
+        }));
+        after = last;
+        if !more {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn the_change_feed_equals_the_model_wherever_the_records_are() {
+    let folder = folder();
+    let path = folder.path().join(DATABASE);
+    let mut chance = Chance::of("changes");
+    let mut runner = TestRunner::deterministic();
+    let mut known: std::collections::HashMap<MessageId, (Option<Record>, Vec<_>)> =
+        std::collections::HashMap::new();
+    let mut expected = Vec::new();
+    for period in 1..=6 {
+        let (store, closing) = open(&path).unwrap();
+        System::new().block_on(async {
+            for second in 1..=60 {
+                let received_at = at(period * 100 + second);
+                let message = id(chance.below(20)).parse().unwrap();
+                let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+                let said = about(message, &said);
+                let (record, identities) = known.entry(message).or_default();
+                let stored = identities.contains(&said.identity());
+                let judged = Record::judge(record.as_ref(), &said, received_at, stored);
+                if judged.changed {
+                    let (previous, shown) = (
+                        record.as_ref().map(|record| record.status),
+                        judged.record.as_ref().unwrap(),
+                    );
+                    expected.push(format!("{previous:?} {:?}", shown.shown(message)));
+                }
+                *record = judged.record;
+                identities.push(said.identity());
+                store.ingest(delivery(received_at, vec![entry(0, said)])).await.unwrap();
+            }
+            let all = behind(&store, 0).await;
+            let told: Vec<_> = all.iter().map(|(_, change)| change.clone()).collect();
+            assert_eq!(told, expected);
+            assert!(all.is_sorted_by_key(|(number, _)| *number));
+            let from = place(&mut chance, all.len());
+            assert_eq!(behind(&store, all[from].0).await, all[from + 1..]);
+        });
+        drop(store);
+        assert!(closing.close());
+    }
+}

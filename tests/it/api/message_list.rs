@@ -1,0 +1,242 @@
+//! `GET /api/messages`: filters, pages, ids and CSV.
+
+use serde_json::{Value, json};
+
+use crate::support::http::list_page::{next, numbers};
+use crate::support::*;
+
+/// Posts what a message has reached, with these members besides.
+fn post(server: &Server, number: u64, status: &str, members: &Value) {
+    let mut webhook = webhook(&id(number), status, u32::try_from(number % 60).unwrap());
+    for (name, value) in members.as_object().unwrap() {
+        webhook["message"][name] = value.clone();
+    }
+    assert_eq!(server.post(&webhook.to_string()).outcome(), "applied");
+}
+
+/// Six messages that differ.
+fn filled() -> Server {
+    let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    let number = json!({"destination": "+393331234567"});
+    post(&server, 1, "SENT", &number);
+    post(&server, 2, "DELIVERED", &json!({"reference": {"key": "=HYPERLINK(\"x\")"}}));
+    let failed = json!({"name": "N", "id": "I", "status": "failed", "code": "30003",
+        "message": "gone, \"for good\"\nor so"});
+    post(&server, 3, "UNDELIVERED", &json!({"provider": failed, "destination": "+393331234567"}));
+    post(&server, 4, "READ", &json!({"channel": "RCS"}));
+    let registered = server.put(
+        &id(5),
+        &json!({"destination": "+393337654321",
+        "providerAcceptanceAt": "2026-02-12T14:00:05Z"}),
+    );
+    assert_eq!(registered.status, 201);
+    let form = format!("MessageSid=SM1&MessageStatus=sent&To=%2B393331234567&x={}", id(6));
+    let path = format!("/webhooks/twilio?token={TOKEN}&messageid={}", id(6));
+    assert_eq!(server.send("POST", &path, FORM, form.as_bytes()).outcome(), "applied");
+    server
+}
+
+#[test]
+fn each_filter_excludes_other_messages() {
+    let server = filled();
+    let found = |query: &str| numbers(&server.get(&format!("/api/messages{query}")));
+    let accepted = |number: u64| {
+        let shown = server.get(&format!("/api/messagestatus/{}", id(number))).json();
+        shown["message"]["providerAcceptanceAt"].as_str().unwrap().to_owned()
+    };
+    // Newest acceptance first.
+    let mut all = found("");
+    let times: Vec<_> = all.iter().map(|number| accepted(*number)).collect();
+    assert!(times.is_sorted_by(|one, other| one >= other), "{times:?}");
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3, 4, 5, 6]);
+    let sorted = |query: &str| {
+        let mut numbers = found(query);
+        numbers.sort_unstable();
+        numbers
+    };
+    for (query, expected) in [
+        ("?status=SENT", vec![1, 6]),
+        ("?status=SENT&status=READ", vec![1, 4, 6]),
+        ("?channel=RCS", vec![4]),
+        ("?source=twilio", vec![6]),
+        ("?source=api:tests", vec![5]),
+        ("?source=nobody", vec![]),
+        ("?code=30003", vec![3]),
+        ("?destination=with", vec![1, 3, 5, 6]),
+        ("?destination=without", vec![2, 4]),
+        ("?destination=with&status=SENT&source=gateway", vec![1]),
+    ] {
+        assert_eq!(sorted(query), expected, "{query}");
+    }
+    // The bound is part of `from`, and not of `to`.
+    let bound = accepted(3);
+    let since = sorted(&format!("?from={bound}"));
+    let before = sorted(&format!("?to={bound}"));
+    assert!(since.contains(&3) && !before.contains(&3), "{since:?} {before:?}");
+    assert_eq!(since.len() + before.len(), 6);
+    assert_eq!(found(&format!("?from={bound}&to={bound}")), [0; 0]);
+    // What the number of is, and how many have none, is told.
+    let body = server.get("/api/messages?code=30003").json();
+    assert_eq!(body["messages"][0]["destination"], "+393331234567");
+    assert_eq!(body["withoutDestination"], 2);
+    let body = server.get("/api/messages?channel=RCS").json();
+    assert_eq!(body["messages"][0]["destination"], Value::Null);
+    let shown = server.get(&format!("/api/messagestatus/{}", id(4))).json();
+    assert_eq!(body["messages"][0]["message"], shown["message"], "as the gateway shows it");
+}
+
+#[test]
+fn pages_cover_all_messages_also_at_equal_times() {
+    let server = Server::start(GATEWAY);
+    for number in 1..=25 {
+        let status = if number % 2 == 0 { "SENT" } else { "DELIVERED" };
+        let accepted = format!("2026-02-12T14:00:0{}Z", number % 3);
+        post(&server, number, status, &json!({"providerAcceptanceAt": accepted}));
+    }
+    for (query, expected) in
+        [("", 25), ("&status=SENT", 12), ("&status=SENT&destination=without", 12)]
+    {
+        let mut seen = Vec::new();
+        let mut path = Some(format!("/api/messages?count=4{query}"));
+        while let Some(asked) = path {
+            let answer = server.get(&asked);
+            let found = numbers(&answer);
+            assert!(found.len() <= 4);
+            seen.extend(found);
+            path = next(&answer);
+        }
+        let pages = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!((pages, seen.len()), (expected, expected), "{query}");
+    }
+    let link = server.get("/api/messages?count=4&status=SENT");
+    let cursor = link.header("link").unwrap().split("cursor=").nth(1).unwrap();
+    let cursor = cursor.split('>').next().unwrap();
+    // A cursor is of its filters alone.
+    let other = server.get(&format!("/api/messages?count=4&status=READ&cursor={cursor}"));
+    other.assert_problem(400);
+}
+
+#[test]
+fn messages_are_listed_by_id() {
+    let server = filled();
+    let ids = [3, 9, 1].map(id).join(",");
+    let answer = server.get(&format!("/api/messages?ids={ids}"));
+    assert_eq!(numbers(&answer), [3, 1], "in that order, as far as they are known");
+    assert_eq!(answer.header("link"), None);
+    assert_eq!(answer.json()["withoutDestination"], 2, "of all messages");
+    let many = |count: u64| (1..=count).map(id).collect::<Vec<_>>().join(",");
+    assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", many(100)))).len(), 6);
+    server.get(&format!("/api/messages?ids={}", many(101))).assert_problem(400);
+    server.get(&format!("/api/messages?ids={ids}&status=SENT")).assert_problem(400);
+    let csv = server.get(&format!("/api/messages?ids={ids}&format=csv"));
+    let head = csv.body.lines().next().unwrap();
+    assert!(head.starts_with("\u{feff}id,destination,"), "{head}");
+    assert!(csv.body.contains(&id(3)) && csv.body.contains(&id(1)));
+}
+
+#[test]
+fn an_unknown_parameter_is_400_and_lists_the_known_ones() {
+    let server = Server::start(GATEWAY);
+    for (query, says) in [
+        ("phone=1", "Unknown parameter `phone`"),
+        ("status=LOST", "PROVIDER_ACCEPTANCE, SENT"),
+        ("channel=FAX", "SMS or RCS"),
+        ("from=yesterday", "`from` is not a time"),
+        ("to=2026-02-12T14:00:00", "`to` is a time without a zone"),
+        ("destination=%2B393331234567", "/api/messagestatus/phonenumber/"),
+        ("count=0", "`count` must be"),
+        ("cursor=x", "Start without a cursor"),
+        ("ids=x", "not a UUID"),
+        ("format=xml", "`csv` (for spreadsheets) or `csv-plain`"),
+        ("format=csv&count=7", "omit `count`"),
+    ] {
+        let answer = server.get(&format!("/api/messages?{query}"));
+        answer.assert_problem(400);
+        assert!(answer.body.contains(says), "{query}: {}", answer.body);
+    }
+    server.send("POST", "/api/messages", &[("X-Api-Key", KEY)], b"").assert_problem(405);
+}
+
+#[test]
+fn a_csv_has_all_matches_and_no_formulas() {
+    let server = filled();
+    let answer = server.get("/api/messages?format=csv&destination=without");
+    assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
+    let attachment = answer.header("content-disposition");
+    assert_eq!(attachment, Some("attachment; filename=\"messages.csv\""));
+    let unmarked =
+        |body: &str| body.strip_prefix('\u{feff}').expect("a byte order mark").to_owned();
+    let text = unmarked(&answer.body);
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let head = rows.headers().unwrap().clone();
+    let cell = |row: &csv::StringRecord, name: &str| {
+        row.get(head.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
+    };
+    let found: Vec<_> = rows.records().map(Result::unwrap).collect();
+    assert_eq!(found.len(), 2);
+    let second = found.iter().find(|row| cell(row, "id") == id(2)).unwrap();
+    assert_eq!(cell(second, "reference.key"), "'=HYPERLINK(\"x\")");
+    assert_eq!((&*cell(second, "destination"), &*cell(second, "status")), ("", "DELIVERED"));
+    let answer = server.get("/api/messages?format=csv&code=30003");
+    let text = unmarked(&answer.body);
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    let row = rows.records().next().unwrap().unwrap();
+    assert_eq!(cell(&row, "provider.message"), "gone, \"for good\"\nor so");
+    assert_eq!(cell(&row, "destination"), "'+393331234567");
+    let shown = server.get(&format!("/api/messagestatus/{}", id(3))).json();
+    assert_eq!(cell(&row, "statusChangedAt"), shown["message"]["statusChangedAt"]);
+    let head = server.send("HEAD", "/api/messages?format=csv", &[("X-Api-Key", KEY)], b"");
+    assert_eq!((head.status, &*head.body), (200, ""));
+}
+
+#[test]
+fn csv_plain_has_every_text_unchanged() {
+    let server = Server::start(GATEWAY);
+    let texts = ["=1+1", " ＝cmd", "a\n+1", "007", "\tx", "a;-1", "2026-02-12"];
+    let mut guarded = Vec::new();
+    for (number, text) in (0_u64..).zip(texts) {
+        let reference = json!({"reference": {"service": "s", "key": text}});
+        post(&server, number, "SENT", &reference);
+        guarded.push(match text {
+            "a\n+1" => "a\n'+1".to_owned(),
+            "a;-1" => "a;'-1".to_owned(),
+            _ => format!("'{text}"),
+        });
+    }
+    for (format, wanted) in [("csv-plain", texts.map(str::to_owned).to_vec()), ("csv", guarded)] {
+        let answer = server.get(&format!("/api/messages?format={format}"));
+        assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
+        let is_marked = answer.body.starts_with('\u{feff}');
+        assert_eq!(is_marked, format == "csv");
+        let mut rows =
+            csv::Reader::from_reader(answer.body.trim_start_matches('\u{feff}').as_bytes());
+        let column = rows.headers().unwrap().iter().position(|name| name == "reference.key");
+        let mut keys: Vec<_> = rows
+            .records()
+            .map(|row| row.unwrap().get(column.unwrap()).unwrap().to_owned())
+            .collect();
+        keys.sort_unstable();
+        let mut wanted = wanted;
+        wanted.sort_unstable();
+        assert_eq!(keys, wanted, "{format}");
+    }
+}
+
+#[test]
+fn a_csv_of_several_chunks_is_complete() {
+    let server = Server::start(GATEWAY);
+    for number in 0..2_500_u64 {
+        let accepted = format!("2026-02-12T14:00:{:02}Z", number % 7);
+        post(&server, number, "SENT", &json!({"providerAcceptanceAt": accepted}));
+    }
+    let answer = server.get("/api/messages?format=csv");
+    let id = |line: &'_ str| line.split(',').next().unwrap().to_owned();
+    let mut ids: Vec<_> = answer.body.lines().skip(1).map(id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 2_500);
+    assert!(answer.body.ends_with('\n'));
+}

@@ -1,0 +1,7 @@
+//! Configuration: settings, files, secrets, and reloads.
+
+mod config_file;
+mod reload;
+mod reload_safety;
+mod secrets;
+mod settings;

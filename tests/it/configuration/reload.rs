@@ -1,0 +1,292 @@
+//! SIGHUP: API keys and sources change without a restart.
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::support::canaries;
+use crate::support::unconfigured_server::UnconfiguredServer;
+use crate::support::*;
+
+/// A key besides that of all tests.
+const BILLING: &str = "[api_keys.billing]\nkey = \"the-key-of-billing-0123\"\n";
+const BILLING_KEY: &str = "the-key-of-billing-0123";
+const PATH: &str = "/api/messagestatus/reference/x";
+
+fn asked(connection: &mut Connection, key: &str) -> u16 {
+    connection.send("GET", PATH, &[("X-Api-Key", key)], b"").status
+}
+
+fn posted(server: &Server, source: &str, token: &str) -> u16 {
+    let path = format!("/webhooks/{source}?token={token}");
+    server.send("POST", &path, JSON, EXAMPLE.as_bytes()).status
+}
+
+/// The line of a log that has these words, and is of this level.
+#[track_caller]
+fn line(log: &str, level: &str, words: &str) -> Value {
+    let mut lines = log.lines().filter(|line| line.contains(words));
+    let line: Value = serde_json::from_str(lines.next().expect(words)).unwrap();
+    assert_eq!(line["level"], level, "{log}");
+    line
+}
+
+#[test]
+fn keys_and_sources_change_at_once_also_on_open_connections_and_are_logged() {
+    let server = Server::start(&format!("{GATEWAY}{BILLING}"));
+    let mut open = server.connect();
+    assert_eq!(asked(&mut open, BILLING_KEY), 200);
+    assert_eq!(asked(&mut open, "the-key-of-support-0123"), 403);
+    server.configure(|config| {
+        config.replace(BILLING, "[api_keys.support]\nkey = \"the-key-of-support-0123\"\n")
+            + "[sources.second]\nverify = { scheme = \"url-token\", secrets = \"another-token-of-ours\" }\n"
+    });
+    assert_eq!(asked(&mut open, BILLING_KEY), 200, "it was not told yet");
+    let log = server.reload();
+    assert_eq!(asked(&mut open, BILLING_KEY), 403);
+    assert_eq!(asked(&mut open, "the-key-of-support-0123"), 200);
+    assert_eq!(asked(&mut open, KEY), 200);
+    assert_eq!(posted(&server, "second", "another-token-of-ours"), 200);
+    let said = line(&log, "INFO", "reloaded");
+    assert_eq!(said["added"], "api_keys.support, sources.second");
+    assert_eq!(said["removed"], "api_keys.billing");
+    assert_eq!(said["changed"], "");
+    server.configure(|config| {
+        let register = "key-of-support-4567\"\nscopes = \"register\"";
+        config.replace("key-of-support-0123\"", register).replace(GATEWAY, "")
+    });
+    let said = line(&server.reload(), "INFO", "reloaded");
+    assert_eq!(said["added"], "");
+    assert_eq!(said["removed"], "sources.gateway");
+    assert_eq!(said["changed"], "api_keys.support");
+    assert_eq!(posted(&server, "gateway", TOKEN), 404);
+    assert_eq!(asked(&mut open, "the-key-of-support-4567"), 403, "it may not read any more");
+}
+
+#[test]
+fn an_invalid_file_changes_nothing_and_is_reported_at_each_reload() {
+    let server = Server::start(&format!("{GATEWAY}{BILLING}"));
+    let mut open = server.connect();
+    for round in 0..5 {
+        let good = fs::read_to_string(server.config()).unwrap();
+        for (bad, words) in [
+            (
+                good.replace("scheme", "schme"),
+                "sources.gateway.verify.schme: unknown key; did you mean `scheme`?",
+            ),
+            (good.replace("[store]", "[store"), "statusmirror.toml: TOML parse error"),
+            (
+                good.replace("\"the-key-of-billing-0123\"", "{ file = \"/none\" }"),
+                "api_keys.billing.key: cannot read /none",
+            ),
+            (
+                format!(
+                    "{good}[api_keys.late]\nkey = \"a-key-of-some-length\"\nexpires = \"soon\"\n"
+                ),
+                "api_keys.late.expires: `soon` is not a time",
+            ),
+        ] {
+            server.configure(|_| bad);
+            let log = server.reload();
+            let said =
+                line(&log, "ERROR", "not reloaded; the old API keys and sources stay in effect");
+            let error = said["error"].as_str().unwrap();
+            assert!(error.contains("statusmirror.toml") && error.contains(words), "{error}");
+            assert_eq!(asked(&mut open, BILLING_KEY), 200, "round {round}");
+            assert_eq!(posted(&server, "gateway", TOKEN), 200, "round {round}");
+        }
+        server.configure(|_| good.replace(BILLING, ""));
+        server.reload();
+        assert_eq!(asked(&mut open, BILLING_KEY), 403, "round {round}");
+        server.configure(|_| good);
+        server.reload();
+        assert_eq!(asked(&mut open, BILLING_KEY), 200, "round {round}");
+    }
+    fs::remove_file(server.config()).unwrap();
+    line(&server.reload(), "ERROR", "No such file");
+    assert_eq!(asked(&mut open, BILLING_KEY), 200);
+}
+
+#[test]
+fn secret_files_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| fs::write(file(name), text).unwrap();
+    write("token", "the-first-token-in-a-file\n");
+    write("key", "the-first-key-in-a-file\n");
+    let server = Server::start(&format!(
+        "[sources.filed]\nverify = {{ scheme = \"url-token\", secrets = {{ file = \"{}\" }} }}\n\
+         [api_keys.filed]\nkey = {{ file = \"{}\" }}\n",
+        file("token"),
+        file("key")
+    ));
+    let mut open = server.connect();
+    assert_eq!(posted(&server, "filed", "the-first-token-in-a-file"), 200);
+    assert_eq!(asked(&mut open, "the-first-key-in-a-file"), 200);
+    let nothing = line(&server.reload(), "INFO", "reloaded");
+    assert_eq!(
+        (&nothing["added"], &nothing["removed"], &nothing["changed"]),
+        (&"".into(), &"".into(), &"".into())
+    );
+    write("token", "the-second-token-in-a-file\n");
+    write("key", "the-second-key-in-a-file\n");
+    let log = server.reload();
+    assert_eq!(posted(&server, "filed", "the-first-token-in-a-file"), 401);
+    assert_eq!(posted(&server, "filed", "the-second-token-in-a-file"), 200);
+    assert_eq!(asked(&mut open, "the-first-key-in-a-file"), 403);
+    assert_eq!(asked(&mut open, "the-second-key-in-a-file"), 200);
+    assert_eq!(line(&log, "INFO", "reloaded")["changed"], "api_keys.filed, sources.filed");
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named() {
+    let server = Server::start(&format!("[log]\nlevel = \"info\"\n{GATEWAY}"));
+    server.configure(|config| {
+        let config = config.replace("level = \"info\"", "level = \"error\"");
+        let server = "[server]\npublic_url = \"https://hooks.example.com\"\ntrusted_proxies = \"10.0.0.0/8\"";
+        config.replace("[server]", server).replace("[store]", "[store]\nmax_in_flight = 7")
+    });
+    let log = server.reload();
+    let said = line(&log, "WARN", "restart");
+    assert_eq!(said["settings"], "log.level, server.trusted_proxies, store.max_in_flight");
+    // It logs as before.
+    assert_eq!(line(&log, "INFO", "reloaded")["changed"], "sources.gateway");
+    server.configure(|config| config.replace("[store]\nmax_in_flight = 7", "[store]"));
+    let log = server.reload();
+    assert_eq!(line(&log, "WARN", "restart")["settings"], "log.level, server.trusted_proxies");
+}
+
+#[test]
+fn requests_go_on_during_a_reload() {
+    let server = Server::start(GATEWAY);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = [0; 2].map(|_| {
+            scope.spawn(|| {
+                let mut open = server.connect();
+                let mut answered = 0_u32;
+                while !done.load(Ordering::SeqCst) {
+                    assert_eq!(asked(&mut open, KEY), 200);
+                    let webhook = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+                    assert_eq!(webhook.status, 200);
+                    answered += 1;
+                }
+                answered
+            })
+        });
+        for round in 0..20 {
+            server.configure(|config| match round % 2 {
+                0 => config + BILLING,
+                _ => config.replace(BILLING, ""),
+            });
+            server.reload();
+        }
+        done.store(true, Ordering::SeqCst);
+        for answered in asking {
+            assert!(answered.join().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn a_fifo_in_place_of_a_secret_file_blocks_nothing() {
+    let mut server = Server::start(GATEWAY);
+    let fifo = server.folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let secret = format!("secrets = [\"{TOKEN}\"]");
+    let hangs = format!("secrets = {{ file = \"{}\" }}", fifo.display());
+    let good = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), good.replace(&secret, &hangs)).unwrap();
+    let said = line(&server.reload(), "ERROR", "not reloaded");
+    assert!(said["error"].as_str().unwrap().contains("it is not a regular file"), "{said}");
+    assert_eq!((server.get(PATH).status, posted(&server, "gateway", TOKEN)), (200, 200));
+    fs::write(server.config(), good + BILLING).unwrap();
+    assert_eq!(line(&server.reload(), "INFO", "\"reloaded\"")["added"], "api_keys.billing");
+    assert_eq!(asked(&mut server.connect(), BILLING_KEY), 200);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn without_a_file_the_generated_key_and_secret_are_read_or_generated_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = UnconfiguredServer::start(folder.path());
+    let kept = |name: &str| folder.path().join("data").join(name);
+    let read = |name: &str| fs::read_to_string(kept(name)).unwrap().trim().to_owned();
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap();
+    let reload = |times: usize| {
+        assert!(kill("-HUP", server.0.id()));
+        eventually(|| (log().matches("\"reloaded\"").count() == times).then_some(()));
+    };
+    let mut open = Connection::to(server.1);
+    let post = |token: &str| {
+        let path = format!("/webhooks/demo?token={token}");
+        Connection::to(server.1).send("POST", &path, JSON, EXAMPLE.as_bytes()).status
+    };
+    let (key, secret) = (read("demo.key"), read("demo.secret"));
+    assert_eq!((asked(&mut open, &key), post(&secret)), (200, 200));
+    fs::write(kept("demo.key"), "a-key-that-i-chose-myself\n").unwrap();
+    reload(1);
+    assert_eq!((asked(&mut open, &key), post(&secret)), (403, 200));
+    assert_eq!(asked(&mut open, "a-key-that-i-chose-myself"), 200);
+    fs::remove_file(kept("demo.key")).unwrap();
+    fs::remove_file(kept("demo.secret")).unwrap();
+    reload(2);
+    assert_eq!((asked(&mut open, "a-key-that-i-chose-myself"), post(&secret)), (403, 401));
+    assert_eq!((asked(&mut open, &read("demo.key")), post(&read("demo.secret"))), (200, 200));
+    let shown = fs::read_to_string(folder.path().join("shown")).unwrap();
+    assert!(shown.contains(&key) && shown.contains(&read("demo.key")), "{shown}");
+    canaries::assert_none("the log", &log());
+}
+
+#[test]
+fn no_keys_are_generated_on_a_public_address() {
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    server.configure(|config| {
+        config.replace("[server]", "[server]\ninternal_listen = \"0.0.0.0:0\"")
+    });
+    server.start_again();
+    // What will hold after a restart does not matter: this is about where it listens now.
+    server.configure(|config| {
+        let (before, rest) = config.split_once("[api_keys.tests]").unwrap();
+        let (_, after) = rest.split_once("[sources").unwrap();
+        format!("{before}[sources{after}").replace("0.0.0.0:0", "127.0.0.1:0")
+    });
+    let log = server.reload();
+    let said = line(&log, "ERROR", "not reloaded");
+    let error = said["error"].as_str().unwrap();
+    assert!(error.contains("remove 1 of 1 API keys (tests)"), "{error}");
+    assert!(!server.folder.path().join("demo.key").exists());
+}
+
+#[test]
+fn the_admin_socket_uses_the_reloaded_sources() {
+    let wrong = TWILIO_BY_TOKEN.replace("dialect = \"twilio\"", "dialect = \"gateway\"");
+    let server = Server::start(&wrong);
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    server.send("POST", &path, FORM, b"MessageSid=SM1&MessageStatus=sent").assert_problem(400);
+    let stays = server.run(&["quarantine", "replay", "--all"]);
+    assert!(text(&stays.stdout).contains("quarantined"), "{stays:?}");
+    server.configure(|config| config.replace("dialect = \"gateway\"", "dialect = \"twilio\""));
+    assert_eq!(line(&server.reload(), "INFO", "reloaded")["changed"], "sources.twilio");
+    let replayed = server.run(&["quarantine", "replay", "--all"]);
+    assert!(text(&replayed.stdout).contains("  applied"), "{replayed:?}");
+}
+
+#[test]
+fn a_warning_is_logged_at_each_reload() {
+    let server = Server::start(&format!("{GATEWAY}{BILLING}"));
+    server.configure(|config| {
+        config.replace(BILLING, &format!("{BILLING}expires = \"2020-01-31\"\n"))
+    });
+    let log = server.reload();
+    let said = line(&log, "WARN", "api_keys.billing.expires");
+    let words =
+        "api_keys.billing.expires: the key expired 2020-01-31T23:59:59.999999Z; make another";
+    assert_eq!(said["message"], words);
+    assert_eq!(line(&log, "INFO", "\"reloaded\"")["changed"], "api_keys.billing");
+    assert_eq!(asked(&mut server.connect(), BILLING_KEY), 403);
+}

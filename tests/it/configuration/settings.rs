@@ -1,0 +1,276 @@
+//! Valid and invalid configurations.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use statusmirror::config::{self, Secrets};
+use statusmirror::message::Timestamp;
+
+use crate::support::*;
+
+/// What is wrong, and the key and the mend that must be named.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str, &str)] = &[
+    (r#"server.listn = "x""#, "server.listn", "did you mean `listen`?"),
+    ("[servr]", "servr", "did you mean `server`?"),
+    ("store.queue = 7", "store.queue", "now `store.max_in_flight`"),
+    ("store.any_filesystem = true", "store.any_filesystem", "now `store.allow_network_filesystem`"),
+    ("[server", "line 1", "expected `]`"),
+    (r#"server.listen = "nowhere""#, "server.listen", "write host:port"),
+    (r#"store.max_in_flight = "many""#, "store.max_in_flight", "expected an integer"),
+    ("store.max_in_flight = 0", "store.max_in_flight", "at least 1"),
+    (r#"store.url = "mysql:x""#, "store.url", "write sqlite:"),
+    (r#"log.level = "loud""#, "log.level", "use error, warn"),
+    (r#"log.format = "xml""#, "log.format", "use auto"),
+    ("[api_keys.a]", "api_keys.a", "either `key` or `sha256`"),
+    (r#"api_keys.a.sha256 = "12""#, "api_keys.a.sha256", "64 digits"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.scopes = "all""#, "api_keys.a.scopes", "`all`"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = "soon""#, "api_keys.a.expires", "written like 2027-01-31"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = "2027-02-29""#, "api_keys.a.expires", "not a time"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.expires = 2027-01-31T12:00:00"#, "api_keys.a.expires", "a time without a zone"),
+    (r#"server.internal_listen = "nowhere""#, "server.internal_listen", "write host:port"),
+    (r#"server.trusted_proxies = ["127.0.0.1", "10.0.0.0/33"]"#, "server.trusted_proxies", "`10.0.0.0/33` is neither"),
+    (r#"server.trusted_proxies = "proxy""#, "server.trusted_proxies", "`proxy` is neither"),
+    ("[sources.own]", "sources.own.verify", "this key is needed"),
+    (r#"sources.Own.verify = { scheme = "none" }"#, "sources.Own", "a-z"),
+    (r#"sources.own.verify = { scheme = "nun" }"#, "sources.own.verify.scheme", "there are url-token"),
+    (r#"sources.own.verify = { scheme = "url-token" }"#, "sources.own.verify.secrets", "at least one secret"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = 7 }"#, "sources.own.verify.secrets", "write a text"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "NO_SUCH" } }"#, "secrets", "NO_SUCH"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { file = "/none" } }"#, "secrets", "/none"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = "" }"#, "secrets", "the secret is empty"),
+    (r#"sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "no signature of its own"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x" }"#, "sources.own.verify.header", "name the header"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", timestamp = "header:T" }"#, "sources.own.verify.signed", "a time that is not signed proves nothing"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", signed = "{boby}" }"#, "sources.own.verify.signed", "unknown placeholder {boby}"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", algorithm = "md5" }"#, "sources.own.verify.algorithm", "sha256, sha1 or sha512"),
+    (r#"sources.own.verify = { scheme = "standard-webhooks", secrets = "whpk_AAAA" }"#, "sources.own.verify.secrets", "not an ed25519 public key"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X Y" }"#, "sources.own.verify.header", "cannot be the name of a header"),
+    (r#"sources.own.verify = { scheme = "none", max_age_seconds = -1 }"#, "max_age_seconds", "unsigned"),
+    (r#"sources.own.verify = { scheme = "none", secrets = "x" }"#, "verify.scheme", "takes nothing else"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = "x", header = "X" }"#, "verify.header", "only"),
+    (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "A", file = "B" } }"#, "secrets", "write"),
+    (r#"sources.own.verify = { schme = "none" }"#, "sources.own.verify.schme", "did you mean `scheme`?"),
+    ("sources.own.verfy = 1", "sources.own.verfy", "did you mean `verify`?"),
+    (r#"sources.own.max_body_bytes = 99999999999
+sources.own.verify = { scheme = "none" }"#, "sources.own.max_body_bytes", "from 1 to 67108864"),
+    (r#"api_keys.a.key = "x"
+api_keys.a.scopes = []"#, "api_keys.a.scopes", "name read"),
+    (r#"api_keys.a.key = "x"
+api_keys.b.key = "x""#, "api_keys.b", "is that of `a` too"),
+    (r#"sources.own.public_url = "https://x/y?z=1"
+sources.own.verify = { scheme = "none" }"#, "sources.own", "without a query"),
+    (r#"sources.own.dialect = "twillio"
+sources.own.verify = { scheme = "none" }"#, "sources.own.dialect", "there are gateway, twilio"),
+    (r#"sources.own.dialect = "twilio"
+sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "set server.public_url"),
+];
+
+#[test]
+fn an_invalid_configuration_is_reported_with_file_key_and_correction() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    for (config, key, mend) in WRONG {
+        fs::write(&file, config).unwrap();
+        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{config}");
+        for part in ["it.toml", key, mend] {
+            assert!(told.contains(part), "{config}: {part} is not in {told}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_the_variable_and_hide_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("it.toml"), "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
+    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let told = text(&output.stderr);
+    assert!(told.contains("line 2") && !told.contains("a-secret-key"), "{told}");
+    let envs = [("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "many")];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    assert!(
+        text(&output.stderr).contains("STATUSMIRROR__STORE__MAX_IN_FLIGHT: store.max_in_flight"),
+        "{output:?}"
+    );
+    let envs = [("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "0")];
+    fs::write(folder.path().join("it.toml"), "store.max_in_flight = 5").unwrap();
+    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
+    assert!(
+        text(&output.stderr).contains("STATUSMIRROR__STORE__MAX_IN_FLIGHT: store.max_in_flight"),
+        "{output:?}"
+    );
+    let envs = [("STATUSMIRROR__STOER__QUEUE", "1")];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    assert!(text(&output.stderr).contains("did you mean `store`?"), "{output:?}");
+    let output = run_in(folder.path(), &["--config", "none.toml", "check-config"], &[]);
+    assert!(text(&output.stderr).contains("none.toml: No such file"), "{output:?}");
+}
+
+#[test]
+fn a_public_address_is_rejected_with_generated_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let envs = [("STATUSMIRROR__SERVER__LISTEN", "0.0.0.0:0")];
+    let output = run_in(folder.path(), &["serve"], &envs);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("can be reached from elsewhere"), "{output:?}");
+}
+
+#[test]
+fn check_config_reports_the_settings_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_in(folder.path(), &["check-config"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).contains("source:   demo (gateway, url-token)"), "{output:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let envs = [
+        ("STATUSMIRROR__SOURCES__ANY__VERIFY__SCHEME", "none"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "0123"),
+    ];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("warning:  source `any` accepts every request without verification"),
+        "{told}"
+    );
+    assert!(told.contains("fewer than 16 characters"), "{told}");
+    assert!(!told.contains("0123"), "{told}");
+}
+
+#[test]
+fn print_config_shows_values_and_origins_and_hides_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    let written = r#"
+server.listen = "127.0.0.1:7070"
+server.trusted_proxies = "10.0.0.0/8"
+[api_keys.a]
+key = "a-key-that-is-written-out"
+expires = 2027-01-31
+[sources.env]
+verify = { scheme = "hmac", secrets = ["a-secret-that-is-written-out", { env = "OTHER" }], header = "X", prefix = "a\"b" }
+"#;
+    fs::write(&file, written).unwrap();
+    let envs = [
+        ("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "7"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
+        ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "another-secret-written-out"),
+        ("OTHER", "a-secret-that-is-elsewhere"),
+    ];
+    let output = run_in(folder.path(), &["--config", "it.toml", "print-config"], &envs);
+    assert!(output.status.success(), "{output:?}");
+    let told = text(&output.stdout);
+    for line in [
+        r#"server.listen = "127.0.0.1:7070"  # FOLDER/it.toml"#,
+        r#"server.internal_listen = ""  # default"#,
+        r#"server.trusted_proxies = ["10.0.0.0/8"]  # FOLDER/it.toml"#,
+        "store.max_in_flight = 7  # STATUSMIRROR__STORE__MAX_IN_FLIGHT",
+        "quarantine.max_rows = 100000  # default",
+        r#"api_keys.a.key = "(hidden)"  # FOLDER/it.toml"#,
+        r#"api_keys.a.scopes = ["read"]  # default"#,
+        r#"api_keys.a.expires = "2027-01-31"  # FOLDER/it.toml"#,
+        r#"sources.env.dialect = "gateway"  # default"#,
+        r#"sources.env.verify.secrets = ["(hidden)", { env = "OTHER" }]  # FOLDER/it.toml"#,
+        r#"sources.env.verify.prefix = "a\"b"  # FOLDER/it.toml"#,
+        "sources.env.verify.max_age_seconds = 1209600  # default",
+        r#"sources.own.verify.secrets = "(hidden)"  # STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS"#,
+    ] {
+        let line = line.replace("FOLDER", folder.path().to_str().unwrap());
+        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+    }
+    for secret in ["written", "elsewhere"] {
+        assert!(!told.contains(secret), "{told}");
+    }
+    // It is a configuration itself, of which the same is printed but for where it comes from.
+    fs::write(folder.path().join("again.toml"), told).unwrap();
+    let again = ["--config", "again.toml", "print-config"];
+    let output = run_in(folder.path(), &again, &[("OTHER", "a-secret-that-is-elsewhere")]);
+    let values = |told: &str| -> Vec<String> {
+        told.lines().map(|line| line.split_once("  # ").unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(values(told), values(text(&output.stdout)), "{output:?}");
+}
+
+#[test]
+fn check_config_shows_when_keys_expire_and_warns_two_weeks_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let days_ahead = |days: i64| {
+        let micros = i64::try_from(now.as_secs()).unwrap() * 1_000_000 + days * 86_400_000_000;
+        Timestamp::from_micros(micros).unwrap().to_string()
+    };
+    let (near, far) = (days_ahead(13), days_ahead(15));
+    let envs = [
+        ("STATUSMIRROR__API_KEYS__A__KEY", "a-key-of-some-length-a"),
+        ("STATUSMIRROR__API_KEYS__A__EXPIRES", "2026-01-31"),
+        ("STATUSMIRROR__API_KEYS__B__KEY", "a-key-of-some-length-b"),
+        ("STATUSMIRROR__API_KEYS__B__EXPIRES", &near),
+        ("STATUSMIRROR__API_KEYS__C__KEY", "a-key-of-some-length-c"),
+        ("STATUSMIRROR__API_KEYS__C__EXPIRES", &far),
+        ("STATUSMIRROR__API_KEYS__D__KEY", "a-key-of-some-length-d"),
+    ];
+    let output = run_in(folder.path(), &["check-config"], &envs);
+    let told = text(&output.stdout);
+    for line in [
+        "API key:  a (until 2026-01-31T23:59:59.999999Z)\n",
+        &format!("API key:  b (until {near})\n"),
+        &format!("API key:  c (until {far})\n"),
+        "API key:  d\n",
+        "warning:  api_keys.a.expires: the key expired 2026-01-31T23:59:59.999999Z",
+        &format!("warning:  api_keys.b.expires: the key expires {near}"),
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+    assert_eq!(told.matches("warning").count(), 2, "{told}");
+}
+
+#[test]
+fn a_key_is_valid_through_its_last_moment_and_a_date_through_its_end_in_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("it.toml");
+    for (expires, last, first_after) in [
+        ("\"2027-01-31\"", "2027-01-31T23:59:59.999999Z", "2027-02-01T00:00:00Z"),
+        ("2027-01-31", "2027-01-31T23:59:59.999999Z", "2027-02-01T00:00:00Z"),
+        ("\"2028-02-29\"", "2028-02-29T23:59:59.999999Z", "2028-03-01T00:00:00Z"),
+        ("\"2027-01-31T12:00:00+02:00\"", "2027-01-31T10:00:00Z", "2027-01-31T10:00:00.000001Z"),
+        ("2027-01-31T12:00:00Z", "2027-01-31T12:00:00Z", "2027-01-31T12:00:00.000001Z"),
+    ] {
+        let sections = "[sources.gateway]\nverify = { scheme = \"none\" }\n[api_keys.a]";
+        fs::write(&file, format!("{sections}\nkey = \"{KEY}\"\nexpires = {expires}\n")).unwrap();
+        let key = config::read(Some(&file), Secrets::Find).unwrap().api_keys.pop().unwrap();
+        assert!(!key.has_expired(last.parse().unwrap()), "{expires}");
+        assert!(key.has_expired(first_after.parse().unwrap()), "{expires}");
+    }
+}
+
+#[test]
+fn the_shipped_file_contains_only_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/statusmirror.toml");
+    let bare = run_in(folder.path(), &["check-config"], &[]);
+    let given = run_in(folder.path(), &["--config", shipped, "check-config"], &[]);
+    let without_file = |told: &str| told.replace(&format!("file:     {shipped}\n"), "");
+    let none = "file:     none; defaults and environment variables apply\n";
+    assert_eq!(text(&bare.stdout).replace(none, ""), without_file(text(&given.stdout)));
+    // What it shows as comments can be uncommented.
+    let commented = fs::read_to_string(shipped).unwrap();
+    let shown = commented
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="));
+    let all = shown.fold(String::new(), |all, line| all + line + "\n");
+    let all = all
+        .replace("/run/secrets/gateway", folder.path().join("secret").to_str().unwrap())
+        .replace("\"signed-url\"", "\"hmac\"");
+    fs::write(folder.path().join("secret"), "a-secret-in-a-file\n").unwrap();
+    fs::write(folder.path().join("all.toml"), all).unwrap();
+    let arguments = ["--config", "all.toml", "check-config"];
+    let output = run_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
+    assert!(text(&output.stdout).contains("gateway (gateway, hmac)"), "{output:?}");
+}

@@ -1,0 +1,194 @@
+//! `serve` from the operator's view: messages at start and stop, and reasons not to start.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+#[test]
+fn without_a_configuration_the_key_is_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut child = Command::new(PROGRAM)
+            .current_dir(folder.path())
+            .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        (child, listening(&line).unwrap(), log)
+    };
+    let stop = |child: std::process::Child, mut log: BufReader<std::process::ChildStderr>| {
+        assert!(kill("-TERM", child.id()));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let mut logged = String::new();
+        log.read_to_string(&mut logged).unwrap();
+        (text(&output.stdout).to_owned(), logged)
+    };
+    let (child, port, log) = start();
+    let kept = |name: &str| {
+        fs::read_to_string(folder.path().join("data").join(name)).unwrap().trim().to_owned()
+    };
+    let (key, secret) = (kept("demo.key"), kept("demo.secret"));
+    let path = format!("/webhooks/demo?token={secret}&destination=%2B393331234567");
+    let answer = Connection::to(port).send("POST", &path, JSON, EXAMPLE.as_bytes());
+    assert_eq!(answer.outcome(), "applied");
+    let path = "/api/messagestatus/phonenumber/+393331234567";
+    let answer = Connection::to(port).send("GET", path, &[("X-Api-Key", &key)], b"");
+    assert!(answer.body.contains(EXAMPLE_ID), "{answer:?}");
+    let url = format!("http://127.0.0.1:{port}");
+    let simulation = run_in(folder.path(), &["simulate", "--messages", "50", "--url", &url], &[]);
+    assert!(simulation.status.success(), "{simulation:?}");
+    let (shown, logged) = stop(child, log);
+    assert!(shown.contains(&key) && !logged.contains(&key), "{shown}{logged}");
+    let (child, _, log) = start();
+    assert!(!stop(child, log).0.contains(&key), "it is shown only once");
+    assert_eq!(kept("demo.key"), key);
+}
+
+#[test]
+fn a_terminal_shows_what_to_try_next() {
+    // It gives the program a terminal.
+    if !is_installed("script") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let shown = folder.path().join("shown");
+    let mut child = Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command"])
+        .arg(format!("exec {PROGRAM}"))
+        .arg(&shown)
+        .current_dir(folder.path())
+        .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let patience = Instant::now();
+    let told = loop {
+        let told = fs::read_to_string(&shown).unwrap_or_default();
+        if told.contains("serving") {
+            break told;
+        }
+        assert!(patience.elapsed() < Duration::from_secs(30), "{told}");
+        thread::sleep(Duration::from_millis(10));
+    };
+    // Ctrl-C.
+    child.stdin.take().unwrap().write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for part in [
+        "on 127.0.0.1:",
+        "shown only this once",
+        "simulate --messages",
+        "callback-url demo",
+        "curl -H",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+}
+
+#[test]
+fn a_log_that_is_not_read_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .current_dir(folder.path())
+        .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let mut connection = Connection::to(listening(&line).unwrap());
+    let refused = connection.send("POST", "/webhooks/demo?token=wrong", JSON, b"{}");
+    refused.assert_problem(401);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_read_only_database_is_an_error_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    // The superuser may write everything.
+    if rustix::process::geteuid().is_root() {
+        return read_only_as_another_user();
+    }
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o400)).unwrap();
+    assert_read_only(&server.run(&["serve"]));
+}
+
+fn read_only_as_another_user() {
+    use std::os::unix::fs::PermissionsExt;
+    if !is_installed("setpriv") {
+        return;
+    }
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    let program = server.folder.path().join("statusmirror");
+    // By another process: one that a test starts meanwhile would have a file that is written here
+    // open too, and what is open for writing cannot be run.
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    fs::set_permissions(server.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(server.database(), fs::Permissions::from_mode(0o444)).unwrap();
+    for file in ["mirror.db-wal", "mirror.db-shm", "mirror.db.lock"] {
+        let path = server.folder.path().join(file);
+        if path.exists() {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+        }
+    }
+    let started = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups"])
+        .arg(program)
+        .arg("--config")
+        .arg(server.config())
+        .output()
+        .unwrap();
+    assert_read_only(&started);
+}
+
+#[track_caller]
+fn assert_read_only(started: &Output) {
+    assert_eq!(started.status.code(), Some(77), "{started:?}");
+    assert!(text(&started.stderr).contains("may not be written"), "{started:?}");
+}
+
+#[test]
+fn systemd_is_notified_of_ready_and_stopping() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut state = [0; 64];
+        let length = supervisor.recv(&mut state).unwrap();
+        text(&state[..length]).trim().to_owned()
+    };
+    let socket = ("NOTIFY_SOCKET", path.to_str().unwrap().to_owned());
+    let mut server = Server::start_with(GATEWAY, &[socket]);
+    assert_eq!(told(), "READY=1");
+    server.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn an_address_in_use_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run_in(folder.path(), &["serve"], &[("STATUSMIRROR__SERVER__LISTEN", &address)]);
+    assert_eq!(output.status.code(), Some(69));
+    let told = text(&output.stderr);
+    assert!(told.contains(&address) && told.contains("choose another address"), "{told}");
+}

@@ -1,0 +1,238 @@
+//! Documents: links have targets, settings are accepted, and the programs shown are the files beside them. Their
+//! commands are run by `repo::readme` and by `scripts/acceptance/recipes`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::*;
+
+/// A fenced block: the line before it that is not empty, its language, and its text.
+struct Block {
+    before: String,
+    language: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every document, by its path from the root.
+fn documents() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root().to_owned(), root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && folder != root() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    assert!(found.len() > 10, "{} documents", found.len());
+    found
+}
+
+/// The blocks of a document, and what is left of it without them.
+fn parts(document: &str) -> (Vec<Block>, String) {
+    let mut blocks = Vec::new();
+    let mut prose = String::new();
+    let mut before = "";
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let lines = lines.by_ref().take_while(|line| *line != "```");
+            let text = lines.flat_map(|line| [line, "\n"]).collect();
+            blocks.push(Block { before: before.to_owned(), language: language.to_owned(), text });
+            before = "";
+        } else {
+            prose += line;
+            prose += "\n";
+            if !line.is_empty() {
+                before = line;
+            }
+        }
+    }
+    (blocks, prose)
+}
+
+/// Where the links of this text lead.
+fn links(prose: &str) -> impl Iterator<Item = &str> {
+    prose.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0)
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(prose: &str) -> Vec<String> {
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn every_link_has_a_target() {
+    let mut followed = 0;
+    for (path, document) in documents() {
+        let (_, prose) = parts(&document);
+        for link in links(&prose).filter(|link| !link.starts_with("https://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = match file {
+                "" => root().join(&path),
+                file => root().join(&path).parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{}: {link} leads nowhere", path.display());
+            if !anchor.is_empty() {
+                let (_, there) = parts(&fs::read_to_string(file).unwrap());
+                let found = anchors(&there).iter().any(|heading| heading == anchor);
+                assert!(found, "{}: {link} names no heading", path.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 30, "{followed} links");
+}
+
+#[test]
+fn every_recipe_is_in_the_list() {
+    let list = fs::read_to_string(root().join("docs/recipes/README.md")).unwrap();
+    for path in documents().into_keys().filter(|path| path.starts_with("docs/recipes")) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name == "README.md" || list.contains(&format!("]({name})")), "{name}");
+    }
+}
+
+#[test]
+fn every_code_block_is_run_accepted_or_a_file() {
+    let mut shown = 0;
+    for (path, document) in documents() {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        let is_run = path == Path::new("README.md") || path.starts_with("docs/recipes");
+        for block in parts(&document).0 {
+            let place = format!("{}, after `{}`", path.display(), block.before);
+            match &*block.language {
+                "toml" => assert_accepted(&block.text, &place),
+                "json" => {
+                    serde_json::from_str::<Value>(&block.text).expect(&place);
+                }
+                // What is answered is compared where the commands are run.
+                "sh" | "text" => assert!(is_run, "{place}: nothing runs this"),
+                _ => {
+                    let file = links(&block.before).last().expect(&place);
+                    let text = fs::read_to_string(folder.join(file)).expect(&place);
+                    assert!(block.text == text, "{place}: {file} has changed");
+                    shown += 1;
+                }
+            }
+        }
+    }
+    assert!(shown > 10, "{shown} files are shown");
+}
+
+/// The configuration is accepted, once its secrets are there.
+fn assert_accepted(configuration: &str, place: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = |kind: &str| -> Vec<String> {
+        let before = format!("{kind} = \"");
+        let found = configuration.split(&before).skip(1);
+        found.map(|rest| rest.split_once('"').unwrap().0.to_owned()).collect()
+    };
+    // No two keys may be the same.
+    let secret = |name: &str| format!("a secret that nobody can guess: {name}");
+    for name in secrets("file") {
+        let file = folder.path().join(&name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, secret(&name)).unwrap();
+    }
+    let variables = secrets("env");
+    let envs: Vec<_> = variables.iter().map(|name| (name.as_str(), secret(name))).collect();
+    let envs: Vec<_> = envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    fs::write(folder.path().join("statusmirror.toml"), configuration).unwrap();
+    let arguments = ["--config", "statusmirror.toml", "check-config"];
+    let output = run_in(folder.path(), &arguments, &envs);
+    assert!(output.status.success(), "{place}: {}", text(&output.stderr));
+}
+
+/// What `tests/vectors/callback-url.json` says of an address.
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    secret: String,
+    source: String,
+    parameters: BTreeMap<String, String>,
+    signature: String,
+}
+
+#[test]
+fn the_vectors_of_callback_urls_hold() {
+    let vectors: Vec<Vector> =
+        serde_json::from_str(include_str!("../../vectors/callback-url.json")).unwrap();
+    assert!(vectors.len() >= 12, "{} vectors", vectors.len());
+    let sources: BTreeMap<_, _> =
+        vectors.iter().map(|vector| (&vector.source, &vector.secret)).collect();
+    let mut sections = String::new();
+    for (source, secret) in sources {
+        let verify = format!("{{ scheme = \"signed-url\", secrets = [\"{secret}\"] }}");
+        writeln!(sections, "[sources.{source}]\nverify = {verify}").unwrap();
+    }
+    let server = Server::start(&sections);
+    for vector in &vectors {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let query = query.extend_pairs(&vector.parameters).finish();
+        let post = |signature: &str| {
+            let path = format!("/webhooks/{}?{query}&signature={signature}", vector.source);
+            server.send("POST", &path, JSON, EXAMPLE.as_bytes()).status
+        };
+        assert_eq!(post(&vector.signature), 200, "{}", vector.name);
+        let (first, rest) = vector.signature.split_at(1);
+        let other = if first == "0" { "1" } else { "0" };
+        assert_eq!(post(&format!("{other}{rest}")), 401, "{}", vector.name);
+    }
+}
+
+/// Names that settings, metrics, log members and our own routes had, and have no more.
+const FORMER_NAMES: [&str; 13] = [
+    "STORE__QUEUE",
+    "store.queue",
+    "any_filesystem",
+    "webhooks_refused",
+    "queue_depth",
+    "queue_capacity",
+    "records_without_number",
+    "since_accepted_seconds",
+    "since_secret_verified_seconds",
+    "oldest_unfinished_age",
+    "withoutNumber",
+    "number=without",
+    "refused a webhook",
+];
+
+#[test]
+fn no_file_for_users_has_a_former_name() {
+    let folders = ["docs", "monitoring", "packaging", "config", "scripts"];
+    let mut folders: Vec<_> = folders.map(|folder| root().join(folder)).into();
+    let mut files: Vec<_> =
+        ["README.md", "compose.yaml", "Dockerfile"].map(|file| root().join(file)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    assert!(files.len() > 50, "{} files", files.len());
+    for path in files {
+        // A picture or an archive has no names.
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let found: Vec<_> = FORMER_NAMES.into_iter().filter(|name| text.contains(name)).collect();
+        assert!(found.is_empty(), "{} has {found:?}", path.display());
+    }
+}

@@ -1,0 +1,15 @@
+//! The store: its contract, its cache and what is removed from it.
+
+mod cache;
+mod code_counts;
+mod contract;
+mod convergence;
+mod equal_times;
+mod erase;
+mod migrations;
+mod prune;
+mod purge_after_restore;
+mod quarantine;
+mod quarantine_migration;
+mod transactions;
+mod write_back;

@@ -1,0 +1,9 @@
+//! Faults: how many, and what causes them.
+
+pub(crate) mod amounts;
+pub(crate) mod cgroup;
+pub(crate) mod fault_disk;
+pub(crate) mod logging_vfs;
+pub(crate) mod power_cut;
+pub(crate) mod system_calls;
+pub(crate) mod wrong_clock;

@@ -1,0 +1,6 @@
+//! Clients of a server.
+
+pub(crate) mod client;
+pub(crate) mod event_client;
+pub(crate) mod list_page;
+pub(crate) mod raw_client;

@@ -12,7 +12,7 @@ use actix_web::web::Bytes;
 
 use super::link::READ_BYTES;
 use super::registry::Phase;
-use super::serve::Connection;
+use super::state::Connection;
 use super::timer::Timer;
 
 /// Time in which a client must take [`MIN_TAKEN_BYTES`] of an answer while more waits for it; otherwise the

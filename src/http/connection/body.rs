@@ -11,7 +11,7 @@ use futures_util::Stream;
 use super::link::Piece;
 use super::registry::Phase;
 use super::sender;
-use super::serve::Connection;
+use super::state::Connection;
 
 /// Stream of a request's body; polling it reads from the socket.
 pub(crate) struct Body {

@@ -5,7 +5,8 @@
 //! bytes that are in the socket, answers `Connection: Upgrade` with the same header, and does not tell what a
 //! connection waits for. Our loop knows that at every moment:
 //!
-//! - [`mod@serve`] is the loop. One request is in flight at a time; later ones wait in the buffer.
+//! - [`mod@serve`] is the loop over the [`state`] of one connection. One request is in flight at a time;
+//!   later ones wait in the buffer.
 //! - [`link`] holds the socket, the codec and the buffers. A body is read when its handler asks for it, so
 //!   a slow handler leaves the rest in the kernel, whose buffers are bounded.
 //! - [`body`] is the stream that the handler reads.
@@ -30,6 +31,7 @@ mod link;
 mod registry;
 mod sender;
 mod serve;
+mod state;
 mod timer;
 
 pub(crate) use self::registry::{Limits, Registry};

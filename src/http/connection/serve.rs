@@ -16,7 +16,8 @@ use actix_web::rt::net::TcpStream;
 use super::answer::{After, Framing, TAKING_TIME, close, send};
 use super::body::Body;
 use super::link::Link;
-use super::registry::{Member, Phase, Registry};
+use super::registry::{Phase, Registry};
+use super::state::Connection;
 use super::timer::Timer;
 use crate::http::problem::Problem;
 
@@ -40,24 +41,6 @@ pub(crate) struct Answer<B> {
     pub(crate) response: Response<B>,
     /// Whether anyone gets this answer without a credential.
     pub(crate) is_public: bool,
-}
-
-/// One connection.
-pub(crate) struct Connection {
-    /// Socket and buffers.
-    pub(crate) link: RefCell<Link>,
-    /// Place in the registry.
-    pub(crate) member: Rc<Member>,
-    /// Whether anyone gets the current answer without a credential.
-    pub(crate) is_public: Cell<bool>,
-    /// Time in which a client must take the next part of its answer.
-    pub(crate) taking_time: Duration,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.member.leave();
-    }
 }
 
 /// Serves one connection until it is closed.

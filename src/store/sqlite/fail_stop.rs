@@ -17,8 +17,8 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use crate::store::sqlite::startup::file_copy;
-use crate::store::sqlite::startup::lock::beside;
+use super::files;
+use super::paths::beside;
 
 /// Time limit for writing the marks. A slower write is not waited for: the process must end.
 const MARK_TIMEOUT: Duration = Duration::from_millis(300);
@@ -177,7 +177,7 @@ impl Marks {
     /// Removes the marks.
     pub(crate) fn clear(&self) -> std::io::Result<()> {
         for path in &self.0 {
-            file_copy::remove(path)?;
+            files::remove(path)?;
         }
         Ok(())
     }

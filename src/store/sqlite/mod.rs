@@ -7,8 +7,13 @@
 //! - [`cache`]: records in memory that the table `message` does not have yet (write-back).
 //! - [`rows`] converts between rows and the domain's types. [`quarantine`]: rejected entries and their raw
 //!   payloads.
-//! - [`sqlite_store`] implements the trait by sending commands to these threads. [`fail_stop`] ends the store
-//!   for good after an I/O error; [`shutdown`] ends it in order.
+//! - [`sqlite_store`] implements the trait by sending commands to these threads. [`maintenance`] has its long
+//!   operations: backup, erasure, purge. [`fail_stop`] ends the store for good after an I/O error;
+//!   [`shutdown`] ends it in order.
+//! - [`settings`], [`error`], [`paths`] and [`files`] are used by all of them and know none of them.
+//!
+//! No files import one another in a circle. An item that two files need from each other lies in a third file
+//! below both.
 //!
 //! The journal is a WAL and `synchronous` is FULL, so a commit is one fsync, and the writer commits
 //! everything queued at once. A commit is mostly a few pages at the end of the notification log, because a
@@ -32,22 +37,29 @@
 //!   entry even for an equal value.
 
 pub(crate) mod cache;
+pub(crate) mod error;
 pub(crate) mod fail_stop;
+pub(crate) mod files;
+pub(crate) mod maintenance;
+pub(crate) mod paths;
 pub(crate) mod quarantine;
 pub(crate) mod read;
 pub(crate) mod rows;
+pub(crate) mod settings;
 pub(crate) mod shutdown;
 pub(crate) mod sqlite_store;
 pub(crate) mod startup;
 pub(crate) mod write;
 
+pub use self::error::OpenError;
 pub use self::fail_stop::StopCause;
+pub use self::files::make_private_directory;
+pub use self::paths::real_path;
+pub use self::settings::Settings;
 pub use self::shutdown::Closing;
 pub use self::sqlite_store::SqliteStore;
-pub use self::startup::file_copy::make_private_directory;
+pub use self::startup::accept_wal_loss::accept_wal_loss;
 pub use self::startup::integrity::{Contents, Hashed, contents, contents_once_open};
-pub use self::startup::lock::real_path;
-pub use self::startup::open::{OpenError, Settings};
 pub use self::startup::restore::{Restored, restore};
 pub use self::startup::schema::{VERSION, is_application_id};
-pub use self::startup::wal_damage::{WalDamage, accept_wal_loss, wal_damage};
+pub use self::startup::wal_damage::{WalDamage, wal_damage};

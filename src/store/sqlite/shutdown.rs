@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, watch};
 
 use super::fail_stop::StopCause;
+use super::settings::Settings;
 use crate::store::sqlite::startup::lock::Lock;
-use crate::store::sqlite::startup::open::Settings;
 use crate::store::sqlite::startup::schema;
 use crate::store::sqlite::write::checkpoint;
 use crate::store::sqlite::write::command::{Order, Task};

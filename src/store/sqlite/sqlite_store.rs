@@ -8,11 +8,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex, mpsc, watch as signal};
 
+use super::error::OpenError;
 use super::fail_stop::{Failure, Guard, StopCause};
+use super::paths::real_path;
 use super::quarantine;
+use super::settings::Settings;
 use super::shutdown::Closing;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::notifier::{LatestChange, Waiting};
@@ -22,10 +25,10 @@ use crate::store::sqlite::read::thread::Readers;
 use crate::store::sqlite::read::{change_feed, history, messages, stats};
 use crate::store::sqlite::rows::hourly_counts;
 use crate::store::sqlite::startup::file_identity::WatchedFiles;
-use crate::store::sqlite::startup::lock::real_path;
-use crate::store::sqlite::startup::open::{OpenError, Opened, Settings};
+use crate::store::sqlite::startup::open::Opened;
 use crate::store::sqlite::startup::{integrity, open, schema};
 use crate::store::sqlite::write::command::{Action, Answer, Job, Order, Task};
+use crate::store::sqlite::write::replay;
 use crate::store::sqlite::write::state::WriterState;
 use crate::store::sqlite::write::thread::Writer;
 use crate::store::sqlite::write::{checkpoint, write_back};
@@ -55,7 +58,7 @@ impl SqliteStore {
         let path = &settings.path;
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
-        let state = read_writer_state(&db, settings).map_err(failed)?;
+        let state = initial_writer_state(&db, settings).map_err(failed)?;
         let lineage = schema::lineage(&db).map_err(failed)?;
         let old_quarantine = state.quarantine.is_to_be_moved();
         let watched = WatchedFiles::new(path, &lock)
@@ -147,8 +150,8 @@ impl SqliteStore {
 
 /// Makes the initial writer state. A file that was just migrated has no hourly counts yet: they are made from
 /// the table, once all records have been written back.
-fn read_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
-    let mut state = WriterState::read(db, settings)?;
+fn initial_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
+    let mut state = replay::read_writer_state(db, settings)?;
     if !hourly_counts::are_made(db)? {
         let transaction = db.unchecked_transaction()?;
         write_back::write_back_some(&transaction, &mut state, usize::MAX)?;
@@ -174,26 +177,6 @@ fn spawn(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|source| OpenError::Thread { source })
-}
-
-/// Store error for an SQLite error.
-pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
-    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::Locked(error.into())
-        }
-        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
-        Some(ErrorCode::DiskFull) => StoreError::DiskFull(error.into()),
-        _ if matches!(
-            error,
-            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
-        ) =>
-        {
-            StoreError::Corrupt(error.into())
-        }
-        _ => StoreError::Failed(error.into()),
-    }
 }
 
 #[async_trait]

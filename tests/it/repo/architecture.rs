@@ -2,11 +2,9 @@
 //! files and folders are small.
 //!
 //! `cargo test --test it repo::architecture -- --nocapture` prints each circle of imports with the items that
-//! close it. What is not yet as it should be is listed in `known_violations.txt`. The list must be exact, so it
-//! only shrinks: a violation that is new or no longer there fails. The present list is then in
-//! `target/tmp/known_violations.txt`.
+//! close it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -65,9 +63,6 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ),
     ("serde", &["json", "dialect", "http", "admin", "config", "simulator", "diagnosis"]),
 ];
-
-/// Violations that are there today, one a line.
-const KNOWN: &str = include_str!("known_violations.txt");
 
 /// The files of `src`, whole.
 struct Source {
@@ -129,47 +124,6 @@ fn layer(module: &str) -> usize {
     layer.unwrap_or_else(|| panic!("{module} has no layer; add it to LAYERS"))
 }
 
-/// Imports that close a circle of files.
-fn cycle_violations() -> Vec<String> {
-    let mut violations = Vec::new();
-    for cycle in import_graph::cycles(&SOURCE.imports.edges) {
-        println!("\ncycle of {} files:", cycle.len());
-        for ((from, to), items) in &SOURCE.imports.edges {
-            if cycle.contains(from) && cycle.contains(to) {
-                let items: Vec<_> = items.iter().map(String::as_str).collect();
-                println!("  {from} -> {to}: {}", items.join(", "));
-                violations.push(format!("cycle: {from} -> {to}"));
-            }
-        }
-    }
-    violations
-}
-
-/// Files with more lines than they may have, unit tests included, with how many.
-fn size_violations() -> Vec<String> {
-    let lines = SOURCE.texts.iter().map(|(file, text)| (file, text.lines().count()));
-    let long = lines.filter(|(_, lines)| *lines > MAX_LINES);
-    long.map(|(file, lines)| format!("lines: {file} {lines}")).collect()
-}
-
-/// Folders with more files side by side than they may have, with how many.
-fn folder_violations() -> Vec<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for path in files("src") {
-        let folder = path.parent().unwrap().to_str().unwrap().to_owned();
-        *counts.entry(folder).or_default() += 1;
-    }
-    let is_large = |(folder, count): &(String, usize)| {
-        *count > MAX_FILES && !ONE_FILE_EACH.contains(&folder.as_str())
-    };
-    let large = counts.into_iter().filter(is_large);
-    large.map(|(folder, count)| format!("folder: {folder} {count}")).collect()
-}
-
-fn logic_violations() -> Vec<String> {
-    SOURCE.maps_with_logic.iter().map(|file| format!("logic: {file}")).collect()
-}
-
 #[test]
 fn a_module_knows_only_lower_layers() {
     for ((from, to), items) in &SOURCE.imports.edges {
@@ -186,24 +140,45 @@ fn a_module_knows_only_lower_layers() {
 }
 
 #[test]
-fn violations_of_the_layout_are_those_that_are_known() {
-    let found: BTreeSet<String> =
-        [cycle_violations(), size_violations(), folder_violations(), logic_violations()]
-            .concat()
-            .into_iter()
-            .collect();
-    let known: BTreeSet<String> = KNOWN.lines().map(str::to_owned).collect();
-    let new: Vec<_> = found.difference(&known).collect();
-    let gone: Vec<_> = known.difference(&found).collect();
-    let present = Path::new(env!("CARGO_TARGET_TMPDIR")).join("known_violations.txt");
-    let lines: Vec<&str> = found.iter().map(String::as_str).collect();
-    fs::write(&present, lines.join("\n") + "\n").unwrap();
-    assert!(new.is_empty(), "new violations of the layout: {new:#?}");
-    assert!(
-        gone.is_empty(),
-        "no longer violations, copy {} to tests/it/repo/: {gone:#?}",
-        present.display()
-    );
+fn files_do_not_import_one_another_in_circles() {
+    let cycles = import_graph::cycles(&SOURCE.imports.edges);
+    for cycle in &cycles {
+        println!("\ncycle of {} files:", cycle.len());
+        for ((from, to), items) in &SOURCE.imports.edges {
+            if cycle.contains(from) && cycle.contains(to) {
+                let items: Vec<_> = items.iter().map(String::as_str).collect();
+                println!("  {from} -> {to}: {}", items.join(", "));
+            }
+        }
+    }
+    assert!(cycles.is_empty(), "{cycles:#?}");
+}
+
+#[test]
+fn a_file_has_at_most_400_lines_with_its_unit_tests() {
+    for (file, text) in &SOURCE.texts {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{file} has {lines} lines");
+    }
+}
+
+#[test]
+fn a_folder_has_at_most_12_files_side_by_side() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for path in files("src") {
+        let folder = path.parent().unwrap().to_str().unwrap().to_owned();
+        *counts.entry(folder).or_default() += 1;
+    }
+    for (folder, count) in counts {
+        let is_exempt = ONE_FILE_EACH.contains(&folder.as_str());
+        assert!(is_exempt || count <= MAX_FILES, "{folder} has {count} files");
+    }
+}
+
+#[test]
+fn a_mod_file_has_no_logic() {
+    let with_logic = &SOURCE.maps_with_logic;
+    assert!(with_logic.is_empty(), "{with_logic:?} have more than documentation, `mod` and `use`");
 }
 
 #[test]

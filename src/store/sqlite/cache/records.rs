@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::counts::Counts;
 use super::entry::{Entry, ForeignId, ListedUnder, under};
 use crate::memory_budget::{MemoryBudget, Reservation, Share};
 use crate::message::{MessageId, Record};
 use crate::store::notifier::Notifier;
-use crate::store::sqlite::read::stats::Counts;
 use crate::store::{Key, Place};
 
 /// Changes of a transaction: for each message its new cached state, or none if the cache no longer needs it.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc;
 
-use super::read::{ONE, WHOLE, quarantined};
-use super::rows::{NewEntry, add_entry, add_payload, content_bytes, entry_bytes, payload};
+use super::read::{WHOLE, quarantined};
+use super::rows::move_entry;
 use super::usage::Usage;
 use crate::store::sqlite::write::command::{Action, Order, Task};
-use crate::store::{PayloadHash, QuarantineId, Quarantined, StoreError, reply};
+use crate::store::{StoreError, reply};
 
 /// Limit of a backfill transaction, in bytes of raw payloads: 512 KiB.
 const BATCH_BYTES: u64 = 512 << 10;
@@ -20,21 +20,6 @@ const BATCH_ENTRIES: u64 = 256;
 
 /// Wait before the next attempt while the database is locked or the disk is full.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// Moves the entry with this id if an earlier version wrote it and it was not moved yet. Returns whether it
-/// was moved.
-pub(crate) fn move_one(
-    db: &Connection,
-    usage: &mut Usage,
-    id: QuarantineId,
-) -> rusqlite::Result<bool> {
-    if !usage.is_to_be_moved() {
-        return Ok(false);
-    }
-    let [_moved, unmoved] = ONE;
-    let found = db.prepare_cached(unmoved)?.query_row([id.as_bytes()], quarantined).optional()?;
-    found.map(|entry| move_entry(db, usage, &entry)).transpose().map(|moved| moved.is_some())
-}
 
 /// Moves some entries of an earlier version. Returns their number.
 fn move_some(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
@@ -47,31 +32,6 @@ fn move_some(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
         entries += 1;
     }
     Ok(entries)
-}
-
-/// Moves an entry with its id, place and count. Returns the length of its raw payload in bytes.
-fn move_entry(db: &Connection, usage: &mut Usage, entry: &Quarantined) -> rusqlite::Result<u64> {
-    let Quarantined { place, source, content, reason, received_at, times, .. } = entry;
-    let hash = PayloadHash::of(source, content);
-    let new = NewEntry {
-        source,
-        content,
-        hash: &hash,
-        entry: entry.entry,
-        url_covered: None,
-        reason,
-        received_at: *received_at,
-    };
-    let read = content_bytes(content);
-    let (payload, added) = match payload(db, &hash)? {
-        Some(payload) => (payload, 0),
-        None => (add_payload(db, &hash, content)?, read),
-    };
-    add_entry(db, &new, payload, Some(*place), *times)?;
-    db.prepare_cached("DELETE FROM quarantine_6 WHERE q = ?")?.execute([place])?;
-    usage.is_moved();
-    usage.add(db, source, entry_bytes(reason) + added)?;
-    Ok(read)
 }
 
 /// Has the writer move all entries of an earlier version, until the store ends. After each transaction it

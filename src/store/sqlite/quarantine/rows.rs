@@ -1,12 +1,13 @@
-//! Rows of the quarantine: inserted, counted and removed.
+//! Rows of the quarantine: inserted, counted, moved from the table of an earlier version, and removed.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::backfill::move_one;
+use super::read::{ONE, quarantined};
 use super::usage::Usage;
 use crate::message::Timestamp;
 use crate::payload::RawPayload;
-use crate::store::{PayloadHash, QuarantineId};
+use crate::store::sqlite::rows::column::unsigned;
+use crate::store::{PayloadHash, QuarantineId, Quarantined};
 
 /// Size charged for an entry besides its reason and raw payload, in bytes: its row and its places in two
 /// indexes.
@@ -146,7 +147,46 @@ pub(crate) fn add_entry(
         .map(drop)
 }
 
-pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_below| rusqlite::Error::IntegralValueOutOfRange(column, number))
+/// Moves the entry with this id if an earlier version wrote it and it was not moved yet. Returns whether it
+/// was moved.
+pub(crate) fn move_one(
+    db: &Connection,
+    usage: &mut Usage,
+    id: QuarantineId,
+) -> rusqlite::Result<bool> {
+    if !usage.is_to_be_moved() {
+        return Ok(false);
+    }
+    let [_moved, unmoved] = ONE;
+    let found = db.prepare_cached(unmoved)?.query_row([id.as_bytes()], quarantined).optional()?;
+    found.map(|entry| move_entry(db, usage, &entry)).transpose().map(|moved| moved.is_some())
+}
+
+/// Moves an entry with its id, place and count. Returns the length of its raw payload in bytes.
+pub(crate) fn move_entry(
+    db: &Connection,
+    usage: &mut Usage,
+    entry: &Quarantined,
+) -> rusqlite::Result<u64> {
+    let Quarantined { place, source, content, reason, received_at, times, .. } = entry;
+    let hash = PayloadHash::of(source, content);
+    let new = NewEntry {
+        source,
+        content,
+        hash: &hash,
+        entry: entry.entry,
+        url_covered: None,
+        reason,
+        received_at: *received_at,
+    };
+    let read = content_bytes(content);
+    let (payload, added) = match payload(db, &hash)? {
+        Some(payload) => (payload, 0),
+        None => (add_payload(db, &hash, content)?, read),
+    };
+    add_entry(db, &new, payload, Some(*place), *times)?;
+    db.prepare_cached("DELETE FROM quarantine_6 WHERE q = ?")?.execute([place])?;
+    usage.is_moved();
+    usage.add(db, source, entry_bytes(reason) + added)?;
+    Ok(read)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 
-use super::rows::unsigned;
-use crate::store::sqlite::startup::open::Settings;
+use crate::store::sqlite::Settings;
+use crate::store::sqlite::rows::column::unsigned;
 
 /// Size of a part of the quarantine.
 #[derive(Clone, Copy, Default)]

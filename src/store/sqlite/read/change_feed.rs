@@ -11,8 +11,8 @@ use rusqlite::Connection;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::records::Committed;
 use crate::store::sqlite::rows::column::Coded;
+use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{self, logged, logged_columns};
-use crate::store::sqlite::write::write_back::each_back_from;
 use crate::store::{Change, Changes, EventId, Filter, RenderedChange, WriteChange};
 
 /// Length of text at which a part ends, in bytes: 16 KiB.

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Committed;
 use crate::store::sqlite::rows::column::Coded;
+use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{
     self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns,
 };
-use crate::store::sqlite::write::write_back::each_back_from;
 use crate::store::{History, Part, Step, StoredNotification, is_api};
 
 /// History of a message, with the requested part in full.

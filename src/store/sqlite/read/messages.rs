@@ -8,11 +8,12 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::in_order::{InOrder, Select, select};
 use crate::message::{Identity, MessageId};
+use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::Committed;
-use crate::store::sqlite::rows::list_order::{InOrder, Select, list_order, select};
+use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::record::{self, record_columns};
-use crate::store::sqlite::write::write_back::load;
 use crate::store::{Key, Listing, Message, Page, Place, Write};
 
 /// Whether all these notifications are stored.

@@ -4,6 +4,8 @@
 //! [cache](crate::store::sqlite::cache) takes precedence over its row, and the cache is searched first, so a
 //! list is complete without a lock against the writer.
 //!
+//! [`in_order`] reads the table in the order of lists, for lists and searches.
+//!
 //! A [`search`] reads on until it has enough messages or has reached its time limit. Each index costs a
 //! random page for every message, so the whole set of messages has only the index by acceptance, which grows
 //! at its end; the filter is applied while reading. A part reads the cache and the table for 25 ms each and
@@ -34,6 +36,7 @@
 
 pub(crate) mod change_feed;
 pub(crate) mod history;
+pub(crate) mod in_order;
 pub(crate) mod messages;
 pub(crate) mod search;
 pub(crate) mod stats;

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::in_order::{InOrder, select};
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Committed;
-use crate::store::sqlite::rows::list_order::{InOrder, list_order, select};
+use crate::store::sqlite::rows::list_order::list_order;
+use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
-use crate::store::sqlite::write::write_back::each_back_from;
 use crate::store::{Found, Listing, Place, SearchFilter, Write};
 
 /// Cached messages examined under one lock, for which the writer may have to wait.

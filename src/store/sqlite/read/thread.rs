@@ -17,8 +17,8 @@ use crate::store::StoreError;
 use crate::store::reply::{self, Replies};
 use crate::store::sqlite::OpenError;
 use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::error::store_error;
 use crate::store::sqlite::fail_stop::{Failure, Guard, StopCause};
-use crate::store::sqlite::sqlite_store::store_error;
 
 /// Number of read threads.
 const THREADS: u32 = 2;

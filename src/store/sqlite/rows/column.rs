@@ -1,6 +1,7 @@
 //! Conversion between one column's value and the domain's types. A value that cannot be decoded is an error,
 //! never a default.
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::message::{Channel, Destination, Outcome, Status, Timestamp};
@@ -81,4 +82,10 @@ impl FromSql for Destination {
         Self::from_digits(&number.to_string())
             .map_err(|_no_number| FromSqlError::OutOfRange(number))
     }
+}
+
+/// Reads a column that holds no negative number.
+pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_below| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }

@@ -1,7 +1,7 @@
 //! Rows: conversion between SQLite's values and the domain's types.
 //!
 //! A row that cannot be decoded is an error, never a default. [`list_order`] is the integer by which lists
-//! are indexed.
+//! are indexed. [`notification_chain`] visits the notifications of one message.
 //!
 //! # A page costs the same however many messages share a second
 //!
@@ -18,5 +18,6 @@ pub(crate) mod claim_ranks;
 pub(crate) mod column;
 pub(crate) mod hourly_counts;
 pub(crate) mod list_order;
+pub(crate) mod notification_chain;
 pub(crate) mod packed_text;
 pub(crate) mod record;

@@ -9,7 +9,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::lock::{Lock, with_suffix};
+use super::lock::Lock;
+use crate::store::sqlite::paths::with_suffix;
 
 /// Identities of the database, its WAL and the lock file at the time they were opened.
 #[derive(Debug)]

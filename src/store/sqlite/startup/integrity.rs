@@ -11,16 +11,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
 
-use super::open::Settings;
 use super::schema::{self, Found};
 use super::wal_damage::{self, page_bytes_of};
 use crate::store::sqlite::cache::append_list::AppendList;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::fail_stop::{Failure, StopCause};
 use crate::store::sqlite::rows::record::{record_columns, said_columns};
-use crate::store::sqlite::write::state::WriterState;
+use crate::store::sqlite::write::replay::read_writer_state;
 use crate::store::sqlite::write::write_back;
-use crate::store::sqlite::{OpenError, quarantine};
+use crate::store::sqlite::{OpenError, Settings, quarantine};
 
 /// SQLite virtual-machine steps between two checks of the time limit. A step may be a page of a table with
 /// all overflow pages of its rows: with large bodies 1,000 steps are hundreds of megabytes.
@@ -174,7 +173,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
     let hashed = || -> rusqlite::Result<Contents> {
         let everything = db.unchecked_transaction()?;
         // The cached records follow from the notification log.
-        let mut state = WriterState::read(&everything, &Settings::new(path))?;
+        let mut state = read_writer_state(&everything, &Settings::new(path))?;
         everything.execute_batch(COPY_MESSAGES)?;
         for (id, entry) in state.committed.now().oldest() {
             let mut alone = Entry::clone(entry);

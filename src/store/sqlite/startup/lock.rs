@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::wal_damage::page_bytes_of;
 use crate::store::sqlite::OpenError;
+use crate::store::sqlite::paths::{beside, with_suffix};
 
 /// Pause between two attempts to take a lock that another process holds.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -169,27 +170,4 @@ fn described(database: &Path) -> io::Result<String> {
         Err(error) => Err(error),
     };
     Ok(described(database.to_owned())? + &described(with_suffix(database, "-wal"))?)
-}
-
-/// Real path of the database where this path is a symbolic link: SQLite keeps the WAL beside the database, so
-/// all other files must be there too.
-pub fn real_path(database: &Path) -> PathBuf {
-    match fs::symlink_metadata(database) {
-        Ok(found) if found.is_symlink() => {
-            fs::canonicalize(database).unwrap_or_else(|_dangling| database.to_owned())
-        }
-        Ok(_) | Err(_) => database.to_owned(),
-    }
-}
-
-/// Path of the database with one more extension.
-pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
-    with_suffix(database, &format!(".{extension}"))
-}
-
-/// Path of a file that SQLite keeps beside the database.
-pub(crate) fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }

@@ -1,9 +1,10 @@
 //! Startup: from a path to an open database, or a clear rejection that leaves the file as it was.
 //!
-//! [`mod@open`] runs the steps: [`lock`] (one process owns the database), [`wal_damage`] (a damaged WAL is
-//! rejected, a torn tail is not), [`schema`] and its migrations, [`file_identity`]. Beside them lie the
-//! offline commands: [`integrity`] (`check`), [`mod@restore`], and [`file_copy`], which makes durable copies
-//! for both.
+//! [`mod@open`] runs the steps: [`mod@claim`] takes the [`lock`]s (one process owns the database) and
+//! finishes what an earlier process began, [`wal_damage`] rejects a damaged WAL but not a torn tail,
+//! [`schema`] recognises and migrates the tables. [`file_identity`] notices when a file is removed or replaced
+//! later. [`file_copy`] makes complete copies in new blocks. Beside them lie the offline commands:
+//! [`integrity`] (`check`), [`mod@restore`] and [`mod@accept_wal_loss`].
 //!
 //! # A start is a sequence of rejections
 //!
@@ -13,6 +14,8 @@
 //! process ends without closing anything, and the next start copies everything to new blocks. The copy counts
 //! from the moment it is renamed to `….copied`; its installation can be interrupted anywhere and is repeated.
 
+pub(crate) mod accept_wal_loss;
+pub(crate) mod claim;
 pub(crate) mod file_copy;
 pub(crate) mod file_identity;
 pub(crate) mod integrity;

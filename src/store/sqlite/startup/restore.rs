@@ -18,20 +18,17 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::lock::{Lock, beside, real_path, with_suffix};
-use super::open::{OpenError, Settings, claim};
+use super::claim::{claim, finish_restore, remove_unfinished_restore, with_date};
 use super::schema::{self, Found};
-use super::{file_copy, integrity, wal_damage};
+use super::{integrity, wal_damage};
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
+use crate::store::sqlite::paths::{beside, real_path, with_suffix};
 use crate::store::sqlite::write::remove_messages;
-use crate::store::sqlite::write::state::WriterState;
+use crate::store::sqlite::write::replay::read_writer_state;
 use crate::store::sqlite::write::tombstones::HashKey;
+use crate::store::sqlite::{OpenError, Settings, files};
 
-/// Suffixes of a database's files, in the order in which they are set aside.
-const DATABASE_SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
-/// Increment of the lineage if that of the old database is not known.
-pub(crate) const UNKNOWN_LINEAGE_STEP: u32 = 64;
 /// Exclusive upper limit of lineages.
 const MAX_LINEAGE: u32 = 1 << 13;
 /// Messages removed per call.
@@ -64,12 +61,12 @@ pub fn restore(settings: &Settings, backup: &Path, now: Timestamp) -> Result<Res
     let mut restored = match prepared {
         Ok(restored) => restored,
         Err(error) => {
-            remove_unfinished(path).map_err(file)?;
+            remove_unfinished_restore(path).map_err(file)?;
             return Err(error);
         }
     };
-    file_copy::keep(&new, &dated(path, now)).map_err(file)?;
-    restored.set_aside = finish(path, &mut lock, locks_inode)?;
+    files::keep(&new, &dated(path, now)).map_err(file)?;
+    restored.set_aside = finish_restore(path, &mut lock, locks_inode)?;
     Ok(restored)
 }
 
@@ -118,7 +115,7 @@ fn prepare(
 ) -> Result<Restored, OpenError> {
     let file = |source| OpenError::File { path: new.to_owned(), source };
     let failed = |source| OpenError::Database { path: new.to_owned(), source };
-    remove_unfinished(&settings.path).map_err(file)?;
+    remove_unfinished_restore(&settings.path).map_err(file)?;
     let mut from =
         File::open(backup).map_err(|source| OpenError::File { path: backup.to_owned(), source })?;
     let mut to =
@@ -152,8 +149,8 @@ struct OldDatabase {
 
 impl OldDatabase {
     fn read(path: &Path) -> Self {
-        if file_copy::length(path) == 0 {
-            let wal = file_copy::length(&with_suffix(path, "-wal"));
+        if files::length(path) == 0 {
+            let wal = files::length(&with_suffix(path, "-wal"));
             let unread = (wal > 0).then(|| format!("{} is gone or empty", path.display()));
             // Without a database nothing was erased.
             return Self { lineage: unread.is_none().then_some(0), unread, ..Self::default() };
@@ -209,7 +206,7 @@ fn carry_over(
     let lineage = schema::lineage(&transaction)?;
     let lineage = match old.lineage {
         Some(old) => lineage.max(old) + 1,
-        None => lineage + UNKNOWN_LINEAGE_STEP,
+        None => lineage + schema::UNKNOWN_LINEAGE_STEP,
     };
     schema::begin_lineage(&transaction, lineage % MAX_LINEAGE)?;
     let removed = remove_erased(&transaction, settings, &key)?;
@@ -245,7 +242,7 @@ fn remove_erased(db: &Connection, settings: &Settings, key: &HashKey) -> rusqlit
         .filter(erased)
         .map(QuarantineId::from_bytes)
         .collect();
-    let mut state = WriterState::read(db, settings)?;
+    let mut state = read_writer_state(db, settings)?;
     let mut removed = 0;
     for messages in messages.chunks(CHUNK_MESSAGES) {
         removed += remove_messages::remove(db, &mut state, messages, None)?;
@@ -253,46 +250,6 @@ fn remove_erased(db: &Connection, settings: &Settings, key: &HashKey) -> rusqlit
     }
     removed += remove_messages::remove_quarantined(db, &mut state, &entries, None)?;
     Ok(removed)
-}
-
-/// Puts a database prepared by a restore in place of the old one, with its inode locked. After an
-/// interruption the next call finishes the work. Returns the paths of the old files.
-pub(crate) fn finish(
-    path: &Path,
-    lock: &mut Lock,
-    locks_inode: bool,
-) -> Result<Vec<PathBuf>, OpenError> {
-    let mut set_aside = Vec::new();
-    let failed = |source| OpenError::File { path: path.to_owned(), source };
-    remove_unfinished(path).map_err(failed)?;
-    for (restored, date) in file_copy::named(path, "restored-").map_err(failed)? {
-        if locks_inode {
-            lock.hold(&restored)?;
-        }
-        let aside = with_date(path, "before-restore-", &date);
-        for part in DATABASE_SUFFIXES {
-            let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
-            match fs::rename(&from, &to) {
-                Ok(()) => set_aside.push(to),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        file_copy::sync_directory(path).map_err(failed)?;
-        fs::rename(&restored, path).map_err(failed)?;
-        file_copy::sync_directory(path).map_err(failed)?;
-    }
-    set_aside.reverse();
-    Ok(set_aside)
-}
-
-/// Removes an unfinished new database.
-fn remove_unfinished(path: &Path) -> io::Result<()> {
-    let new = beside(path, "restoring");
-    for part in ["", "-wal", "-shm", "-journal"] {
-        file_copy::remove(&with_suffix(&new, part))?;
-    }
-    Ok(())
 }
 
 /// Name that makes a restore count, with a date that no other restore has.
@@ -308,10 +265,4 @@ fn dated(path: &Path, now: Timestamp) -> PathBuf {
     });
     let date = numbered.into_iter().find(is_free).unwrap_or_default();
     with_date(path, "restored-", &date)
-}
-
-fn with_date(path: &Path, kind: &str, date: &OsString) -> PathBuf {
-    let mut name = beside(path, kind).into_os_string();
-    name.push(date);
-    name.into()
 }

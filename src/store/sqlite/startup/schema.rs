@@ -8,19 +8,20 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use super::file_copy;
-use super::lock::beside;
-use super::restore::UNKNOWN_LINEAGE_STEP;
 use crate::message::MessageId;
 use crate::store::Place;
-use crate::store::sqlite::OpenError;
+use crate::store::sqlite::paths::beside;
 use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::list_order;
+use crate::store::sqlite::{OpenError, files};
 
 /// Application id of a database of this program (`SMir` in ASCII).
 const APPLICATION_ID: i64 = 0x534d_6972;
 /// Application id of a backup (`SMbk`). Like the other id it is in the file's header, so a start recognises a
 /// backup before SQLite replays the WAL of another file into it.
 const BACKUP_ID: i64 = 0x534d_626b;
+/// Increment of the lineage if that of the old database is not known.
+pub(crate) const UNKNOWN_LINEAGE_STEP: u32 = 64;
 /// Version of `schema.sql`.
 pub const VERSION: i64 = 8;
 /// Migrations, one per earlier version, beginning with version 1. Applied to the tables of that version, they
@@ -96,7 +97,7 @@ pub(crate) fn bring_up_to_date(
         Found::Ours { version } => version,
         Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
     };
-    if from >= QUICK_MIGRATION_VERSION && file_copy::length(path) > MAX_COPY_BYTES {
+    if from >= QUICK_MIGRATION_VERSION && files::length(path) > MAX_COPY_BYTES {
         let kept = format!("none: the file has more than {MAX_COPY_BYTES} bytes");
         tracing::info!(from, to = VERSION, kept, "migrating the database");
         return migrate(db, from).map_err(failed);

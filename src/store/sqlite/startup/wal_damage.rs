@@ -16,12 +16,12 @@
 //! stored in the frame before it. Of the broken frame itself, the commit mark counts only if it lies in the
 //! same sector as the salt, because a torn write leaves each sector old or new.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::lock::{self, real_path, with_suffix};
 use crate::store::sqlite::OpenError;
+use crate::store::sqlite::paths::with_suffix;
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
@@ -42,7 +42,7 @@ pub struct WalDamage {
     /// Number of commit frames at or behind the break.
     pub transactions: u64,
     /// Length of the sound part of the WAL, in bytes.
-    sound_bytes: u64,
+    pub(crate) sound_bytes: u64,
 }
 
 /// Looks for damage in the WAL of this database. Opens the database file unless its page size is given, so
@@ -102,28 +102,6 @@ pub(crate) fn require_sound(database: &Path, page_bytes: Option<usize>) -> Resul
             Err(OpenError::WalDamaged { path: wal, salt, transactions })
         }
         None => Ok(()),
-    }
-}
-
-/// Truncates the damaged WAL with this salt before the damage, so that the database can be opened. Returns
-/// the number of transactions lost.
-pub fn accept_wal_loss(database: &Path, salt: &str) -> Result<u64, OpenError> {
-    let database = &real_path(database);
-    let mut lock = lock::take(database, std::time::Duration::ZERO)?;
-    lock.hold(database)?;
-    let path = with_suffix(database, "-wal");
-    let failed = |source| OpenError::File { path: path.clone(), source };
-    match wal_damage(database, lock.page_bytes()).map_err(failed)? {
-        Some(damage) if damage.salt == salt => {
-            let wal = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-            wal.set_len(damage.sound_bytes).map_err(failed)?;
-            wal.sync_all().map_err(failed)?;
-            Ok(damage.transactions)
-        }
-        Some(WalDamage { salt, transactions, .. }) => {
-            Err(OpenError::WalDamaged { path, salt, transactions })
-        }
-        None => Err(OpenError::WalSound { path }),
     }
 }
 

@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,11 +18,9 @@ use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::command::{Order, Task};
-use crate::store::reply;
-use crate::store::sqlite::SqliteStore;
-use crate::store::sqlite::startup::lock::{beside, with_suffix};
-use crate::store::sqlite::startup::{file_copy, schema};
+use crate::store::sqlite::files;
+use crate::store::sqlite::paths::{beside, with_suffix};
+use crate::store::sqlite::startup::schema;
 
 /// Suffix of the name of an unfinished copy.
 const PARTIAL_SUFFIX: &str = "partial";
@@ -76,29 +73,6 @@ pub(crate) struct Partial {
     _turn: Turn,
 }
 
-impl SqliteStore {
-    /// See [`Store::back_up`](crate::store::Store::back_up).
-    pub(crate) async fn copy_to(&self, name: PathBuf) -> Result<(), BackupError> {
-        let turn = Arc::clone(&self.backups).lock_owned().await;
-        let (reply, copied) = reply::channel();
-        let order = Order::Other(Task::BackUp(name, turn, reply));
-        self.orders.send(order).await.map_err(|_closed| BackupError::Stopped)?;
-        let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
-        // Not on the writer's thread, because syncing a long file takes time.
-        let (reply, kept) = reply::channel();
-        thread::spawn(move || {
-            let kept = partial.keep();
-            if kept.is_ok() && reply.is_gone() {
-                partial.discard();
-            }
-            // Before the process may end.
-            drop(partial);
-            reply.send(kept);
-        });
-        kept.await.map_err(|_gone| BackupError::Stopped)?
-    }
-}
-
 impl Partial {
     /// Makes an empty file beside the requested one, for a copy of this database. Its name is unique: another
     /// server may make a backup with the same name.
@@ -113,7 +87,7 @@ impl Partial {
         fs::write(&marker, path.as_os_str().as_bytes())
             .map_err(|source| BackupError::File { path: marker.clone(), source })?;
         let partial = Self { path, name: name.to_owned(), marker, _turn: turn };
-        file_copy::make_private(&partial.path)
+        files::make_private(&partial.path)
             .map_err(|source| BackupError::File { path: partial.path.clone(), source })?;
         Ok(partial)
     }
@@ -139,8 +113,8 @@ impl Partial {
     }
 
     /// Makes the copy durable and gives it its name.
-    fn keep(&self) -> Result<(), BackupError> {
-        file_copy::keep_new(&self.path, &self.name).map_err(|source| {
+    pub(crate) fn keep(&self) -> Result<(), BackupError> {
+        files::keep_new(&self.path, &self.name).map_err(|source| {
             if source.kind() == io::ErrorKind::AlreadyExists {
                 BackupError::Exists(self.name.clone())
             } else {
@@ -150,7 +124,7 @@ impl Partial {
     }
 
     /// Removes the finished backup: its caller has gone.
-    fn discard(&self) {
+    pub(crate) fn discard(&self) {
         drop(fs::remove_file(&self.name));
     }
 
@@ -170,9 +144,9 @@ impl Drop for Partial {
 /// Removes the copy of a process that was killed while making it.
 pub(crate) fn remove_unfinished(database: &Path) -> io::Result<()> {
     // Copies of checks that were killed before they had opened them.
-    for (copy, rest) in file_copy::named(database, CHECK_INFIX)? {
+    for (copy, rest) in files::named(database, CHECK_INFIX)? {
         if Uuid::try_parse_ascii(rest.as_bytes()).is_ok() {
-            file_copy::remove(&copy)?;
+            files::remove(&copy)?;
         }
     }
     let marker = beside(database, UNFINISHED_EXTENSION);
@@ -183,7 +157,7 @@ pub(crate) fn remove_unfinished(database: &Path) -> io::Result<()> {
     };
     if path.extension().is_some_and(|extension| extension == PARTIAL_SUFFIX) {
         for path in [path.clone(), with_suffix(&path, "-journal")] {
-            file_copy::remove(&path)?;
+            files::remove(&path)?;
         }
     }
     fs::remove_file(marker)

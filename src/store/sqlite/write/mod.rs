@@ -3,8 +3,8 @@
 //! [`mod@thread`] is the loop. It takes [`command`]s, applies deliveries ([`apply`]), moves records from the
 //! cache to their table ([`write_back`]) and replies after the commit. [`state`] is the writer state: what
 //! the writer knows of the tables without reading them. [`checkpoint`] moves WAL pages into the database on a
-//! thread of its own. [`purge`] and [`remove_messages`] delete by age or destination and leave
-//! [`tombstones`]. [`backup`] copies the live database.
+//! thread of its own. [`remove_messages`] deletes messages and leaves [`tombstones`]. [`backup`] copies pages
+//! of the live database. A start brings the cache up to date by [`replay`].
 //!
 //! # Checkpoints are our own
 //!
@@ -14,22 +14,13 @@
 //! is idle, the disk is full or something was erased. The writer waits for the truncation, because on a
 //! stalled disk it would otherwise take our own lock for that of another process. Where queries come without
 //! a pause the WAL grows up to 48 MiB, and then the queries wait.
-//!
-//! # Maintenance comes in small pieces
-//!
-//! A backup is made by the writer, page by page between its batches: a copy through another connection would
-//! start over with every commit, and one long read would hold up the WAL. For purges, readers find the
-//! messages and the writer removes a hundred at a time. Deleted bytes are overwritten at once
-//! (`secure_delete`), which costs nothing where nothing is deleted. Erased messages leave keyed hashes of
-//! their ids ([`tombstones`]), so the file does not say whose messages were erased, and a late retry is
-//! recognised.
 
 pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod checkpoint;
 pub(crate) mod command;
-pub(crate) mod purge;
 pub(crate) mod remove_messages;
+pub(crate) mod replay;
 pub(crate) mod state;
 pub(crate) mod thread;
 pub(crate) mod tombstones;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::tombstones::{self, HashKey};
-use super::write_back;
 use crate::message::{MessageId, Record};
+use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::Entry;
+use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::{Changes, Committed};
 use crate::store::sqlite::quarantine::Usage;
 use crate::store::sqlite::rows::hourly_counts::Changed;
-use crate::store::sqlite::startup::open::Settings;
 
 /// Writer state. It is read once at the start and kept in step with the commits: a transaction changes a
 /// copy.
@@ -50,7 +50,7 @@ pub(crate) struct WriterState {
 }
 
 impl WriterState {
-    /// Reads the state from the tables, and replays the notification log into the cache.
+    /// Reads the state from the tables, with an empty cache.
     pub(crate) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
         const SELECT_PROGRESS: &str = "SELECT hash_key, without_number, \
              max(last_seq, (SELECT coalesce(max(seq), 0) FROM notification)), \
@@ -59,7 +59,7 @@ impl WriterState {
             db.query_row(SELECT_PROGRESS, [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
-        let mut state = Self {
+        Ok(Self {
             committed: Committed::new(&settings.budget),
             changes: Changes::default(),
             last_seq,
@@ -75,10 +75,7 @@ impl WriterState {
             turns_taken: 0,
             any_erased: tombstones::is_anything(db)?,
             hash_key,
-        };
-        let replayed = write_back::replay(db, &mut state)?;
-        tracing::debug!(replayed, "read the log");
-        Ok(state)
+        })
     }
 
     /// State of a message: from the cache, or else from the tables.
@@ -89,7 +86,7 @@ impl WriterState {
     ) -> rusqlite::Result<Option<Arc<Entry>>> {
         match self.changes.known(id, &self.committed) {
             Some(known) => Ok(Some(known)),
-            None => Ok(write_back::load(db, id)?.map(Arc::new)),
+            None => Ok(load(db, id)?.map(Arc::new)),
         }
     }
 

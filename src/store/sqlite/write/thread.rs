@@ -23,13 +23,12 @@ use super::checkpoint::{
     to_be_moved,
 };
 use super::command::{Action, Batch, Job, Order, Task};
-use super::remove_messages::WRITE_BACK_MESSAGES;
 use super::state::WriterState;
 use super::{apply, write_back};
 use crate::metrics::Commits;
 use crate::store::reply::Reply;
+use crate::store::sqlite::error::store_error;
 use crate::store::sqlite::fail_stop::{ErrorClass, Failure, StopCause, classify};
-use crate::store::sqlite::sqlite_store::store_error;
 use crate::store::sqlite::startup::file_identity::WatchedFiles;
 use crate::store::sqlite::startup::schema;
 use crate::store::{StoreError, StoredEntry};
@@ -88,7 +87,7 @@ impl Writer {
     /// fails, the next start replays it.
     fn write_back_all(&mut self, db: &Connection) {
         let fold = |db: &Connection, state: &mut WriterState| {
-            write_back::write_back_some(db, state, WRITE_BACK_MESSAGES)
+            write_back::write_back_some(db, state, write_back::WRITE_BACK_MESSAGES)
         };
         while matches!(self.act(db, Box::new(fold)), Ok(1..)) {}
     }

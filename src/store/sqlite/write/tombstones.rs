@@ -90,3 +90,11 @@ pub(crate) fn forget(db: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let forgotten = db.execute("DELETE FROM erased WHERE until < ?", [now])?;
     Ok(u64::try_from(forgotten).unwrap_or(0))
 }
+
+/// Clock for tombstones: their cut-off, set by the last daily purge, if it is ahead of `now`; otherwise
+/// `now`.
+pub(crate) fn clock(db: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
+    let cutoff: Option<Timestamp> =
+        db.prepare_cached("SELECT erased_cutoff FROM progress")?.query_row([], |row| row.get(0))?;
+    Ok(cutoff.map_or(now, |cutoff| cutoff.max(now)))
+}

@@ -10,18 +10,16 @@
 //! notification log is written back; a start replays the rest of it.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::state::WriterState;
-use crate::message::{Identity, MessageId, Record};
+use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::{Entry, ForeignId, Row};
-use crate::store::sqlite::rows::record::{
-    self, RECORD_COLUMNS, REPORT_BY_FOREIGN_ID, SAID_AGAIN, bind_indexed, bind_status,
-    indexed_alike, logged, logged_columns, record_columns,
-};
+use crate::store::sqlite::rows::record::{bind_indexed, bind_status, indexed_alike};
 
+/// Messages written back in one transaction.
+pub(crate) const WRITE_BACK_MESSAGES: usize = 1_000;
 /// Maximum number of notifications that a start replays, per message that may be cached.
 const NOTIFICATIONS_PER_MESSAGE: usize = 8;
 /// Divisor for the part of the cache that is ordered by destination at a time: a quarter.
@@ -30,56 +28,6 @@ const ORDERED_DIVISOR: usize = 4;
 const SLACK_DIVISOR: usize = 8;
 /// Messages written back in one transaction, besides as many as a batch brings.
 pub(crate) const TRANSACTION_MESSAGES: usize = 512;
-
-/// Cached state of a message, loaded from the tables.
-pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Entry>> {
-    const SELECT: &str =
-        concat!("SELECT ", record_columns!(), ", n, last FROM message WHERE id = ?");
-    let found = db
-        .prepare_cached(SELECT)?
-        .query_row([id.as_bytes()], |row| {
-            Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
-        })
-        .optional()?;
-    let Some((record, n, last)) = found else { return Ok(None) };
-    let row = Row { n, record: record.map(Arc::new), foreign_ids: 0 };
-    let mut entry = Entry::new(Some(row), None, last);
-    each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
-        let kind: i64 = row.get(1)?;
-        if kind == SAID_AGAIN {
-            entry.renewals += 1;
-        } else {
-            entry.identities.push(Identity::from_bytes(row.get(2)?));
-        }
-        if kind == REPORT_BY_FOREIGN_ID {
-            entry.add_foreign_id(ForeignId { source: row.get(3)?, id: row.get(4)? });
-        }
-        Ok(())
-    })?;
-    if let Some(row) = &mut entry.row {
-        row.foreign_ids = entry.foreign_ids.len();
-    }
-    Ok(Some(entry))
-}
-
-/// Visits the notifications of a message, the last one first. The first of the columns must be `previous`.
-pub(crate) fn each_back_from(
-    db: &Connection,
-    last: i64,
-    columns: &str,
-    mut look: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    let mut select =
-        db.prepare_cached(&format!("SELECT {columns} FROM notification WHERE seq = ?"))?;
-    let mut next = Some(last);
-    while let Some(seq) = next {
-        next = select.query_row([seq], |row| {
-            look(row)?;
-            row.get(0)
-        })?;
-    }
-    Ok(())
-}
 
 /// Writes back the cache's excess over its limits, at most `most` messages. To be called before anything is
 /// added. Returns the number of messages written back.
@@ -270,52 +218,4 @@ fn update(db: &Connection, row: &Row, id: MessageId, entry: &Entry) -> rusqlite:
 fn bind_place(statement: &mut Statement<'_>, entry: &Entry) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(1, entry.last)?;
     statement.raw_bind_parameter(2, entry.notifications())
-}
-
-/// Number of the last notification that a message's row includes.
-fn last_written(db: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached("SELECT last FROM message WHERE id = ?")?
-        .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()
-}
-
-/// Replays the part of the notification log that the tables lack. Returns the number of notifications.
-pub(crate) fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
-    const SELECT: &str = concat!(
-        "SELECT ",
-        logged_columns!(),
-        " FROM notification WHERE seq > (SELECT folded FROM progress) ORDER BY seq"
-    );
-    let mut select = db.prepare(SELECT)?;
-    let mut rows = select.query([])?;
-    let mut replayed = 0;
-    while let Some(row) = rows.next()? {
-        let logged = logged(row, 0)?;
-        let id = logged.notification.statement().message;
-        let known = match state.changes.known(id, &state.committed) {
-            Some(known) => Some(known),
-            // A message is written back with all its notifications, also those after the oldest of other
-            // messages.
-            None => match last_written(db, id)? {
-                Some(last) if last >= logged.seq => continue,
-                Some(_) => load(db, id)?.map(Arc::new),
-                None => None,
-            },
-        };
-        let before = known.as_ref().and_then(|entry| entry.record.as_deref());
-        let judged =
-            Record::judge(before, &logged.notification, logged.arrived_at, logged.said_again);
-        let identity = logged.notification.identity();
-        let entry = Entry::after(
-            known.as_deref(),
-            logged.seq,
-            (!logged.said_again).then_some(identity),
-            logged.foreign_id,
-            judged.record.map(Arc::new),
-        );
-        state.put(id, known.as_deref(), entry);
-        replayed += 1;
-    }
-    state.publish();
-    Ok(replayed)
 }

@@ -1,10 +1,11 @@
 //! Purge: removal of messages and quarantined entries by age, and expiry of tombstones.
 //!
 //! The clock decides what is old, and a clock can be wrong. So the file keeps the cut-off of the last purge,
-//! and the daily purge moves it by at most [`MAX_STEP_MICROS`] per run, however far the clock or the setting has moved.
-//! Data older than the retention that the cut-off has not reached yet waits. So does data that arrived before
-//! the last cut-off: it arrived under a clock that was behind. Both are counted, and are removed at once when
-//! an operator confirms a prune. Tombstones have a cut-off of their own, which moves in the same steps.
+//! and the daily purge moves it by at most [`MAX_STEP_MICROS`] per run, however far the clock or the setting
+//! has moved. Data older than the retention that the cut-off has not reached yet waits. So does data that
+//! arrived before the last cut-off: it arrived under a clock that was behind. Both are counted, and are
+//! removed at once when an operator confirms a prune. Tombstones have a cut-off of their own, which moves in
+//! the same steps.
 //!
 //! Every message is examined: where a clock was wrong, the order of message numbers is not that of arrival.
 
@@ -12,14 +13,12 @@ use std::ops::AddAssign;
 
 use rusqlite::Connection;
 
-use super::remove_messages::{
-    self, Piece, TRANSACTION_REMOVALS, WRITE_BACK_MESSAGES, end_of_piece, naming,
-};
-use super::state::WriterState;
-use super::tombstones;
-use super::write_back::{self, each_back_from};
+use super::erase::{Piece, TRANSACTION_REMOVALS, end_of_piece, naming, quarantined_naming};
 use crate::message::{Destination, MessageId, Timestamp};
+use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::message_id;
+use crate::store::sqlite::write::state::WriterState;
+use crate::store::sqlite::write::{remove_messages, tombstones, write_back};
 use crate::store::sqlite::{SqliteStore, quarantine};
 use crate::store::{DailyPurge, Purge, Purged, QuarantineId, StoreError};
 
@@ -175,10 +174,7 @@ impl SqliteStore {
         }
         let mut after = 0;
         loop {
-            let piece = self
-                .readers
-                .query(move |db| remove_messages::quarantined_naming(db, number, after))
-                .await?;
+            let piece = self.readers.query(move |db| quarantined_naming(db, number, after)).await?;
             quarantined += number_of(piece.found.len());
             let Some(next) = piece.next else { break };
             after = next;
@@ -190,7 +186,9 @@ impl SqliteStore {
     async fn find_expired(&self, range: Range, removes: bool) -> Result<Looked, StoreError> {
         // Messages are found by their rows, so the whole cache is written back first.
         while self
-            .act(Box::new(|db, state| write_back::write_back_some(db, state, WRITE_BACK_MESSAGES)))
+            .act(Box::new(|db, state| {
+                write_back::write_back_some(db, state, write_back::WRITE_BACK_MESSAGES)
+            }))
             .await?
             > 0
         {}
@@ -307,14 +305,6 @@ fn remembered(db: &Connection) -> rusqlite::Result<PurgeState> {
             last_arrival: row.get(3)?,
         })
     })
-}
-
-/// Clock for tombstones: their cut-off, set by the last daily purge, if it is ahead of `now`; otherwise
-/// `now`.
-pub(crate) fn tombstone_clock(db: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
-    let cutoff: Option<Timestamp> =
-        db.prepare_cached("SELECT erased_cutoff FROM progress")?.query_row([], |row| row.get(0))?;
-    Ok(cutoff.map_or(now, |cutoff| cutoff.max(now)))
 }
 
 fn arrival(db: &Connection, seq: i64) -> rusqlite::Result<Timestamp> {

@@ -1,0 +1,43 @@
+//! Loading of a message's cached state from the tables.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::entry::{Entry, ForeignId, Row};
+use crate::message::{Identity, MessageId};
+use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::record::{
+    self, RECORD_COLUMNS, REPORT_BY_FOREIGN_ID, SAID_AGAIN, record_columns,
+};
+
+/// Cached state of a message, loaded from the tables.
+pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Entry>> {
+    const SELECT: &str =
+        concat!("SELECT ", record_columns!(), ", n, last FROM message WHERE id = ?");
+    let found = db
+        .prepare_cached(SELECT)?
+        .query_row([id.as_bytes()], |row| {
+            Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
+        })
+        .optional()?;
+    let Some((record, n, last)) = found else { return Ok(None) };
+    let row = Row { n, record: record.map(Arc::new), foreign_ids: 0 };
+    let mut entry = Entry::new(Some(row), None, last);
+    each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
+        let kind: i64 = row.get(1)?;
+        if kind == SAID_AGAIN {
+            entry.renewals += 1;
+        } else {
+            entry.identities.push(Identity::from_bytes(row.get(2)?));
+        }
+        if kind == REPORT_BY_FOREIGN_ID {
+            entry.add_foreign_id(ForeignId { source: row.get(3)?, id: row.get(4)? });
+        }
+        Ok(())
+    })?;
+    if let Some(row) = &mut entry.row {
+        row.foreign_ids = entry.foreign_ids.len();
+    }
+    Ok(Some(entry))
+}

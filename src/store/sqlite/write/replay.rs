@@ -1,0 +1,71 @@
+//! Replay of the notification log: brings the cache up to date at a start.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::state::WriterState;
+use crate::message::{MessageId, Record};
+use crate::store::sqlite::Settings;
+use crate::store::sqlite::cache::entry::Entry;
+use crate::store::sqlite::cache::load::load;
+use crate::store::sqlite::rows::record::{logged, logged_columns};
+
+/// Reads the writer state from the tables, and replays the notification log into the cache.
+pub(crate) fn read_writer_state(
+    db: &Connection,
+    settings: &Settings,
+) -> rusqlite::Result<WriterState> {
+    let mut state = WriterState::read(db, settings)?;
+    let replayed = replay(db, &mut state)?;
+    tracing::debug!(replayed, "read the log");
+    Ok(state)
+}
+
+/// Replays the part of the notification log that the tables lack. Returns the number of notifications.
+fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
+    const SELECT: &str = concat!(
+        "SELECT ",
+        logged_columns!(),
+        " FROM notification WHERE seq > (SELECT folded FROM progress) ORDER BY seq"
+    );
+    let mut select = db.prepare(SELECT)?;
+    let mut rows = select.query([])?;
+    let mut replayed = 0;
+    while let Some(row) = rows.next()? {
+        let logged = logged(row, 0)?;
+        let id = logged.notification.statement().message;
+        let known = match state.changes.known(id, &state.committed) {
+            Some(known) => Some(known),
+            // A message is written back with all its notifications, also those after the oldest of other
+            // messages.
+            None => match last_written(db, id)? {
+                Some(last) if last >= logged.seq => continue,
+                Some(_) => load(db, id)?.map(Arc::new),
+                None => None,
+            },
+        };
+        let before = known.as_ref().and_then(|entry| entry.record.as_deref());
+        let judged =
+            Record::judge(before, &logged.notification, logged.arrived_at, logged.said_again);
+        let identity = logged.notification.identity();
+        let entry = Entry::after(
+            known.as_deref(),
+            logged.seq,
+            (!logged.said_again).then_some(identity),
+            logged.foreign_id,
+            judged.record.map(Arc::new),
+        );
+        state.put(id, known.as_deref(), entry);
+        replayed += 1;
+    }
+    state.publish();
+    Ok(replayed)
+}
+
+/// Number of the last notification that a message's row includes.
+fn last_written(db: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT last FROM message WHERE id = ?")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()
+}

@@ -22,6 +22,7 @@ pub(crate) mod body;
 pub(crate) mod concurrency_limit;
 pub(crate) mod connection;
 pub(crate) mod front;
+pub(crate) mod keyed;
 pub(crate) mod ops;
 pub(crate) mod path;
 pub(crate) mod problem;

@@ -20,8 +20,7 @@ use super::app_state::Service;
 use super::connection::{Limits, Registry, Worker};
 use super::problem::Problem;
 use super::shedding::Lateness;
-use super::{app_state, connection, front, ops, ui, webhook};
-use crate::http::api::route;
+use super::{api, app_state, connection, front, ops, ui, webhook};
 use crate::http::ops::{docs, health};
 use crate::memory_budget::Share;
 use crate::store::reply;
@@ -226,7 +225,7 @@ fn watch(config: &mut Routing) {
 }
 
 fn api(config: &mut Routing) {
-    config.service(web::scope("/api").default_service(web::to(route::answer)));
+    config.service(web::scope("/api").default_service(web::to(api::answer::answer)));
 }
 
 fn documents(config: &mut Routing) {

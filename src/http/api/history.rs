@@ -9,12 +9,12 @@ use futures_util::stream;
 use thiserror::Error;
 use tokio::time::{Duration, sleep};
 
-use super::params;
 use crate::http::app_state::Service;
 use crate::http::body::response_body::{self, next_piece};
 use crate::http::problem::Problem;
 use crate::http::render::message_json::{self, HISTORY_END, JSON};
 use crate::memory_budget::Reservation;
+use crate::message::MessageId;
 use crate::store::{Part, StoreError, StoredNotification};
 
 /// Bytes of text read at a time.
@@ -26,8 +26,7 @@ const CHARGED_BYTES: usize = 16 * READ_BYTES;
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Answers with the history of a message.
-pub(crate) async fn show(service: &Data<Service>, id: &str) -> Result<HttpResponse, Problem> {
-    let id = params::message_id(id)?;
+pub(crate) async fn show(service: &Data<Service>, id: MessageId) -> Result<HttpResponse, Problem> {
     let part = Part::First { bytes: READ_BYTES };
     let history = service.store.history(id, part).await?.ok_or(Problem::UnknownMessage)?;
     let mut text = message_json::history_head(id, history.record.as_ref());

@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use tokio::time::{Instant, timeout_at};
 
-use super::{messages, params};
+use super::messages;
 use crate::http::app_state::Service;
 use crate::http::problem::Problem;
+use crate::message::MessageId;
 use crate::store::Message;
 
 /// Maximum wait, in seconds.
@@ -30,26 +31,36 @@ enum Condition {
     Change,
 }
 
-/// Whether a query asks for a long poll.
-pub(crate) fn is_waited(query: &str) -> bool {
-    let mut parameters = form_urlencoded::parse(query.as_bytes());
-    parameters.any(|(name, _value)| ["wait", "until"].contains(&&*name))
+/// Requested wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait {
+    until: Condition,
+    /// Maximum duration.
+    time: Duration,
 }
 
-/// Condition and maximum duration of the wait.
-fn asked_for(request: &HttpRequest) -> Result<(Condition, Duration), Problem> {
-    let (mut until, mut time) = (Condition::Final, None);
-    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
-        match &*name {
-            "wait" => time = Some(seconds(&value)?),
-            "until" => until = Condition::parse(&value)?,
-            _ => {}
-        }
+impl Wait {
+    /// Parses a query; `None` if it does not ask for a long poll.
+    pub(crate) fn parse(query: &str) -> Option<Result<Self, Problem>> {
+        let parameters = || form_urlencoded::parse(query.as_bytes());
+        let is_waited = parameters().any(|(name, _)| ["wait", "until"].contains(&&*name));
+        is_waited.then(|| {
+            let (mut until, mut time) = (Condition::Final, None);
+            for (name, value) in parameters() {
+                match &*name {
+                    "wait" => time = Some(seconds(&value)?),
+                    "until" => until = Condition::parse(&value)?,
+                    _ => {}
+                }
+            }
+            let time = time.ok_or_else(|| {
+                Problem::BadRequest(
+                    "`until` needs `wait`: add the number of seconds to wait.".to_owned(),
+                )
+            })?;
+            Ok(Self { until, time })
+        })
     }
-    let time = time.ok_or_else(|| {
-        Problem::BadRequest("`until` needs `wait`: add the number of seconds to wait.".to_owned())
-    })?;
-    Ok((until, time))
 }
 
 impl Condition {
@@ -86,13 +97,11 @@ fn seconds(text: &str) -> Result<Duration, Problem> {
 
 /// Answers with the record of a message when the condition is met or the time is over. The wait ends at once
 /// when the service stops.
-pub(crate) async fn wait(
+pub(crate) async fn answer(
     service: &Service,
-    id: &str,
-    request: &HttpRequest,
+    id: MessageId,
+    Wait { until, time }: Wait,
 ) -> Result<HttpResponse, Problem> {
-    let id = params::message_id(id)?;
-    let (until, time) = asked_for(request)?;
     let _place = service.long_polls.take().ok_or(Problem::Unavailable(TOO_MANY))?;
     let end = Instant::now() + time;
     // Registered before the first read, so that no change is missed in between.

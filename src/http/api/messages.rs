@@ -9,11 +9,11 @@ use crate::http::app_state::Service;
 use crate::http::body::response_body;
 use crate::http::problem::Problem;
 use crate::http::render::message_json::{self, JSON};
+use crate::message::MessageId;
 use crate::store::{Key, Message};
 
 /// `GET /api/messagestatus/{messageid}`
-pub(crate) async fn show(service: &Service, id: &str) -> Result<HttpResponse, Problem> {
-    let id = params::message_id(id)?;
+pub(crate) async fn show(service: &Service, id: MessageId) -> Result<HttpResponse, Problem> {
     answer(service.store.message(id).await?)
 }
 
@@ -23,37 +23,25 @@ pub(crate) fn answer(message: Option<Message>) -> Result<HttpResponse, Problem> 
     Ok(HttpResponse::Ok().content_type(JSON).body(message_json::envelope(&record.shown(id))))
 }
 
-/// `GET /api/messagestatus/phonenumber/{phonenumber}`
-pub(crate) async fn by_destination(
-    service: &Service,
-    request: &HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let number = params::destination(request)?;
-    list(service, request, Key::Destination(number)).await
-}
-
-/// `GET /api/messagestatus/reference/{referencekey}`
-pub(crate) async fn by_reference(
-    service: &Service,
-    request: &HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let key = params::reference_key(request)?;
-    list(service, request, Key::Reference(key)).await
-}
-
 /// `GET /api/messagestatus/provider/{source}/{providerid}`
-pub(crate) async fn by_foreign_id(
+pub(crate) async fn by_provider_id(
     service: &Service,
     request: &HttpRequest,
+    source: String,
+    id: String,
 ) -> Result<HttpResponse, Problem> {
-    let (source, id) = params::foreign_id(request)?;
     if service.ingest.sources.get(&source).is_none() {
         return Err(Problem::UnknownSource);
     }
     list(service, request, Key::Foreign { source, id }).await
 }
 
-async fn list(service: &Service, request: &HttpRequest, key: Key) -> Result<HttpResponse, Problem> {
+/// List of the messages under a key, such as `GET /api/messagestatus/phonenumber/{phonenumber}`.
+pub(crate) async fn list(
+    service: &Service,
+    request: &HttpRequest,
+    key: Key,
+) -> Result<HttpResponse, Problem> {
     let (list, lineage) = (List::of_key(&key), service.store.lineage());
     let page = params::page(request, &list, lineage)?;
     let listing = service.store.list(key, page, message_json::add_envelope).await?;

@@ -1,9 +1,10 @@
 //! Routes under `/api`: the gateway's three queries, and routes of our own.
 //!
-//! [`route`] finds the caller and the route, then calls one of the handlers: [`messages`] (the three
+//! [`route`] parses the path, [`mod@answer`] finds the caller and calls one of the handlers: [`messages`] (the three
 //! queries), [`long_poll`], [`history`], [`search`] and its CSV [`export`], [`events`], [`registration`].
-//! [`params`] parses paths and queries, [`cursor`] the place where the next page begins.
+//! [`params`] parses the parts of paths and queries, [`cursor`] the place where the next page begins.
 
+pub(crate) mod answer;
 pub(crate) mod cursor;
 pub(crate) mod events;
 pub(crate) mod export;

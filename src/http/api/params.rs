@@ -1,4 +1,4 @@
-//! Parameters of a request: the last part of its path, and its query.
+//! Parameters of a request: parts of its path, still percent-encoded, and its query.
 
 use std::borrow::Cow;
 
@@ -19,15 +19,15 @@ pub(crate) const MAX_COUNT: u32 = 100;
 
 /// Parses the message id in the path.
 pub(crate) fn message_id(text: &str) -> Result<MessageId, Problem> {
-    text.parse()
+    decoded(text)?
+        .parse()
         .map_err(|error| Problem::BadRequest(format!("The message id in the path is {error}.")))
 }
 
 /// Parses the phone number at the end of the path, with its `+` plain, percent-encoded, as a space, or left
 /// out.
-pub(crate) fn destination(request: &HttpRequest) -> Result<Destination, Problem> {
-    let text = decoded(tail(request))?;
-    number(&text, "The phone number in the path")
+pub(crate) fn destination(text: &str) -> Result<Destination, Problem> {
+    number(&decoded(text)?, "The phone number in the path")
 }
 
 fn number(text: &str, what: &str) -> Result<Destination, Problem> {
@@ -37,8 +37,8 @@ fn number(text: &str, what: &str) -> Result<Destination, Problem> {
 }
 
 /// Parses the reference key at the end of the path. It may contain any character, slashes too.
-pub(crate) fn reference_key(request: &HttpRequest) -> Result<String, Problem> {
-    key(decoded(tail(request))?.into_owned())
+pub(crate) fn reference_key(text: &str) -> Result<String, Problem> {
+    key(decoded(text)?.into_owned())
 }
 
 /// Checks the length of a reference key.
@@ -53,9 +53,8 @@ pub(crate) fn key(key: String) -> Result<String, Problem> {
 }
 
 /// Parses the source and the provider's id at the end of the path.
-pub(crate) fn foreign_id(request: &HttpRequest) -> Result<(String, String), Problem> {
-    let tail = tail(request);
-    let (source, id) = tail.split_once('/').unwrap_or((tail, ""));
+pub(crate) fn provider_id(text: &str) -> Result<(String, String), Problem> {
+    let (source, id) = text.split_once('/').unwrap_or((text, ""));
     Ok((decoded(source)?.into_owned(), decoded(id)?.into_owned()))
 }
 
@@ -141,13 +140,6 @@ pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
         format!("{before}+{offset}").parse().map_err(|_no_offset: NotATime| error)
     });
     moment.map_err(|error| Problem::BadRequest(format!("`{name}` is {error}.")))
-}
-
-/// Rest of the path behind `/api/messagestatus/phonenumber/` and the like, still percent-encoded: the
-/// framework's own decoding would lose the difference between `/` and `%2F`.
-fn tail(request: &HttpRequest) -> &str {
-    // The rest begins after four slashes, since the segments between them may be percent-encoded too.
-    request.uri().path().splitn(5, '/').nth(4).unwrap_or_default()
 }
 
 fn decoded(text: &str) -> Result<Cow<'_, str>, Problem> {

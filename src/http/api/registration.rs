@@ -6,7 +6,6 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 
-use super::params;
 use crate::http::app_state::Service;
 use crate::http::auth::Caller;
 use crate::http::body::request_body::{Sender, read_body};
@@ -89,10 +88,9 @@ fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::E
 pub(crate) async fn register(
     service: &Service,
     caller: &Caller,
-    id: &str,
+    id: MessageId,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let id = params::message_id(id)?;
     let body = match read_body(service, Sender::Verified(&caller.0), payload, MAX_BYTES).await {
         Ok(body) => body,
         Err(unread) => return Ok(unread.response()),

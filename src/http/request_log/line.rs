@@ -43,13 +43,20 @@ pub(crate) struct Line<'a> {
     trace: Option<Cow<'a, str>>,
 }
 
-/// Subject of an API request, as far as it may be logged.
-#[derive(Clone, Copy, Default)]
+/// Route and subject of an API request, as far as they may be logged.
+#[derive(Clone, Copy)]
 pub(crate) struct About {
+    /// Route name.
+    pub(crate) route: &'static str,
     /// Message of the request.
     pub(crate) message: Option<MessageId>,
     /// Destination of the request; logged masked.
     pub(crate) destination: Option<Destination>,
+}
+
+impl About {
+    /// Path that matches no route.
+    pub(crate) const NO_ROUTE: Self = Self { route: "none", message: None, destination: None };
 }
 
 impl<'a> Line<'a> {
@@ -145,13 +152,13 @@ impl<'a> Line<'a> {
     }
 
     /// Logs an answered API request.
-    pub(crate) fn answered(&self, key: &str, route: &str, about: About, answer: &mut HttpResponse) {
+    pub(crate) fn answered(&self, key: &str, about: &About, answer: &mut HttpResponse) {
         tracing::info!(
             request_id = self.id,
             trace_id = self.trace.as_deref(),
             key,
             method = self.method(),
-            route,
+            route = about.route,
             message_id = about.message.map(tracing::field::display),
             phonenumber = about.destination.map(Masked).map(tracing::field::display),
             status = answer.status().as_u16(),
@@ -159,7 +166,7 @@ impl<'a> Line<'a> {
             "answered an API request"
         );
         #[cfg(feature = "otlp")]
-        if let Some(mut span) = span::Exported::of(&self.facts(), route, answer) {
+        if let Some(mut span) = span::Exported::of(&self.facts(), about.route, answer) {
             span.set("key", Some(key));
             span.set("message_id", about.message);
         }

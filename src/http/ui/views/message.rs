@@ -5,7 +5,6 @@ use askama::filters::HtmlSafe;
 
 use super::fragment::render;
 use super::parts::Mark;
-use crate::http::api::params;
 use crate::http::app_state::Service;
 use crate::http::body::response_body;
 use crate::http::problem::Problem;
@@ -27,8 +26,7 @@ const PAGE_NOTIFICATIONS: usize = 100;
 const MAX_HTML_PER_BYTE: usize = 6;
 
 /// `GET /ui/message/{messageid}`; with `before`, the part of its timeline before that notification.
-pub(crate) async fn show(service: &Service, id: &str, query: &str) -> Result<String, Problem> {
-    let id = params::message_id(id)?;
+pub(crate) async fn show(service: &Service, id: MessageId, query: &str) -> Result<String, Problem> {
     if let Some(before) = before(query)? {
         return older(service, id, before).await;
     }

@@ -30,7 +30,7 @@ pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Probl
     let typed = SearchInput::of(&text);
     match &typed {
         SearchInput::Nothing => return Ok(Nothing.render().unwrap_or_default()),
-        SearchInput::Id(id) => return message::show(service, &id.to_string(), "").await,
+        SearchInput::Id(id) => return message::show(service, *id, "").await,
         SearchInput::Number(number) => {
             let key = Key::Destination(*number);
             if let Some(list) = looked.up(key, format!("number {number}")).await? {

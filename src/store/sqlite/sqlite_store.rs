@@ -31,6 +31,7 @@ use crate::store::sqlite::write::command::{Action, Answer, Job, Order, Task};
 use crate::store::sqlite::write::replay;
 use crate::store::sqlite::write::state::WriterState;
 use crate::store::sqlite::write::thread::Writer;
+use crate::store::sqlite::write::wal::Wal;
 use crate::store::sqlite::write::{checkpoint, write_back};
 use crate::store::{
     Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, HourlyCount, Key, Listing,
@@ -84,16 +85,13 @@ impl SqliteStore {
         let writer = Writer {
             orders: queue,
             state,
-            checkpoints,
-            moved,
+            wal: Wal::new(checkpoints, moved, Arc::clone(&reading)),
             changing,
-            reading: Arc::clone(&reading),
             failure: failure.clone(),
             watched,
             commits: settings.commits.clone(),
             full: false,
             locked: false,
-            anew_at: checkpoint::MIN_CHECKPOINT_PAGES,
         };
         let readers = Readers::start(path, &recent, &reading, &settings.budget, &failure)?;
         let writer = spawn("writer", &failure, move || writer.run(&db))?;

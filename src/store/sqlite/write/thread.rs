@@ -7,10 +7,8 @@
 //! After an I/O error nothing is acknowledged ever again, and nothing is retried: the kernel may have marked
 //! pages clean that never reached the disk, and a retry would find them in its cache.
 
-use std::cell::Cell;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::Backup;
@@ -18,12 +16,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::backup::{self, BackupError, Partial, Turn};
-use super::checkpoint::{
-    self, CheckpointedPages, FORCED_RESTART_PAGES, MIN_CHECKPOINT_PAGES, TransactionLock, Wake,
-    to_be_moved,
-};
+use super::checkpoint::{TransactionLock, Wake};
 use super::command::{Action, Batch, Job, Order, Task};
 use super::state::WriterState;
+use super::wal::Wal;
 use super::{apply, write_back};
 use crate::metrics::Commits;
 use crate::store::reply::Reply;
@@ -33,28 +29,13 @@ use crate::store::sqlite::startup::file_identity::WatchedFiles;
 use crate::store::sqlite::startup::schema;
 use crate::store::{StoreError, StoredEntry};
 
-/// Maximum number of pages that the writer itself moves when it restarts the WAL: 4 MiB.
-const RESTART_PAGES: u32 = 1 << 10;
-/// Pages after which the writer tries again to restart the WAL when a reader was in the way: 1 MiB.
-const RESTART_RETRY_PAGES: u32 = 1 << 8;
-thread_local! {
-    /// Length of the WAL in pages after the last commit on this thread, if it wrote any. Thread-local,
-    /// because SQLite reports it to a plain function.
-    static WAL_PAGES: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
 /// Writer thread's data, except the connection.
 pub(crate) struct Writer {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) state: WriterState,
-    /// Channel to the checkpoint thread; none if another program checkpoints, so that the WAL is left alone.
-    pub(crate) checkpoints: Option<SyncSender<Wake>>,
-    /// Number of WAL pages that are in the database.
-    pub(crate) moved: Arc<CheckpointedPages>,
+    pub(crate) wal: Wal,
     /// Lock held during a transaction.
     pub(crate) changing: Arc<TransactionLock>,
-    /// Lock that readers hold shared.
-    pub(crate) reading: Arc<RwLock<()>>,
     pub(crate) failure: Failure,
     pub(crate) watched: WatchedFiles,
     pub(crate) commits: Commits,
@@ -62,17 +43,12 @@ pub(crate) struct Writer {
     pub(crate) full: bool,
     /// Whether the last commit waited in vain for another process's lock.
     pub(crate) locked: bool,
-    /// WAL length in pages above which the WAL is restarted.
-    pub(crate) anew_at: u32,
 }
 
 impl Writer {
     /// Main loop of the writer; ends on [`Task::End`] or when no sender of commands is left.
     pub(crate) fn run(mut self, db: &Connection) {
-        db.wal_hook(Some(|_wal, pages| {
-            WAL_PAGES.set(u32::try_from(pages).ok());
-            Ok(())
-        }));
+        Wal::watch(db);
         // A start may have replayed more messages into the cache than its limit allows.
         self.catch_up(db);
         while let Some(order) = self.orders.blocking_recv() {
@@ -116,7 +92,7 @@ impl Writer {
         self.catch_up(db);
         match task {
             Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
-            Some(Task::Cut(reply)) => reply.send(self.truncate_wal(db)),
+            Some(Task::Cut(reply)) => reply.send(self.wal.truncate(db, &self.failure)),
             Some(Task::BackUp(name, turn, reply)) => {
                 return self.back_up(db, &name, turn, reply);
             }
@@ -151,7 +127,7 @@ impl Writer {
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, Ok(result));
                 }
-                self.maintain_wal(db);
+                self.wal.maintain(db, &self.failure);
             }
             Ok(_) => answer_all(batch.drain(..), || StoreError::Stopped),
             Err(error) => self.fail_batch(db, batch, error),
@@ -168,49 +144,6 @@ impl Writer {
         }
         // A checkpoint may have met a failing disk meanwhile.
         !self.failure.has_begun()
-    }
-
-    /// Keeps the WAL short, after a commit.
-    fn maintain_wal(&mut self, db: &Connection) {
-        if let Some(pages) = WAL_PAGES.take() {
-            if pages > self.anew_at && self.checkpoints.is_some() {
-                self.restart_wal(db, pages);
-            }
-            self.wake(Wake::Committed { pages });
-        }
-    }
-
-    /// Restarts the WAL once the checkpoint thread has left little of it to move. If a reader is in the way,
-    /// the writer tries again some pages later. Above [`FORCED_RESTART_PAGES`] the WAL is restarted regardless, and
-    /// readers have to wait.
-    fn restart_wal(&mut self, db: &Connection, pages: u32) {
-        let moved = Arc::clone(&self.moved);
-        let mut moved = match moved.try_lock() {
-            Ok(moved) => moved,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Tried again after the next batch.
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let too_long = pages > FORCED_RESTART_PAGES;
-        if !too_long && to_be_moved(pages, *moved) > RESTART_PAGES {
-            return;
-        }
-        // Where queries come without a pause, the lock makes the pause.
-        let reading = Arc::clone(&self.reading);
-        let _quiet = too_long.then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
-        let done = without_waiting(db, |db| checkpoint::checkpoint(db, "RESTART", &mut moved));
-        match done.map_err(|error| (classify(db, &error), error)) {
-            Ok(true) => self.anew_at = MIN_CHECKPOINT_PAGES,
-            Ok(false) | Err((ErrorClass::Busy | ErrorClass::Full, _)) => {
-                if too_long && self.anew_at <= FORCED_RESTART_PAGES {
-                    tracing::warn!(
-                        "the WAL grows: a long-running reader of the database blocks checkpoints"
-                    );
-                }
-                self.anew_at = pages.saturating_add(RESTART_RETRY_PAGES);
-            }
-            Err((trouble, error)) => self.failure.report(trouble.lasting(), "a checkpoint", &error),
-        }
     }
 
     /// Runs a small action in a transaction of its own.
@@ -231,7 +164,7 @@ impl Writer {
             Ok(done) if self.still_stands() => {
                 self.state = state;
                 self.state.publish();
-                self.maintain_wal(db);
+                self.wal.maintain(db, &self.failure);
                 Ok(done)
             }
             Ok(_) => Err(StoreError::Stopped),
@@ -242,19 +175,6 @@ impl Writer {
                 Err(store_error(error))
             }
         }
-    }
-
-    fn truncate_wal(&self, db: &Connection) -> Result<bool, StoreError> {
-        if self.checkpoints.is_none() {
-            return Ok(false);
-        }
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        checkpoint::checkpoint(db, "TRUNCATE", &mut moved).map_err(|error| {
-            if let ErrorClass::Lasting(failed) = classify(db, &error) {
-                self.failure.report(failed, "a checkpoint", &error);
-            }
-            store_error(error)
-        })
     }
 
     /// Copies the database, page by page between the batches. Returns whether the loop continues.
@@ -285,17 +205,6 @@ impl Writer {
         let copied = copied(&reply);
         reply.send(copied);
         goes_on
-    }
-
-    /// Wakes the checkpoint thread. A full channel means that it is about to run anyway.
-    fn wake(&self, wake: Wake) {
-        let Some(checkpoints) = &self.checkpoints else { return };
-        if let Err(TrySendError::Disconnected(_)) = checkpoints.try_send(wake)
-            && !self.failure.has_begun()
-        {
-            tracing::error!("the checkpoint thread exited; shutting down");
-            self.failure.begin(StopCause::Disk);
-        }
     }
 
     /// Applies a batch in one transaction.
@@ -353,7 +262,7 @@ impl Writer {
                 if !std::mem::replace(&mut self.full, true) {
                     tracing::error!("the disk is full; rejecting webhooks until there is space");
                 }
-                self.wake(Wake::Full);
+                self.wal.wake(Wake::Full, &self.failure);
                 answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
             }
             ErrorClass::Other if batch.len() > 1 => {
@@ -369,17 +278,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// Runs an operation with a busy timeout of zero, so that it fails instead of waiting for a lock.
-fn without_waiting<T>(
-    db: &Connection,
-    act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    db.busy_timeout(Duration::ZERO)?;
-    let done = act(db);
-    db.busy_timeout(schema::BUSY_TIMEOUT)?;
-    done
 }
 
 fn answer(job: Job, result: Result<Vec<StoredEntry>, StoreError>) {

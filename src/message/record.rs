@@ -91,6 +91,14 @@ pub struct Arrival {
     pub arrived: Timestamp,
 }
 
+impl Arrival {
+    /// Time at which the provider accepted the message: the stated one, or else the earliest stated time of
+    /// any status, or else the earliest arrival.
+    pub fn accepted_at(&self) -> Timestamp {
+        self.accepted.or(self.stated).unwrap_or(self.arrived)
+    }
+}
+
 /// Record: the current state of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -250,10 +258,9 @@ impl Record {
         self.at_status.rank.stated_at().unwrap_or(self.status_arrived_at)
     }
 
-    /// Time at which the provider accepted the message: the stated one, or else the earliest stated time of
-    /// any status, or else the earliest arrival.
+    /// Time at which the provider accepted the message.
     pub fn accepted_at(&self) -> Timestamp {
-        self.began.accepted.or(self.began.stated).unwrap_or(self.began.arrived)
+        self.began.accepted_at()
     }
 
     /// Channel of the message.

@@ -45,7 +45,7 @@ pub struct Settings {
     /// Memory budget of the service, in which the cache has its share.
     pub budget: MemoryBudget,
     /// Whether hourly counts are kept; set to false only to measure their cost.
-    pub hourly_sums: bool,
+    pub hourly_counts: bool,
 }
 
 impl Settings {
@@ -65,7 +65,7 @@ impl Settings {
             runtime_directory: None,
             commits: Commits::default(),
             budget: MemoryBudget::default(),
-            hourly_sums: true,
+            hourly_counts: true,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::store::sqlite::write::command::{Action, Answer, Job, Order, Task};
 use crate::store::sqlite::write::replay;
 use crate::store::sqlite::write::state::WriterState;
 use crate::store::sqlite::write::thread::Writer;
+use crate::store::sqlite::write::transaction::Txn;
 use crate::store::sqlite::write::wal::Wal;
 use crate::store::sqlite::write::{checkpoint, write_back};
 use crate::store::{
@@ -61,7 +62,7 @@ impl SqliteStore {
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
         let state = initial_writer_state(&db, settings).map_err(failed)?;
         let lineage = schema::lineage(&db).map_err(failed)?;
-        let old_quarantine = state.quarantine.is_to_be_moved();
+        let old_quarantine = state.counters.quarantine.is_to_be_moved();
         let watched = WatchedFiles::new(path, &lock)
             .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let recent = state.committed.clone();
@@ -151,10 +152,11 @@ impl SqliteStore {
 fn initial_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
     let mut state = replay::read_writer_state(db, settings)?;
     if !hourly_counts::are_made(db)? {
-        let transaction = db.unchecked_transaction()?;
-        write_back::write_back_some(&transaction, &mut state, usize::MAX)?;
-        hourly_counts::make(&transaction)?;
-        transaction.commit()?;
+        let mut txn = Txn::begin(db, &mut state)?;
+        let (tables, changed) = txn.parts();
+        write_back::write_back_some(tables, changed, usize::MAX)?;
+        hourly_counts::make(tables)?;
+        txn.commit()?;
         state.publish();
     }
     Ok(state)

@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let file = env::args_os().last().map(PathBuf::from);
     let mut config = config::read(file.as_deref(), Secrets::Find)?;
-    config.store.hourly_sums = env::var_os("UNSUMMED").is_none();
+    config.store.hourly_counts = env::var_os("UNSUMMED").is_none();
     if env::var_os("BATCHES").is_some() {
         config.sources.push(batches()?);
     }

@@ -1,13 +1,13 @@
 //! Counts that the writer keeps beside the cache.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::store::sqlite::quarantine::Usage;
 
 /// Counts kept by the writer, as of the last commit.
 #[derive(Default)]
 pub(crate) struct Counts {
-    without_destination: AtomicU64,
+    rows_without_destination: AtomicI64,
     quarantined: AtomicU64,
     quarantined_bytes: AtomicU64,
     /// Number of messages and entries that wait for a confirmed prune, plus one; 0 if not known yet.
@@ -15,10 +15,9 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Sets the number of records without a destination, and the quarantine usage.
-    pub(crate) fn set(&self, without_destination: i64, quarantine: &Usage) {
-        let without_destination = u64::try_from(without_destination).unwrap_or(0);
-        self.without_destination.store(without_destination, Ordering::Relaxed);
+    /// Sets the number of rows whose record has no destination, and the quarantine usage.
+    pub(crate) fn set(&self, rows_without_destination: i64, quarantine: &Usage) {
+        self.rows_without_destination.store(rows_without_destination, Ordering::Relaxed);
         self.quarantined.store(quarantine.entries(), Ordering::Relaxed);
         self.quarantined_bytes.store(quarantine.bytes(), Ordering::Relaxed);
     }
@@ -33,9 +32,9 @@ impl Counts {
         self.waiting.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Number of records without a destination.
-    pub(crate) fn without_number(&self) -> u64 {
-        self.without_destination.load(Ordering::Relaxed)
+    /// Number of rows whose record has no destination.
+    pub(crate) fn rows_without_destination(&self) -> i64 {
+        self.rows_without_destination.load(Ordering::Relaxed)
     }
 
     /// Number of entries in quarantine.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::append_list::AppendList;
-use crate::message::{Destination, Identity, Provider, Record};
+use crate::message::{Arrival, Destination, Identity, Provider, Record, Timestamp};
 use crate::store::Key;
 
 /// Size of a record with its texts, in bytes.
@@ -45,10 +45,69 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) n: i64,
-    /// Record in the row.
-    pub(crate) record: Option<Arc<Record>>,
+    /// Indexed columns of the row; none if it has no record.
+    pub(crate) indexed: Option<IndexedColumns>,
     /// Number of the provider's ids stored for the row.
     pub(crate) foreign_ids: usize,
+}
+
+impl Row {
+    /// 1 for a row whose record has no destination, otherwise 0.
+    pub(crate) fn without_destination(&self) -> i64 {
+        self.indexed.as_ref().is_some_and(|indexed| indexed.destination.is_none()).into()
+    }
+}
+
+/// Columns of a row that indexes read: the keys under which the table lists the message, and its place there.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexedColumns {
+    began: Arrival,
+    destination: Option<Destination>,
+    reference_key: Option<Box<str>>,
+}
+
+impl IndexedColumns {
+    /// Columns of a record's row.
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            began: record.began,
+            destination: destination(record),
+            reference_key: reference_key(record).map(Box::from),
+        }
+    }
+
+    /// Whether the columns of this record have the same values.
+    pub(crate) fn are_those_of(&self, record: &Record) -> bool {
+        self.began == record.began
+            && self.destination == destination(record)
+            && self.reference_key.as_deref() == reference_key(record)
+    }
+
+    /// Acceptance time of the message.
+    pub(crate) fn accepted_at(&self) -> Timestamp {
+        self.began.accepted_at()
+    }
+
+    /// Destination and reference key under which the table lists the message.
+    pub(crate) fn under(&self) -> impl Iterator<Item = ListedUnder<'_>> {
+        under(self.destination, self.reference_key.as_deref())
+    }
+}
+
+fn destination(record: &Record) -> Option<Destination> {
+    record.destination.as_ref().map(|claim| claim.value)
+}
+
+fn reference_key(record: &Record) -> Option<&str> {
+    record.reference.as_ref().and_then(|claim| claim.value.key())
+}
+
+fn under(
+    destination: Option<Destination>,
+    reference_key: Option<&str>,
+) -> impl Iterator<Item = ListedUnder<'_>> {
+    let destination = destination.map(ListedUnder::Destination);
+    destination.into_iter().chain(reference_key.map(ListedUnder::Reference))
 }
 
 /// The provider's own id for a message, at one source.
@@ -63,9 +122,13 @@ pub(crate) struct ForeignId {
 const ENTRY_BYTES: usize = size_of::<Entry>() + 256;
 
 impl Entry {
-    /// Makes an entry for a message, from its row if it has one.
-    pub(crate) fn new(row: Option<Row>, since: Option<i64>, last: i64) -> Self {
-        let record = row.as_ref().and_then(|row| row.record.clone());
+    /// Makes an entry for a message, with its row and the row's record if it has them.
+    pub(crate) fn new(
+        row: Option<Row>,
+        record: Option<Arc<Record>>,
+        since: Option<i64>,
+        last: i64,
+    ) -> Self {
         Self {
             row,
             since,
@@ -102,10 +165,9 @@ impl Entry {
                 record,
             },
             None => Self {
-                record,
                 identities: new
                     .map_or_else(AppendList::default, |new| AppendList::default().with(new)),
-                ..Self::new(None, Some(seq), seq)
+                ..Self::new(None, record, Some(seq), seq)
             },
         };
         if let Some(id) = foreign_id {
@@ -134,14 +196,21 @@ impl Entry {
 
     /// Memory that the entry uses, in bytes, accurate to a few per cent.
     pub(crate) fn bytes(&self) -> usize {
-        let record = self.record.as_ref();
-        let in_row = self.row.as_ref().and_then(|row| row.record.as_ref());
-        let is_another = |other: &&Arc<Record>| !record.is_some_and(|one| Arc::ptr_eq(one, other));
-        let records = record.into_iter().chain(in_row.filter(is_another));
+        let indexed = self.row.as_ref().and_then(|row| row.indexed.as_ref());
+        let reference_key = indexed.and_then(|indexed| indexed.reference_key.as_deref());
         ENTRY_BYTES
             + self.identities.len() * size_of::<Identity>()
             + self.foreign_bytes
-            + records.map(|record| record_bytes(record)).sum::<usize>()
+            + self.record.as_deref().map_or(0, record_bytes)
+            + reference_key.map_or(0, str::len)
+    }
+
+    /// Difference that the record makes to the number of rows without a destination: 1 if its row will be one
+    /// more of them, -1 if it no longer will be one, otherwise 0.
+    pub(crate) fn without_destination(&self) -> i64 {
+        let record = self.record.as_deref();
+        let lacks = record.is_some_and(|record| record.destination.is_none());
+        i64::from(lacks) - self.row.as_ref().map_or(0, Row::without_destination)
     }
 
     /// Whether the message is listed under this key.
@@ -163,16 +232,10 @@ impl Entry {
     pub(crate) fn under(&self) -> impl Iterator<Item = ListedUnder<'_>> {
         let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
         let foreign = foreign.map(|ForeignId { source, id }| ListedUnder::Foreign { source, id });
-        self.record.iter().flat_map(|record| under(record)).chain(foreign)
+        let record = self.record.as_deref();
+        let listed = record.map(|record| under(destination(record), reference_key(record)));
+        listed.into_iter().flatten().chain(foreign)
     }
-}
-
-/// Keys that a record is listed under.
-pub(crate) fn under(record: &Record) -> impl Iterator<Item = ListedUnder<'_>> {
-    let destination =
-        record.destination.as_ref().map(|claim| ListedUnder::Destination(claim.value));
-    let reference = record.reference.as_ref().and_then(|claim| claim.value.key());
-    destination.into_iter().chain(reference.map(ListedUnder::Reference))
 }
 
 /// Key that a message is listed under.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::entry::{Entry, ForeignId, Row};
+use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{
@@ -22,8 +22,9 @@ pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
         })
         .optional()?;
     let Some((record, n, last)) = found else { return Ok(None) };
-    let row = Row { n, record: record.map(Arc::new), foreign_ids: 0 };
-    let mut entry = Entry::new(Some(row), None, last);
+    let indexed = record.as_ref().map(IndexedColumns::of);
+    let row = Row { n, indexed, foreign_ids: 0 };
+    let mut entry = Entry::new(Some(row), record.map(Arc::new), None, last);
     each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
         let kind: i64 = row.get(1)?;
         if kind == SAID_AGAIN {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::counts::Counts;
-use super::entry::{Entry, ForeignId, ListedUnder, under};
+use super::entry::{Entry, ForeignId, ListedUnder};
 use crate::memory_budget::{MemoryBudget, Reservation, Share};
 use crate::message::{MessageId, Record};
 use crate::store::notifier::Notifier;
@@ -90,6 +90,12 @@ impl Committed {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// Number of records without a destination: those of the table, changed by the cached records.
+    pub(crate) fn without_destination(&self) -> u64 {
+        let cached = self.now().without_destination;
+        u64::try_from(self.counts.rows_without_destination() + cached).unwrap_or(0)
+    }
+
     /// Makes these changes visible to all readers, up to the last number given in the notification log.
     pub(crate) fn publish(&self, changes: &Changes, last: i64) {
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -130,6 +136,8 @@ pub(crate) struct CachedRecords {
     hasher: RandomState,
     /// Size of all entries, in bytes.
     bytes: usize,
+    /// Difference that all entries make to the number of rows without a destination.
+    without_destination: i64,
     /// Memory reserved in the budget for the entries.
     charged: Option<Reservation>,
 }
@@ -143,6 +151,7 @@ impl CachedRecords {
             lists: BTreeMap::new(),
             hasher: RandomState::new(),
             bytes: 0,
+            without_destination: 0,
             charged,
         }
     }
@@ -235,6 +244,9 @@ impl CachedRecords {
         let before = self.put(id, entry);
         let bytes = |entry: Option<&Arc<Entry>>| entry.map_or(0, |entry| entry.bytes());
         self.bytes = (self.bytes + bytes(entry)).saturating_sub(bytes(before.as_ref()));
+        let without =
+            |entry: Option<&Arc<Entry>>| entry.map_or(0, |entry| entry.without_destination());
+        self.without_destination += without(entry) - without(before.as_ref());
         before
     }
 
@@ -281,20 +293,20 @@ impl CachedRecords {
 
     fn places(&self, id: MessageId, entry: &Entry) -> Vec<Listed> {
         let mut places = Vec::with_capacity(2);
-        let mut list = |record: &Record, under| {
-            let hash = self.hasher.hash_one(under);
-            places.push((hash, Place { accepted_at: record.accepted_at(), id }));
+        let mut list = |accepted_at, under| {
+            places.push((self.hasher.hash_one(under), Place { accepted_at, id }));
         };
         if let Some(record) = &entry.record {
-            entry.under().for_each(|under| list(record, under));
+            entry.under().for_each(|under| list(record.accepted_at(), under));
         }
         if let Some(row) = &entry.row
-            && let Some(record) = row.record.as_deref()
+            && let Some(indexed) = &row.indexed
         {
-            under(record).for_each(|under| list(record, under));
+            let accepted_at = indexed.accepted_at();
+            indexed.under().for_each(|under| list(accepted_at, under));
             let foreign = entry.foreign_ids.iter().take(row.foreign_ids);
             foreign.for_each(|ForeignId { source, id }| {
-                list(record, ListedUnder::Foreign { source, id });
+                list(accepted_at, ListedUnder::Foreign { source, id });
             });
         }
         places

@@ -13,8 +13,9 @@ use crate::payload::RawPayload;
 use crate::store::sqlite::cache::records::Committed;
 use crate::store::sqlite::read::messages;
 use crate::store::sqlite::rows::record::message_id;
+use crate::store::sqlite::rows::tombstones;
 use crate::store::sqlite::write::command::{Action, Task};
-use crate::store::sqlite::write::{remove_messages, tombstones};
+use crate::store::sqlite::write::remove_messages;
 use crate::store::sqlite::{SqliteStore, quarantine};
 use crate::store::{Key, Page, QuarantineId, Quarantined, Removed, StoreError};
 

@@ -10,7 +10,7 @@
 //! start over with every commit, and one long read would hold up the WAL. For erasures and purges, readers
 //! find the messages and the writer removes a hundred at a time. Deleted bytes are overwritten at once
 //! (`secure_delete`), which costs nothing where nothing is deleted. Erased messages leave keyed hashes of
-//! their ids ([`tombstones`](super::write::tombstones)), so the file does not say whose messages were erased,
+//! their ids ([`tombstones`](super::rows::tombstones)), so the file does not say whose messages were erased,
 //! and a late retry is recognised.
 
 pub(crate) mod backup;

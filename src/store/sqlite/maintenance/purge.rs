@@ -17,8 +17,9 @@ use super::erase::{Piece, TRANSACTION_REMOVALS, end_of_piece, naming, quarantine
 use crate::message::{Destination, MessageId, Timestamp};
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::message_id;
+use crate::store::sqlite::rows::tombstones;
 use crate::store::sqlite::write::state::WriterState;
-use crate::store::sqlite::write::{remove_messages, tombstones, write_back};
+use crate::store::sqlite::write::{remove_messages, write_back};
 use crate::store::sqlite::{SqliteStore, quarantine};
 use crate::store::{DailyPurge, Purge, Purged, QuarantineId, StoreError};
 
@@ -143,7 +144,7 @@ impl SqliteStore {
                 const RECORD_RUN: &str = "UPDATE progress SET erased_cutoff = ?, pruned_at = ?";
                 db.prepare_cached(RECORD_RUN)?.execute([tombstones, now])?;
                 tombstones::forget(db, tombstones)?;
-                state.any_erased = tombstones::is_anything(db)?;
+                state.counters.any_erased = tombstones::is_anything(db)?;
             }
             Ok(0)
         };

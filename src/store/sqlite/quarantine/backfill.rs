@@ -42,7 +42,7 @@ pub(crate) fn move_all(orders: &mpsc::Sender<Order>, ends: &AtomicBool) {
     while !ends.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let (reply, moved) = reply::channel();
-        let act: Action = Box::new(|db, state| move_some(db, &mut state.quarantine));
+        let act: Action = Box::new(|db, state| move_some(db, &mut state.counters.quarantine));
         if orders.blocking_send(Order::Other(Task::Act(act, reply))).is_err() {
             return;
         }

@@ -89,7 +89,7 @@ impl Search<'_> {
         } else {
             end
         };
-        found.without_destination = self.recent.counts.without_number();
+        found.without_destination = self.recent.without_destination();
         Ok(found)
     }
 
@@ -200,7 +200,7 @@ mod tests {
             for (number, stays) in changed {
                 let last = i64::try_from(*number).unwrap();
                 if *stays {
-                    changes.put(id(*number), Entry::new(None, Some(last), last));
+                    changes.put(id(*number), Entry::new(None, None, Some(last), last));
                 } else {
                     changes.remove(id(*number));
                 }

@@ -22,7 +22,7 @@ pub(crate) fn stats(db: &Connection, recent: &Committed, path: &Path) -> rusqlit
         wal_bytes: length(&with_suffix(path, "-wal")),
         quarantined: recent.counts.quarantined(),
         quarantined_bytes: recent.counts.quarantined_bytes(),
-        without_destination: recent.counts.without_number(),
+        without_destination: recent.without_destination(),
         prune_waiting: recent.counts.waiting().unwrap_or(0),
         oldest_unfinished: oldest_unfinished(db, recent)?,
     })

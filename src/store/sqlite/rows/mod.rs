@@ -1,7 +1,8 @@
 //! Rows: conversion between SQLite's values and the domain's types.
 //!
 //! A row that cannot be decoded is an error, never a default. [`list_order`] is the integer by which lists
-//! are indexed. [`notification_chain`] visits the notifications of one message.
+//! are indexed. [`notification_chain`] visits the notifications of one message. [`tombstones`] are hashes of
+//! erased ids.
 //!
 //! # A page costs the same however many messages share a second
 //!
@@ -21,3 +22,4 @@ pub(crate) mod list_order;
 pub(crate) mod notification_chain;
 pub(crate) mod packed_text;
 pub(crate) mod record;
+pub(crate) mod tombstones;

@@ -317,12 +317,3 @@ pub(crate) fn bind_indexed(
     let place = Place { accepted_at: record.accepted_at(), id };
     statement.raw_bind_parameter(first + 5, list_order(place))
 }
-
-/// Whether both records have the same values in the columns that indexes read.
-pub(crate) fn indexed_alike(one: &Record, other: &Record) -> bool {
-    fn key(record: &Record) -> Option<&str> {
-        record.reference.as_ref().and_then(|claim| claim.value.key())
-    }
-    let destination = |record: &Record| record.destination.as_ref().map(|claim| claim.value);
-    one.began == other.began && destination(one) == destination(other) && key(one) == key(other)
-}

@@ -178,7 +178,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
         for (id, entry) in state.committed.now().oldest() {
             let mut alone = Entry::clone(entry);
             (alone.row, alone.foreign_ids) = (None, AppendList::default());
-            write_back::write_record(&everything, &mut state.last_n, id, &alone)?;
+            write_back::write_record(&everything, &mut state.counters.last_n, id, &alone)?;
         }
         Ok(Contents {
             records: hash(

@@ -24,9 +24,9 @@ use super::{integrity, wal_damage};
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
 use crate::store::sqlite::paths::{beside, real_path, with_suffix};
+use crate::store::sqlite::rows::tombstones::HashKey;
 use crate::store::sqlite::write::remove_messages;
 use crate::store::sqlite::write::replay::read_writer_state;
-use crate::store::sqlite::write::tombstones::HashKey;
 use crate::store::sqlite::{OpenError, Settings, files};
 
 /// Exclusive upper limit of lineages.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rusqlite::{Connection, ToSql, params};
 
 use super::state::WriterState;
-use super::tombstones;
 use crate::message::{
     Judged, Kind, MAX_NOTIFICATIONS, Notification, Outcome, Record, Tier, Timestamp,
 };
@@ -15,6 +14,7 @@ use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::record::{
     NO_RECORD, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN,
 };
+use crate::store::sqlite::rows::tombstones;
 use crate::store::{Delivery, Entry, PayloadHash, StoredEntry};
 
 /// Applies all entries of a delivery. After an error the transaction must be rolled back.
@@ -49,7 +49,7 @@ impl Apply<'_> {
         let understood =
             !results.iter().any(|result| matches!(result, StoredEntry::Quarantined { .. }));
         if let Some(id) = self.delivery.replay_of.filter(|_| understood) {
-            quarantine::remove(self.db, &mut self.state.quarantine, id)?;
+            quarantine::remove(self.db, &mut self.state.counters.quarantine, id)?;
         }
         Ok(results)
     }
@@ -98,10 +98,9 @@ impl Apply<'_> {
             });
             self.state.count(before, record.as_deref());
             let record = record.clone();
-            let before = known.as_deref();
             let identity = (!stored).then_some(identity);
-            let after = entry::Entry::after(before, seq, identity, foreign_id, record);
-            self.state.put(message, before, after);
+            let after = entry::Entry::after(known.as_deref(), seq, identity, foreign_id, record);
+            self.state.changes.put(message, after);
         }
         Ok(StoredEntry::Judged { message, outcome, record, new })
     }
@@ -119,8 +118,8 @@ impl Apply<'_> {
 
     /// Whether the message or entry with this id was erased, so that this is a late retry.
     fn is_erased(&self, name: &[u8; 16]) -> rusqlite::Result<bool> {
-        let WriterState { any_erased, hash_key, .. } = &*self.state;
-        Ok(*any_erased && tombstones::is_erased(self.db, hash_key, name)?)
+        let WriterState { counters, hash_key, .. } = &*self.state;
+        Ok(counters.any_erased && tombstones::is_erased(self.db, hash_key, name)?)
     }
 
     /// Appends a notification with its outcome to the notification log. Returns its number.
@@ -138,7 +137,7 @@ impl Apply<'_> {
              channel, destination, reference_service, reference_action, reference_key, \
              provider_name, provider_id, provider_status, provider_code, provider_message, segments) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let seq = self.state.last_seq + 1;
+        let seq = self.state.counters.last_seq + 1;
         let received_at = self.delivery.received_at;
         let said = notification.statement();
         let (reference, provider) = (notification.reference(), notification.provider());
@@ -173,7 +172,7 @@ impl Apply<'_> {
             provider.message,
             said.segments,
         ])?;
-        self.state.last_seq = seq;
+        self.state.counters.last_seq = seq;
         Ok(seq)
     }
 
@@ -189,7 +188,8 @@ impl Apply<'_> {
         let Delivery { source, url_covered, received_at, .. } = self.delivery;
         let hash = self.hash.get_or_insert_with(|| PayloadHash::of(source, content)).clone();
         let id = hash.entry(index);
-        if quarantine::count_again(self.db, &mut self.state.quarantine, id, *url_covered)? {
+        if quarantine::count_again(self.db, &mut self.state.counters.quarantine, id, *url_covered)?
+        {
             return Ok(StoredEntry::Quarantined { id, reason });
         }
         if self.is_erased(id.as_bytes())? {
@@ -204,7 +204,7 @@ impl Apply<'_> {
             reason: &reason,
             received_at: *received_at,
         };
-        let is_stored = quarantine::insert(self.db, &mut self.state.quarantine, &new)?;
+        let is_stored = quarantine::insert(self.db, &mut self.state.counters.quarantine, &new)?;
         Ok(if is_stored {
             StoredEntry::Quarantined { id, reason }
         } else {

@@ -2,10 +2,10 @@
 //!
 //! [`mod@thread`] is the loop. It takes [`command`]s, applies deliveries ([`apply`]), moves records from the
 //! cache to their table ([`write_back`]) and replies after the commit. [`state`] is the writer state: what
-//! the writer knows of the tables without reading them. [`wal`] keeps the WAL short, with [`checkpoint`],
-//! which moves WAL pages into the database on a thread of its own. [`remove_messages`] deletes messages and
-//! leaves [`tombstones`]. [`backup`] copies pages of the live database. A start brings the cache up to date
-//! by [`replay`].
+//! the writer knows of the tables without reading them; a [`transaction`] changes both or neither. [`wal`]
+//! keeps the WAL short, with [`checkpoint`], which moves WAL pages into the database on a thread of its own.
+//! [`remove_messages`] deletes messages and leaves [`tombstones`](super::rows::tombstones). [`backup`]
+//! copies pages of the live database. A start brings the cache up to date by [`replay`].
 //!
 //! # Checkpoints are our own
 //!
@@ -24,6 +24,6 @@ pub(crate) mod remove_messages;
 pub(crate) mod replay;
 pub(crate) mod state;
 pub(crate) mod thread;
-pub(crate) mod tombstones;
+pub(crate) mod transaction;
 pub(crate) mod wal;
 pub(crate) mod write_back;

@@ -3,11 +3,11 @@
 use rusqlite::{Connection, params};
 
 use super::state::WriterState;
-use super::tombstones::remember;
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
 use crate::store::sqlite::quarantine;
 use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::tombstones::remember;
 
 /// Removes these messages with their histories. With `until`, leaves tombstones that last until then.
 pub(crate) fn remove(
@@ -25,7 +25,7 @@ pub(crate) fn remove(
         state.removed(*id, &known);
         if let Some(until) = until {
             remember(db, &state.hash_key, id.as_bytes(), until)?;
-            state.any_erased = true;
+            state.counters.any_erased = true;
         }
         let mut gone = Vec::new();
         each_back_from(db, known.last, "previous, seq, source, provider_id", |row| {
@@ -42,7 +42,7 @@ pub(crate) fn remove(
         db.prepare_cached(RECORD_LAST_SEQ)?.execute(params![
             known.last,
             n.unwrap_or(0),
-            state.folded_without_number
+            state.counters.rows_without_destination
         ])?;
         removed += 1;
     }
@@ -60,9 +60,9 @@ pub(crate) fn remove_quarantined(
     for id in entries {
         if let Some(until) = until {
             remember(db, &state.hash_key, id.as_bytes(), until)?;
-            state.any_erased = true;
+            state.counters.any_erased = true;
         }
-        removed += u64::from(quarantine::remove(db, &mut state.quarantine, *id)?);
+        removed += u64::from(quarantine::remove(db, &mut state.counters.quarantine, *id)?);
     }
     Ok(removed)
 }

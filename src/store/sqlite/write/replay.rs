@@ -56,7 +56,7 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
             logged.foreign_id,
             judged.record.map(Arc::new),
         );
-        state.put(id, known.as_deref(), entry);
+        state.changes.put(id, entry);
         replayed += 1;
     }
     state.publish();

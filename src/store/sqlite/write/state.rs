@@ -4,49 +4,68 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::tombstones::{self, HashKey};
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::Settings;
-use crate::store::sqlite::cache::entry::Entry;
+use crate::store::sqlite::cache::entry::{Entry, Row};
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::{Changes, Committed};
 use crate::store::sqlite::quarantine::Usage;
 use crate::store::sqlite::rows::hourly_counts::Changed;
+use crate::store::sqlite::rows::tombstones::{self, HashKey};
 
-/// Writer state. It is read once at the start and kept in step with the commits: a transaction changes a
-/// copy.
-#[derive(Clone)]
+/// Writer state. It is read once at the start and kept in step with the commits by
+/// [`Txn`](super::transaction::Txn).
 pub(crate) struct WriterState {
-    /// Committed cache, without the changes of this transaction.
+    /// State that readers see, without the changes of this transaction.
     pub(crate) committed: Committed,
     /// Cache changes of this transaction.
     pub(crate) changes: Changes,
+    /// Changes of the hourly counts in this transaction that are not written yet.
+    pub(crate) hourly: Changed,
+    /// Figures that agree with the tables, those that this transaction changed included.
+    pub(crate) counters: Counters,
+    /// Messages that are written back next.
+    pub(crate) order: WriteBackOrder,
+    /// Limits of the cache.
+    pub(crate) limits: CacheLimits,
+    /// Whether hourly counts are kept.
+    hourly_counts: bool,
+    /// Keys of the tombstones' hashes.
+    pub(crate) hash_key: HashKey,
+}
+
+/// Figures that agree with the tables.
+#[derive(Clone)]
+pub(crate) struct Counters {
     /// Greatest number that any notification ever had.
     pub(crate) last_seq: i64,
     /// Greatest `n` that any message ever had.
     pub(crate) last_n: i64,
-    /// Number of records without a destination.
-    pub(crate) without_number: i64,
-    /// Number of rows in `message` whose record has no destination.
-    pub(crate) folded_without_number: i64,
-    /// Changes of the hourly counts in this transaction that are not written yet.
-    pub(crate) hourly: Changed,
-    /// Whether hourly counts are kept.
-    hourly_sums: bool,
+    /// Number of rows in `message` whose record has no destination. The cache knows what its records change
+    /// in it.
+    pub(crate) rows_without_destination: i64,
     /// Quarantine usage, with its limits.
     pub(crate) quarantine: Usage,
-    /// Maximum number of cached messages.
-    pub(crate) recent_max: usize,
-    /// Maximum size of the cached messages, in bytes.
-    pub(crate) recent_max_bytes: usize,
-    /// Order in which messages are written back next.
-    pub(crate) turns: Arc<[MessageId]>,
-    /// Number of messages of this order that were taken.
-    pub(crate) turns_taken: usize,
     /// Whether any tombstone exists.
     pub(crate) any_erased: bool,
-    /// Keys of the tombstones' hashes.
-    pub(crate) hash_key: HashKey,
+}
+
+/// Limits of the cache, above which the oldest messages are written back.
+#[derive(Clone, Copy)]
+pub(crate) struct CacheLimits {
+    /// Maximum number of messages.
+    pub(crate) messages: usize,
+    /// Maximum size, in bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Order in which messages are written back.
+#[derive(Clone, Default)]
+pub(crate) struct WriteBackOrder {
+    /// The oldest messages, in their order.
+    pub(crate) messages: Arc<[MessageId]>,
+    /// Number of them that were taken.
+    pub(crate) taken: usize,
 }
 
 impl WriterState {
@@ -55,25 +74,27 @@ impl WriterState {
         const SELECT_PROGRESS: &str = "SELECT hash_key, without_number, \
              max(last_seq, (SELECT coalesce(max(seq), 0) FROM notification)), \
              max(last_n, (SELECT coalesce(max(n), 0) FROM message)) FROM progress";
-        let (hash_key, without_number, last_seq, last_n) =
+        let (hash_key, rows_without_destination, last_seq, last_n) =
             db.query_row(SELECT_PROGRESS, [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         Ok(Self {
             committed: Committed::new(&settings.budget),
             changes: Changes::default(),
-            last_seq,
-            last_n,
-            without_number,
-            folded_without_number: without_number,
             hourly: Changed::default(),
-            hourly_sums: settings.hourly_sums,
-            quarantine: Usage::read(db, settings)?,
-            recent_max: settings.recent_max_messages,
-            recent_max_bytes: settings.recent_max_bytes,
-            turns: Arc::default(),
-            turns_taken: 0,
-            any_erased: tombstones::is_anything(db)?,
+            counters: Counters {
+                last_seq,
+                last_n,
+                rows_without_destination,
+                quarantine: Usage::read(db, settings)?,
+                any_erased: tombstones::is_anything(db)?,
+            },
+            order: WriteBackOrder::default(),
+            limits: CacheLimits {
+                messages: settings.recent_max_messages,
+                bytes: settings.recent_max_bytes,
+            },
+            hourly_counts: settings.hourly_counts,
             hash_key,
         })
     }
@@ -90,43 +111,30 @@ impl WriterState {
         }
     }
 
-    /// Sets the cached state of a message, given the previous one.
-    pub(crate) fn put(&mut self, id: MessageId, before: Option<&Entry>, entry: Entry) {
-        let before = before.and_then(|entry| entry.record.as_deref());
-        self.without_number += lacks_number(entry.record.as_deref()) - lacks_number(before);
-        self.changes.put(id, entry);
-    }
-
     /// Counts the change of a message's record in the hourly counts.
     pub(crate) fn count(&mut self, before: Option<&Record>, after: Option<&Record>) {
-        if self.hourly_sums {
+        if self.hourly_counts {
             self.hourly.moved(before, after);
         }
     }
 
     /// Records that a message was written back, and evicts it from the cache.
     pub(crate) fn written_back(&mut self, id: MessageId, entry: &Entry) {
-        let before = entry.row.as_ref().and_then(|row| row.record.as_deref());
-        self.folded_without_number += lacks_number(entry.record.as_deref()) - lacks_number(before);
+        self.counters.rows_without_destination += entry.without_destination();
         self.changes.remove(id);
     }
 
     /// Records that a message with this state was removed.
     pub(crate) fn removed(&mut self, id: MessageId, entry: &Entry) {
-        let row = entry.row.as_ref().and_then(|row| row.record.as_deref());
-        self.folded_without_number -= lacks_number(row);
-        self.without_number -= lacks_number(entry.record.as_deref());
+        self.counters.rows_without_destination -=
+            entry.row.as_ref().map_or(0, Row::without_destination);
         self.changes.remove(id);
     }
 
     /// Publishes the changes after the commit.
     pub(crate) fn publish(&mut self) {
-        self.committed.counts.set(self.without_number, &self.quarantine);
-        self.committed.publish(&std::mem::take(&mut self.changes), self.last_seq);
+        let Counters { rows_without_destination, quarantine, last_seq, .. } = &self.counters;
+        self.committed.counts.set(*rows_without_destination, quarantine);
+        self.committed.publish(&std::mem::take(&mut self.changes), *last_seq);
     }
-}
-
-/// 1 for a record without a destination, otherwise 0.
-fn lacks_number(record: Option<&Record>) -> i64 {
-    record.is_some_and(|record| record.destination.is_none()).into()
 }

@@ -11,14 +11,15 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rusqlite::backup::Backup;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::backup::{self, BackupError, Partial, Turn};
 use super::checkpoint::{TransactionLock, Wake};
 use super::command::{Action, Batch, Job, Order, Task};
 use super::state::WriterState;
+use super::transaction::Txn;
 use super::wal::Wal;
 use super::{apply, write_back};
 use crate::metrics::Commits;
@@ -151,18 +152,17 @@ impl Writer {
         if self.failure.has_begun() {
             return Err(StoreError::Stopped);
         }
-        let mut state = self.state.clone();
         let acted = || -> rusqlite::Result<u64> {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             db.busy_timeout(schema::BUSY_TIMEOUT)?;
-            let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-            let done = act(&transaction, &mut state)?;
-            transaction.commit()?;
+            let mut txn = Txn::begin(db, &mut self.state)?;
+            let (tables, state) = txn.parts();
+            let done = act(tables, state)?;
+            txn.commit()?;
             Ok(done)
         };
         match acted() {
             Ok(done) if self.still_stands() => {
-                self.state = state;
                 self.state.publish();
                 self.wal.maintain(db, &self.failure);
                 Ok(done)
@@ -214,28 +214,22 @@ impl Writer {
         batch: &[Job],
     ) -> rusqlite::Result<Vec<Vec<StoredEntry>>> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state.clone();
         // After one wait for another process's lock, the next attempts do not wait again.
         let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
         db.busy_timeout(patience)?;
-        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        let mut txn = Txn::begin(db, &mut self.state)?;
+        let (tables, state) = txn.parts();
         if self.full {
             // So that even a batch which writes nothing shows whether there is space again.
-            schema::write_version(&transaction)?;
+            schema::write_version(tables)?;
         }
         let entries: usize = batch.iter().map(Job::entries).sum();
-        write_back::evict_surplus(
-            &transaction,
-            &mut state,
-            entries + write_back::TRANSACTION_MESSAGES,
-        )?;
+        write_back::evict_surplus(tables, state, entries + write_back::TRANSACTION_MESSAGES)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
-            results.push(apply::apply(&transaction, &mut state, &job.delivery)?);
+            results.push(apply::apply(tables, state, &job.delivery)?);
         }
-        state.hourly.write(&transaction)?;
-        transaction.commit()?;
-        self.state = state;
+        txn.commit()?;
         self.full = false;
         self.locked = false;
         Ok(results)

@@ -16,7 +16,7 @@ use rusqlite::{Connection, Statement, params};
 use super::state::WriterState;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::{Entry, ForeignId, Row};
-use crate::store::sqlite::rows::record::{bind_indexed, bind_status, indexed_alike};
+use crate::store::sqlite::rows::record::{bind_indexed, bind_status};
 
 /// Messages written back in one transaction.
 pub(crate) const WRITE_BACK_MESSAGES: usize = 1_000;
@@ -36,15 +36,15 @@ pub(crate) fn evict_surplus(
     state: &mut WriterState,
     most: usize,
 ) -> rusqlite::Result<u64> {
-    let log = state.recent_max.saturating_mul(NOTIFICATIONS_PER_MESSAGE);
+    let log = state.limits.messages.saturating_mul(NOTIFICATIONS_PER_MESSAGE);
     let log = i64::try_from(log).unwrap_or(i64::MAX);
-    let bound = state.last_seq.saturating_sub(log);
+    let bound = state.counters.last_seq.saturating_sub(log);
     let (too_many, too_large, long_ago): (_, _, Vec<_>) = {
         let recent = state.committed.now();
         let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
         (
-            recent.len().saturating_sub(state.recent_max),
-            recent.bytes().saturating_sub(state.recent_max_bytes),
+            recent.len().saturating_sub(state.limits.messages),
+            recent.bytes().saturating_sub(state.limits.bytes),
             long_ago.map(|(id, _entry)| id).take(most).collect(),
         )
     };
@@ -72,8 +72,9 @@ pub(crate) fn evict_surplus(
 /// Whether the cache exceeds its limits so far that it must be written back before anything is added.
 pub(crate) fn is_far_behind(state: &WriterState) -> bool {
     let recent = state.committed.now();
-    recent.len() > state.recent_max + state.recent_max / SLACK_DIVISOR + TRANSACTION_MESSAGES
-        || recent.bytes() > state.recent_max_bytes + state.recent_max_bytes / SLACK_DIVISOR
+    recent.len()
+        > state.limits.messages + state.limits.messages / SLACK_DIVISOR + TRANSACTION_MESSAGES
+        || recent.bytes() > state.limits.bytes + state.limits.bytes / SLACK_DIVISOR
 }
 
 /// Writes back at most `most` messages in their order, and records the progress. Returns their number.
@@ -95,11 +96,11 @@ pub(crate) fn write_back_some(
 /// The next message to write back. The oldest messages are ordered by destination, and for each the newest
 /// acceptance comes first, as in lists.
 fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
-    if state.turns_taken == state.turns.len() {
+    if state.order.taken == state.order.messages.len() {
         let recent = state.committed.now();
         let unwritten = recent.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
         let mut turns: Vec<_> = unwritten
-            .take(state.recent_max / ORDERED_DIVISOR + 1)
+            .take(state.limits.messages / ORDERED_DIVISOR + 1)
             .map(|(id, entry)| {
                 let record = entry.record.as_deref();
                 let destination = record.and_then(|record| record.destination.as_ref());
@@ -109,11 +110,11 @@ fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
             .collect();
         drop(recent);
         turns.sort_unstable();
-        state.turns = turns.into_iter().map(|(_number, _accepted_at, id)| id).collect();
-        state.turns_taken = 0;
+        state.order.messages = turns.into_iter().map(|(_number, _accepted_at, id)| id).collect();
+        state.order.taken = 0;
     }
-    let id = state.turns.get(state.turns_taken).copied()?;
-    state.turns_taken += 1;
+    let id = state.order.messages.get(state.order.taken).copied()?;
+    state.order.taken += 1;
     Some(id)
 }
 
@@ -124,7 +125,7 @@ fn write_back_known(
     id: MessageId,
 ) -> rusqlite::Result<Option<usize>> {
     let Some(entry) = state.changes.known(id, &state.committed) else { return Ok(None) };
-    write_record(db, &mut state.last_n, id, &entry)?;
+    write_record(db, &mut state.counters.last_n, id, &entry)?;
     state.written_back(id, &entry);
     Ok(Some(entry.bytes()))
 }
@@ -136,9 +137,9 @@ fn record_progress(db: &Connection, state: &WriterState) -> rusqlite::Result<()>
         let mut unwritten = recent.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
         unwritten.next().and_then(|(_id, entry)| entry.since)
     };
-    let written = next.map_or(state.last_seq, |since| since - 1);
+    let written = next.map_or(state.counters.last_seq, |since| since - 1);
     db.prepare_cached("UPDATE progress SET folded = ?, without_number = ?")?
-        .execute([written, state.folded_without_number])
+        .execute([written, state.counters.rows_without_destination])
         .map(drop)
 }
 
@@ -195,9 +196,9 @@ fn update(db: &Connection, row: &Row, id: MessageId, entry: &Entry) -> rusqlite:
          status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ?, \
          began_accepted = ?, began_stated = ?, began_arrived = ?, destination = ?, \
          reference_key = ?, list_order = ? WHERE n = ?";
-    let (sql, indexes_stay) = match (&row.record, &entry.record) {
+    let (sql, indexes_stay) = match (&row.indexed, &entry.record) {
         (_, None) => (UPDATE_POSITION, true),
-        (Some(before), Some(after)) if indexed_alike(before, after) => (UPDATE_STATUS, true),
+        (Some(indexed), Some(record)) if indexed.are_those_of(record) => (UPDATE_STATUS, true),
         (_, Some(_)) => (UPDATE_ALL, false),
     };
     let mut update = db.prepare_cached(sql)?;

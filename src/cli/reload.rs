@@ -140,7 +140,7 @@ fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     if !restart.is_empty() {
         tracing::warn!(settings = restart, "changed, but held until a restart");
     }
-    let sources = &service.ingest.sources;
+    let sources = &service.sources;
     let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));
     service.ingest.replace_sources(config.sources, service.clock.now());
     let mut difference = Difference::default();

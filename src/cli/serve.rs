@@ -194,7 +194,7 @@ async fn serve(
     }
     tracing::info!("stopping");
     tell_supervisor(NotifyState::Stopping);
-    service.ingest.closing.begin();
+    service.shutdown.begin();
     let orderly = async {
         // New requests are still answered, with 503, until the accepted ones have drained.
         let drained = async {

@@ -15,15 +15,26 @@ use crate::access::api_key::{ApiKey, ApiKeys};
 use crate::access::auth_limiter::Attempts;
 use crate::access::trusted_proxies::TrustedProxies;
 use crate::clock::Clock;
+use crate::dialect::Sources;
 use crate::http::api::events::Live;
 use crate::http::body::pending_bodies::WaitingBodies;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, ShutdownSignal};
+use crate::memory_budget::MemoryBudget;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Service behind the routes, shared by all handlers.
 pub struct Service {
     /// Ingest, which accepts webhooks and registrations.
     pub ingest: Arc<Ingest>,
+    /// Sources in effect.
+    pub sources: Arc<Sources>,
+    /// Metrics of deliveries and requests.
+    pub metrics: Arc<Metrics>,
+    /// Memory that requests may hold.
+    pub budget: MemoryBudget,
+    /// Shutdown signal.
+    pub shutdown: Arc<ShutdownSignal>,
     /// Store, which answers queries.
     pub store: Arc<dyn Store>,
     /// API keys of the callers.
@@ -70,8 +81,13 @@ impl Service {
         proxies: TrustedProxies,
         clock: Clock,
     ) -> Self {
-        let live = Live::new(&store, &ingest, EVENT_STREAMS);
+        let shutdown = Arc::clone(&ingest.shutdown);
+        let live = Live::new(&store, &shutdown, EVENT_STREAMS);
         Self {
+            sources: Arc::clone(&ingest.sources),
+            metrics: Arc::clone(&ingest.metrics),
+            budget: ingest.budget.clone(),
+            shutdown,
             ingest,
             store,
             keys: ApiKeys::new(keys),
@@ -92,7 +108,7 @@ impl Service {
     /// Sets the limit of event stream clients.
     #[must_use]
     pub fn with_max_event_streams(self, limit: usize) -> Self {
-        let live = Live::new(&self.store, &self.ingest, limit);
+        let live = Live::new(&self.store, &self.shutdown, limit);
         Self { live, ..self }
     }
 }
@@ -109,10 +125,9 @@ where
 {
     let answer = next.call(request);
     async move {
-        let _under_way =
-            (!service.ingest.closing.has_begun()).then(|| InFlight::new(&service.under_way));
+        let _under_way = (!service.shutdown.has_begun()).then(|| InFlight::new(&service.under_way));
         let mut response = answer.await?;
-        if service.ingest.closing.has_begun() {
+        if service.shutdown.has_begun() {
             // The connection is closed so that the client sends no further request, which nobody would
             // answer.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

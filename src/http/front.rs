@@ -36,7 +36,7 @@ where
         let mut response = problem.response();
         if is_for_webhooks(request.path()) {
             let reason = RejectReason::Malformed;
-            service.ingest.metrics.rejected(None, reason);
+            service.metrics.rejected(None, reason);
             rejected_at_once(service, &request, reason, &mut response);
         }
         let response = HttpResponse::into(response.map_into_right_body());

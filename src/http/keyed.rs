@@ -29,6 +29,6 @@ pub(crate) async fn answered(
             answer
         }
     };
-    service.ingest.metrics.answered(about.route, answer.status().as_u16(), line.elapsed());
+    service.metrics.answered(about.route, answer.status().as_u16(), line.elapsed());
     answer
 }

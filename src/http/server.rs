@@ -102,7 +102,7 @@ fn server(
             // Runs at the start of each worker.
             reply::gather_here();
             let limits = Limits { connections: kept, head_bytes };
-            let held = service.ingest.budget.reservation(Share::Heads);
+            let held = service.budget.reservation(Share::Heads);
             let registry = Registry::of_this_thread(limits, held);
             let factory = app(Data::clone(&service), routes).into_factory();
             let factory = map_config(factory, |()| AppConfig::default());

@@ -120,13 +120,13 @@ where
     S: dev::Service<Request, Response: Into<Response<B>>>,
     B: MessageBody,
 {
-    let ingest = &service.ingest;
-    let is_webhook = area == Area::Webhooks && !ingest.closing.has_begun();
-    if is_webhook && ingest.is_full() {
+    let slots = &service.ingest.slots;
+    let is_webhook = area == Area::Webhooks && !service.shutdown.has_begun();
+    if is_webhook && slots.are_full() {
         lateness.overloaded(Instant::now());
     }
-    if is_webhook && lateness.sheds() && ingest.is_busy() {
-        ingest.metrics.rejected(None, RejectReason::Shed);
+    if is_webhook && lateness.sheds() && slots.keep_writer_busy() {
+        service.metrics.rejected(None, RejectReason::Shed);
         let payload = request.take_payload();
         return Either::Left(async {
             let response = request_body::reject_unread(Rejection::Overloaded.into(), payload).await;

@@ -29,8 +29,8 @@ pub(crate) async fn receive(
     match admit(&service, name, &request) {
         Ok((source, verified)) => take(&service, &source, verified, &line, &request, payload).await,
         Err(RejectedWebhook { reason, problem }) => {
-            service.ingest.metrics.rejected(name, reason);
-            let source = name.and_then(|name| service.ingest.sources.get(name));
+            service.metrics.rejected(name, reason);
+            let source = name.and_then(|name| service.sources.get(name));
             let source = source.as_ref().map(|source| &*source.name);
             let awaited = Awaited { service: &service, line: &line, source, reason, counts: false };
             let mut response = reject_unread(problem, payload).await;
@@ -81,7 +81,7 @@ impl Awaited<'_> {
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if self.counts {
-            self.service.ingest.metrics.rejected(self.source, self.reason);
+            self.service.metrics.rejected(self.source, self.reason);
         }
         self.line.closed(self.service, self.source, self.reason);
     }
@@ -97,7 +97,7 @@ fn admit(
 ) -> Result<(Arc<Source>, Option<Verified>), RejectedWebhook> {
     let no_room = |rejection: Rejection| RejectedWebhook::new(rejection.reason(), rejection.into());
     service.ingest.has_room().map_err(no_room)?;
-    let source = name.and_then(|name| service.ingest.sources.get(name));
+    let source = name.and_then(|name| service.sources.get(name));
     let source = source
         .ok_or_else(|| RejectedWebhook::new(RejectReason::UnknownSource, Problem::UnknownSource))?;
     if !source.is_within_rate() {
@@ -176,7 +176,7 @@ async fn take(
     let body = match body {
         Ok(body) => body,
         Err(unread) => {
-            service.ingest.metrics.rejected(Some(&source.name), unread.reason);
+            service.metrics.rejected(Some(&source.name), unread.reason);
             let mut response = unread.response();
             line.rejected(service, Some(&source.name), unread.reason, &mut response);
             return response;

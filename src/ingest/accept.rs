@@ -1,50 +1,19 @@
-//! Pipeline of a delivery: verify, read, store.
+//! Acceptance of a webhook: verify, read, store.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-use super::admission::{Admission, Entries};
-use super::body::Body;
+use super::admission::body::Body;
+use super::admission::delivery::Admission;
+use super::admission::turn::Turn;
 use super::counting;
-use super::detached::Detached;
 use super::outcome::{EntryResult, all_ignored, of_stored, to_store};
+use super::pipeline::Ingest;
 use super::rejection::Rejection;
-use super::shutdown::Closing;
-use super::turn::Turn;
-use crate::dialect::{self, DecodeError, Source, Sources, kept_query};
-use crate::memory_budget::{MemoryBudget, Reservation, Share};
-use crate::message::{Destination, Notification, Timestamp};
-use crate::metrics::{Metrics, SourceMetrics};
+use crate::dialect::{self, DecodeError, Source, kept_query};
+use crate::memory_budget::Share;
+use crate::message::Timestamp;
+use crate::metrics::SourceMetrics;
 use crate::payload::RawPayload;
-use crate::store::{Delivery, Entry, Removed, Store, StoreError, StoredEntry};
+use crate::store::{Delivery, Entry};
 use crate::verify::{Headers, Request, Verified};
-
-/// Maximum duration of a commit. After it, the sender is asked to retry.
-pub const COMMIT_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Deliveries under way that are enough to keep the writer busy.
-const MIN_BUSY_DELIVERIES: usize = 16;
-
-/// Ingest pipeline: passes deliveries and registrations to the store.
-pub struct Ingest {
-    /// Sources in effect.
-    pub sources: Sources,
-    /// Metrics of deliveries and requests.
-    pub metrics: Arc<Metrics>,
-    /// Memory that requests may hold.
-    pub budget: MemoryBudget,
-    pub(crate) store: Arc<dyn Store>,
-    /// Maximum number of deliveries under way; `slots` holds the free ones.
-    max_in_flight: usize,
-    slots: Arc<Semaphore>,
-    entries: Entries,
-    /// Shutdown signal: once given, no delivery is accepted.
-    pub closing: Closing,
-    probing: Mutex<()>,
-}
 
 /// Webhook as it was received.
 pub struct Posted<'a> {
@@ -63,62 +32,6 @@ pub struct Posted<'a> {
 }
 
 impl Ingest {
-    /// Creates the pipeline for these sources, with at most `max_in_flight` deliveries under way.
-    pub fn new(
-        sources: Vec<Source>,
-        store: Arc<dyn Store>,
-        max_in_flight: usize,
-        metrics: Arc<Metrics>,
-        budget: MemoryBudget,
-    ) -> Self {
-        metrics.configure(counting::configured(&sources, &[]), metrics.began());
-        Self {
-            sources: Sources::new(sources),
-            metrics,
-            budget,
-            store,
-            max_in_flight,
-            slots: Arc::new(Semaphore::new(max_in_flight)),
-            entries: Entries::default(),
-            closing: Closing::default(),
-            probing: Mutex::new(()),
-        }
-    }
-
-    /// Whether another delivery can be admitted; checked before any work is done for it.
-    pub fn has_room(&self) -> Result<(), Rejection> {
-        if self.closing.has_begun() {
-            return Err(Rejection::Closing);
-        }
-        if self.is_full() { Err(Rejection::Overloaded) } else { Ok(()) }
-    }
-
-    /// Whether the maximum number of deliveries is under way.
-    pub fn is_full(&self) -> bool {
-        self.slots.available_permits() == 0
-    }
-
-    /// Number of deliveries under way.
-    pub fn in_flight(&self) -> usize {
-        self.max_in_flight.saturating_sub(self.slots.available_permits())
-    }
-
-    /// Maximum number of deliveries under way.
-    pub fn capacity(&self) -> usize {
-        self.max_in_flight
-    }
-
-    /// Replaces the sources in effect.
-    pub fn replace_sources(&self, sources: Vec<Source>, now: Timestamp) {
-        self.metrics.configure(counting::configured(&sources, &self.sources.all()), now);
-        self.sources.replace(sources);
-    }
-
-    /// Whether enough deliveries are under way to keep the writer busy, so that another one may be shed.
-    pub fn is_busy(&self) -> bool {
-        self.in_flight() >= MIN_BUSY_DELIVERIES
-    }
-
     /// Accepts a webhook: verifies it over its raw bytes, reads it, stores its entries, and returns once they
     /// are durable.
     pub async fn accept(
@@ -217,85 +130,6 @@ impl Ingest {
         };
         let admission = Admission::new(slot, body.bytes);
         Ok(VerifiedDelivery { read: source.read(&content), content, verified, admission })
-    }
-
-    /// Stores a registration by the holder of this key.
-    pub async fn register(
-        &self,
-        key: &str,
-        notification: Notification,
-        bytes: Reservation,
-        now: Timestamp,
-    ) -> Result<StoredEntry, Rejection> {
-        let admission = Admission::new(self.slot()?, bytes);
-        let entry = Entry::Notification {
-            index: 0,
-            notification: Box::new(notification),
-            by_provider_id: false,
-        };
-        let delivery = Delivery {
-            source: format!("api:{key}"),
-            received_at: now,
-            content: None,
-            url_covered: false,
-            entries: vec![entry],
-            replay_of: None,
-        };
-        self.store(delivery, Some(admission))
-            .await?
-            .pop()
-            .ok_or(Rejection::Store(StoreError::Stopped))
-    }
-
-    /// Erases everything about a destination. Late notifications about its messages are ignored for as long
-    /// as a sender may still retry.
-    pub async fn erase(&self, number: Destination, now: Timestamp) -> Result<Removed, StoreError> {
-        let until = now.micros() + self.sources.max_age_seconds().saturating_mul(1_000_000);
-        self.store.erase(number, now, Timestamp::from_micros(until).unwrap_or(now)).await
-    }
-
-    /// Whether the store can be written now.
-    pub async fn is_ready(&self) -> Result<(), Rejection> {
-        // One probe at a time, because anybody may request it.
-        let _turn = self.probing.lock().await;
-        self.has_room()?;
-        let nothing = Delivery {
-            source: String::new(),
-            received_at: Timestamp::EPOCH,
-            content: None,
-            url_covered: false,
-            entries: Vec::new(),
-            replay_of: None,
-        };
-        self.store(nothing, None).await.map(drop)
-    }
-
-    fn slot(&self) -> Result<OwnedSemaphorePermit, Rejection> {
-        self.has_room()?;
-        Arc::clone(&self.slots).try_acquire_owned().map_err(|_none| Rejection::Overloaded)
-    }
-
-    /// Stores a delivery. The caller may stop waiting, but a queued delivery stays queued, and holds its slot
-    /// and its bytes until it is done. If the quarantine is full, the rest of the delivery is stored, and the
-    /// sender has to retry.
-    pub(crate) fn store(
-        &self,
-        delivery: Delivery,
-        admission: Option<Admission>,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, Rejection>> + use<> {
-        let store = Arc::clone(&self.store);
-        let storing = Detached::new(async move {
-            let _held = admission;
-            store.ingest(delivery).await
-        });
-        async {
-            let stored = timeout(COMMIT_DEADLINE, storing).await;
-            let stored = stored.map_err(|_elapsed| Rejection::Slow)??;
-            if stored.iter().any(|one| matches!(one, StoredEntry::QuarantineFull)) {
-                return Err(Rejection::Store(StoreError::QuarantineFull));
-            }
-            Ok(stored)
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Late retries: deliveries with too old a signed time, whose entries may all be stored already.
 
-use super::accept::Ingest;
 use super::outcome::EntryResult;
+use super::pipeline::Ingest;
 use super::rejection::Rejection;
 use crate::dialect::{self, DecodeError};
 use crate::message::Outcome;

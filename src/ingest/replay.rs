@@ -1,7 +1,7 @@
 //! Replay of quarantined entries.
 
-use super::accept::Ingest;
 use super::outcome::{EntryResult, of_stored, to_store};
+use super::pipeline::Ingest;
 use super::rejection::Rejection;
 use crate::dialect::{self, DecodeError};
 use crate::store::{Delivery, Quarantined, StoreError};

@@ -119,7 +119,7 @@ impl Export {
     /// Reads the next lines, as soon as there is memory for them.
     async fn read(&mut self) -> Result<Found, CutOff> {
         loop {
-            if self.service.ingest.closing.has_begun() {
+            if self.service.shutdown.has_begun() {
                 return Err(CutOff::Closing);
             }
             match self.asked.found(&self.service, self.csv.write()).await {

@@ -99,7 +99,7 @@ impl Writing {
 
     async fn read(&self) -> Result<Vec<StoredNotification>, CutOff> {
         loop {
-            if self.service.ingest.closing.has_begun() {
+            if self.service.shutdown.has_begun() {
                 return Err(CutOff::Closing);
             }
             match self.service.store.notifications(self.rest.clone(), READ_BYTES).await {

@@ -111,7 +111,7 @@ pub(crate) async fn answer(
     while !until.is_met(before.as_ref(), now.as_ref()) {
         let is_changed = tokio::select! {
             is_changed = timeout_at(end, subscription.changed()) => is_changed.is_ok(),
-            () = service.ingest.closing.begins() => false,
+            () = service.shutdown.begins() => false,
         };
         if !is_changed {
             break;

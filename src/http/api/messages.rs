@@ -30,7 +30,7 @@ pub(crate) async fn by_provider_id(
     source: String,
     id: String,
 ) -> Result<HttpResponse, Problem> {
-    if service.ingest.sources.get(&source).is_none() {
+    if service.sources.get(&source).is_none() {
         return Err(Problem::UnknownSource);
     }
     list(service, request, Key::Foreign { source, id }).await

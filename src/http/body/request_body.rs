@@ -85,8 +85,7 @@ pub(crate) async fn read_body(
         Sender::Unverified(_) => (Share::UnverifiedBodies, &service.unverified_bodies),
     };
     let read = async {
-        let room =
-            service.ingest.budget.reserve(share, 0).map_err(|_full| UnreadBody::overloaded())?;
+        let room = service.budget.reserve(share, 0).map_err(|_full| UnreadBody::overloaded())?;
         let mut held = PartialBody { service, sender, others, room, place: None };
         let mut content = Vec::new();
         while let Some(chunk) = held.next(&mut payload).await? {

@@ -24,7 +24,7 @@ impl From<Exhausted> for Problem {
 
 /// Reserves memory for a response. Fails with 503 if the budget is exhausted.
 pub(crate) fn reserve(service: &Service, bytes: usize) -> Result<Reservation, Problem> {
-    Ok(service.ingest.budget.reserve(Share::Answers, bytes)?)
+    Ok(service.budget.reserve(Share::Answers, bytes)?)
 }
 
 /// Response with this text. A large one holds its memory of the budget until it is written.
@@ -33,7 +33,7 @@ pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
     text: Vec<u8>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(charged(&service.ingest.budget, response, text)?)
+    Ok(charged(&service.budget, response, text)?)
 }
 
 /// Response after a committed write, which can no longer be rejected: with this text, or with the short one
@@ -44,7 +44,7 @@ pub(crate) fn answer_or(
     text: Vec<u8>,
     short: &'static str,
 ) -> HttpResponse {
-    match charged(&service.ingest.budget, response, text) {
+    match charged(&service.budget, response, text) {
         Ok(response) => response,
         Err(Exhausted) => response.body(short),
     }

@@ -36,7 +36,6 @@ pub(crate) async fn show(service: Data<Service>, request: HttpRequest) -> HttpRe
     let mut shown = String::new();
     // Writing to a String does not fail.
     service
-        .ingest
         .metrics
         .write(&mut shown)
         .and_then(|()| text::encode_registry(&mut shown, &present(&service, stats)))
@@ -63,12 +62,12 @@ fn present(service: &Service, stats: Option<Stats>) -> Registry {
     size(
         "deliveries_in_flight",
         "Deliveries that wait for their commit",
-        number(service.ingest.in_flight()),
+        number(service.ingest.slots.taken()),
     );
     size(
         "deliveries_in_flight_limit",
         "Limit of deliveries in flight: store.max_in_flight",
-        number(service.ingest.capacity()),
+        number(service.ingest.slots.limit()),
     );
     let answers = u64::from(stats.is_some());
     size("store_up", "Whether the store answered; if not, its metrics are missing", answers);

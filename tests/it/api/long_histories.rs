@@ -149,7 +149,7 @@ fn pages_wait_for_their_turn_without_taking_memory() {
     let keys = vec![ApiKey::new("tests", KEY, vec![Scope::Read])];
     let (ingest, proxies) = (Arc::clone(&service.ingest), TrustedProxies::default());
     let http = HttpService::new(ingest, store, keys, proxies, Clock::Fixed(at(1)));
-    let reserved = || service.ingest.budget.reserved(Share::Answers);
+    let reserved = || service.budget.reserved(Share::Answers);
     System::new().block_on(async {
         let said = |second| {
             let text = "<".repeat(1_024);

@@ -63,7 +63,7 @@ fn a_delivery_beyond_the_entry_limit_is_rejected_before_it_is_queued() {
             assert!(service.store.message(id(refused).parse().unwrap()).await.unwrap().is_none());
         }
         // The room is given back, also that of who was refused.
-        assert_eq!(service.ingest.budget.reserved(Share::Bodies), 0);
+        assert_eq!(service.budget.reserved(Share::Bodies), 0);
         assert_eq!(service.post_lines(first, MANY).await.unwrap().len(), 800);
     });
     service.close();
@@ -92,11 +92,11 @@ fn a_delivery_counts_in_the_memory_budget_with_its_entries() {
     System::new().block_on(async {
         let mut taking = service.post_lines(0, MANY);
         if poll_once(&mut taking).await.is_pending() {
-            let reserved = service.ingest.budget.reserved(Share::Bodies);
+            let reserved = service.budget.reserved(Share::Bodies);
             assert!(reserved > 800 * 512, "{reserved} bytes");
         }
         taking.await.unwrap();
-        assert_eq!(service.ingest.budget.reserved(Share::Bodies), 0);
+        assert_eq!(service.budget.reserved(Share::Bodies), 0);
     });
     service.close();
 }
@@ -145,13 +145,13 @@ fn a_stored_delivery_is_200_also_without_memory_for_its_receipt() {
             let body: Value = test::read_body_json(answer).await;
             body["results"].as_array().unwrap().len()
         };
-        let reserved = || service.ingest.budget.reserved(Share::Answers);
+        let reserved = || service.budget.reserved(Share::Answers);
         let whole = answer(0).await;
         assert_eq!(whole.status(), 200);
         assert!(reserved() > 50_000, "{} bytes", reserved());
         assert_eq!(results(whole).await, 800);
         assert_eq!(reserved(), 0);
-        let others = service.ingest.budget.reserve(Share::Answers, Share::Answers.limit()).unwrap();
+        let others = service.budget.reserve(Share::Answers, Share::Answers.limit()).unwrap();
         let short = answer(MANY).await;
         assert_eq!(short.status(), 200);
         assert_eq!(results(short).await, 0);

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use super::render::{LOOK_INTERVAL, write_event};
 use super::ring::{Behind, Next, Ring};
 use crate::http::concurrency_limit::{self, ConcurrencyLimit};
-use crate::ingest::Ingest;
+use crate::ingest::ShutdownSignal;
 use crate::store::{Filter, Store, StoreError};
 
 /// Maximum interval between two reads of the notification log.
@@ -38,7 +38,7 @@ const CHECKS_PER_TURN: usize = 64;
 pub(crate) struct Live {
     pub(crate) ring: Ring,
     store: Arc<dyn Store>,
-    ingest: Arc<Ingest>,
+    shutdown: Arc<ShutdownSignal>,
     /// Number of the latest change in the ring.
     last: watch::Sender<i64>,
     listeners: ConcurrencyLimit,
@@ -49,12 +49,16 @@ pub(crate) struct Live {
 
 impl Live {
     /// Creates a feed without listeners, for at most `limit` of them.
-    pub(crate) fn new(store: &Arc<dyn Store>, ingest: &Arc<Ingest>, limit: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        store: &Arc<dyn Store>,
+        shutdown: &Arc<ShutdownSignal>,
+        limit: usize,
+    ) -> Arc<Self> {
         let last = store.latest_change().now();
         Arc::new(Self {
             ring: Ring::new(last),
             store: Arc::clone(store),
-            ingest: Arc::clone(ingest),
+            shutdown: Arc::clone(shutdown),
             last: watch::Sender::new(last),
             listeners: ConcurrencyLimit::new(limit),
             has_thread: AtomicBool::new(false),
@@ -84,7 +88,7 @@ impl Live {
     /// Reads the notification log while somebody listens, until the service stops.
     async fn read(&self) {
         tokio::select! {
-            () = self.ingest.closing.begins() => {}
+            () = self.shutdown.begins() => {}
             () = self.read_on() => {}
         }
     }

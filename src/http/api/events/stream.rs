@@ -59,7 +59,7 @@ pub(crate) fn stream(
         beat_at: now + HEARTBEAT_INTERVAL,
         given_at: now,
         ended: false,
-        charged: service.ingest.budget.reservation(Share::Answers),
+        charged: service.budget.reservation(Share::Answers),
         _open: open,
     };
     let events = stream::unfold(feed, |mut feed| async move {
@@ -163,7 +163,7 @@ impl Feed {
     async fn text(&mut self) -> Bytes {
         let live = Arc::clone(&self.service.live);
         loop {
-            if self.service.ingest.closing.has_begun() {
+            if self.service.shutdown.has_begun() {
                 return self.end("closing", "The service is stopping.");
             }
             let listener = self.place.listener();
@@ -182,7 +182,7 @@ impl Feed {
                 if is_behind { sleep_until(self.look_at).await } else { listener.wait().await }
             };
             let is_due = tokio::select! {
-                () = self.service.ingest.closing.begins() => continue,
+                () = self.service.shutdown.begins() => continue,
                 () = sleep_until(self.beat_at) => false,
                 () = due => true,
             };

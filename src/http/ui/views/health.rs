@@ -24,7 +24,7 @@ pub(crate) async fn show(service: &Service, text: &str) -> Result<String, Proble
         }
     }
     let now = service.clock.now();
-    let metrics = &service.ingest.metrics;
+    let metrics = &service.metrics;
     let (sources, without_source) = metrics.health(now);
     let stats = service.store.stats().await?;
     let held = stats.quarantined;

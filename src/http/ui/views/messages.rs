@@ -69,7 +69,7 @@ struct Form {
 impl Form {
     fn of(asked: &Asked, service: &Service) -> Self {
         let wanted = &asked.wanted;
-        let sources = service.ingest.sources.all();
+        let sources = service.sources.all();
         let mut sources: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
         sources.sort_unstable();
         let status =

@@ -86,6 +86,7 @@ pub(crate) struct IngestService {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) budget: MemoryBudget,
     source: Source,
     closing: Closing,
     pub(crate) folder: TempDir,
@@ -119,8 +120,8 @@ impl IngestService {
         .unwrap();
         let store = Arc::new(store);
         let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        let ingest = Ingest::new(vec![source()], seam, queue, Arc::clone(&metrics), budget);
-        Self { ingest: Arc::new(ingest), store, metrics, source: source(), closing, folder }
+        let ingest = Ingest::new(vec![source()], seam, queue, Arc::clone(&metrics), budget.clone());
+        Self { ingest: Arc::new(ingest), store, metrics, budget, source: source(), closing, folder }
     }
 
     pub(crate) async fn post(
@@ -129,7 +130,7 @@ impl IngestService {
         headers: &Sent,
         now: Timestamp,
     ) -> Result<Vec<EntryResult>, Rejection> {
-        let mut bytes = self.ingest.budget.reserve(Share::Bodies, 0).unwrap();
+        let mut bytes = self.budget.reserve(Share::Bodies, 0).unwrap();
         bytes.grow(text.len()).unwrap();
         let posted = Posted {
             method: "POST",

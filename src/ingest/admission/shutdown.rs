@@ -7,16 +7,16 @@ use tokio::sync::Notify;
 
 /// Shutdown signal, given once.
 #[derive(Default)]
-pub struct Closing {
+pub struct ShutdownSignal {
     begun: AtomicBool,
-    told: Notify,
+    notify: Notify,
 }
 
-impl Closing {
+impl ShutdownSignal {
     /// Gives the signal and wakes everything that awaits it.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::SeqCst);
-        self.told.notify_waiters();
+        self.notify.notify_waiters();
     }
 
     /// Whether the signal was given.
@@ -26,11 +26,11 @@ impl Closing {
 
     /// Waits for the signal; returns at once if it was given.
     pub async fn begins(&self) {
-        let mut told = pin!(self.told.notified());
+        let mut given = pin!(self.notify.notified());
         // Enabled before the check, or the signal could come between the check and the wait.
-        told.as_mut().enable();
+        given.as_mut().enable();
         if !self.has_begun() {
-            told.await;
+            given.await;
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Admission: slot, memory and entries that a delivery holds until its commit.
+//! Admission of a delivery: slot, memory and entries that a delivery holds until its commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::rejection::Rejection;
+use crate::ingest::Rejection;
 use crate::memory_budget::Reservation;
 
 /// Maximum number of entries, beside the first of each delivery, that may wait for their commit: a writer on

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::captured_request::CapturedRequest;
-use crate::dialect::{DecodeError, Entry, Source, Unfit, is_encoded, kept_query};
+use crate::dialect::{DecodeError, Entry, HeadRejection, Source, is_encoded, kept_query};
 use crate::message::Timestamp;
 use crate::payload::RawPayload;
 use crate::verify::{Place, Scheme, Unverified, Verified};
@@ -158,16 +158,16 @@ impl DiagnosisBuilder {
                 let words = format!("{method}, {}", content_type.unwrap_or("no content type"));
                 return self.add(Found::Ok, "form", words);
             }
-            Err(Unfit::Method) => {
+            Err(HeadRejection::Method) => {
                 let allowed = source.dialect.methods().join(" or ");
                 (405, "request", format!("its method is {method}, and must be {allowed}"))
             }
-            Err(Unfit::Encoded) => {
+            Err(HeadRejection::Encoded) => {
                 let words = "it has a Content-Encoding; send the body as it is, since the signature is \
                              over its bytes";
                 (415, "body", words.to_owned())
             }
-            Err(Unfit::ContentType) => {
+            Err(HeadRejection::ContentType) => {
                 let given = content_type.unwrap_or("none");
                 let words = format!(
                     "its content type is {given}, which the signature of {} does not cover; let the \
@@ -176,7 +176,7 @@ impl DiagnosisBuilder {
                 );
                 (415, "body", words)
             }
-            Err(Unfit::TooLarge) => {
+            Err(HeadRejection::TooLarge) => {
                 let words = format!(
                     "it has {} bytes, and may have {}; raise sources.{}.max_body_bytes",
                     length.unwrap_or_default(),

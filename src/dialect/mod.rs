@@ -27,4 +27,4 @@ pub use self::contract::{
     kept_query,
 };
 pub use self::registry::Sources;
-pub use self::source::{Settings, Source, SourceError, Unfit, is_encoded, is_name};
+pub use self::source::{HeadRejection, Settings, Source, SourceError, is_encoded, is_name};

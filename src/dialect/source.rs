@@ -80,7 +80,7 @@ pub enum SourceError {
 
 /// Reason to reject a request before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfit {
+pub enum HeadRejection {
     /// Method that the dialect does not use.
     Method,
     /// Encoded body, for example compressed.
@@ -215,25 +215,25 @@ impl Source {
         method: &str,
         content_type: Option<&str>,
         is_encoded: bool,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), HeadRejection> {
         if !self.dialect.methods().contains(&method) {
-            return Err(Unfit::Method);
+            return Err(HeadRejection::Method);
         }
         if is_encoded {
-            return Err(Unfit::Encoded);
+            return Err(HeadRejection::Encoded);
         }
         if let (Scheme::Native(_), Some(native)) = (&self.scheme, self.dialect.native())
             && !native.reads(content_type)
         {
-            return Err(Unfit::ContentType);
+            return Err(HeadRejection::ContentType);
         }
         Ok(())
     }
 
     /// Checks the length of a body, as far as it is known.
-    pub fn admit_length(&self, length: Option<usize>) -> Result<(), Unfit> {
+    pub fn admit_length(&self, length: Option<usize>) -> Result<(), HeadRejection> {
         if length.is_some_and(|length| length > self.max_body_bytes) {
-            return Err(Unfit::TooLarge);
+            return Err(HeadRejection::TooLarge);
         }
         Ok(())
     }

@@ -18,15 +18,16 @@ pub(crate) struct Caller(pub(crate) String);
 /// Authenticates a request and checks its key's scope. Valid keys are never rate-limited: otherwise strangers
 /// behind the same proxy could lock the key's holder out. A correct guess would pass the rate limit too, but
 /// keys are too long to be guessed.
-pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, Denied> {
-    let key = key(service, request).map_err(|denied| {
-        let (client, now) = (client(service, request), Instant::now());
+pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, KeyRejection> {
+    let key = key(service, request).map_err(|rejected| {
+        let (client, now) =
+            (client(service, request.peer_addr(), request.headers()), Instant::now());
         if let Some(wait) = service.attempts.wait(client, now) {
             let problem = Problem::TooManyAttempts { wait };
-            return Denied { problem, reason: "too many attempts", key: denied.key };
+            return KeyRejection { problem, reason: "too many attempts", key: rejected.key };
         }
         service.attempts.fail(client, now);
-        denied
+        rejected
     })?;
     let (scope, needed) = if request.method() == Method::PUT {
         (Scope::Register, "register")
@@ -35,13 +36,17 @@ pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller,
     };
     if !key.scopes.contains(&scope) {
         let problem = Problem::Scope { needed };
-        return Err(Denied { problem, reason: "a key without the scope", key: Some(key.name) });
+        return Err(KeyRejection {
+            problem,
+            reason: "a key without the scope",
+            key: Some(key.name),
+        });
     }
     Ok(Caller(key.name))
 }
 
 /// Rejection of an API request.
-pub(crate) struct Denied {
+pub(crate) struct KeyRejection {
     /// Error sent to the client.
     pub(crate) problem: Problem,
     /// Reason, written only to the log.
@@ -50,28 +55,19 @@ pub(crate) struct Denied {
     pub(crate) key: Option<String>,
 }
 
-fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, Denied> {
-    let denied = |reason, key| Denied { problem: Problem::NoKey, reason, key };
-    let presented = request.headers().get("X-Api-Key").ok_or_else(|| denied("no key", None))?;
+fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, KeyRejection> {
+    let rejected = |reason, key| KeyRejection { problem: Problem::NoKey, reason, key };
+    let presented = request.headers().get("X-Api-Key").ok_or_else(|| rejected("no key", None))?;
     let key = service.keys.find(presented.as_bytes());
-    let key = key.ok_or_else(|| denied("a wrong key", None))?;
+    let key = key.ok_or_else(|| rejected("a wrong key", None))?;
     if key.has_expired(service.clock.now()) {
-        return Err(denied("an expired key", Some(key.name)));
+        return Err(rejected("an expired key", Some(key.name)));
     }
     Ok(key)
 }
 
-/// Client address of a request.
-pub(crate) fn client(service: &Service, request: &HttpRequest) -> IpAddr {
-    client_behind(service, request.peer_addr(), request.headers())
-}
-
 /// Client address of a request with these headers, received from this peer.
-pub(crate) fn client_behind(
-    service: &Service,
-    peer: Option<SocketAddr>,
-    headers: &HeaderMap,
-) -> IpAddr {
+pub(crate) fn client(service: &Service, peer: Option<SocketAddr>, headers: &HeaderMap) -> IpAddr {
     // A connection that is already closed has no peer address.
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let forwarded = headers.get_all("X-Forwarded-For").map(HeaderValue::as_bytes);

@@ -16,7 +16,7 @@ use super::app_state::Service;
 use super::connection::Answer;
 use super::path::{Area, normalized};
 use super::problem::Problem;
-use super::request_log::rejected_at_once;
+use super::request_log::Line;
 use super::shedding::{Lateness, shed_or_call};
 use crate::metrics::RejectReason;
 
@@ -37,7 +37,7 @@ where
         if is_for_webhooks(request.path()) {
             let reason = RejectReason::Malformed;
             service.metrics.rejected(None, reason);
-            rejected_at_once(service, &request, reason, &mut response);
+            Line::of_unrouted(&request).rejected(service, None, reason, Some(&mut response));
         }
         let response = HttpResponse::into(response.map_into_right_body());
         return Answer { response, is_public: true };

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 
 use super::app_state::Service;
-use super::auth::{Caller, Denied};
+use super::auth::{Caller, KeyRejection};
 use super::problem::Problem;
 use super::request_log::{About, Line};
 
@@ -12,7 +12,7 @@ pub(crate) async fn answered(
     service: &Service,
     line: &Line<'_>,
     about: About,
-    caller: Result<Caller, Denied>,
+    caller: Result<Caller, KeyRejection>,
     respond: impl AsyncFnOnce(&Caller) -> Result<HttpResponse, Problem>,
 ) -> HttpResponse {
     let answer = match caller {
@@ -23,9 +23,9 @@ pub(crate) async fn answered(
             line.answered(&caller.0, &about, &mut answer);
             answer
         }
-        Err(denied) => {
-            let mut answer = denied.problem.response();
-            line.denied(service, about.route, &denied, &mut answer);
+        Err(rejection) => {
+            let mut answer = rejection.problem.response();
+            line.key_rejected(service, about.route, &rejection, &mut answer);
             answer
         }
     };

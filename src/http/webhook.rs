@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::app_state::Service;
 use super::problem::Problem;
 use super::request_log::Line;
-use crate::dialect::{Source, Unfit, is_encoded};
+use crate::dialect::{HeadRejection, Source, is_encoded};
 use crate::http::body::request_body::{Sender, read_body, reject_unread};
 use crate::http::body::response_body;
 use crate::http::render::message_json::{self, JSON};
@@ -35,7 +35,7 @@ pub(crate) async fn receive(
             let awaited = Awaited { service: &service, line: &line, source, reason, counts: false };
             let mut response = reject_unread(problem, payload).await;
             awaited.has_arrived();
-            line.rejected(&service, source, reason, &mut response);
+            line.rejected(&service, source, reason, Some(&mut response));
             response
         }
     }
@@ -83,7 +83,7 @@ impl Drop for Awaited<'_> {
         if self.counts {
             self.service.metrics.rejected(self.source, self.reason);
         }
-        self.line.closed(self.service, self.source, self.reason);
+        self.line.rejected(self.service, self.source, self.reason, None);
     }
 }
 
@@ -132,25 +132,25 @@ fn admit(
     Ok((source, verified))
 }
 
-fn rejected_before_verification(source: &Source, rejection: Unfit) -> RejectedWebhook {
+fn rejected_before_verification(source: &Source, rejection: HeadRejection) -> RejectedWebhook {
     match rejection {
-        Unfit::Method => {
+        HeadRejection::Method => {
             let allowed = source.dialect.methods().join(", ");
             RejectedWebhook::new(RejectReason::Method, Problem::Method { allowed })
         }
-        Unfit::Encoded => RejectedWebhook::new(
+        HeadRejection::Encoded => RejectedWebhook::new(
             RejectReason::ContentType,
             Problem::ContentType(
                 "Send the body as it is, without a Content-Encoding: the signature covers its bytes.",
             ),
         ),
-        Unfit::ContentType => RejectedWebhook::new(
+        HeadRejection::ContentType => RejectedWebhook::new(
             RejectReason::ContentType,
             Problem::ContentType(
                 "The verification of this source cannot read a body of this content type.",
             ),
         ),
-        Unfit::TooLarge => RejectedWebhook::new(
+        HeadRejection::TooLarge => RejectedWebhook::new(
             RejectReason::TooLarge,
             Problem::TooLarge { most: source.max_body_bytes },
         ),
@@ -175,10 +175,10 @@ async fn take(
     awaited.has_arrived();
     let body = match body {
         Ok(body) => body,
-        Err(unread) => {
-            service.metrics.rejected(Some(&source.name), unread.reason);
-            let mut response = unread.response();
-            line.rejected(service, Some(&source.name), unread.reason, &mut response);
+        Err(rejection) => {
+            service.metrics.rejected(Some(&source.name), rejection.reason);
+            let mut response = rejection.response();
+            line.rejected(service, Some(&source.name), rejection.reason, Some(&mut response));
             return response;
         }
     };
@@ -222,7 +222,7 @@ async fn take(
                 log(&rejection);
                 Problem::from(rejection).response()
             });
-            line.rejected(service, Some(&source.name), reason, &mut response);
+            line.rejected(service, Some(&source.name), reason, Some(&mut response));
             response
         }
     }

@@ -93,7 +93,7 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse, Problem> {
     let body = match read_body(service, Sender::Verified(&caller.0), payload, MAX_BYTES).await {
         Ok(body) => body,
-        Err(unread) => return Ok(unread.response()),
+        Err(rejection) => return Ok(rejection.response()),
     };
     let notification = notification(id, &body.content).map_err(Problem::BadRequest)?;
     let now = service.clock.now();

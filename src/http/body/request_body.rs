@@ -29,13 +29,13 @@ pub(crate) trait Chunks: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin
 impl<T: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin> Chunks for T {}
 
 /// Rejection of a request whose body was not read, and whether its connection can be reused.
-pub(crate) struct UnreadBody {
+pub(crate) struct BodyRejection {
     pub(crate) reason: RejectReason,
     problem: Problem,
     reusable: bool,
 }
 
-impl UnreadBody {
+impl BodyRejection {
     fn closing(reason: RejectReason, problem: Problem) -> Self {
         Self { reason, problem, reusable: false }
     }
@@ -78,26 +78,26 @@ pub(crate) async fn read_body(
     sender: Sender<'_>,
     payload: Payload,
     most: usize,
-) -> Result<Body, UnreadBody> {
+) -> Result<Body, BodyRejection> {
     let mut payload = SenderBody::new(payload, matches!(sender, Sender::Verified(_)));
     let (share, others) = match sender {
         Sender::Verified(_) => (Share::Bodies, &service.verified_bodies),
         Sender::Unverified(_) => (Share::UnverifiedBodies, &service.unverified_bodies),
     };
     let read = async {
-        let room = service.budget.reserve(share, 0).map_err(|_full| UnreadBody::overloaded())?;
+        let room = service.budget.reserve(share, 0).map_err(|_full| BodyRejection::overloaded())?;
         let mut held = PartialBody { service, sender, others, room, place: None };
         let mut content = Vec::new();
         while let Some(chunk) = held.next(&mut payload).await? {
             let chunk = chunk.map_err(|_broken| {
                 let detail = "The body ended before it was complete.";
-                UnreadBody::closing(RejectReason::Body, Problem::BadRequest(detail.to_owned()))
+                BodyRejection::closing(RejectReason::Body, Problem::BadRequest(detail.to_owned()))
             })?;
             if content.len() + chunk.len() > most {
                 drop(held);
                 let reusable = drained(&mut payload).await;
                 let (reason, problem) = (RejectReason::TooLarge, Problem::TooLarge { most });
-                return Err(UnreadBody { reason, problem, reusable });
+                return Err(BodyRejection { reason, problem, reusable });
             }
             held.grow(chunk.len())?;
             if content.capacity() - content.len() < chunk.len() {
@@ -110,7 +110,7 @@ pub(crate) async fn read_body(
     };
     timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_elapsed| {
         let detail = "The body came too slowly. Nothing was stored; try again.";
-        Err(UnreadBody::closing(RejectReason::Body, Problem::Unavailable(detail)))
+        Err(BodyRejection::closing(RejectReason::Body, Problem::Unavailable(detail)))
     })
 }
 
@@ -129,7 +129,7 @@ impl PartialBody<'_> {
     async fn next(
         &mut self,
         payload: &mut SenderBody<Payload>,
-    ) -> Result<Option<Result<web::Bytes, PayloadError>>, UnreadBody> {
+    ) -> Result<Option<Result<web::Bytes, PayloadError>>, BodyRejection> {
         if self.room.bytes() == 0 {
             return Ok(payload.next().await);
         }
@@ -138,7 +138,9 @@ impl PartialBody<'_> {
         }
         let group = match self.sender {
             Sender::Verified(name) => Group::Verified(name.to_owned()),
-            Sender::Unverified(request) => Group::of_client(auth::client(self.service, request)),
+            Sender::Unverified(request) => {
+                Group::of_client(auth::client(self.service, request.peer_addr(), request.headers()))
+            }
         };
         let room = self.room.split();
         let waiting = self.others.wait(&mut self.place, group, room);
@@ -147,15 +149,15 @@ impl PartialBody<'_> {
             () = waiting.evicted() => None,
             chunk = payload.next() => Some(chunk),
         };
-        self.room = waiting.go_on().map_err(|Evicted| UnreadBody::overloaded())?;
-        chunk.ok_or_else(UnreadBody::overloaded)
+        self.room = waiting.go_on().map_err(|Evicted| BodyRejection::overloaded())?;
+        chunk.ok_or_else(BodyRejection::overloaded)
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), UnreadBody> {
+    fn grow(&mut self, bytes: usize) -> Result<(), BodyRejection> {
         while self.room.grow(bytes).is_err() {
             if !self.others.evict() {
                 // A body larger than the whole share is read if it is the only one.
-                return self.room.grow_or_alone(bytes).map_err(|_full| UnreadBody::overloaded());
+                return self.room.grow_or_alone(bytes).map_err(|_full| BodyRejection::overloaded());
             }
         }
         Ok(())

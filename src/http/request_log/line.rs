@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
+use std::net::{IpAddr, SocketAddr};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_http::{HttpMessage as _, Request};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use tracing::Span;
 
@@ -19,7 +21,7 @@ use super::client_names;
 #[cfg(feature = "otlp")]
 use super::span;
 use crate::http::app_state::Service;
-use crate::http::auth::{self, Denied};
+use crate::http::auth::{self, KeyRejection};
 use crate::ingest::EntryResult;
 use crate::message::{Destination, MessageId};
 use crate::metrics::RejectReason;
@@ -37,10 +39,36 @@ static GENERATED_IDS: AtomicU64 = AtomicU64::new(0);
 
 /// Request in flight, whose line is logged when it is answered.
 pub(crate) struct Line<'a> {
-    request: &'a HttpRequest,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    peer: Option<SocketAddr>,
     began: Instant,
     id: String,
     trace: Option<Cow<'a, str>>,
+}
+
+/// Fields of a request's line; those that do not apply are absent. The request's ids and its duration are
+/// added to each line. The span for a collector has the same fields, except those that tell of a person.
+#[derive(Clone, Copy, Default)]
+struct LogFields<'a> {
+    /// Source of a webhook.
+    source: Option<&'a str>,
+    /// Name of the API key.
+    key: Option<&'a str>,
+    /// Reason for a rejection.
+    reason: Option<&'static str>,
+    /// Address of a rejected client.
+    client: Option<IpAddr>,
+    /// Route of an API request.
+    route: Option<&'static str>,
+    /// Message of the request.
+    message: Option<MessageId>,
+    /// Destination of the request; logged masked.
+    destination: Option<Destination>,
+    /// Outcomes of a webhook's entries.
+    outcome: Option<&'a str>,
+    /// Number of a webhook's entries, if it is not one.
+    entries: Option<usize>,
 }
 
 /// Route and subject of an API request, as far as they may be logged.
@@ -62,10 +90,18 @@ impl About {
 impl<'a> Line<'a> {
     /// Starts the line of a request that begins now.
     pub(crate) fn begin(request: &'a HttpRequest) -> Self {
-        let headers = request.headers();
+        Self::of(request.method(), request.headers(), request.peer_addr())
+    }
+
+    /// Starts the line of a request that has not reached a handler.
+    pub(crate) fn of_unrouted(request: &'a Request) -> Self {
+        Self::of(request.method(), request.headers(), request.peer_addr())
+    }
+
+    fn of(method: &'a Method, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Self {
         let id = client_names::id(headers, &REQUEST_ID).map_or_else(new_id, str::to_owned);
         let trace = client_names::trace_id(headers).map(client_names::without_number);
-        Self { request, began: Instant::now(), id, trace }
+        Self { method, headers, peer, began: Instant::now(), id, trace }
     }
 
     /// Span for log lines written while a webhook is handled.
@@ -90,115 +126,109 @@ impl<'a> Line<'a> {
             [EntryResult::Judged { message, .. }] => Some(*message),
             _ => None,
         };
-        let (outcome, mut room) = (outcomes(done), [0; 36]);
-        tracing::info!(
-            request_id = self.id,
-            trace_id = self.trace.as_deref(),
-            source,
-            message_id = message.map(|message| message.write(&mut room)),
-            outcome = &*outcome,
-            entries = if done.len() == 1 { None } else { Some(done.len()) },
-            status = answer.status().as_u16(),
-            ms = self.milliseconds(),
-            "accepted a webhook"
-        );
-        #[cfg(feature = "otlp")]
-        if let Some(mut span) = span::Exported::of(&self.facts(), span::WEBHOOKS, answer) {
-            span.set("source", Some(source));
-            span.set("message_id", message);
-            span.set("outcome", Some(outcome));
-        }
-        self.name(answer);
+        let fields = LogFields {
+            source: Some(source),
+            message,
+            outcome: Some(&outcomes(done)),
+            entries: Some(done.len()).filter(|entries| *entries != 1),
+            ..LogFields::default()
+        };
+        self.log("accepted a webhook", &fields, Some(answer));
     }
 
-    /// Logs a rejected webhook, with its source if one of that name is configured.
+    /// Logs a rejected webhook, with its source if one of that name is configured. Without an answer, its
+    /// connection was closed before it had one: its client is gone, or its file descriptor or memory was
+    /// needed.
     pub(crate) fn rejected(
         &self,
         service: &Service,
         source: Option<&str>,
         reason: RejectReason,
-        answer: &mut HttpResponse,
+        answer: Option<&mut HttpResponse>,
     ) {
-        tracing::info!(
-            request_id = self.id,
-            trace_id = self.trace.as_deref(),
-            source,
-            reason = reason.name(),
-            client = %auth::client(service, self.request),
-            status = answer.status().as_u16(),
-            ms = self.milliseconds(),
-            "rejected a webhook"
-        );
-        #[cfg(feature = "otlp")]
-        if let Some(mut span) = span::Exported::of(&self.facts(), span::WEBHOOKS, answer) {
-            span.set("source", source);
-            span.set("reason", Some(reason.name()));
-        }
-        self.name(answer);
-    }
-
-    /// Logs a rejected webhook whose connection was closed before it had an answer: its client is gone, or
-    /// its file descriptor or memory was needed.
-    pub(crate) fn closed(&self, service: &Service, source: Option<&str>, reason: RejectReason) {
-        tracing::info!(
-            request_id = self.id,
-            trace_id = self.trace.as_deref(),
-            source,
-            reason = reason.name(),
-            client = %auth::client(service, self.request),
-            ms = self.milliseconds(),
-            "rejected a webhook"
-        );
+        let reason = Some(reason.name());
+        let client = Some(self.client(service));
+        let fields = LogFields { source, reason, client, ..LogFields::default() };
+        self.log("rejected a webhook", &fields, answer);
     }
 
     /// Logs an answered API request.
     pub(crate) fn answered(&self, key: &str, about: &About, answer: &mut HttpResponse) {
-        tracing::info!(
-            request_id = self.id,
-            trace_id = self.trace.as_deref(),
-            key,
-            method = self.method(),
-            route = about.route,
-            message_id = about.message.map(tracing::field::display),
-            phonenumber = about.destination.map(Masked).map(tracing::field::display),
-            status = answer.status().as_u16(),
-            ms = self.milliseconds(),
-            "answered an API request"
-        );
-        #[cfg(feature = "otlp")]
-        if let Some(mut span) = span::Exported::of(&self.facts(), about.route, answer) {
-            span.set("key", Some(key));
-            span.set("message_id", about.message);
-        }
-        self.name(answer);
+        let fields = LogFields {
+            key: Some(key),
+            route: Some(about.route),
+            message: about.message,
+            destination: about.destination,
+            ..LogFields::default()
+        };
+        self.log("answered an API request", &fields, Some(answer));
     }
 
-    /// Logs a rejected API request.
-    pub(crate) fn denied(
+    /// Logs an API request that was rejected for its key.
+    pub(crate) fn key_rejected(
         &self,
         service: &Service,
-        route: &str,
-        denied: &Denied,
+        route: &'static str,
+        rejection: &KeyRejection,
         answer: &mut HttpResponse,
     ) {
+        let fields = LogFields {
+            key: rejection.key.as_deref(),
+            reason: Some(rejection.reason),
+            client: Some(self.client(service)),
+            route: Some(route),
+            ..LogFields::default()
+        };
+        self.log("rejected an API request", &fields, Some(answer));
+    }
+
+    /// Writes the line, exports the span, and puts the request id into the answer, so that the request can be
+    /// found in the log.
+    fn log(&self, text: &str, fields: &LogFields<'_>, answer: Option<&mut HttpResponse>) {
+        let mut room = [0; 36];
         tracing::info!(
             request_id = self.id,
             trace_id = self.trace.as_deref(),
-            key = denied.key,
-            reason = denied.reason,
-            client = %auth::client(service, self.request),
-            method = self.method(),
-            route,
-            status = answer.status().as_u16(),
+            source = fields.source,
+            key = fields.key,
+            reason = fields.reason,
+            client = fields.client.map(tracing::field::display),
+            // The line of a webhook has neither route nor method.
+            method = fields.route.and_then(|_| self.method()),
+            route = fields.route,
+            message_id = fields.message.map(|message| message.write(&mut room)),
+            phonenumber = fields.destination.map(Masked).map(tracing::field::display),
+            outcome = fields.outcome,
+            entries = fields.entries,
+            status = answer.as_ref().map(|answer| answer.status().as_u16()),
             ms = self.milliseconds(),
-            "rejected an API request"
+            "{text}"
         );
+        let Some(answer) = answer else { return };
         #[cfg(feature = "otlp")]
-        if let Some(mut span) = span::Exported::of(&self.facts(), route, answer) {
-            span.set("key", denied.key.as_ref());
-            span.set("reason", Some(denied.reason));
+        self.export(fields, answer);
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            answer.headers_mut().insert(REQUEST_ID, id);
         }
-        self.name(answer);
+    }
+
+    /// Exports the span of the request, if a collector records it.
+    #[cfg(feature = "otlp")]
+    fn export(&self, fields: &LogFields<'_>, answer: &HttpResponse) {
+        let request = span::Request {
+            method: self.method(),
+            headers: self.headers,
+            id: &self.id,
+            took: self.elapsed(),
+        };
+        let route = fields.route.unwrap_or(span::WEBHOOKS);
+        if let Some(mut span) = span::Exported::of(&request, route, answer) {
+            span.set("source", fields.source);
+            span.set("key", fields.key);
+            span.set("reason", fields.reason);
+            span.set("message_id", fields.message);
+            span.set("outcome", fields.outcome);
+        }
     }
 
     /// Time since the request began.
@@ -206,54 +236,17 @@ impl<'a> Line<'a> {
         self.began.elapsed()
     }
 
-    /// Facts of the request for its span.
-    #[cfg(feature = "otlp")]
-    fn facts(&self) -> span::Request<'_> {
-        span::Request {
-            method: self.method(),
-            headers: self.request.headers(),
-            id: &self.id,
-            took: self.elapsed(),
-        }
+    fn client(&self, service: &Service) -> IpAddr {
+        auth::client(service, self.peer, self.headers)
     }
 
     fn method(&self) -> Option<&'static str> {
-        METHODS.into_iter().find(|method| *method == self.request.method().as_str())
+        METHODS.into_iter().find(|method| *method == self.method.as_str())
     }
 
     fn milliseconds(&self) -> f64 {
         let micros = u32::try_from(self.elapsed().as_micros()).unwrap_or(u32::MAX);
         f64::from(micros) / 1_000.0
-    }
-
-    /// Puts the request id into the response, so that the request can be found in the log.
-    fn name(&self, answer: &mut HttpResponse) {
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
-            answer.headers_mut().insert(REQUEST_ID, id);
-        }
-    }
-}
-
-/// Logs a webhook that was rejected before it reached a handler, and puts its id into the response.
-pub(crate) fn rejected_at_once(
-    service: &Service,
-    request: &Request,
-    reason: RejectReason,
-    answer: &mut HttpResponse,
-) {
-    let headers = request.headers();
-    let id = client_names::id(headers, &REQUEST_ID).map_or_else(new_id, str::to_owned);
-    let trace = client_names::trace_id(headers).map(client_names::without_number);
-    tracing::info!(
-        request_id = id,
-        trace_id = trace.as_deref(),
-        reason = reason.name(),
-        client = %auth::client_behind(service, request.peer_addr(), headers),
-        status = answer.status().as_u16(),
-        "rejected a webhook"
-    );
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        answer.headers_mut().insert(REQUEST_ID, id);
     }
 }
 

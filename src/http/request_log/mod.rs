@@ -7,13 +7,13 @@
 //!
 //! JSON lines are written by a layer of our own, piece by piece into one buffer: the library would pass each
 //! value through a serializer, for each request. Lines are buffered for 10 ms and written by one thread
-//! (`cli::telemetry`), so that only this thread waits for the reader of the log. A span for a collector is
-//! created from the same facts, and only from those named in [`line`](mod@line). Without the feature `otlp`
-//! there are no spans.
+//! (`cli::telemetry`), so that only this thread waits for the reader of the log. The facts of a request are
+//! stated once (`LogFields`): the line has all of them, the span for a collector those that do not tell of a
+//! person. Without the feature `otlp` there are no spans.
 
 pub(crate) mod client_names;
 pub(crate) mod line;
 #[cfg(feature = "otlp")]
 pub(crate) mod span;
 
-pub(crate) use self::line::{About, Line, rejected_at_once};
+pub(crate) use self::line::{About, Line};

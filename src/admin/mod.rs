@@ -8,6 +8,9 @@ pub(crate) mod protocol;
 pub(crate) mod service;
 pub(crate) mod socket;
 
-pub use self::protocol::{Answer, Command, Entry, Reloaded, Removed};
-pub use self::service::{Admin, Reload};
+pub use self::protocol::{
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Entry, Erase, Line, List,
+    Prune, Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
+};
+pub use self::service::{Admin, ReloadOrder};
 pub use self::socket::{bind, connect, socket};

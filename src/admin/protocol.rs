@@ -1,89 +1,163 @@
-//! Admin protocol: commands and answers, one line of JSON each.
+//! Admin protocol: one line of JSON for a command, and one for each part of its answer.
+//!
+//! Each command has a type of its own, which names the type of its replies.
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{self, Purged, Quarantined};
 
-/// Admin command.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Command {
-    /// Lists all quarantined entries, oldest first, without bodies.
-    List,
-    /// Shows one entry with its body.
-    Show {
-        /// Id of the entry.
-        id: String,
-    },
-    /// Replays entries with the present code and configuration.
-    Replay {
-        /// Ids of the entries; an empty list means all.
-        ids: Vec<String>,
-    },
-    /// Erases everything about a destination.
-    Erase {
-        /// Destination, as E.164.
-        destination: String,
-    },
-    /// Counts what [`Self::Erase`] would remove.
-    CountErase {
-        /// Destination, as E.164.
-        destination: String,
-    },
-    /// Prunes messages and quarantined entries by age.
-    Prune {
-        /// Minimum age, in seconds.
-        older_than_seconds: u64,
-    },
-    /// Counts what [`Self::Prune`] would remove.
-    CountPrune {
-        /// Minimum age, in seconds.
-        older_than_seconds: u64,
-    },
-    /// Counts the messages and entries that the daily purge leaves until an operator confirms a prune.
-    CountWaiting,
-    /// Copies the database.
-    BackUp {
-        /// Path of the copy; no file may exist there.
-        file: PathBuf,
-    },
-    /// Reloads API keys and sources.
-    Reload {
-        /// Confirms that sources and keys missing from the configuration are removed, however many.
-        confirmed: bool,
-    },
+/// Admin command, with the type of the replies to it. A list or a replay has any number of replies, every
+/// other command has one.
+pub trait Request: Into<Command> {
+    /// Reply to the command.
+    type Reply: Serialize + DeserializeOwned;
 }
 
-/// One line of an answer to an admin command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Any admin command, as it is sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// Quarantined entry.
-    Entry(Entry),
-    /// Result of replaying one entry.
-    Replayed {
-        /// Id of the entry.
-        id: String,
-        /// `quarantined` if the entry stays in quarantine, `ignored`, or the outcome for its message.
-        outcome: String,
-        /// Reason why the entry stays in quarantine or is ignored.
-        reason: Option<String>,
-    },
-    /// Counts of a prune or an erasure.
-    Removed(Removed),
-    /// Number of messages and quarantined entries that wait until an operator confirms a prune.
-    Waiting(u64),
-    /// The copy is complete and durable.
-    BackedUp,
-    /// API keys and sources are those of the present configuration.
-    Reloaded(Reloaded),
-    /// The command failed, for this reason.
+#[expect(missing_docs, reason = "each variant is the command of its name")]
+pub enum Command {
+    List(List),
+    Show(Show),
+    Replay(Replay),
+    Erase(Erase),
+    CountErase(CountErase),
+    Prune(Prune),
+    CountPrune(CountPrune),
+    CountWaiting(CountWaiting),
+    BackUp(BackUp),
+    Reload(Reload),
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line<R> {
+    /// Reply to the command.
+    Reply(R),
+    /// The command, or a part of it, failed for this reason.
     Error(String),
     /// End of the answer.
     End,
 }
+
+/// Makes a command of its arguments: the type, its reply, and its place in [`Command`].
+macro_rules! request {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* } -> $reply:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl Request for $name {
+            type Reply = $reply;
+        }
+
+        impl From<$name> for Command {
+            fn from(request: $name) -> Self {
+                Self::$name(request)
+            }
+        }
+    };
+}
+
+request! {
+    /// Lists all quarantined entries, oldest first, without bodies.
+    List {} -> Entry
+}
+
+request! {
+    /// Shows one quarantined entry with its body.
+    Show {
+        /// Id of the entry.
+        id: String,
+    } -> Entry
+}
+
+request! {
+    /// Replays quarantined entries with the present code and configuration.
+    Replay {
+        /// Ids of the entries; an empty list means all.
+        ids: Vec<String>,
+    } -> Replayed
+}
+
+request! {
+    /// Erases everything about a destination.
+    Erase {
+        /// Destination, as E.164.
+        destination: String,
+    } -> Removed
+}
+
+request! {
+    /// Counts what [`Erase`] would remove.
+    CountErase {
+        /// Destination, as E.164.
+        destination: String,
+    } -> Removed
+}
+
+request! {
+    /// Prunes messages and quarantined entries by age.
+    Prune {
+        /// Minimum age, in seconds.
+        older_than_seconds: u64,
+    } -> Removed
+}
+
+request! {
+    /// Counts what [`Prune`] would remove.
+    CountPrune {
+        /// Minimum age, in seconds.
+        older_than_seconds: u64,
+    } -> Removed
+}
+
+request! {
+    /// Counts the messages and entries that the daily purge leaves until an operator confirms a prune.
+    CountWaiting {} -> Waiting
+}
+
+request! {
+    /// Copies the database.
+    BackUp {
+        /// Path of the copy; no file may exist there.
+        file: PathBuf,
+    } -> BackedUp
+}
+
+request! {
+    /// Reloads API keys and sources.
+    Reload {
+        /// Confirms that sources and keys missing from the configuration are removed, however many.
+        confirmed: bool,
+    } -> Reloaded
+}
+
+/// Result of replaying one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Id of the entry.
+    pub id: String,
+    /// `quarantined` if the entry stays in quarantine, `ignored`, or the outcome for its message.
+    pub outcome: String,
+    /// Reason why the entry stays in quarantine or is ignored.
+    pub reason: Option<String>,
+}
+
+/// Number of messages and quarantined entries that wait until an operator confirms a prune.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting(pub u64);
+
+/// The copy of the database is complete and durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp;
 
 /// Sources and API keys that a reload changed; names separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{Answer, Command, Reloaded};
+use super::protocol::{
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, List, Prune,
+    Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
+};
 use super::socket::{gone, read_command};
 use crate::clock::Clock;
 use crate::ingest::{EntryResult, Ingest};
@@ -18,8 +22,8 @@ use crate::store::{self, Purge, QuarantineId, Quarantined, Store, StoreError};
 
 /// Quarantined entries read at a time; each may have a long query.
 const PAGE_ENTRIES: u32 = 16;
-/// Answer lines that may wait for the client.
-const MAX_QUEUED_ANSWERS: usize = 16;
+/// Lines of an answer that may wait for the client.
+const MAX_QUEUED_LINES: usize = 16;
 /// Maximum number of concurrent commands.
 const MAX_CONCURRENT_COMMANDS: usize = 8;
 /// Time allowed for a command to arrive.
@@ -27,9 +31,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after the socket failed to accept a connection.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Request to reload API keys and sources.
+/// Order to the server to reload API keys and sources.
 #[derive(Debug)]
-pub struct Reload {
+pub struct ReloadOrder {
     /// Confirms that sources and keys missing from the configuration are removed, however many.
     pub confirmed: bool,
     /// Receives the changes, or the reason why nothing changed.
@@ -46,104 +50,123 @@ pub struct Admin {
     /// Clock.
     pub clock: Clock,
     /// Channel for reload requests; `None` if no server runs.
-    pub reload: Option<mpsc::Sender<Reload>>,
+    pub reload: Option<mpsc::Sender<ReloadOrder>>,
 }
 
 impl Admin {
     /// Executes a command and sends the lines of its answer as they are produced. Stops early, where the
     /// command allows it, once the receiver is gone.
-    pub async fn execute(&self, command: Command, answers: mpsc::Sender<Answer>) {
-        if let Err(error) = self.answer(command, &answers).await {
-            drop(answers.send(Answer::Error(error)).await);
+    pub async fn execute(&self, command: Command, lines: mpsc::Sender<Vec<u8>>) {
+        let lines = Lines(lines);
+        match command {
+            Command::List(_) => self.list(&lines).await,
+            Command::Show(request) => lines.only::<Show>(self.show(request).await).await,
+            Command::Replay(request) => self.replay_each(request, &lines).await,
+            Command::Erase(request) => lines.only::<Erase>(self.erase(request).await).await,
+            Command::CountErase(request) => {
+                lines.only::<CountErase>(self.count_erase(request).await).await;
+            }
+            Command::Prune(request) => lines.only::<Prune>(self.prune(request).await).await,
+            Command::CountPrune(request) => {
+                lines.only::<CountPrune>(self.count_prune(request).await).await;
+            }
+            Command::CountWaiting(_) => {
+                lines.only::<CountWaiting>(self.count_waiting().await).await;
+            }
+            Command::BackUp(request) => lines.only::<BackUp>(self.back_up(request).await).await,
+            Command::Reload(request) => lines.only::<Reload>(self.reload(request).await).await,
         }
-        drop(answers.send(Answer::End).await);
-    }
-
-    async fn answer(&self, command: Command, answers: &mpsc::Sender<Answer>) -> Result<(), String> {
-        let answer = match command {
-            Command::List => return self.list(answers).await,
-            Command::Replay { ids } => return self.replay_each(ids, answers).await,
-            Command::Show { id } => {
-                let id = QuarantineId::parse(&id).ok_or_else(|| unknown(&id))?;
-                Answer::Entry(self.one(id).await?.into())
-            }
-            Command::Erase { destination } => {
-                let number = number(&destination)?;
-                let removed = self.ingest.erase(number, self.clock.now()).await;
-                Answer::Removed(removed.map_err(|error| words(&error))?.into())
-            }
-            Command::CountErase { destination } => {
-                self.count(Purge::Number(number(&destination)?)).await?
-            }
-            Command::Prune { older_than_seconds } => {
-                let before = self.before(Duration::from_secs(older_than_seconds));
-                let purged = self.store.prune(before).await.map_err(|error| words(&error))?;
-                Answer::Removed(purged.into())
-            }
-            Command::CountPrune { older_than_seconds } => {
-                let before = self.before(Duration::from_secs(older_than_seconds));
-                self.count(Purge::Older(before)).await?
-            }
-            Command::CountWaiting => {
-                let stats = self.store.stats().await.map_err(|error| words(&error))?;
-                Answer::Waiting(stats.prune_waiting)
-            }
-            Command::BackUp { file } => {
-                self.store.back_up(file).await.map_err(|error| words(&*error))?;
-                Answer::BackedUp
-            }
-            Command::Reload { confirmed } => {
-                let gone = || "the server is stopping, or none runs".to_owned();
-                let (answer, reloaded) = oneshot::channel();
-                let reload = self.reload.as_ref().ok_or_else(gone)?;
-                reload.send(Reload { confirmed, answer }).await.map_err(|_closed| gone())?;
-                Answer::Reloaded(reloaded.await.map_err(|_closed| gone())??)
-            }
-        };
-        drop(answers.send(answer).await);
-        Ok(())
+        lines.line(&Line::<()>::End).await;
     }
 
     /// Sends every quarantined entry, oldest first, without bodies.
-    async fn list(&self, answers: &mpsc::Sender<Answer>) -> Result<(), String> {
+    async fn list(&self, lines: &Lines) {
         let mut after = 0;
         loop {
-            let rows = self.page(after).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let rows = match self.page(after).await {
+                Ok(rows) => rows,
+                Err(error) => return lines.only::<List>(Err(error)).await,
+            };
+            let Some(last) = rows.last() else { return };
             after = last.place;
             for row in rows {
-                if answers.send(Answer::Entry(row.into())).await.is_err() {
-                    return Ok(());
+                if !lines.reply::<List>(Ok(row.into())).await {
+                    return;
                 }
             }
         }
     }
 
+    async fn show(&self, Show { id }: Show) -> Reply<Show> {
+        let id = QuarantineId::parse(&id).ok_or_else(|| unknown(&id))?;
+        Ok(self.one(id).await?.into())
+    }
+
     /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
-    async fn replay_each(
-        &self,
-        ids: Vec<String>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<(), String> {
+    async fn replay_each(&self, Replay { ids }: Replay, lines: &Lines) {
         let all = ids.is_empty();
         for id in ids {
             let replayed = match QuarantineId::parse(&id) {
                 Some(id) => self.replay(id).await,
                 None => Err(unknown(&id)),
             };
-            if answers.send(replayed.unwrap_or_else(Answer::Error)).await.is_err() {
-                return Ok(());
+            if !lines.reply::<Replay>(replayed).await {
+                return;
             }
         }
         // The ids are collected first, because a replay may move an entry to another place.
-        let ids = if all { self.ids().await? } else { Vec::new() };
-        for id in ids {
-            let replayed = self.replay(id).await.unwrap_or_else(Answer::Error);
-            if answers.send(replayed).await.is_err() {
-                return Ok(());
+        let ids = if all { self.ids().await } else { Ok(Vec::new()) };
+        match ids {
+            Ok(ids) => {
+                for id in ids {
+                    if !lines.reply::<Replay>(self.replay(id).await).await {
+                        return;
+                    }
+                }
             }
+            Err(error) => lines.only::<Replay>(Err(error)).await,
         }
-        Ok(())
+    }
+
+    async fn erase(&self, Erase { destination }: Erase) -> Reply<Erase> {
+        let removed = self.ingest.erase(number(&destination)?, self.clock.now()).await;
+        Ok(removed.map_err(|error| words(&error))?.into())
+    }
+
+    async fn count_erase(&self, CountErase { destination }: CountErase) -> Reply<CountErase> {
+        self.count(Purge::Number(number(&destination)?)).await
+    }
+
+    async fn prune(&self, Prune { older_than_seconds }: Prune) -> Reply<Prune> {
+        let before = self.before(Duration::from_secs(older_than_seconds));
+        Ok(self.store.prune(before).await.map_err(|error| words(&error))?.into())
+    }
+
+    async fn count_prune(&self, request: CountPrune) -> Reply<CountPrune> {
+        let CountPrune { older_than_seconds } = request;
+        self.count(Purge::Older(self.before(Duration::from_secs(older_than_seconds)))).await
+    }
+
+    async fn count(&self, what: Purge) -> Result<Removed, String> {
+        Ok(self.store.count_purge(what).await.map_err(|error| words(&error))?.into())
+    }
+
+    async fn count_waiting(&self) -> Reply<CountWaiting> {
+        let stats = self.store.stats().await.map_err(|error| words(&error))?;
+        Ok(Waiting(stats.prune_waiting))
+    }
+
+    async fn back_up(&self, BackUp { file }: BackUp) -> Reply<BackUp> {
+        self.store.back_up(file).await.map_err(|error| words(&*error))?;
+        Ok(BackedUp)
+    }
+
+    async fn reload(&self, Reload { confirmed }: Reload) -> Reply<Reload> {
+        let gone = || "the server is stopping, or none runs".to_owned();
+        let (answer, reloaded) = oneshot::channel();
+        let reload = self.reload.as_ref().ok_or_else(gone)?;
+        reload.send(ReloadOrder { confirmed, answer }).await.map_err(|_closed| gone())?;
+        reloaded.await.map_err(|_closed| gone())?
     }
 
     /// Runs the daily purge: removes records older than the retention, if one is set, and expired tombstones.
@@ -153,11 +176,6 @@ impl Admin {
     ) -> Result<Option<store::DailyPurge>, StoreError> {
         let retained_from = retention.map(|retention| self.before(retention));
         self.store.purge_daily(retained_from, self.clock.now()).await
-    }
-
-    async fn count(&self, what: Purge) -> Result<Answer, String> {
-        let counted = self.store.count_purge(what).await.map_err(|error| words(&error))?;
-        Ok(Answer::Removed(counted.into()))
     }
 
     /// Time `age` before now.
@@ -189,7 +207,7 @@ impl Admin {
         row.ok_or_else(|| unknown(&id.to_string()))
     }
 
-    async fn replay(&self, id: QuarantineId) -> Result<Answer, String> {
+    async fn replay(&self, id: QuarantineId) -> Reply<Replay> {
         let row = self.one(id).await?;
         let done = self.ingest.replay(row).await;
         let done = done.map_err(|error| format!("{id}: {}", words(&error)))?;
@@ -198,7 +216,7 @@ impl Admin {
             EntryResult::Quarantined { reason, .. } => ("quarantined", Some(reason)),
             EntryResult::Ignored { reason } => ("ignored", Some(reason)),
         };
-        Ok(Answer::Replayed { id: id.to_string(), outcome: outcome.to_owned(), reason })
+        Ok(Replayed { id: id.to_string(), outcome: outcome.to_owned(), reason })
     }
 
     /// Serves the admin socket of this database until the future is dropped.
@@ -229,23 +247,21 @@ impl Admin {
     /// length takes little memory.
     async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
         let (mut read, mut write) = stream.into_split();
-        let (answers, mut sent) = mpsc::channel(MAX_QUEUED_ANSWERS);
+        let (lines, mut sent) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
         let written = async move {
-            while let Some(answer) = sent.recv().await {
-                let mut line = serde_json::to_vec(&answer)?;
-                line.push(b'\n');
+            while let Some(line) = sent.recv().await {
                 write.write_all(&line).await?;
             }
             write.shutdown().await
         };
-        let (read, written) = tokio::join!(self.carry_out(&mut read, answers), written);
+        let (read, written) = tokio::join!(self.carry_out(&mut read, lines), written);
         read.and(written)
     }
 
     async fn carry_out(
         &self,
         read: &mut OwnedReadHalf,
-        answers: mpsc::Sender<Answer>,
+        lines: mpsc::Sender<Vec<u8>>,
     ) -> std::io::Result<()> {
         let command = match timeout(COMMAND_TIMEOUT, read_command(read)).await {
             Ok(command) => command?,
@@ -253,17 +269,44 @@ impl Admin {
         };
         match command {
             // A backup is abandoned when its client is gone.
-            Ok(command @ Command::BackUp { .. }) => tokio::select! {
-                () = self.execute(command, answers) => {}
+            Ok(command @ Command::BackUp(_)) => tokio::select! {
+                () = self.execute(command, lines) => {}
                 () = gone(read) => {}
             },
-            Ok(command) => self.execute(command, answers).await,
+            Ok(command) => self.execute(command, lines).await,
             Err(words) => {
-                drop(answers.send(Answer::Error(words)).await);
-                drop(answers.send(Answer::End).await);
+                let lines = Lines(lines);
+                lines.line(&Line::<()>::Error(words)).await;
+                lines.line(&Line::<()>::End).await;
             }
         }
         Ok(())
+    }
+}
+
+/// Reply to a command, or the reason why it failed.
+type Reply<Q> = Result<<Q as Request>::Reply, String>;
+
+/// Receiver of the lines of an answer.
+struct Lines(mpsc::Sender<Vec<u8>>);
+
+impl Lines {
+    /// Sends the only reply to a command.
+    async fn only<Q: Request>(&self, reply: Reply<Q>) {
+        // If the client is gone, nothing is left to do.
+        let _is_there = self.reply::<Q>(reply).await;
+    }
+
+    /// Sends a reply. Returns whether the client is still there.
+    async fn reply<Q: Request>(&self, reply: Reply<Q>) -> bool {
+        self.line(&reply.map_or_else(Line::Error, Line::Reply)).await
+    }
+
+    async fn line<R: Serialize>(&self, line: &Line<R>) -> bool {
+        // Serializing these types cannot fail.
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        self.0.send(text).await.is_ok()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use crate::admin::{self, Answer, Entry};
+use crate::admin::{Entry, List, Replay, Replayed, Show};
 use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
 use crate::config::Config;
@@ -39,30 +39,19 @@ pub(crate) enum Command {
 
 /// Executes the command and prints its answer.
 pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
-    let command = match command {
-        Command::List => admin::Command::List,
-        Command::Show { id } => admin::Command::Show { id },
-        Command::Replay { ids, all: _ } => admin::Command::Replay { ids },
-    };
-    let whole = matches!(command, admin::Command::Show { .. });
-    let (mut failed, mut ended) = (Vec::new(), false);
-    live::run_command_each(config, command, &mut |answer| {
-        match answer {
-            Answer::Entry(entry) if whole => show(&entry, out)?,
-            Answer::Entry(Entry { id, source, received_at, times, reason, .. }) => {
-                writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")?;
-            }
-            Answer::Replayed { id, outcome, reason } => match reason {
-                Some(reason) => writeln!(out, "{id}  {outcome}: {reason}")?,
-                None => writeln!(out, "{id}  {outcome}")?,
-            },
-            Answer::Error(words) => failed.push(words),
-            Answer::Removed(_) | Answer::Waiting(_) | Answer::BackedUp | Answer::Reloaded(_) => {}
-            Answer::End => ended = true,
+    match command {
+        Command::List => live::run_command_each(config, List {}, |entry| {
+            let Entry { id, source, received_at, times, reason, .. } = entry;
+            Ok(writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")?)
+        }),
+        Command::Show { id } => show(&live::run_command(config, Show { id })?, out),
+        Command::Replay { ids, all: _ } => {
+            live::run_command_each(config, Replay { ids }, |Replayed { id, outcome, reason }| {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                Ok(writeln!(out, "{id}  {outcome}{reason}")?)
+            })
         }
-        Ok(())
-    })?;
-    live::failures(&failed, ended)
+    }
 }
 
 fn show(entry: &Entry, out: &mut impl Write) -> Result<(), Failure> {

@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::access::api_key::ApiKey;
-use crate::admin::{self, Answer, Reload, Reloaded};
+use crate::admin::{Reload, ReloadOrder, Reloaded};
 use crate::cli::common::config_file::show_new_key;
-use crate::cli::common::exit_code::{EX_CONFIG, Failure};
+use crate::cli::common::exit_code::{EX_CONFIG, EX_DATAERR, Failure};
 use crate::cli::common::live;
 use crate::config::{self, Config, ConfigError, Running};
 use crate::dialect::Source;
@@ -29,46 +29,38 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks the running server to reload its configuration.
 pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
-    let command = admin::Command::Reload { confirmed: yes };
-    let Some(answers) = live::ask(database, &command)? else {
+    let reloaded = live::ask(database, Reload { confirmed: yes }).map_err(not_reloaded)?;
+    let Some(reloaded) = reloaded else {
         let words = format!(
             "no server has the database {}; the next start reads the configuration anyway",
             database.display()
         );
         return Err(Failure::unavailable(words));
     };
-    let (mut failed, mut ended) = (Vec::new(), false);
-    for answer in answers {
-        match answer {
-            Answer::Reloaded(Reloaded { added, removed, changed, restart }) => {
-                writeln!(out, "added:   {added}")?;
-                writeln!(out, "removed: {removed}")?;
-                writeln!(out, "changed: {changed}")?;
-                if !restart.is_empty() {
-                    writeln!(out, "held until a restart: {restart}")?;
-                }
-            }
-            Answer::Error(words) => failed.push(words),
-            Answer::End => ended = true,
-            Answer::Entry(_)
-            | Answer::Replayed { .. }
-            | Answer::Removed(_)
-            | Answer::Waiting(_)
-            | Answer::BackedUp => {}
-        }
+    let Reloaded { added, removed, changed, restart } = reloaded;
+    writeln!(out, "added:   {added}")?;
+    writeln!(out, "removed: {removed}")?;
+    writeln!(out, "changed: {changed}")?;
+    if !restart.is_empty() {
+        writeln!(out, "held until a restart: {restart}")?;
     }
-    if failed.is_empty() {
-        return live::failures(&failed, ended);
+    Ok(())
+}
+
+/// Failure of a reload, for which the server has stated the reason.
+fn not_reloaded(failure: Failure) -> Failure {
+    if failure.code != EX_DATAERR {
+        return failure;
     }
     let words =
-        format!("not reloaded; the old API keys and sources stay in effect: {}", failed.join("\n"));
-    Err(Failure::new(EX_CONFIG, words))
+        format!("not reloaded; the old API keys and sources stay in effect: {}", failure.words);
+    Failure::new(EX_CONFIG, words)
 }
 
 /// Reloads this file at each signal and at each request through the admin socket.
 pub(crate) async fn at(
     mut hangup: Signal,
-    mut asked: mpsc::Receiver<Reload>,
+    mut asked: mpsc::Receiver<ReloadOrder>,
     file: Option<PathBuf>,
     mut running: Running,
     service: Data<Service>,

@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use uuid::Uuid;
 
-use crate::admin::{self, Answer, Removed};
+use crate::admin::{BackUp, BackedUp, CountErase, CountPrune, Erase, Prune, Removed};
 use crate::cli::common::config_file::read_config;
 use crate::cli::common::exit_code::{EX_NOINPUT, EX_USAGE, Failure};
+use crate::cli::common::live::run_command;
 use crate::cli::common::{copies, live};
 use crate::config::{self, Config, Secrets};
 use crate::message::Destination;
@@ -35,7 +36,7 @@ pub(crate) struct Confirmed {
 pub(crate) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     // The server has a working directory of its own.
     let file = std::path::absolute(file)?;
-    run_command(config, admin::Command::BackUp { file: file.clone() })?;
+    let BackedUp = run_command(config, BackUp { file: file.clone() })?;
     Ok(writeln!(out, "{}", file.display())?)
 }
 
@@ -48,8 +49,7 @@ pub(crate) fn erase(
 ) -> Result<(), Failure> {
     let (file, database) = (config.file.clone(), config.store.path.clone());
     let destination = number.to_string();
-    let count = admin::Command::CountErase { destination: destination.clone() };
-    let counted = removed(config, count)?;
+    let counted = run_command(config, CountErase { destination: destination.clone() })?;
     writeln!(out, "to erase: {}", amount(&counted))?;
     writeln!(out, "in: {0} and {0}-wal", database.display())?;
     name_copies(&database, out)?;
@@ -57,7 +57,7 @@ pub(crate) fn erase(
         return Ok(());
     }
     let config = read_config(file.as_deref(), Secrets::IfThere)?;
-    let erased = removed(config, admin::Command::Erase { destination })?;
+    let erased = run_command(config, Erase { destination })?;
     writeln!(out, "erased: {}", amount(&erased))?;
     if !erased.wal_emptied {
         writeln!(
@@ -81,13 +81,13 @@ pub(crate) fn prune(
     })?;
     let older_than_seconds = older_than.as_secs();
     let file = config.file.clone();
-    let counted = removed(config, admin::Command::CountPrune { older_than_seconds })?;
+    let counted = run_command(config, CountPrune { older_than_seconds })?;
     writeln!(out, "to remove: {}", amount(&counted))?;
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
     let config = read_config(file.as_deref(), Secrets::IfThere)?;
-    let pruned = removed(config, admin::Command::Prune { older_than_seconds })?;
+    let pruned = run_command(config, Prune { older_than_seconds })?;
     Ok(writeln!(out, "removed: {}", amount(&pruned))?)
 }
 
@@ -137,34 +137,6 @@ fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
     }
 }
 
-fn removed(config: Config, command: admin::Command) -> Result<Removed, Failure> {
-    let removed = run_command(config, command)?;
-    removed.ok_or_else(|| Failure::unavailable("the server did not say how much that is"))
-}
-
-fn run_command(config: Config, command: admin::Command) -> Result<Option<Removed>, Failure> {
-    removed_counts(live::run_command(config, command)?)
-}
-
-/// Counts that the answers report, if any, or the reason why the command failed.
-fn removed_counts(answers: Vec<Answer>) -> Result<Option<Removed>, Failure> {
-    let (mut failed, mut ended, mut removed) = (Vec::new(), false, None);
-    for answer in answers {
-        match answer {
-            Answer::Removed(what) => removed = Some(what),
-            Answer::Error(words) => failed.push(words),
-            Answer::End => ended = true,
-            Answer::BackedUp
-            | Answer::Waiting(_)
-            | Answer::Entry(_)
-            | Answer::Replayed { .. }
-            | Answer::Reloaded(_) => {}
-        }
-    }
-    live::failures(&failed, ended)?;
-    Ok(removed)
-}
-
 /// Checks the configured database. If a server runs, checks a copy that the server makes: a check reads for
 /// long, which would keep the WAL from being checkpointed.
 pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
@@ -174,10 +146,9 @@ pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     let copy = format!(".check-{}", Uuid::new_v4().simple());
     let copy = std::path::absolute(beside(&database, &copy))?;
     let _removed = RemovedAtTheEnd(&copy);
-    match live::ask(&database, &admin::Command::BackUp { file: copy.clone() })? {
+    match live::ask(&database, BackUp { file: copy.clone() })? {
         // Removed once open, so that an interrupted check leaves no file behind.
-        Some(answers) => {
-            removed_counts(answers)?;
+        Some(BackedUp) => {
             report(&sqlite::contents_once_open(&copy, || drop(fs::remove_file(&copy)))?, out)
         }
         None => check(&database, out),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::exit_code::{EX_NOINPUT, Failure};
-use crate::admin::{self, Admin, Answer};
+use super::exit_code::{EX_DATAERR, EX_NOINPUT, Failure};
+use crate::admin::{self, Admin, Line, Request};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingest::Ingest;
@@ -15,46 +15,97 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
-/// Answer lines that may wait to be printed.
-const MAX_QUEUED_ANSWERS: usize = 16;
+/// Lines of an answer that may wait to be read.
+const MAX_QUEUED_LINES: usize = 16;
 
 /// Callback for each line of an answer, called as it arrives.
-type OnLine<'a> = &'a mut dyn FnMut(Answer) -> Result<(), Failure>;
+type OnLine<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>;
 
-/// Executes a command and returns all lines of its answer; for commands with few lines.
-pub(crate) fn run_command(config: Config, command: admin::Command) -> Result<Vec<Answer>, Failure> {
-    let mut answers = Vec::new();
-    run_command_each(config, command, &mut |answer| {
-        answers.push(answer);
+/// Executes a command that has one reply.
+pub(crate) fn run_command<Q: Request>(config: Config, request: Q) -> Result<Q::Reply, Failure> {
+    let mut only = None;
+    run_command_each(config, request, |reply| {
+        only = Some(reply);
         Ok(())
     })?;
-    Ok(answers)
+    only.ok_or_else(no_reply)
 }
 
-/// Executes a command and passes on each line of its answer; for commands with any number of lines.
-pub(crate) fn run_command_each(
+/// Executes a command and passes on each reply as it arrives. Fails at the end if a part of the command
+/// failed.
+pub(crate) fn run_command_each<Q: Request>(
     config: Config,
-    command: admin::Command,
-    tell: OnLine<'_>,
+    request: Q,
+    mut on_reply: impl FnMut(Q::Reply) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    if ask_each(&config.store.path, &command, tell)? {
+    let mut answer = Answer::default();
+    let mut on_line = |line: &[u8]| answer.read::<Q>(line, &mut on_reply);
+    let command = request.into();
+    if !ask_each(&config.store.path, &command, &mut on_line)? {
+        alone(config, command, &mut on_line)?;
+    }
+    answer.end()
+}
+
+/// Asks the running server for the one reply to a command; `None` if no server runs.
+pub(crate) fn ask<Q: Request>(database: &Path, request: Q) -> Result<Option<Q::Reply>, Failure> {
+    let (mut only, mut answer) = (None, Answer::default());
+    let mut on_reply = |reply| {
+        only = Some(reply);
         Ok(())
-    } else {
-        alone(config, command, tell)
+    };
+    let has_server =
+        ask_each(database, &request.into(), &mut |line| answer.read::<Q>(line, &mut on_reply))?;
+    if !has_server {
+        return Ok(None);
+    }
+    answer.end()?;
+    only.map(Some).ok_or_else(no_reply)
+}
+
+fn no_reply() -> Failure {
+    Failure::unavailable("the server did not reply; look at its log")
+}
+
+/// State of an answer that is being read.
+#[derive(Default)]
+struct Answer {
+    errors: Vec<String>,
+    has_ended: bool,
+}
+
+impl Answer {
+    /// Reads a line and passes on its reply.
+    fn read<Q: Request>(
+        &mut self,
+        line: &[u8],
+        on_reply: &mut dyn FnMut(Q::Reply) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let line: Line<Q::Reply> = serde_json::from_slice(line).map_err(|error| broken(&error))?;
+        match line {
+            Line::Reply(reply) => on_reply(reply)?,
+            Line::Error(words) => self.errors.push(words),
+            Line::End => self.has_ended = true,
+        }
+        Ok(())
+    }
+
+    /// Failure that the lines reported, if any.
+    fn end(self) -> Result<(), Failure> {
+        if !self.has_ended {
+            let words = "the server ended the conversation; look at its log";
+            return Err(Failure::unavailable(words));
+        }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::new(EX_DATAERR, self.errors.join("\n")))
+        }
     }
 }
 
-/// Asks the running server; `None` if none runs.
-pub(crate) fn ask(
-    database: &Path,
-    command: &admin::Command,
-) -> Result<Option<Vec<Answer>>, Failure> {
-    let mut answers = Vec::new();
-    let has_server = ask_each(database, command, &mut |answer| {
-        answers.push(answer);
-        Ok(())
-    })?;
-    Ok(has_server.then_some(answers))
+fn broken(error: &serde_json::Error) -> Failure {
+    Failure::unavailable(error.to_string())
 }
 
 /// Asks the running server; returns whether one runs.
@@ -73,12 +124,11 @@ fn ask_each(database: &Path, command: &admin::Command, tell: OnLine<'_>) -> Resu
             )));
         }
     };
-    let broken = |error: serde_json::Error| Failure::unavailable(error.to_string());
-    let mut line = serde_json::to_vec(command).map_err(broken)?;
+    let mut line = serde_json::to_vec(command).map_err(|error| broken(&error))?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    for line in BufReader::new(stream).lines() {
-        tell(serde_json::from_str(&line?).map_err(broken)?)?;
+    for line in BufReader::new(stream).split(b'\n') {
+        tell(&line?)?;
     }
     Ok(true)
 }
@@ -93,15 +143,15 @@ fn alone(config: Config, command: admin::Command, tell: OnLine<'_>) -> Result<()
     let ingest = Ingest::new(config.sources, Arc::clone(&store), max_in_flight, metrics, budget);
     let ingest = Arc::new(ingest);
     let admin = Admin { ingest, store, clock: Clock::System, reload: None };
-    let (answers, mut sent) = mpsc::channel(MAX_QUEUED_ANSWERS);
+    let (lines, mut sent) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
     let told = async move {
-        while let Some(answer) = sent.recv().await {
-            tell(answer)?;
+        while let Some(line) = sent.recv().await {
+            tell(&line)?;
         }
         Ok(())
     };
     let ((), told) = actix_web::rt::System::new()
-        .block_on(async { tokio::join!(admin.execute(command, answers), told) });
+        .block_on(async { tokio::join!(admin.execute(command, lines), told) });
     drop(admin);
     if closing.close() { told } else { Err(Failure::io("the database could not be closed")) }
 }
@@ -116,17 +166,4 @@ pub(crate) fn require_database(path: &Path) -> Result<(), Failure> {
         path.display()
     );
     Err(Failure::new(EX_NOINPUT, words))
-}
-
-/// Failure that the answers of a command report, if any.
-pub(crate) fn failures(failed: &[String], ended: bool) -> Result<(), Failure> {
-    if !ended {
-        let words = "the server ended the conversation; look at its log";
-        return Err(Failure::unavailable(words));
-    }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::new(super::exit_code::EX_DATAERR, failed.join("\n")))
-    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 
 use super::report::Report;
-use crate::admin::{self, Answer};
+use crate::admin::{self, Waiting};
 use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
 use crate::config::{self, Config};
@@ -164,10 +164,9 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
 
 /// Check for messages that the daily purge keeps until an operator confirms a prune.
 fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
-    let answers = live::ask(database, &admin::Command::CountWaiting);
-    let (found, words) = match answers.map(Option::unwrap_or_default).as_deref() {
-        Ok([Answer::Waiting(0), ..]) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
-        Ok([Answer::Waiting(waiting), ..]) => (
+    let (found, words) = match live::ask(database, admin::CountWaiting {}) {
+        Ok(Some(Waiting(0))) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
+        Ok(Some(Waiting(waiting))) => (
             Found::Warn,
             format!(
                 "{waiting} messages and quarantined entries are older than store.retention and are kept \
@@ -175,10 +174,7 @@ fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
                  `statusmirror prune --yes`"
             ),
         ),
-        Ok([Answer::Error(error), ..]) => {
-            (Found::Warn, format!("not known: the server answers: {error}; look at its log"))
-        }
-        Ok(_) => (Found::Warn, "not known: the server gives no answer; look at its log".to_owned()),
+        Ok(None) => (Found::Warn, "not known: no server has the database".to_owned()),
         Err(failure) => (Found::Warn, format!("not known: {}", failure.words)),
     };
     report.print(found, "prune", &words)

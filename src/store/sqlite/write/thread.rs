@@ -7,7 +7,7 @@
 //! After an I/O error nothing is acknowledged ever again, and nothing is retried: the kernel may have marked
 //! pages clean that never reached the disk, and a retry would find them in its cache.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,18 +46,62 @@ pub(crate) struct Writer {
     pub(crate) locked: bool,
 }
 
+/// Reason why the main loop pauses.
+enum Pause {
+    /// The writer has to end.
+    End,
+    /// A backup is requested. It borrows both connections, so the loop is entered again with it.
+    BackUp(PathBuf, Turn, Reply<Result<Partial, BackupError>>),
+    /// The running backup has all pages, or a step of it failed.
+    Copied(rusqlite::Result<()>),
+    /// The store has failed, or the client of the running backup is gone.
+    Abandoned,
+}
+
+/// Backup that is copied step by step in the main loop.
+struct RunningBackup<'a> {
+    steps: &'a Backup<'a, 'a>,
+    reply: &'a Reply<Result<Partial, BackupError>>,
+}
+
 impl Writer {
-    /// Main loop of the writer; ends on [`Task::End`] or when no sender of commands is left.
+    /// Runs the writer; ends on [`Task::End`] or when no sender of commands is left.
     pub(crate) fn run(mut self, db: &Connection) {
         Wal::watch(db);
         // A start may have replayed more messages into the cache than its limit allows.
         self.catch_up(db);
-        while let Some(order) = self.orders.blocking_recv() {
-            if !self.execute(db, order) {
+        while let Pause::BackUp(name, turn, reply) = self.serve(db, None) {
+            if !self.back_up(db, &name, turn, reply) {
                 break;
             }
         }
         self.write_back_all(db);
+    }
+
+    /// Main loop: carries out commands. A running backup is copied by one step in each turn.
+    fn serve(&mut self, db: &Connection, backup: Option<&RunningBackup<'_>>) -> Pause {
+        loop {
+            let order = match backup {
+                // Without a sender of commands nothing is left to do.
+                None => match self.orders.blocking_recv() {
+                    None => return Pause::End,
+                    order => order,
+                },
+                Some(_) => self.orders.try_recv().ok(),
+            };
+            if let Some(pause) = order.and_then(|order| self.execute(db, order)) {
+                return pause;
+            }
+            let Some(RunningBackup { steps, reply }) = backup else { continue };
+            if self.failure.has_begun() || reply.is_gone() {
+                return Pause::Abandoned;
+            }
+            match backup::step(steps) {
+                Ok(false) => {}
+                Ok(true) => return Pause::Copied(Ok(())),
+                Err(error) => return Pause::Copied(Err(error)),
+            }
+        }
     }
 
     /// Writes back the whole cache, so that the next start need not replay the notification log. If this
@@ -69,9 +113,9 @@ impl Writer {
         while matches!(self.act(db, Box::new(fold)), Ok(1..)) {}
     }
 
-    /// Carries out this command and those queued behind it, up to the end of the batch. Returns whether the
-    /// loop continues.
-    fn execute(&mut self, db: &Connection, first: Order) -> bool {
+    /// Carries out this command and those queued behind it, up to the end of the batch. Returns the reason if
+    /// the loop has to pause.
+    fn execute(&mut self, db: &Connection, first: Order) -> Option<Pause> {
         let mut batch = Batch::default();
         let mut next = Some(first);
         let mut task = None;
@@ -95,12 +139,12 @@ impl Writer {
             Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
             Some(Task::Cut(reply)) => reply.send(self.wal.truncate(db, &self.failure)),
             Some(Task::BackUp(name, turn, reply)) => {
-                return self.back_up(db, &name, turn, reply);
+                return Some(Pause::BackUp(name, turn, reply));
             }
-            Some(Task::End) => return false,
+            Some(Task::End) => return Some(Pause::End),
             None => {}
         }
-        true
+        None
     }
 
     /// Writes back in pieces what a large delivery left in the cache above its limit.
@@ -177,7 +221,8 @@ impl Writer {
         }
     }
 
-    /// Copies the database, page by page between the batches. Returns whether the loop continues.
+    /// Copies the database: opens the copy, then continues the main loop with the steps in it. Returns whether
+    /// the writer continues.
     fn back_up(
         &mut self,
         db: &Connection,
@@ -190,11 +235,10 @@ impl Writer {
             let partial = Partial::new(self.watched.database(), name, turn)?;
             let mut copy = partial.open()?;
             let steps = Backup::new(db, &mut copy).map_err(|source| partial.failed(source))?;
-            while !backup::step(&steps).map_err(|source| partial.failed(source))? {
-                if let Ok(order) = self.orders.try_recv() {
-                    goes_on = self.execute(db, order);
-                }
-                if !goes_on || self.failure.has_begun() || reply.is_gone() {
+            match self.serve(db, Some(&RunningBackup { steps: &steps, reply })) {
+                Pause::Copied(copied) => copied.map_err(|source| partial.failed(source))?,
+                pause @ (Pause::End | Pause::BackUp(..) | Pause::Abandoned) => {
+                    goes_on = !matches!(pause, Pause::End);
                     return Err(BackupError::Stopped);
                 }
             }

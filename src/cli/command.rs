@@ -179,7 +179,7 @@ pub fn run() -> i32 {
     };
     match process::prepare().map_err(Failure::from).and_then(|()| execute(arguments)) {
         Ok(()) => 0,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.report(),
     }
 }
 
@@ -189,8 +189,8 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         let file = config::locate(given)?;
         read_config(file.as_deref(), secrets)
     };
-    // For commands whose own output does not name the file.
-    let told = |secrets| -> Result<Config, Failure> {
+    // Logs the file, for commands whose own output does not name it.
+    let logged_config = |secrets| -> Result<Config, Failure> {
         let file = config::locate(given)?;
         log_config_file(file.as_deref());
         read_config(file.as_deref(), secrets)
@@ -211,7 +211,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             served
         }
         Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
-        Command::PrintConfig => print_config::run(&told(Secrets::Imagine)?, &mut out),
+        Command::PrintConfig => print_config::run(&logged_config(Secrets::Imagine)?, &mut out),
         Command::Reload { yes } => {
             let file = config::locate(given)?;
             log_config_file(file.as_deref());
@@ -223,7 +223,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             healthcheck::run(&arguments, file.as_deref(), &mut out)
         }
         Command::CallbackUrl(arguments) => {
-            callback_url::run(&told(Secrets::Find)?, &arguments, &mut out)
+            callback_url::run(&logged_config(Secrets::Find)?, &arguments, &mut out)
         }
         Command::MessageId { source, id, destination } => {
             if !is_name(&source) || id.is_empty() {
@@ -234,24 +234,35 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             Ok(writeln!(out, "{id}")?)
         }
         Command::Quarantine { command } => {
-            quarantine::run(told(Secrets::IfThere)?, command, &mut out)
+            quarantine::run(logged_config(Secrets::IfThere)?, command, &mut out)
         }
-        Command::Backup { file } => upkeep::back_up(told(Secrets::IfThere)?, &file, &mut out),
+        Command::Backup { file } => {
+            upkeep::back_up(logged_config(Secrets::IfThere)?, &file, &mut out)
+        }
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
-        Command::Check { file: None } => upkeep::check_own(&told(Secrets::IfThere)?, &mut out),
-        Command::Restore { file } => restore::run(&told(Secrets::IfThere)?, &file, &mut out),
+        Command::Check { file: None } => {
+            upkeep::check_own(&logged_config(Secrets::IfThere)?, &mut out)
+        }
+        Command::Restore { file } => {
+            restore::run(&logged_config(Secrets::IfThere)?, &file, &mut out)
+        }
         Command::AcceptWalLoss { salt } => {
-            let lost = sqlite::accept_wal_loss(&told(Secrets::IfThere)?.store.path, &salt)?;
+            let lost =
+                sqlite::accept_wal_loss(&logged_config(Secrets::IfThere)?.store.path, &salt)?;
             Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
         }
         Command::Erase { destination, confirmed } => {
-            upkeep::erase(told(Secrets::IfThere)?, destination, &confirmed, &mut out)
+            upkeep::erase(logged_config(Secrets::IfThere)?, destination, &confirmed, &mut out)
         }
         Command::Prune { older_than, confirmed } => {
-            upkeep::prune(told(Secrets::IfThere)?, older_than, &confirmed, &mut out)
+            upkeep::prune(logged_config(Secrets::IfThere)?, older_than, &confirmed, &mut out)
         }
-        Command::Simulate(arguments) => simulate::run(&arguments, &told(Secrets::Find)?, &mut out),
-        Command::Verify(arguments) => verify::run(&told(Secrets::Find)?, &arguments, &mut out),
+        Command::Simulate(arguments) => {
+            simulate::run(&arguments, &logged_config(Secrets::Find)?, &mut out)
+        }
+        Command::Verify(arguments) => {
+            verify::run(&logged_config(Secrets::Find)?, &arguments, &mut out)
+        }
         Command::Doctor => doctor::run(&configured(Secrets::Find)?, &mut out),
         Command::Man { directory } => {
             let unwritable = |error| {

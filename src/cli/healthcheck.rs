@@ -47,8 +47,8 @@ pub(crate) fn run(
     if answer.status().is_success() {
         return Ok(writeln!(out, "ready")?);
     }
-    let said = answer.body_mut().read_to_string().unwrap_or_default();
-    Err(Failure::unavailable(format!("{address}: {}: {said}", answer.status())))
+    let body = answer.body_mut().read_to_string().unwrap_or_default();
+    Err(Failure::unavailable(format!("{address}: {}: {body}", answer.status())))
 }
 
 /// Address at which this machine reaches a server with this listen address. The public listener answers

@@ -206,9 +206,11 @@ impl Case<'_> {
         let Self { source, captured, .. } = self;
         let length = captured.body.as_ref().map_or(0, Vec::len);
         if covers_body(&source.scheme) {
-            if let Some(said) = captured.content_length().filter(|said| *said > length) {
+            if let Some(announced) =
+                captured.content_length().filter(|announced| *announced > length)
+            {
                 let words = format!(
-                    "it has {length} bytes of {said}; look for what cuts it, or capture all of it"
+                    "it has {length} bytes of {announced}; look for what cuts it, or capture all of it"
                 );
                 return Mismatch::new("body", words);
             }

@@ -205,16 +205,17 @@ impl DiagnosisBuilder {
         let length = body.len();
         let (found, words) = match captured.content_length() {
             None => (Found::Ok, format!("{length} bytes; no Content-Length says how many")),
-            Some(said) if said > length => {
-                (Found::Fail, format!("{length} bytes, but Content-Length says {said}: it is cut"))
-            }
-            Some(said) if !captured.surplus.is_empty() => {
+            Some(announced) if announced > length => (
+                Found::Fail,
+                format!("{length} bytes, but Content-Length says {announced}: it is cut"),
+            ),
+            Some(announced) if !captured.surplus.is_empty() => {
                 let surplus = captured.surplus.len();
                 let words =
-                    format!("{said} bytes, as Content-Length says; {surplus} more left out");
+                    format!("{announced} bytes, as Content-Length says; {surplus} more left out");
                 (Found::Warn, words)
             }
-            Some(said) => (Found::Ok, format!("{said} bytes, as Content-Length says")),
+            Some(announced) => (Found::Ok, format!("{announced} bytes, as Content-Length says")),
         };
         self.add(found, "body", words);
     }
@@ -305,11 +306,11 @@ impl DiagnosisBuilder {
     /// A body that is not part of the verification is still read to its end.
     fn waited_for(&mut self, captured: &CapturedRequest) {
         let length = captured.body.as_ref().map(Vec::len);
-        if let (Some(said), Some(length)) = (captured.content_length(), length)
-            && said > length
+        if let (Some(announced), Some(length)) = (captured.content_length(), length)
+            && announced > length
         {
             let words = format!(
-                "it has {length} bytes of {said}, and the rest is waited for in vain; look for what \
+                "it has {length} bytes of {announced}, and the rest is waited for in vain; look for what \
                  cuts it, or capture all of it"
             );
             self.reject(503, Mismatch::new("body", words));
@@ -361,13 +362,13 @@ fn length(captured: &CapturedRequest) -> Option<usize> {
 fn outcome(entry: &Entry) -> String {
     match entry {
         Entry::Notification { notification, .. } => {
-            let said = notification.statement();
-            let number = if said.destination.is_some() { "with" } else { "without" };
+            let statement = notification.statement();
+            let number = if statement.destination.is_some() { "with" } else { "without" };
             let words = format!(
                 "a notification of {} by {} about the message {}, {number} a phone number",
-                said.status.name(),
-                said.channel.name(),
-                said.message
+                statement.status.name(),
+                statement.channel.name(),
+                statement.message
             );
             if notification.is_valid() { words } else { format!("{words}, which is invalid") }
         }

@@ -167,26 +167,26 @@ impl Record {
         if !notification.is_valid() {
             return None;
         }
-        let said = notification.statement();
+        let statement = notification.statement();
         let in_order = Rank::in_order(notification);
         let senders_word = Rank::of_senders_word(notification, arrived_at);
         let reference = notification.reference();
         Some(Self {
-            status: said.status,
+            status: statement.status,
             at_status: Claim {
                 rank: in_order,
-                value: (said.channel, notification.provider().clone()),
+                value: (statement.channel, notification.provider().clone()),
             },
             status_arrived_at: arrived_at,
             began: Arrival {
-                accepted: said.accepted_at,
-                stated: said.stated_at,
+                accepted: statement.accepted_at,
+                stated: statement.stated_at,
                 arrived: arrived_at,
             },
-            destination: said.destination.map(|value| Claim { rank: senders_word, value }),
+            destination: statement.destination.map(|value| Claim { rank: senders_word, value }),
             reference: (!reference.is_empty())
                 .then(|| Claim { rank: senders_word, value: reference.clone() }),
-            segments: said.segments.map(|value| Claim { rank: in_order, value }),
+            segments: statement.segments.map(|value| Claim { rank: in_order, value }),
         })
     }
 

@@ -38,14 +38,14 @@ impl<Text: AsRef<str>> Reference<Text> {
         action: Option<Text>,
         key: Option<Text>,
     ) -> Result<Self, ReferenceTooLong> {
-        let said = |name, member: Option<Text>| {
-            let said = member.filter(|text| !text.as_ref().is_empty());
-            let checked = said.as_ref().map(|text| ReferenceTooLong::check(name, text.as_ref()));
-            checked.transpose().map(|_short_enough| said)
+        let stated = |name, member: Option<Text>| {
+            let stated = member.filter(|text| !text.as_ref().is_empty());
+            let checked = stated.as_ref().map(|text| ReferenceTooLong::check(name, text.as_ref()));
+            checked.transpose().map(|_short_enough| stated)
         };
         // The key is checked first, because clients search by it.
-        let key = said("key", key)?;
-        Ok(Self { service: said("service", service)?, action: said("action", action)?, key })
+        let key = stated("key", key)?;
+        Ok(Self { service: stated("service", service)?, action: stated("action", action)?, key })
     }
 
     /// Whether all members are absent.

@@ -75,9 +75,9 @@ pub(crate) fn plan(messages: u32, random: &mut Random, now: i64) -> (Vec<Life>, 
         let recipient = random.below(u64::from(recipients));
         let destination = format!("+39{:07}{recipient:05}", run % 9_000_000 + 1_000_000);
         let key = format!("sim/{run:x}/{}", number / 3);
-        let (life, told) = live(number, destination, key, random, now);
+        let (life, posted) = live(number, destination, key, random, now);
         lives.push(life);
-        posts.extend(told);
+        posts.extend(posted);
     }
     random.shuffle(&mut posts);
     (lives, posts)
@@ -118,11 +118,11 @@ fn live(
             segments,
         );
         last = message.clone();
-        let mut said = message;
-        if !registered && let Some(said) = said.as_object_mut() {
-            said.insert("destination".to_owned(), json!(destination));
+        let mut statement = message;
+        if !registered && let Some(statement) = statement.as_object_mut() {
+            statement.insert("destination".to_owned(), json!(destination));
         }
-        let body = webhook(&said, random);
+        let body = webhook(&statement, random);
         let post = Post { kind: Kind::Webhook, id: id.clone(), body };
         if random.below(5) == 0 {
             posts.push(post.clone());

@@ -13,7 +13,7 @@ pub struct History {
     pub steps: Vec<Step>,
     /// The requested part in full, in the order of arrival.
     pub in_full: Vec<StoredNotification>,
-    /// Index in `steps` of the first notification in `said`.
+    /// Index in `steps` of the first notification in `in_full`.
     pub begin: usize,
 }
 

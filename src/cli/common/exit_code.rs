@@ -40,7 +40,7 @@ impl Failure {
     }
 
     /// Prints the message and returns the exit code.
-    pub(crate) fn tell(&self) -> i32 {
+    pub(crate) fn report(&self) -> i32 {
         process::print_last(self.line());
         self.code
     }

@@ -109,7 +109,11 @@ fn broken(error: &serde_json::Error) -> Failure {
 }
 
 /// Asks the running server; returns whether one runs.
-fn ask_each(database: &Path, command: &admin::Command, tell: OnLine<'_>) -> Result<bool, Failure> {
+fn ask_each(
+    database: &Path,
+    command: &admin::Command,
+    on_line: OnLine<'_>,
+) -> Result<bool, Failure> {
     let mut stream = match admin::connect(database) {
         Ok(stream) => stream,
         Err(error)
@@ -128,13 +132,13 @@ fn ask_each(database: &Path, command: &admin::Command, tell: OnLine<'_>) -> Resu
     line.push(b'\n');
     stream.write_all(&line)?;
     for line in BufReader::new(stream).split(b'\n') {
-        tell(&line?)?;
+        on_line(&line?)?;
     }
     Ok(true)
 }
 
 /// Opens the database itself, because no server holds it.
-fn alone(config: Config, command: admin::Command, tell: OnLine<'_>) -> Result<(), Failure> {
+fn alone(config: Config, command: admin::Command, on_line: OnLine<'_>) -> Result<(), Failure> {
     require_database(&config.store.path)?;
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -144,16 +148,16 @@ fn alone(config: Config, command: admin::Command, tell: OnLine<'_>) -> Result<()
     let ingest = Arc::new(ingest);
     let admin = Admin { ingest, store, clock: Clock::System, reload: None };
     let (lines, mut sent) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
-    let told = async move {
+    let read = async move {
         while let Some(line) = sent.recv().await {
-            tell(&line)?;
+            on_line(&line)?;
         }
         Ok(())
     };
-    let ((), told) = actix_web::rt::System::new()
-        .block_on(async { tokio::join!(admin.execute(command, lines), told) });
+    let ((), read) = actix_web::rt::System::new()
+        .block_on(async { tokio::join!(admin.execute(command, lines), read) });
     drop(admin);
-    if closing.close() { told } else { Err(Failure::io("the database could not be closed")) }
+    if closing.close() { read } else { Err(Failure::io("the database could not be closed")) }
 }
 
 /// Fails if there is no database, instead of creating one.

@@ -101,26 +101,26 @@ fn is_without_values(value: &Value) -> bool {
 }
 
 /// Message of a parser without its excerpt of the file, which may hold a secret.
-fn without_excerpt(said: &str) -> String {
+fn without_excerpt(message: &str) -> String {
     let is_excerpt = |line: &&str| {
         line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
     };
     let lines: Vec<_> =
-        said.lines().filter(|line| !is_excerpt(line) && !line.trim().is_empty()).collect();
+        message.lines().filter(|line| !is_excerpt(line) && !line.trim().is_empty()).collect();
     lines.join(": ")
 }
 
 /// Key that an error is about, and how to fix it.
-fn words(path: &str, said: &str) -> (String, String) {
+fn words(path: &str, message: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
     let inside = |name: &str| match path.strip_suffix(name).unwrap_or(path).trim_end_matches('.') {
         "" => name.to_owned(),
         parent => format!("{parent}.{name}"),
     };
     // The library repeats the key and its origin, which are shown before this message.
-    let said = said.split_once(" for key `").map_or(said, |(words, _)| words);
-    let mut quoted = said.split('`').skip(1).step_by(2);
-    if said.starts_with("unknown field")
+    let message = message.split_once(" for key `").map_or(message, |(words, _)| words);
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field")
         && let Some(unknown) = quoted.next()
     {
         let key = inside(unknown);
@@ -137,9 +137,9 @@ fn words(path: &str, said: &str) -> (String, String) {
         };
         return (key, remedy);
     }
-    if let Some(missing) = said.strip_prefix("missing configuration field ") {
+    if let Some(missing) = message.strip_prefix("missing configuration field ") {
         let name = missing.trim_matches('"').rsplit('.').next().unwrap_or_default();
         return (inside(name), "this key is needed; add it".to_owned());
     }
-    (path.to_owned(), said.to_owned())
+    (path.to_owned(), message.to_owned())
 }

@@ -6,11 +6,11 @@ pub(crate) fn from_open_metrics(metrics: &str) -> String {
     let mut plain = String::with_capacity(metrics.len());
     let mut help = None;
     for line in metrics.lines() {
-        if let Some(said) = line.strip_prefix("# HELP ") {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
             // HELP names the metric like its samples, and their name depends on the type.
-            help = said.split_once(' ').map(|(_name, words)| words);
+            help = rest.split_once(' ').map(|(_name, words)| words);
         } else if let Some((name, kind)) =
-            line.strip_prefix("# TYPE ").and_then(|said| said.split_once(' '))
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
         {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),

@@ -197,15 +197,15 @@ impl Case<'_> {
     /// nevertheless.
     fn contradictions(&self) -> impl Iterator<Item = Words> {
         let status = self.shown.status;
-        let valid = || self.steps.iter().filter(|said| said.outcome != Outcome::Invalid);
+        let valid = || self.steps.iter().filter(|step| step.outcome != Outcome::Invalid);
         let arrived = |status| matches!(status, Status::Delivered | Status::Read);
         let first = valid()
-            .position(|said| said.status == status || (arrived(said.status) && arrived(status)));
+            .position(|step| step.status == status || (arrived(step.status) && arrived(status)));
         // One of several notifications with the same status is enough.
-        let against = Status::ALL.into_iter().filter(move |said| status.contradicts(*said));
+        let against = Status::ALL.into_iter().filter(move |other| status.contradicts(*other));
         against.filter_map(move |against| {
-            let (place, said) = valid().enumerate().find(|(_, said)| said.status == against)?;
-            let when = said.stated_at.unwrap_or(said.received_at);
+            let (place, step) = valid().enumerate().find(|(_, step)| step.status == against)?;
+            let when = step.stated_at.unwrap_or(step.received_at);
             let came_before = first.is_some_and(|first| place < first);
             let (before, behind) = contradiction(status, against, came_before);
             Some(Words::of(before).at(when).then(behind))
@@ -215,8 +215,8 @@ impl Case<'_> {
     /// Note that the notification which set the status arrived long after the event.
     fn late_report(&self) -> Option<Words> {
         let shown = self.shown;
-        let decisive = self.steps.iter().find(|said| {
-            said.status == shown.status && said.stated_at == Some(shown.status_changed_at)
+        let decisive = self.steps.iter().find(|step| {
+            step.status == shown.status && step.stated_at == Some(shown.status_changed_at)
         })?;
         let late = decisive.received_at.micros() - shown.status_changed_at.micros();
         (late > LATE_MICROS).then(|| {
@@ -230,11 +230,11 @@ impl Case<'_> {
     fn overtaken(&self) -> Option<Words> {
         let mut known = None;
         let mut overtaken = Vec::new();
-        for said in self.steps.iter().filter(|said| said.outcome != Outcome::Invalid) {
-            if !said.by_api && Some(said.status) < known && !contradicts(said, known) {
-                overtaken.push(said.status.name());
+        for step in self.steps.iter().filter(|step| step.outcome != Outcome::Invalid) {
+            if !step.by_api && Some(step.status) < known && !contradicts(step, known) {
+                overtaken.push(step.status.name());
             }
-            known = known.max(Some(said.status));
+            known = known.max(Some(step.status));
         }
         overtaken.dedup();
         (!overtaken.is_empty()).then(|| {
@@ -247,8 +247,8 @@ impl Case<'_> {
 
     /// Note about invalid notifications, which never count.
     fn never_counts(&self) -> Option<Words> {
-        let is_invalid = |said: &&Step| said.outcome == Outcome::Invalid;
-        self.steps.iter().any(|said| is_invalid(&said)).then(|| Words::of(INVALID))
+        let is_invalid = |step: &&Step| step.outcome == Outcome::Invalid;
+        self.steps.iter().any(|step| is_invalid(&step)).then(|| Words::of(INVALID))
     }
 }
 
@@ -263,8 +263,8 @@ const INVALID: &str =
     "one notification reports an SMS as read, which cannot be known: it does not count.";
 
 /// Words before and after the time of a notification that contradicts the status.
-fn contradiction(status: Status, said: Status, came_before: bool) -> (&'static str, &'static str) {
-    let refused = said == Status::Rejected;
+fn contradiction(status: Status, other: Status, came_before: bool) -> (&'static str, &'static str) {
+    let refused = other == Status::Rejected;
     match (status, came_before) {
         (Status::Delivered | Status::Read, true) if refused => (
             "before that, the provider had reported it refused, at ",
@@ -316,6 +316,6 @@ fn shortened(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a notification contradicts the status known before.
-fn contradicts(said: &Step, known: Option<Status>) -> bool {
-    known.is_some_and(|known| known.contradicts(said.status))
+fn contradicts(step: &Step, known: Option<Status>) -> bool {
+    known.is_some_and(|known| known.contradicts(step.status))
 }

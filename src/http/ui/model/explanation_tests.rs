@@ -16,13 +16,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Record and history of a message with these notifications: status, stated time and arrival, in seconds.
-pub(crate) fn told(
+pub(crate) fn reported(
     channel: Channel,
     source: &str,
-    told: &[(Status, i64, i64)],
+    reports: &[(Status, i64, i64)],
 ) -> (Option<Record>, Vec<StoredNotification>) {
     let mut record: Option<Record> = None;
-    let said = told.iter().map(|(status, stated, received)| {
+    let notifications = reports.iter().map(|(status, stated, received)| {
         let failed = matches!(status, Rejected | Undelivered);
         let provider = StatedProvider {
             code: if failed { "27".to_owned() } else { String::new() },
@@ -56,18 +56,18 @@ pub(crate) fn told(
             provider: notification.provider().clone(),
         }
     });
-    let said = said.collect();
-    (record, said)
+    let notifications = notifications.collect();
+    (record, notifications)
 }
 
 /// Explanation read out at this second, where 95 of 100 messages arrive within some seconds.
 fn read_out(of: &(Option<Record>, Vec<StoredNotification>), second: i64) -> String {
-    let (record, said) = of;
+    let (record, notifications) = of;
     let shown = record.as_ref().unwrap().shown(MessageId::from_bytes([1; 16]));
     let mut times = Times::default();
     times.add(DeliveryTime::from_class(6).unwrap(), ENOUGH);
     let usual = Usual::of(shown.channel, &times, 7);
-    let steps: Vec<_> = (1..).zip(said).map(|(number, said)| said.step(number)).collect();
+    let steps: Vec<_> = (1..).zip(notifications).map(|(number, one)| one.step(number)).collect();
     let answer = Case { shown: &shown, steps: &steps, now: at(second), usual }.answer();
     let mut text = format!("{} {}", answer.happened, answer.advice);
     for Note { about, words } in answer.notes {
@@ -78,7 +78,7 @@ fn read_out(of: &(Option<Record>, Vec<StoredNotification>), second: i64) -> Stri
 
 #[track_caller]
 fn check(told_of: &[(Status, i64, i64)], second: i64, has: &[&str], has_not: &[&str]) {
-    let text = read_out(&told(Channel::Sms, "gateway", told_of), second);
+    let text = read_out(&reported(Channel::Sms, "gateway", told_of), second);
     for words in has {
         assert!(text.contains(words), "{words} is not in: {text}");
     }
@@ -101,7 +101,7 @@ fn what_has_not_ended_is_waited_for_until_it_is_too_old() {
 
 #[test]
 fn what_was_only_registered_says_that_nothing_was_heard() {
-    let registered = told(Channel::Sms, "api:shop", &[(ProviderAcceptance, 0, 0)]);
+    let registered = reported(Channel::Sms, "api:shop", &[(ProviderAcceptance, 0, 0)]);
     let text = read_out(&registered, 2);
     assert!(text.contains("no provider has said anything about it"), "{text}");
 }
@@ -128,7 +128,7 @@ fn a_delivered_message_needs_nothing() {
     let (has, has_not) =
         (["was delivered", "5 seconds after", "That is final"], ["Contradicted", "Late"]);
     check(&[(Sent, 1, 1), (Delivered, 5, 5)], 9, &has, &has_not);
-    let text = read_out(&told(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
+    let text = read_out(&reported(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
     assert!(text.contains("This RCS message was delivered, and read"), "{text}");
 }
 

@@ -105,19 +105,20 @@ fn outcome(notification: &StoredNotification, before: Option<Status>) -> String 
 
 #[cfg(test)]
 mod tests {
-    use super::super::explanation_tests::told;
+    use super::super::explanation_tests::reported;
     use super::*;
     use crate::message::Channel;
     use crate::message::Status::{Delivered, Read, Sent, Undelivered};
 
     #[test]
     fn the_timeline_says_what_each_did() {
-        let sms = |all| told(Channel::Sms, "gateway", all).1;
-        let said = sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
-        let words: Vec<_> = said
+        let sms = |all| reported(Channel::Sms, "gateway", all).1;
+        let notifications =
+            sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
+        let words: Vec<_> = notifications
             .iter()
             .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
-            .map(|(said, before)| outcome(said, before))
+            .map(|(one, before)| outcome(one, before))
             .collect();
         assert_eq!(
             words,
@@ -128,24 +129,26 @@ mod tests {
                 "Invalid: that an SMS was read cannot be known, so it never counts.",
             ]
         );
-        let now = said[3].received_at;
-        let gaps: Vec<_> = events(&[], &said, now).into_iter().map(|event| event.gap).collect();
+        let now = notifications[3].received_at;
+        let gaps: Vec<_> =
+            events(&[], &notifications, now).into_iter().map(|event| event.gap).collect();
         assert_eq!(gaps[0], "5 seconds ago");
         assert_eq!(gaps[1], "3 seconds later, 2 seconds ago");
         // A later part of the timeline says the same.
-        let steps: Vec<_> = (1..).zip(&said).map(|(number, said)| said.step(number)).collect();
-        for older in 0..said.len() {
-            let part = events(&steps[..older], &said[older..], now);
-            let told: Vec<_> = part.iter().map(|event| (&event.gap, &event.did)).collect();
-            assert_eq!(told.len(), said.len() - older);
-            for (event, (gap, did)) in part.iter().zip(told) {
+        let steps: Vec<_> =
+            (1..).zip(&notifications).map(|(number, one)| one.step(number)).collect();
+        for older in 0..notifications.len() {
+            let part = events(&steps[..older], &notifications[older..], now);
+            let shown: Vec<_> = part.iter().map(|event| (&event.gap, &event.did)).collect();
+            assert_eq!(shown.len(), notifications.len() - older);
+            for (event, (gap, did)) in part.iter().zip(shown) {
                 assert_eq!((gap, did), (&event.gap, &event.did));
             }
             assert_eq!(part[0].gap, gaps[older]);
             assert_eq!(part[0].did, words[older]);
         }
-        let said = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
-        let words = outcome(&said[1], Some(Delivered));
+        let notifications = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
+        let words = outcome(&notifications[1], Some(Delivered));
         assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
     }
 }

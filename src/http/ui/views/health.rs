@@ -71,7 +71,7 @@ struct Source {
     accepted: u64,
     last: String,
     /// Outcomes of the entries: name, number and meaning.
-    became: Vec<(&'static str, u64, &'static str)>,
+    outcomes: Vec<(&'static str, u64, &'static str)>,
     rejected: Vec<Rejections>,
     clock: Option<String>,
 }
@@ -99,7 +99,7 @@ impl Source {
         } else {
             format!("{} ago", span(since))
         };
-        let became = |(outcome, times): (EntryOutcome, u64)| {
+        let outcomes = |(outcome, times): (EntryOutcome, u64)| {
             let (name, meaning) = outcome_words::meaning(outcome);
             (name, times, meaning)
         };
@@ -109,7 +109,7 @@ impl Source {
             name: health.name,
             accepted: health.accepted,
             last,
-            became: entries.into_iter().map(became).collect(),
+            outcomes: entries.into_iter().map(outcomes).collect(),
             rejected: health.rejected.into_iter().filter_map(rejections).collect(),
             clock: health.clock_skew.map(clock),
         }

@@ -187,7 +187,7 @@ fn facts(shown: &Shown<'_>) -> Vec<Fact> {
         |number| number.to_string(),
     );
     let mut facts = vec![Fact { name: "Number", words: Words::of(number), is_long: false }];
-    let mut tell = |name, text: Option<&str>| {
+    let mut add = |name, text: Option<&str>| {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             facts.push(Fact {
                 name,
@@ -196,17 +196,17 @@ fn facts(shown: &Shown<'_>) -> Vec<Fact> {
             });
         }
     };
-    tell("Reference key", reference.key());
-    tell("Service", reference.service());
-    tell("Action", reference.action());
-    tell("Channel", Some(shown.channel.name()));
+    add("Reference key", reference.key());
+    add("Service", reference.service());
+    add("Action", reference.action());
+    add("Channel", Some(shown.channel.name()));
     let segments = shown.segments.map(|segments| segments.to_string());
-    tell("SMS segments", segments.as_deref().filter(|_| shown.channel == Channel::Sms));
-    tell("Provider", Some(provider.name));
-    tell("Provider status", Some(provider.status));
-    tell("Provider code", Some(provider.code));
-    tell("Provider text", provider.message);
-    tell("Provider id", Some(provider.id));
+    add("SMS segments", segments.as_deref().filter(|_| shown.channel == Channel::Sms));
+    add("Provider", Some(provider.name));
+    add("Provider status", Some(provider.status));
+    add("Provider code", Some(provider.code));
+    add("Provider text", provider.message);
+    add("Provider id", Some(provider.id));
     let accepted = Words::default().at(shown.accepted_at);
     let status = Words::of(format!("{}, since ", shown.status)).at(shown.status_changed_at);
     let times = [("Accepted", accepted), ("Status", status)];

@@ -8,7 +8,7 @@ use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{
-    self, RECORD_COLUMNS, REPORT_BY_FOREIGN_ID, SAID_AGAIN, record_columns,
+    self, RECORD_COLUMNS, RENEWAL, REPORT_BY_FOREIGN_ID, record_columns,
 };
 
 /// Cached state of a message, loaded from the tables.
@@ -27,7 +27,7 @@ pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
     let mut entry = Entry::new(Some(row), record.map(Arc::new), None, last);
     each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
         let kind: i64 = row.get(1)?;
-        if kind == SAID_AGAIN {
+        if kind == RENEWAL {
             entry.renewals += 1;
         } else {
             entry.identities.push(Identity::from_bytes(row.get(2)?));

@@ -10,7 +10,7 @@ use crate::store::sqlite::cache::records::Committed;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{
-    self, RECORD_COLUMNS, SAID_AGAIN, record_columns, said_columns,
+    self, RECORD_COLUMNS, RENEWAL, notification_columns, record_columns,
 };
 use crate::store::{History, Part, Step, StoredNotification, is_api};
 
@@ -37,7 +37,7 @@ pub(crate) fn history(
     let Some((record, last)) = found else { return Ok(None) };
     let mut steps = Vec::new();
     let read = each_back_from(&together, last, STEP_COLUMNS, |row| {
-        if row.get::<_, i64>(1)? != SAID_AGAIN {
+        if row.get::<_, i64>(1)? != RENEWAL {
             steps.push(step(row)?);
         }
         Ok(())
@@ -67,7 +67,8 @@ pub(crate) fn notifications(
     numbers: &[i64],
     bytes: usize,
 ) -> rusqlite::Result<Option<Vec<StoredNotification>>> {
-    const SELECT: &str = concat!("SELECT ", said_columns!(), " FROM notification WHERE seq = ?");
+    const SELECT: &str =
+        concat!("SELECT ", notification_columns!(), " FROM notification WHERE seq = ?");
     let mut select = db.prepare_cached(SELECT)?;
     let (mut all, mut read) = (Vec::new(), 0);
     for number in numbers {

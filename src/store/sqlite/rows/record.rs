@@ -41,14 +41,14 @@ pub(crate) use shown_columns;
 pub(crate) const SHOWN_COLUMNS: usize = 11;
 
 /// The columns of `notification` that [`stored_notification`] reads, in its order.
-macro_rules! said_columns {
+macro_rules! notification_columns {
     () => {
         "source, received_at, outcome, status, stated_at, channel, destination, \
          reference_service, reference_action, reference_key, provider_name, provider_id, \
          provider_status, provider_code, provider_message"
     };
 }
-pub(crate) use said_columns;
+pub(crate) use notification_columns;
 
 /// The columns of `notification` that [`logged`] reads, in its order.
 macro_rules! logged_columns {
@@ -64,7 +64,7 @@ pub(crate) use logged_columns;
 pub(crate) const REPORT: i64 = 0;
 pub(crate) const REPORT_BY_FOREIGN_ID: i64 = 1;
 pub(crate) const REGISTRATION: i64 = 2;
-pub(crate) const SAID_AGAIN: i64 = 3;
+pub(crate) const RENEWAL: i64 = 3;
 
 /// Value of `changed_from` where there was no record before.
 pub(crate) const NO_RECORD: i64 = -1;
@@ -102,8 +102,8 @@ fn texts<'a>(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Texts<'a>> {
     let code = row.get_ref(first + 1)?.as_str()?;
     let mut packed = Packed(row.get_ref(first + 2)?.as_str()?);
     let reference = short_reference(packed.next()?, packed.next()?, key)?;
-    let mut said = || packed.next()?.ok_or(FromSqlError::InvalidType);
-    let (name, id, status) = (said()?, said()?, said()?);
+    let mut next = || packed.next()?.ok_or(FromSqlError::InvalidType);
+    let (name, id, status) = (next()?, next()?, next()?);
     let message = packed.next()?;
     Ok((reference, short_provider(&Provider { name, id, status, code, message })))
 }
@@ -207,7 +207,7 @@ fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
     Ok(short_provider(&provider).map(|text| text.clone().into_owned()))
 }
 
-/// Reads a notification as displayed, from the columns of [`said_columns`], beginning at column `first`.
+/// Reads a notification as displayed, from the columns of [`notification_columns`], beginning at column `first`.
 pub(crate) fn stored_notification(
     row: &Row<'_>,
     first: usize,
@@ -235,7 +235,7 @@ pub(crate) struct Logged {
     /// Arrival time that counts for the order.
     pub(crate) arrived_at: Timestamp,
     /// Whether the row renews a registration that the notification log has already.
-    pub(crate) said_again: bool,
+    pub(crate) is_renewal: bool,
     /// The provider's id for the message.
     pub(crate) foreign_id: Option<ForeignId>,
 }
@@ -245,11 +245,11 @@ pub(crate) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
     let Coded(status) = row.get(first + 7)?;
     let Coded(channel) = row.get(first + 10)?;
     let provider = kept_provider(row, first + 15)?;
-    let (kind, said_again, by_foreign_id) = match row.get(first + 3)? {
+    let (kind, is_renewal, by_foreign_id) = match row.get(first + 3)? {
         REPORT => (Kind::Report, false, false),
         REPORT_BY_FOREIGN_ID => (Kind::Report, false, true),
         REGISTRATION => (Kind::Registration, false, false),
-        SAID_AGAIN => (Kind::Registration, true, false),
+        RENEWAL => (Kind::Registration, true, false),
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(first + 3, other)),
     };
     let source: String = row.get(first + 6)?;
@@ -273,7 +273,7 @@ pub(crate) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
         seq: row.get(first)?,
         notification: Notification::stored(statement, provider, Identity::from_bytes(identity)),
         arrived_at: row.get::<_, Option<Timestamp>>(first + 5)?.unwrap_or(received_at),
-        said_again,
+        is_renewal,
         foreign_id,
     })
 }

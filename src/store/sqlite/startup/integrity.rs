@@ -16,7 +16,7 @@ use super::wal_damage::{self, page_bytes_of};
 use crate::store::sqlite::cache::append_list::AppendList;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::fail_stop::{Failure, StopCause};
-use crate::store::sqlite::rows::record::{record_columns, said_columns};
+use crate::store::sqlite::rows::record::{notification_columns, record_columns};
 use crate::store::sqlite::write::replay::read_writer_state;
 use crate::store::sqlite::write::write_back;
 use crate::store::sqlite::{OpenError, Settings, quarantine};
@@ -47,9 +47,9 @@ pub(crate) enum Verdict {
 pub(crate) fn quick_check(db: &Connection, within: Duration) -> rusqlite::Result<Verdict> {
     let since = Instant::now();
     db.progress_handler(STEPS_PER_CHECK, Some(move || since.elapsed() > within))?;
-    let said = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     db.progress_handler(0, None::<fn() -> bool>)?;
-    verdict(said)
+    verdict(found)
 }
 
 /// Checks the whole file with its indexes, with SQLite's `integrity_check`.
@@ -57,8 +57,8 @@ pub(crate) fn full_check(db: &Connection) -> rusqlite::Result<Verdict> {
     verdict(db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))
 }
 
-fn verdict(said: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
-    match said {
+fn verdict(found: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
+    match found {
         Ok(words) if words == "ok" => Ok(Verdict::Sound),
         Ok(words) => Ok(Verdict::Damaged(words)),
         Err(error) => match error.sqlite_error_code() {
@@ -79,11 +79,11 @@ pub(crate) fn in_pieces(
 ) -> rusqlite::Result<Verdict> {
     const CHECK_CHUNK: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
          (SELECT n FROM message WHERE id = m.id) IS NOT n \
-         OR (WITH RECURSIVE said (previous, shown) AS ( \
+         OR (WITH RECURSIVE chain (previous, shown) AS ( \
              SELECT previous, kind <> 3 FROM notification WHERE seq = m.last AND message = m.id \
-             UNION ALL SELECT e.previous, e.kind <> 3 FROM said JOIN notification AS e \
-             ON e.seq = said.previous AND e.message = m.id) \
-             SELECT sum(shown) FROM said) IS NOT notifications \
+             UNION ALL SELECT e.previous, e.kind <> 3 FROM chain JOIN notification AS e \
+             ON e.seq = chain.previous AND e.message = m.id) \
+             SELECT sum(shown) FROM chain) IS NOT notifications \
          OR (destination IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
              INDEXED BY message_by_destination WHERE destination = m.destination \
              AND list_order IS m.list_order AND n = m.n)) \
@@ -195,7 +195,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
                 &everything,
                 concat!(
                     "SELECT message, identity, kind, ordered_at, accepted_at, segments, ",
-                    said_columns!(),
+                    notification_columns!(),
                     " FROM notification ORDER BY message, seq"
                 ),
             )?,

@@ -12,7 +12,7 @@ use crate::store::sqlite::cache::entry::{self, ForeignId};
 use crate::store::sqlite::quarantine::{self, NewEntry};
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::record::{
-    NO_RECORD, REGISTRATION, REPORT, REPORT_BY_FOREIGN_ID, SAID_AGAIN,
+    NO_RECORD, REGISTRATION, RENEWAL, REPORT, REPORT_BY_FOREIGN_ID,
 };
 use crate::store::sqlite::rows::tombstones;
 use crate::store::{Delivery, Entry, PayloadHash, StoredEntry};
@@ -84,7 +84,7 @@ impl Apply<'_> {
         // Of repeated notifications only a registration can matter, if it was not the last one.
         if !stored || changed {
             let kind = match notification.statement().kind {
-                Kind::Registration if stored => SAID_AGAIN,
+                Kind::Registration if stored => RENEWAL,
                 Kind::Registration => REGISTRATION,
                 Kind::Report if by_provider_id => REPORT_BY_FOREIGN_ID,
                 Kind::Report => REPORT,
@@ -139,7 +139,7 @@ impl Apply<'_> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let seq = self.state.counters.last_seq + 1;
         let received_at = self.delivery.received_at;
-        let said = notification.statement();
+        let statement = notification.statement();
         let (reference, provider) = (notification.reference(), notification.provider());
         let status_before = known.and_then(|known| known.record.as_ref()).map(|r| Coded(r.status));
         let changed_from = match &status_before {
@@ -148,7 +148,7 @@ impl Apply<'_> {
         };
         self.db.prepare_cached(INSERT)?.execute(params![
             seq,
-            said.message.as_bytes(),
+            statement.message.as_bytes(),
             known.map(|known| known.last),
             notification.identity().as_bytes(),
             kind,
@@ -157,11 +157,11 @@ impl Apply<'_> {
             (arrived_at != received_at).then_some(arrived_at),
             self.delivery.source,
             Coded(outcome),
-            Coded(said.status),
-            said.stated_at,
-            said.accepted_at,
-            Coded(said.channel),
-            said.destination,
+            Coded(statement.status),
+            statement.stated_at,
+            statement.accepted_at,
+            Coded(statement.channel),
+            statement.destination,
             reference.service(),
             reference.action(),
             reference.key(),
@@ -170,7 +170,7 @@ impl Apply<'_> {
             provider.status,
             provider.code,
             provider.message,
-            said.segments,
+            statement.segments,
         ])?;
         self.state.counters.last_seq = seq;
         Ok(seq)

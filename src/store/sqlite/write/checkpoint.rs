@@ -102,9 +102,9 @@ pub(crate) fn to_be_moved(pages: u32, moved: u32) -> u32 {
 pub(crate) fn checkpoint(db: &Connection, mode: &str, moved: &mut u32) -> rusqlite::Result<bool> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
         let whole = row.get::<_, i64>(0)? == 0;
-        let begins_anew = whole && mode != "PASSIVE";
+        let restarts = whole && mode != "PASSIVE";
         // The number of pages is -1 where there is no WAL.
-        *moved = if begins_anew { 0 } else { u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0) };
+        *moved = if restarts { 0 } else { u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0) };
         Ok(whole)
     })
 }

@@ -47,12 +47,12 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
         };
         let before = known.as_ref().and_then(|entry| entry.record.as_deref());
         let judged =
-            Record::judge(before, &logged.notification, logged.arrived_at, logged.said_again);
+            Record::judge(before, &logged.notification, logged.arrived_at, logged.is_renewal);
         let identity = logged.notification.identity();
         let entry = Entry::after(
             known.as_deref(),
             logged.seq,
-            (!logged.said_again).then_some(identity),
+            (!logged.is_renewal).then_some(identity),
             logged.foreign_id,
             judged.record.map(Arc::new),
         );

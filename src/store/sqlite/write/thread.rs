@@ -107,10 +107,10 @@ impl Writer {
     /// Writes back the whole cache, so that the next start need not replay the notification log. If this
     /// fails, the next start replays it.
     fn write_back_all(&mut self, db: &Connection) {
-        let fold = |db: &Connection, state: &mut WriterState| {
+        let piece = |db: &Connection, state: &mut WriterState| {
             write_back::write_back_some(db, state, write_back::WRITE_BACK_MESSAGES)
         };
-        while matches!(self.act(db, Box::new(fold)), Ok(1..)) {}
+        while matches!(self.act(db, Box::new(piece)), Ok(1..)) {}
     }
 
     /// Carries out this command and those queued behind it, up to the end of the batch. Returns the reason if

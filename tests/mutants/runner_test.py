@@ -67,6 +67,12 @@ class Tables(unittest.TestCase):
     def test_a_test_that_does_not_exist_is_named(self):
         self.assert_rejected("no test in tests/it matches `kills::gone`", {"tests": '["kills::gone"]'})
 
+    def test_a_unit_test_lies_in_the_library(self):
+        unit = {"unit": "true", "tests": '["json::write::tests::a_text_is_written"]'}
+        self.assertEqual(run(unit, "--check")[0], 0)
+        self.assert_rejected("no test in src matches `kills::the_wal`", {"unit": "true"})
+        self.assert_rejected("no test in tests/it matches `json::write", unit | {"unit": None})
+
     def test_a_mutant_without_tests_is_rejected(self):
         self.assert_rejected("`tests` is empty", {"tests": "[]"})
 

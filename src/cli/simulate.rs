@@ -16,7 +16,7 @@ use crate::verify::signed_url::Callback;
 /// Exit code if the results differ from the expected ones.
 const EXIT_DIFFERENT: i32 = 1;
 
-/// How much to simulate, and against whom.
+/// Amount to simulate, and the server to send it to.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Number of messages.

@@ -67,7 +67,7 @@ pub(crate) struct Body<'a> {
     title: &'static str,
     /// Status code.
     status: u16,
-    /// What went wrong and what to do.
+    /// Explanation: the fault, and the remedy.
     detail: &'a str,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The caller is responsible for the structure; `serde_json` escapes the texts that need it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 
 use super::read::is_plain;
@@ -22,6 +22,11 @@ impl Json {
         Self(text)
     }
 
+    /// The text so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns the whole text.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
@@ -34,11 +39,8 @@ impl Json {
     }
 
     /// Appends a number.
-    pub(crate) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
-        let number = number.into();
-        // Writing to memory cannot fail.
-        let _written = write!(self.0, "{number}");
-        self
+    pub(crate) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.raw(itoa::Buffer::new().format(number))
     }
 
     /// Appends a message id.
@@ -67,12 +69,24 @@ impl Json {
 
     /// Appends any text, escaped where needed.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.raw("\"").escaped(text).raw("\"")
+    }
+
+    /// Appends any text as it is formatted, escaped where needed. If formatting fails, the text ends there.
+    pub(crate) fn formatted(&mut self, text: fmt::Arguments<'_>) -> &mut Self {
+        self.raw("\"");
+        Escaped(self).write_fmt(text).unwrap_or_default();
+        self.raw("\"")
+    }
+
+    fn escaped(&mut self, text: &str) -> &mut Self {
         if is_plain(text) {
-            return self.between_quotes(text.as_bytes());
+            return self.raw(text);
         }
         // Serializing a string cannot fail.
         let escaped = serde_json::to_string(text).unwrap_or_default();
-        self.raw(&escaped)
+        let inner = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        self.raw(inner.unwrap_or_default())
     }
 
     fn between_quotes(&mut self, text: &[u8]) -> &mut Self {
@@ -110,6 +124,16 @@ impl Json {
     }
 }
 
+/// Writer of text between quotes, escaped as it arrives.
+struct Escaped<'a>(&'a mut Json);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.escaped(text);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,8 +143,9 @@ mod tests {
         for letter in ('\0'..='\u{fff}').chain(['\u{2028}', '\u{fffd}', '\u{1f600}']) {
             let text = format!("a{letter}b");
             let mut json = Json::with_capacity(0);
-            json.text(&text);
-            assert_eq!(json.finish(), serde_json::to_vec(&text).unwrap());
+            json.text(&text).formatted(format_args!("a{letter}b"));
+            let expected = serde_json::to_vec(&text).unwrap().repeat(2);
+            assert_eq!(json.finish(), expected);
         }
     }
 

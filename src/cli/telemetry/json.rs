@@ -1,11 +1,11 @@
 //! JSON log lines: time, level, the members of the event and of the spans around it, and the target if that
 //! is a library.
 //!
-//! The usual JSON formatter serializes each value; here pieces of text are appended, which is faster, since
-//! every request writes a line.
+//! The usual JSON formatter serializes each value. Here pieces of text are appended, which is faster: every
+//! request writes a line.
 
 use std::cell::Cell;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -15,7 +15,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
-use crate::json::read::is_plain;
+use crate::json::write::Json;
 
 /// Prefix of the targets of our own messages.
 pub(crate) const OWN_TARGET_PREFIX: &str = "statusmirror";
@@ -34,7 +34,7 @@ where
     W: Fn(&[u8]) + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut around = Members(Vec::new());
+        let mut around = Members(Json::with_capacity(0));
         attributes.record(&mut around);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(around);
@@ -50,58 +50,35 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let (metadata, mut time) = (event.metadata(), [0; 27]);
+        let metadata = event.metadata();
         // An event that is logged meanwhile finds no buffer, and creates one.
-        let mut line = Members(LINE_BUFFER.take());
-        line.0.clear();
-        line.add("{\"timestamp\":\"");
-        line.0.extend_from_slice(Clock::System.now().write(&mut time));
-        line.add("\",\"level\":\"");
-        line.add(metadata.level().as_str());
-        line.add("\"");
+        let mut buffer = LINE_BUFFER.take();
+        buffer.clear();
+        let mut line = Members(Json::behind(buffer));
+        line.0.raw("{\"timestamp\":").time(Clock::System.now());
+        line.0.raw(",\"level\":").text(metadata.level().as_str());
         event.record(&mut line);
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(Members(around)) = span.extensions().get() {
-                line.0.extend_from_slice(around);
+                line.0.raw(around.bytes());
             }
         }
         if !metadata.target().starts_with(OWN_TARGET_PREFIX) {
-            line.add(",\"target\":\"");
-            line.add(metadata.target());
-            line.add("\"");
+            line.0.raw(",\"target\":").text(metadata.target());
         }
-        line.add("}\n");
-        (self.0)(&line.0);
-        LINE_BUFFER.set(line.0);
+        line.0.raw("}\n");
+        (self.0)(line.0.bytes());
+        LINE_BUFFER.set(line.0.finish());
     }
 }
 
 /// Members of an object, each after a comma.
-struct Members(Vec<u8>);
+struct Members(Json);
 
 impl Members {
-    fn add(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn name(&mut self, field: &Field) {
-        self.add(",\"");
-        self.add(field.name());
-        self.add("\":");
-    }
-
-    /// Appends a member whose value needs no quotes.
-    fn raw(&mut self, field: &Field, value: &str) {
-        self.name(field);
-        self.add(value);
-    }
-
-    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Quoted<'_>) -> fmt::Result) {
-        self.name(field);
-        self.add("\"");
-        // A value whose formatting fails keeps what it has written so far.
-        write(&mut Quoted(self)).unwrap_or_default();
-        self.add("\"");
+    /// Appends the name of a member, after which its value follows.
+    fn member(&mut self, field: &Field) -> &mut Json {
+        self.0.raw(",\"").raw(field.name()).raw("\":")
     }
 }
 
@@ -109,44 +86,27 @@ impl Visit for Members {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let mut room = zmij::Buffer::new();
         // JSON has no infinity and no NaN.
-        self.raw(field, if value.is_finite() { room.format_finite(value) } else { "null" });
+        self.member(field).raw(if value.is_finite() { room.format_finite(value) } else { "null" });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.raw(field, itoa::Buffer::new().format(value));
+        self.member(field).number(value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.raw(field, itoa::Buffer::new().format(value));
+        self.member(field).number(value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.raw(field, if value { "true" } else { "false" });
+        self.member(field).raw(if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, |text| text.write_str(value));
+        self.member(field).text(value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, |text| write!(text, "{value:?}"));
-    }
-}
-
-/// Writer of text between quotes, escaped as it arrives.
-struct Quoted<'a>(&'a mut Members);
-
-impl fmt::Write for Quoted<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if is_plain(text) {
-            self.0.add(text);
-        } else {
-            // Serializing a string cannot fail.
-            let escaped = serde_json::to_string(text).unwrap_or_default();
-            let inner = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-            self.0.add(inner.unwrap_or_default());
-        }
-        Ok(())
+        self.member(field).formatted(format_args!("{value:?}"));
     }
 }
 

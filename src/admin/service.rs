@@ -211,12 +211,14 @@ impl Admin {
         let row = self.one(id).await?;
         let done = self.ingest.replay(row).await;
         let done = done.map_err(|error| format!("{id}: {}", words(&error)))?;
-        let (outcome, reason) = match done {
-            EntryResult::Judged { outcome, .. } => (outcome.name(), None),
-            EntryResult::Quarantined { reason, .. } => ("quarantined", Some(reason)),
-            EntryResult::Ignored { reason } => ("ignored", Some(reason)),
+        let outcome = done.outcome().name().to_owned();
+        let reason = match done {
+            EntryResult::Judged { .. } => None,
+            EntryResult::Quarantined { reason, .. } | EntryResult::Ignored { reason } => {
+                Some(reason)
+            }
         };
-        Ok(Replayed { id: id.to_string(), outcome: outcome.to_owned(), reason })
+        Ok(Replayed { id: id.to_string(), outcome, reason })
     }
 
     /// Serves the admin socket of this database until the future is dropped.

@@ -10,6 +10,7 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 use super::app_state::Service;
 use super::problem::Problem;
 use crate::access::api_key::{ApiKey, Scope};
+use crate::metrics::RejectReason;
 
 /// Name of the API key that a request presented.
 #[derive(Debug)]
@@ -24,7 +25,11 @@ pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller,
             (client(service, request.peer_addr(), request.headers()), Instant::now());
         if let Some(wait) = service.attempts.wait(client, now) {
             let problem = Problem::TooManyAttempts { wait };
-            return KeyRejection { problem, reason: "too many attempts", key: rejected.key };
+            return KeyRejection {
+                problem,
+                reason: RejectReason::TooManyAttempts,
+                key: rejected.key,
+            };
         }
         service.attempts.fail(client, now);
         rejected
@@ -38,7 +43,7 @@ pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller,
         let problem = Problem::Scope { needed };
         return Err(KeyRejection {
             problem,
-            reason: "a key without the scope",
+            reason: RejectReason::MissingScope,
             key: Some(key.name),
         });
     }
@@ -50,18 +55,21 @@ pub(crate) struct KeyRejection {
     /// Error sent to the client.
     pub(crate) problem: Problem,
     /// Reason, written only to the log.
-    pub(crate) reason: &'static str,
+    pub(crate) reason: RejectReason,
     /// Name of the key that lacks the scope or has expired. Written only to the log.
     pub(crate) key: Option<String>,
 }
 
 fn key(service: &Service, request: &HttpRequest) -> Result<ApiKey, KeyRejection> {
     let rejected = |reason, key| KeyRejection { problem: Problem::NoKey, reason, key };
-    let presented = request.headers().get("X-Api-Key").ok_or_else(|| rejected("no key", None))?;
+    let presented = request
+        .headers()
+        .get("X-Api-Key")
+        .ok_or_else(|| rejected(RejectReason::NoCredential, None))?;
     let key = service.keys.find(presented.as_bytes());
-    let key = key.ok_or_else(|| rejected("a wrong key", None))?;
+    let key = key.ok_or_else(|| rejected(RejectReason::WrongCredential, None))?;
     if key.has_expired(service.clock.now()) {
-        return Err(rejected("an expired key", Some(key.name)));
+        return Err(rejected(RejectReason::ExpiredCredential, Some(key.name)));
     }
     Ok(key)
 }

@@ -34,7 +34,7 @@ impl EntryOutcome {
     }
 }
 
-/// Reason for rejecting a webhook.
+/// Reason for rejecting a webhook or an API request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectReason {
     /// No credential.
@@ -73,10 +73,14 @@ pub enum RejectReason {
     Slow,
     /// Database error.
     Store,
+    /// API key without the scope that the request needs.
+    MissingScope,
+    /// Too many failed attempts from this client.
+    TooManyAttempts,
 }
 
 impl RejectReason {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::NoCredential,
         Self::WrongCredential,
         Self::ExpiredCredential,
@@ -95,6 +99,8 @@ impl RejectReason {
         Self::Closing,
         Self::Slow,
         Self::Store,
+        Self::MissingScope,
+        Self::TooManyAttempts,
     ];
 
     /// Name of the reason in metrics and in the log.
@@ -118,10 +124,12 @@ impl RejectReason {
             Self::Closing => "closing",
             Self::Slow => "slow",
             Self::Store => "store",
+            Self::MissingScope => "missing_scope",
+            Self::TooManyAttempts => "too_many_attempts",
         }
     }
 
-    /// Whether a request can be rejected for this reason before its source is known.
+    /// Whether a webhook can be rejected for this reason before its source is known.
     pub(crate) fn needs_no_source(self) -> bool {
         matches!(
             self,
@@ -131,7 +139,14 @@ impl RejectReason {
 
     /// Whether a webhook of an existing source can be rejected for this reason.
     pub(crate) fn needs_source(self) -> bool {
-        !matches!(self, Self::Malformed | Self::UnknownSource | Self::Shed)
+        !matches!(
+            self,
+            Self::Malformed
+                | Self::UnknownSource
+                | Self::Shed
+                | Self::MissingScope
+                | Self::TooManyAttempts
+        )
     }
 }
 

@@ -196,11 +196,13 @@ fn write_result(json: &mut Json, done: &EntryResult) {
             }
         }
         EntryResult::Quarantined { id, reason } => {
-            json.raw(r#"{"outcome":"quarantined","reason":"#).text(reason);
+            json.raw(r#"{"outcome":"#).text(done.outcome().name());
+            json.raw(r#","reason":"#).text(reason);
             json.raw(r#","quarantineId":"#).quoted(id);
         }
         EntryResult::Ignored { reason } => {
-            json.raw(r#"{"outcome":"ignored","reason":"#).text(reason);
+            json.raw(r#"{"outcome":"#).text(done.outcome().name());
+            json.raw(r#","reason":"#).text(reason);
         }
     }
     json.raw("}");

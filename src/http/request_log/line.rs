@@ -56,7 +56,7 @@ struct LogFields<'a> {
     /// Name of the API key.
     key: Option<&'a str>,
     /// Reason for a rejection.
-    reason: Option<&'static str>,
+    reason: Option<RejectReason>,
     /// Address of a rejected client.
     client: Option<IpAddr>,
     /// Route of an API request.
@@ -146,9 +146,8 @@ impl<'a> Line<'a> {
         reason: RejectReason,
         answer: Option<&mut HttpResponse>,
     ) {
-        let reason = Some(reason.name());
         let client = Some(self.client(service));
-        let fields = LogFields { source, reason, client, ..LogFields::default() };
+        let fields = LogFields { source, reason: Some(reason), client, ..LogFields::default() };
         self.log("rejected a webhook", &fields, answer);
     }
 
@@ -191,7 +190,7 @@ impl<'a> Line<'a> {
             trace_id = self.trace.as_deref(),
             source = fields.source,
             key = fields.key,
-            reason = fields.reason,
+            reason = fields.reason.map(RejectReason::name),
             client = fields.client.map(tracing::field::display),
             // The line of a webhook has neither route nor method.
             method = fields.route.and_then(|_| self.method()),
@@ -225,7 +224,7 @@ impl<'a> Line<'a> {
         if let Some(mut span) = span::Exported::of(&request, route, answer) {
             span.set("source", fields.source);
             span.set("key", fields.key);
-            span.set("reason", fields.reason);
+            span.set("reason", fields.reason.map(RejectReason::name));
             span.set("message_id", fields.message);
             span.set("outcome", fields.outcome);
         }

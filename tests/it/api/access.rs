@@ -293,7 +293,10 @@ fn a_rejected_request_is_logged_with_its_client_and_without_its_content() {
     });
     let said = lines(&log, "rejected an API request");
     let of = |name: &str| said.iter().map(|line| line[name].as_str()).collect::<Vec<_>>();
-    assert_eq!(of("reason"), [Some("no key"), Some("a wrong key"), Some("an expired key")]);
+    assert_eq!(
+        of("reason"),
+        [Some("no_credential"), Some("wrong_credential"), Some("expired_credential")]
+    );
     assert_eq!(of("key"), [None, None, Some("bygone")]);
     assert_eq!(of("client"), [Some("127.0.0.1"); 3]);
     assert_eq!(of("level"), [Some("INFO"); 3]);

@@ -249,7 +249,7 @@ fn a_request_is_a_span_in_the_trace_of_its_sender() {
         ("statusmirror.message_id", EXAMPLE_ID),
     ]);
     assert_eq!(said(2), asked);
-    assert_eq!(said(6)["statusmirror.reason"], "a wrong key");
+    assert_eq!(said(6)["statusmirror.reason"], "wrong_credential");
 }
 
 /// The spans that a server sends at its end. A machine may stand still for longer than the end waits, but not

@@ -35,9 +35,10 @@ pub(crate) fn place(outcome: EntryOutcome) -> usize {
     }
 }
 
-/// Reason for a rejection in words, and what to do.
-pub(crate) fn remedy(reason: RejectReason) -> (&'static str, &'static str) {
-    match reason {
+/// Reason for the rejection of a webhook in words, and what to do; `None` for a reason that only concerns API
+/// requests.
+pub(crate) fn remedy(reason: RejectReason) -> Option<(&'static str, &'static str)> {
+    Some(match reason {
         RejectReason::NoCredential => {
             ("without a credential", "Give the sender the whole callback URL, or have it sign.")
         }
@@ -100,5 +101,6 @@ pub(crate) fn remedy(reason: RejectReason) -> (&'static str, &'static str) {
         RejectReason::Store => {
             ("because the delivery was not stored", "Look at the log and at the disk’s space.")
         }
-    }
+        RejectReason::MissingScope | RejectReason::TooManyAttempts => return None,
+    })
 }

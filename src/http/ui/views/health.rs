@@ -127,7 +127,7 @@ fn clock(ahead: i64) -> String {
 }
 
 fn rejections((reason, times): (RejectReason, u64)) -> Option<Rejections> {
-    let (what, todo) = outcome_words::remedy(reason);
+    let (what, todo) = outcome_words::remedy(reason)?;
     (times > 0).then(|| Rejections { times: grouped(times), what, todo })
 }
 

@@ -143,8 +143,9 @@ pub(crate) struct Marks(Vec<PathBuf>);
 impl Marks {
     pub(crate) fn of(database: &Path, runtime_directory: Option<&Path>) -> Self {
         let mark = beside(database, "failed");
-        let elsewhere = runtime_directory.zip(mark.file_name()).map(|(path, name)| path.join(name));
-        Self([Some(mark), elsewhere].into_iter().flatten().collect())
+        let cached_ids =
+            runtime_directory.zip(mark.file_name()).map(|(path, name)| path.join(name));
+        Self([Some(mark), cached_ids].into_iter().flatten().collect())
     }
 
     fn leave(&self) {

@@ -8,7 +8,7 @@ use crate::metrics::Commits;
 
 /// Default maximum number of cached messages: those that most senders report on within half a minute, at a
 /// thousand messages a second.
-const RECENT_MAX_MESSAGES: usize = 1 << 15;
+const CACHE_MAX_MESSAGES: usize = 1 << 15;
 
 /// Default time limit of a search part for the cache, and again for the table; other queries wait for the
 /// thread meanwhile.
@@ -26,9 +26,9 @@ pub struct Settings {
     /// Maximum size of the quarantine, in bytes.
     pub quarantine_max_bytes: u64,
     /// Maximum number of cached messages; above it the oldest are written back to the table.
-    pub recent_max_messages: usize,
+    pub cache_max_messages: usize,
     /// Maximum size of the cached messages, in bytes.
-    pub recent_max_bytes: usize,
+    pub cache_max_bytes: usize,
     /// Time limit of a search part for the cache, and again for the table.
     pub search_part: Duration,
     /// Time to wait for another process to release the database.
@@ -56,8 +56,8 @@ impl Settings {
             max_in_flight: 1_024,
             quarantine_max_rows: 100_000,
             quarantine_max_bytes: 1 << 30,
-            recent_max_messages: RECENT_MAX_MESSAGES,
-            recent_max_bytes: Share::Cache.limit(),
+            cache_max_messages: CACHE_MAX_MESSAGES,
+            cache_max_bytes: Share::Cache.limit(),
             search_part: SEARCH_PART,
             lock_wait: Duration::ZERO,
             allow_network_filesystem: false,

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::shutdown::Closing;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::notifier::{LatestChange, Waiting};
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::read::search::Search;
 use crate::store::sqlite::read::thread::Readers;
 use crate::store::sqlite::read::{change_feed, history, messages, stats};
@@ -44,7 +44,7 @@ use crate::store::{
 pub struct SqliteStore {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) readers: Readers,
-    pub(crate) recent: Committed,
+    pub(crate) cache: Cache,
     path: PathBuf,
     search_part: Duration,
     lineage: u32,
@@ -65,7 +65,7 @@ impl SqliteStore {
         let old_quarantine = state.counters.quarantine.is_to_be_moved();
         let watched = WatchedFiles::new(path, &lock)
             .map_err(|source| OpenError::File { path: path.clone(), source })?;
-        let recent = state.committed.clone();
+        let cache = state.cache.clone();
         let (failure, failed) = Failure::new(marks);
         let ends = Arc::new(AtomicBool::new(false));
         let moved = Arc::new(checkpoint::CheckpointedPages::default());
@@ -94,7 +94,7 @@ impl SqliteStore {
             full: false,
             locked: false,
         };
-        let readers = Readers::start(path, &recent, &reading, &settings.budget, &failure)?;
+        let readers = Readers::start(path, &cache, &reading, &settings.budget, &failure)?;
         let writer = spawn("writer", &failure, move || writer.run(&db))?;
         if unchecked {
             let (failure, ends) = (failure.clone(), Arc::clone(&ends));
@@ -119,7 +119,7 @@ impl SqliteStore {
         };
         let (path, search_part) = (path.clone(), settings.search_part);
         let backups = Arc::default();
-        let store = Self { orders, readers, recent, path, search_part, lineage, failed, backups };
+        let store = Self { orders, readers, cache, path, search_part, lineage, failed, backups };
         Ok((store, closing))
     }
 
@@ -193,13 +193,13 @@ impl Store for SqliteStore {
     }
 
     async fn holds(&self, notifications: Vec<(MessageId, Identity)>) -> Result<bool, StoreError> {
-        let recent = self.recent.clone();
-        self.readers.query(move |db| messages::holds(db, &recent, &notifications)).await
+        let cache = self.cache.clone();
+        self.readers.query(move |db| messages::holds(db, &cache, &notifications)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        let lately = self.recent.now().get(id).cloned();
-        match lately {
+        let cached = self.cache.now().get(id).cloned();
+        match cached {
             Some(entry) => {
                 Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }))
             }
@@ -208,8 +208,8 @@ impl Store for SqliteStore {
     }
 
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
-        let recent = self.recent.clone();
-        self.readers.query(move |db| messages::list(db, &recent, &key, page, write)).await
+        let cache = self.cache.clone();
+        self.readers.query(move |db| messages::list(db, &cache, &key, page, write)).await
     }
 
     async fn search(
@@ -219,11 +219,11 @@ impl Store for SqliteStore {
         count: u32,
         write: Write,
     ) -> Result<Found, StoreError> {
-        let (recent, lasts) = (self.recent.clone(), self.search_part);
+        let (cache, lasts) = (self.cache.clone(), self.search_part);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.readers
             .query(move |db| {
-                Search { db, recent: &recent, wanted: &wanted, after, count, lasts, write }.part()
+                Search { db, cache: &cache, wanted: &wanted, after, count, lasts, write }.part()
             })
             .await
     }
@@ -233,8 +233,8 @@ impl Store for SqliteStore {
     }
 
     async fn history(&self, id: MessageId, part: Part) -> Result<Option<History>, StoreError> {
-        let recent = self.recent.clone();
-        self.readers.query(move |db| history::history(db, &recent, id, part)).await
+        let cache = self.cache.clone();
+        self.readers.query(move |db| history::history(db, &cache, id, part)).await
     }
 
     async fn notifications(
@@ -246,11 +246,11 @@ impl Store for SqliteStore {
     }
 
     fn subscribe(&self, id: MessageId) -> Waiting {
-        self.recent.notifier.of(id)
+        self.cache.notifier.of(id)
     }
 
     fn latest_change(&self) -> LatestChange {
-        self.recent.notifier.latest()
+        self.cache.notifier.latest()
     }
 
     async fn changes(
@@ -259,9 +259,9 @@ impl Store for SqliteStore {
         filter: Arc<Filter>,
         write: WriteChange,
     ) -> Result<Changes, StoreError> {
-        let (recent, lineage) = (self.recent.clone(), self.lineage());
+        let (cache, lineage) = (self.cache.clone(), self.lineage());
         self.readers
-            .query(move |db| change_feed::changes(db, &recent, after, &filter, write, lineage))
+            .query(move |db| change_feed::changes(db, &cache, after, &filter, write, lineage))
             .await
     }
 
@@ -303,8 +303,8 @@ impl Store for SqliteStore {
     }
 
     async fn stats(&self) -> Result<Stats, StoreError> {
-        let (recent, path) = (self.recent.clone(), self.path.clone());
-        self.readers.query(move |db| stats::stats(db, &recent, &path)).await
+        let (cache, path) = (self.cache.clone(), self.path.clone());
+        self.readers.query(move |db| stats::stats(db, &cache, &path)).await
     }
 
     async fn quarantined(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {

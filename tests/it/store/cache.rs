@@ -27,11 +27,11 @@ struct OpenedStore {
 }
 
 impl OpenedStore {
-    fn new(recent_max_bytes: usize) -> Self {
+    fn new(cache_max_bytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let budget = MemoryBudget::default();
         let (store, closing) = SqliteStore::open(&Settings {
-            recent_max_bytes,
+            cache_max_bytes,
             lock_wait: INHERITED,
             budget: budget.clone(),
             ..Settings::new(folder.path().join("mirror.db"))

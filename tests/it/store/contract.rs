@@ -28,7 +28,7 @@ fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
         max_in_flight: 64,
         quarantine_max_rows,
         // So few that records are folded all the time.
-        recent_max_messages: 5,
+        cache_max_messages: 5,
         ..Settings::new(folder.path().join("mirror.db"))
     })
     .unwrap();

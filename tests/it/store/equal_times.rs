@@ -85,7 +85,7 @@ fn a_page_at_equal_times_is_in_order_and_reads_as_many_rows_as_any_page() {
         let (store, closing) = SqliteStore::open(&Settings {
             lock_wait: INHERITED,
             // Nearly all of them are in the table.
-            recent_max_messages: 50,
+            cache_max_messages: 50,
             ..Settings::new(folder.path().join("mirror.db"))
         })
         .unwrap();

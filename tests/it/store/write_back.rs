@@ -64,7 +64,7 @@ const FILE: &str = "mirror.db";
 impl OpenedStore {
     fn new(folder: TempDir, most: usize) -> Self {
         let mut settings = Settings {
-            recent_max_messages: most,
+            cache_max_messages: most,
             lock_wait: INHERITED,
             ..Settings::new(folder.path().join(FILE))
         };

@@ -44,10 +44,10 @@ impl Changes {
     }
 
     /// Cached state of a message, with these changes applied.
-    pub(crate) fn known(&self, id: MessageId, committed: &Committed) -> Option<Arc<Entry>> {
+    pub(crate) fn known(&self, id: MessageId, cache: &Cache) -> Option<Arc<Entry>> {
         match self.0.get(&id) {
             Some(changed) => changed.clone(),
-            None => committed.now().get(id).cloned(),
+            None => cache.now().get(id).cloned(),
         }
     }
 }
@@ -60,8 +60,8 @@ const PUBLISH_PAUSE: Duration = Duration::from_micros(50);
 
 /// Cache of the committed state, shared by all readers.
 #[derive(Clone)]
-pub(crate) struct Committed {
-    recent: Arc<RwLock<CachedRecords>>,
+pub(crate) struct Cache {
+    records: Arc<RwLock<CachedRecords>>,
     commits: Arc<AtomicU64>,
     /// Wakes queries that wait for changes.
     pub(crate) notifier: Notifier,
@@ -69,16 +69,18 @@ pub(crate) struct Committed {
     pub(crate) counts: Arc<Counts>,
 }
 
-impl Committed {
+impl Cache {
     /// Locks the cache for reading. Hold the guard only briefly.
     pub(crate) fn now(&self) -> RwLockReadGuard<'_, CachedRecords> {
-        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an empty cache, charged to its share of this budget.
     pub(crate) fn new(budget: &MemoryBudget) -> Self {
         Self {
-            recent: Arc::new(RwLock::new(CachedRecords::new(budget.reserve(Share::Cache, 0).ok()))),
+            records: Arc::new(RwLock::new(CachedRecords::new(
+                budget.reserve(Share::Cache, 0).ok(),
+            ))),
             commits: Arc::default(),
             notifier: Notifier::default(),
             counts: Arc::default(),
@@ -102,12 +104,12 @@ impl Committed {
         let mut all = changes.0.iter();
         let mut pieces = changes.0.len().div_ceil(PUBLISH_CHANGES);
         while pieces > 0 {
-            let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+            let mut cache = self.records.write().unwrap_or_else(PoisonError::into_inner);
             let piece = all.by_ref().take(PUBLISH_CHANGES);
             let before: Vec<_> =
-                piece.map(|(id, entry)| recent.replace(*id, entry.as_ref())).collect();
-            recent.charge();
-            drop(recent);
+                piece.map(|(id, entry)| cache.replace(*id, entry.as_ref())).collect();
+            cache.charge();
+            drop(cache);
             // Entries that nothing references any more are freed after the lock is released.
             drop(before);
             pieces -= 1;

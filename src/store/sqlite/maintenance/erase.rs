@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::message::{Destination, MessageId, Timestamp};
 use crate::payload::RawPayload;
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::read::messages;
 use crate::store::sqlite::rows::record::message_id;
 use crate::store::sqlite::rows::tombstones;
@@ -49,7 +49,7 @@ impl SqliteStore {
         // Messages that arrived meanwhile.
         loop {
             let act: Action = Box::new(move |db, state| {
-                let messages = listed(db, &state.committed, number)?;
+                let messages = listed(db, &state.cache, number)?;
                 remove_messages::remove(db, state, &messages, Some(until))
             });
             match self.act(act).await? {
@@ -189,12 +189,8 @@ pub(crate) fn end_of_piece(
 }
 
 /// Messages listed under this destination.
-fn listed(
-    db: &Connection,
-    recent: &Committed,
-    number: Destination,
-) -> rusqlite::Result<Vec<MessageId>> {
+fn listed(db: &Connection, cache: &Cache, number: Destination) -> rusqlite::Result<Vec<MessageId>> {
     let page = Page { count: CHUNK_LISTED, before: None, after: None };
-    let listing = messages::list(db, recent, &Key::Destination(number), page, |_, _| {})?;
+    let listing = messages::list(db, cache, &Key::Destination(number), page, |_, _| {})?;
     Ok(listing.messages.into_iter().map(|message| message.place.id).collect())
 }

@@ -87,9 +87,9 @@ impl SqliteStore {
             const MOVE_CUTOFF: &str =
                 "UPDATE progress SET prune_cutoff = max(coalesce(prune_cutoff, ?1), ?1)";
             db.prepare_cached(MOVE_CUTOFF)?.execute([before])?;
-            if let Some(waiting) = state.committed.counts.waiting() {
+            if let Some(waiting) = state.cache.counts.waiting() {
                 let gone = purged.messages + purged.quarantined;
-                state.committed.counts.set_waiting(waiting.saturating_sub(gone));
+                state.cache.counts.set_waiting(waiting.saturating_sub(gone));
             }
             Ok(0)
         };
@@ -106,7 +106,7 @@ impl SqliteStore {
         let remembered = self.readers.query(remembered).await?;
         let is_believed = now.micros() >= EARLIEST_CLOCK_MICROS;
         let is_daily = is_believed && remembered.is_due(now);
-        let is_first_look = self.recent.counts.waiting().is_none();
+        let is_first_look = self.cache.counts.waiting().is_none();
         if !(is_daily || is_first_look && retained_from.is_some()) {
             return Ok(None);
         }
@@ -134,7 +134,7 @@ impl SqliteStore {
         let tombstones = remembered.tombstones.or(remembered.last_arrival);
         let tombstones = tombstones.map_or(now, |cutoff| moved(cutoff, now));
         let act = move |db: &Connection, state: &mut WriterState| {
-            state.committed.counts.set_waiting(waiting);
+            state.cache.counts.set_waiting(waiting);
             if is_due {
                 const SET_CUTOFF: &str =
                     "UPDATE progress SET prune_cutoff = coalesce(?, prune_cutoff)";

@@ -93,9 +93,9 @@ pub(crate) fn arrivals(
 
 /// One entry, with its body.
 pub(crate) fn one(db: &Connection, id: QuarantineId) -> rusqlite::Result<Option<Quarantined>> {
-    let together = db.unchecked_transaction()?;
+    let snapshot = db.unchecked_transaction()?;
     for select in ONE {
-        let found = together.prepare_cached(select)?.query_row([id.as_bytes()], quarantined);
+        let found = snapshot.prepare_cached(select)?.query_row([id.as_bytes()], quarantined);
         if let Some(found) = found.optional()? {
             return Ok(Some(found));
         }
@@ -112,10 +112,10 @@ fn in_order<T>(
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     place: impl Fn(&T) -> i64,
 ) -> rusqlite::Result<Vec<T>> {
-    let together = db.unchecked_transaction()?;
+    let snapshot = db.unchecked_transaction()?;
     let mut found = Vec::new();
     for select in selects {
-        let mut select = together.prepare_cached(select)?;
+        let mut select = snapshot.prepare_cached(select)?;
         for row in select.query_map(params![after, count], &read)? {
             found.push(row?);
         }

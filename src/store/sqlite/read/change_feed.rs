@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::message::{MessageId, Record};
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{self, logged, logged_columns};
@@ -23,7 +23,7 @@ const PART_TIME: Duration = Duration::from_millis(20);
 /// Reads one part of the change feed, after this number.
 pub(crate) fn changes(
     db: &Connection,
-    recent: &Committed,
+    cache: &Cache,
     after: i64,
     filter: &Filter,
     write: WriteChange,
@@ -34,10 +34,10 @@ pub(crate) fn changes(
     // Only up to the published state: a query that was woken by a change finds it. The last published number
     // is read before the transaction begins, so that the notification log has everything up to it. The row
     // with that number may be missing, because it was removed.
-    let given = recent.notifier.latest().now();
+    let given = cache.notifier.latest().now();
     // One transaction, so that the chain of each notification can be read to its end.
-    let together = db.unchecked_transaction()?;
-    let mut select = together.prepare_cached(SELECT)?;
+    let snapshot = db.unchecked_transaction()?;
+    let mut select = snapshot.prepare_cached(SELECT)?;
     let mut rows = select.query([after, given])?;
     let mut changes = Changes { last: after, ..Changes::default() };
     while let Some(row) = rows.next()? {
@@ -56,7 +56,7 @@ pub(crate) fn changes(
             }
         };
         let id = record::message_id(row, 1)?;
-        if let Some(record) = record_after(&together, recent, id, number)?
+        if let Some(record) = record_after(&snapshot, cache, id, number)?
             && filter.passes(&record)
         {
             let (start, event) = (changes.text.len(), EventId::new(lineage, number));
@@ -75,12 +75,12 @@ pub(crate) fn changes(
 /// Record of a message after this notification.
 fn record_after(
     db: &Connection,
-    recent: &Committed,
+    cache: &Cache,
     id: MessageId,
     number: i64,
 ) -> rusqlite::Result<Option<Arc<Record>>> {
-    let lately = recent.now().get(id).filter(|entry| entry.last == number).cloned();
-    if let Some(entry) = lately {
+    let cached = cache.now().get(id).filter(|entry| entry.last == number).cloned();
+    if let Some(entry) = cached {
         return Ok(entry.record.clone());
     }
     let mut known: Option<Record> = None;

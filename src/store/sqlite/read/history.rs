@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::message::MessageId;
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::{
@@ -17,17 +17,17 @@ use crate::store::{History, Part, Step, StoredNotification, is_api};
 /// History of a message, with the requested part in full.
 pub(crate) fn history(
     db: &Connection,
-    recent: &Committed,
+    cache: &Cache,
     id: MessageId,
     part: Part,
 ) -> rusqlite::Result<Option<History>> {
     const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
-    let lately = recent.now().get(id).cloned();
+    let cached = cache.now().get(id).cloned();
     // One transaction, so that record and history match.
-    let together = db.unchecked_transaction()?;
-    let found = match lately {
+    let snapshot = db.unchecked_transaction()?;
+    let found = match cached {
         Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
-        None => together
+        None => snapshot
             .prepare_cached(MESSAGE)?
             .query_row([id.as_bytes()], |row| {
                 Ok((record::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
@@ -36,7 +36,7 @@ pub(crate) fn history(
     };
     let Some((record, last)) = found else { return Ok(None) };
     let mut steps = Vec::new();
-    let read = each_back_from(&together, last, STEP_COLUMNS, |row| {
+    let read = each_back_from(&snapshot, last, STEP_COLUMNS, |row| {
         if row.get::<_, i64>(1)? != RENEWAL {
             steps.push(step(row)?);
         }
@@ -57,7 +57,7 @@ pub(crate) fn history(
     };
     let wanted = steps.get(begin..end).unwrap_or_default();
     let numbers: Vec<_> = wanted.iter().map(|step| step.number).collect();
-    let in_full = notifications(&together, &numbers, bytes)?;
+    let in_full = notifications(&snapshot, &numbers, bytes)?;
     Ok(in_full.map(|in_full| History { record, steps, in_full, begin }))
 }
 

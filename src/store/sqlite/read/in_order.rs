@@ -62,7 +62,7 @@ pub(crate) struct InOrder<'a> {
     /// Number of messages after which reading stops.
     pub(crate) enough: usize,
     /// Sorted values of messages that are listed in addition, from the cache; they count towards `enough`.
-    pub(crate) beside: &'a [i64],
+    pub(crate) cached: &'a [i64],
     /// Whether a message matches. The row has the shown columns and then the message's last notification.
     pub(crate) is_wanted: &'a dyn Fn(&Shown<'_>, &Row<'_>) -> rusqlite::Result<bool>,
     /// Whether the time limit is reached.
@@ -142,8 +142,8 @@ impl InOrder<'_> {
 
     /// Whether there are enough messages before this value.
     fn has_enough(&self, listing: &Listing, number: i64) -> bool {
-        let beside = self.beside.partition_point(|beside| *beside < number);
-        listing.messages.len() + beside >= self.enough
+        let cached = self.cached.partition_point(|cached| *cached < number);
+        listing.messages.len() + cached >= self.enough
     }
 
     /// Adds the messages of one value that very many messages share. Either all of them are read and sorted,

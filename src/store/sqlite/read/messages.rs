@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::in_order::{InOrder, Select, select};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::cache::load::load;
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::record::{self, record_columns};
 use crate::store::{Key, Listing, Message, Page, Place, Write};
@@ -19,12 +19,12 @@ use crate::store::{Key, Listing, Message, Page, Place, Write};
 /// Whether all these notifications are stored.
 pub(crate) fn holds(
     db: &Connection,
-    recent: &Committed,
+    cache: &Cache,
     notifications: &[(MessageId, Identity)],
 ) -> rusqlite::Result<bool> {
     for (message, identity) in notifications {
-        let lately = recent.now().get(*message).cloned();
-        let known = match lately {
+        let cached = cache.now().get(*message).cloned();
+        let known = match cached {
             Some(known) => Some(known),
             None => load(db, *message)?.map(Arc::new),
         };
@@ -47,20 +47,20 @@ pub(crate) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option
 /// first; then the table is read in one go, leaving out the cached messages.
 pub(crate) fn list(
     db: &Connection,
-    recent: &Committed,
+    cache: &Cache,
     key: &Key,
     page: Page,
     write: Write,
 ) -> rusqlite::Result<Listing> {
     let wanted = usize::try_from(page.count).unwrap_or(usize::MAX).saturating_add(1);
     let after = page.after.max(page.before.map(Place::behind_all_of));
-    let lately = recent.now().listed(key, after, wanted);
-    let elsewhere: HashSet<MessageId> = lately.iter().map(|(id, _)| *id).collect();
-    let records = lately.iter().filter_map(|(id, record)| Some((*id, record.as_deref()?)));
-    let beside: Vec<_> = records
+    let cached = cache.now().listed(key, after, wanted);
+    let cached_ids: HashSet<MessageId> = cached.iter().map(|(id, _)| *id).collect();
+    let records = cached.iter().filter_map(|(id, record)| Some((*id, record.as_deref()?)));
+    let listed: Vec<_> = records
         .map(|(id, record)| (Place { accepted_at: record.accepted_at(), id }, record))
         .collect();
-    let numbers: Vec<_> = beside.iter().map(|(place, _)| list_order(*place)).collect();
+    let numbers: Vec<_> = listed.iter().map(|(place, _)| list_order(*place)).collect();
     let mut listing = Listing::default();
     InOrder {
         db,
@@ -69,8 +69,8 @@ pub(crate) fn list(
         after,
         until: i64::MAX,
         enough: wanted,
-        beside: &numbers,
-        is_wanted: &|shown, _row| Ok(!elsewhere.contains(&shown.id)),
+        cached: &numbers,
+        is_wanted: &|shown, _row| Ok(!cached_ids.contains(&shown.id)),
         is_late: &|| false,
         write,
     }
@@ -79,7 +79,7 @@ pub(crate) fn list(
     // Of the cached messages only those that belong to the page are written.
     let last = listing.messages.get(wanted - 1).map(|last| last.place);
     for (place, record) in
-        beside.iter().take_while(|(place, _)| last.is_none_or(|last| *place < last))
+        listed.iter().take_while(|(place, _)| last.is_none_or(|last| *place < last))
     {
         listing.add(&record.shown(place.id), write);
     }

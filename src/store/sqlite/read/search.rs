@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::in_order::{InOrder, select};
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::notification_chain::each_back_from;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
@@ -26,7 +26,7 @@ const CHUNK_RECORDS: usize = 1_024;
 /// A search, with the place where this part begins.
 pub(crate) struct Search<'a> {
     pub(crate) db: &'a Connection,
-    pub(crate) recent: &'a Committed,
+    pub(crate) cache: &'a Cache,
     pub(crate) wanted: &'a SearchFilter,
     /// Only messages after this place.
     pub(crate) after: Option<Place>,
@@ -39,22 +39,22 @@ pub(crate) struct Search<'a> {
 
 /// Scan of all cached messages, piece by piece, so that the writer does not wait for the whole scan.
 struct CacheScan<'a> {
-    recent: &'a Committed,
+    cache: &'a Cache,
     first: usize,
     /// Ids of all cached messages seen.
     seen: HashSet<MessageId>,
 }
 
 impl<'a> CacheScan<'a> {
-    fn new(recent: &'a Committed) -> Self {
-        Self { recent, first: 0, seen: HashSet::new() }
+    fn new(cache: &'a Cache) -> Self {
+        Self { cache, first: 0, seen: HashSet::new() }
     }
 
     /// Examines the next piece. Returns whether there was one. A message that was written back and changed
     /// between two pieces has another slot now, and is not examined again.
     fn piece(&mut self, mut look: impl FnMut(MessageId, &Arc<Entry>)) -> bool {
-        let recent = self.recent.now();
-        let Some(entries) = recent.slots(self.first, CHUNK_RECORDS) else { return false };
+        let cache = self.cache.now();
+        let Some(entries) = cache.slots(self.first, CHUNK_RECORDS) else { return false };
         for (id, entry) in entries {
             if self.seen.insert(id) {
                 look(id, entry);
@@ -72,14 +72,14 @@ type CachedMatches = (Vec<(Place, Arc<Record>, i64)>, HashSet<MessageId>);
 impl Search<'_> {
     /// Reads a part, and one message more to see whether the search continues.
     pub(crate) fn part(&self) -> rusqlite::Result<Found> {
-        let (lately, elsewhere) = self.in_memory();
+        let (cached, cached_ids) = self.cached_matches();
         // One transaction, so that the chain of each notification can be read to its end.
-        let together = self.db.unchecked_transaction()?;
+        let snapshot = self.db.unchecked_transaction()?;
         let mut found = Found::default();
         let listing = &mut found.listing;
-        let end = self.add_stored(listing, &elsewhere)?;
-        let end = self.add_recent(listing, lately, end)?.or(end);
-        drop(together);
+        let end = self.add_stored(listing, &cached_ids)?;
+        let end = self.add_cached(listing, cached, end)?.or(end);
+        drop(snapshot);
         // Messages after the end belong to a later part.
         let in_part = |place: Place| end.is_none_or(|end| place <= end);
         let until_end = listing.messages.iter().filter(|message| in_part(message.place)).count();
@@ -89,7 +89,7 @@ impl Search<'_> {
         } else {
             end
         };
-        found.without_destination = self.recent.without_destination();
+        found.without_destination = self.cache.without_destination();
         Ok(found)
     }
 
@@ -98,10 +98,10 @@ impl Search<'_> {
         self.after.max(self.wanted.to.map(Place::behind_all_of))
     }
 
-    fn in_memory(&self) -> CachedMatches {
+    fn cached_matches(&self) -> CachedMatches {
         let begin = self.begin();
         let mut found = Vec::new();
-        let mut look = CacheScan::new(self.recent);
+        let mut look = CacheScan::new(self.cache);
         while look.piece(|id, entry| {
             let Entry { record: Some(record), last, .. } = &**entry else { return };
             let place = Place { accepted_at: record.accepted_at(), id };
@@ -114,17 +114,17 @@ impl Search<'_> {
 
     /// Adds the matching cached messages, newest first and not after the end, until there are enough or the
     /// time limit is reached; returns in that case the last place examined.
-    fn add_recent(
+    fn add_cached(
         &self,
         listing: &mut Listing,
-        mut lately: Vec<(Place, Arc<Record>, i64)>,
+        mut cached: Vec<(Place, Arc<Record>, i64)>,
         end: Option<Place>,
     ) -> rusqlite::Result<Option<Place>> {
         let since = Instant::now();
-        lately.retain(|(place, ..)| end.is_none_or(|end| *place <= end));
-        lately.sort_unstable_by_key(|(place, ..)| *place);
+        cached.retain(|(place, ..)| end.is_none_or(|end| *place <= end));
+        cached.sort_unstable_by_key(|(place, ..)| *place);
         let mut added = 0;
-        for (place, record, last) in lately {
+        for (place, record, last) in cached {
             if self.is_spoken_of(last)? {
                 listing.add(&record.shown(place.id), self.write);
                 added += 1;
@@ -141,7 +141,7 @@ impl Search<'_> {
     fn add_stored(
         &self,
         listing: &mut Listing,
-        elsewhere: &HashSet<MessageId>,
+        cached_ids: &HashSet<MessageId>,
     ) -> rusqlite::Result<Option<Place>> {
         let since = Instant::now();
         InOrder {
@@ -154,9 +154,9 @@ impl Search<'_> {
             after: self.begin(),
             until: self.wanted.from.map_or(i64::MAX, |from| list_order(Place::behind_all_of(from))),
             enough: self.count + 1,
-            beside: &[],
+            cached: &[],
             is_wanted: &|shown, row| {
-                Ok(!elsewhere.contains(&shown.id)
+                Ok(!cached_ids.contains(&shown.id)
                     && self.wanted.passes(shown)
                     && self.is_spoken_of(row.get(SHOWN_COLUMNS)?)?)
             },
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_message_that_moves_between_two_looks_is_seen_once() {
-        let recent = Committed::new(&MemoryBudget::default());
+        let cache = Cache::new(&MemoryBudget::default());
         let publish = |changed: &[(usize, bool)]| {
             let mut changes = Changes::default();
             for (number, stays) in changed {
@@ -205,12 +205,12 @@ mod tests {
                     changes.remove(id(*number));
                 }
             }
-            recent.publish(&changes, 0);
+            cache.publish(&changes, 0);
         };
         for number in 0..=CHUNK_RECORDS {
             publish(&[(number, true)]);
         }
-        let mut looks = CacheScan::new(&recent);
+        let mut looks = CacheScan::new(&cache);
         let mut seen = Vec::new();
         assert!(looks.piece(|id, _| seen.push(id)));
         // The message is written back, its slot reused by another one, and then it is changed.

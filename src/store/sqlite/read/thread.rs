@@ -16,7 +16,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::store::StoreError;
 use crate::store::reply::{self, Replies};
 use crate::store::sqlite::OpenError;
-use crate::store::sqlite::cache::records::Committed;
+use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::error::store_error;
 use crate::store::sqlite::fail_stop::{Failure, Guard, StopCause};
 
@@ -51,7 +51,7 @@ impl Readers {
     /// Starts the threads, each of which holds this lock shared while it reads.
     pub(crate) fn start(
         path: &std::path::Path,
-        committed: &Committed,
+        cache: &Cache,
         reading: &Arc<RwLock<()>>,
         budget: &MemoryBudget,
         failure: &Failure,
@@ -73,7 +73,7 @@ impl Readers {
         let mut queues = Vec::new();
         for number in 0..THREADS {
             let get = || pool.get().map_err(|source| OpenError::Readers { source });
-            let connections = Connections::new(get()?, get()?, committed.clone(), budget.clone());
+            let connections = Connections::new(get()?, get()?, cache.clone(), budget.clone());
             let (queue, queries) = mpsc::channel(QUEUE_LENGTH);
             let (reading, guard) = (Arc::clone(reading), Guard(failure.clone()));
             thread::Builder::new()
@@ -126,7 +126,7 @@ struct Connections {
     plain: PooledConnection<SqliteConnectionManager>,
     /// Start of the running query.
     started: Arc<Mutex<Instant>>,
-    committed: Committed,
+    cache: Cache,
     budget: MemoryBudget,
     /// Whether a part of the file is mapped, or will be by the next query.
     is_mapped: bool,
@@ -141,7 +141,7 @@ impl Connections {
     fn new(
         mapping: PooledConnection<SqliteConnectionManager>,
         plain: PooledConnection<SqliteConnectionManager>,
-        committed: Committed,
+        cache: Cache,
         budget: MemoryBudget,
     ) -> Self {
         let now = Instant::now();
@@ -155,15 +155,15 @@ impl Connections {
                 tracing::warn!(%error, "long queries cannot be interrupted");
             }
         }
-        let (commits, plain_until) = (committed.commits(), now + QUIET_TIME);
+        let (commits, plain_until) = (cache.commits(), now + QUIET_TIME);
         let (is_mapped, waits) = (false, 0);
-        Self { mapping, plain, started, committed, budget, is_mapped, commits, waits, plain_until }
+        Self { mapping, plain, started, cache, budget, is_mapped, commits, waits, plain_until }
     }
 
     /// Connection for a query that begins now.
     fn next(&mut self, now: Instant) -> &Connection {
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        let (commits, waits) = (self.committed.commits(), waits());
+        let (commits, waits) = (self.cache.commits(), waits());
         if commits != self.commits {
             self.plain_until = self.plain_until.max(now + QUIET_TIME);
         }

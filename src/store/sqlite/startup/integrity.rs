@@ -175,7 +175,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
         // The cached records follow from the notification log.
         let mut state = read_writer_state(&everything, &Settings::new(path))?;
         everything.execute_batch(COPY_MESSAGES)?;
-        for (id, entry) in state.committed.now().oldest() {
+        for (id, entry) in state.cache.now().oldest() {
             let mut alone = Entry::clone(entry);
             (alone.row, alone.foreign_ids) = (None, AppendList::default());
             write_back::write_record(&everything, &mut state.counters.last_n, id, &alone)?;

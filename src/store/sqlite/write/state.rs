@@ -8,7 +8,7 @@ use crate::message::{MessageId, Record};
 use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::{Entry, Row};
 use crate::store::sqlite::cache::load::load;
-use crate::store::sqlite::cache::records::{Changes, Committed};
+use crate::store::sqlite::cache::records::{Cache, Changes};
 use crate::store::sqlite::quarantine::Usage;
 use crate::store::sqlite::rows::hourly_counts::Changed;
 use crate::store::sqlite::rows::tombstones::{self, HashKey};
@@ -17,7 +17,7 @@ use crate::store::sqlite::rows::tombstones::{self, HashKey};
 /// [`Txn`](super::transaction::Txn).
 pub(crate) struct WriterState {
     /// State that readers see, without the changes of this transaction.
-    pub(crate) committed: Committed,
+    pub(crate) cache: Cache,
     /// Cache changes of this transaction.
     pub(crate) changes: Changes,
     /// Changes of the hourly counts in this transaction that are not written yet.
@@ -79,7 +79,7 @@ impl WriterState {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         Ok(Self {
-            committed: Committed::new(&settings.budget),
+            cache: Cache::new(&settings.budget),
             changes: Changes::default(),
             hourly: Changed::default(),
             counters: Counters {
@@ -91,8 +91,8 @@ impl WriterState {
             },
             order: WriteBackOrder::default(),
             limits: CacheLimits {
-                messages: settings.recent_max_messages,
-                bytes: settings.recent_max_bytes,
+                messages: settings.cache_max_messages,
+                bytes: settings.cache_max_bytes,
             },
             hourly_counts: settings.hourly_counts,
             hash_key,
@@ -105,7 +105,7 @@ impl WriterState {
         db: &Connection,
         id: MessageId,
     ) -> rusqlite::Result<Option<Arc<Entry>>> {
-        match self.changes.known(id, &self.committed) {
+        match self.changes.known(id, &self.cache) {
             Some(known) => Ok(Some(known)),
             None => Ok(load(db, id)?.map(Arc::new)),
         }
@@ -134,7 +134,7 @@ impl WriterState {
     /// Publishes the changes after the commit.
     pub(crate) fn publish(&mut self) {
         let Counters { rows_without_destination, quarantine, last_seq, .. } = &self.counters;
-        self.committed.counts.set(*rows_without_destination, quarantine);
-        self.committed.publish(&std::mem::take(&mut self.changes), *last_seq);
+        self.cache.counts.set(*rows_without_destination, quarantine);
+        self.cache.publish(&std::mem::take(&mut self.changes), *last_seq);
     }
 }

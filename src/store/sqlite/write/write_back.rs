@@ -40,11 +40,11 @@ pub(crate) fn evict_surplus(
     let log = i64::try_from(log).unwrap_or(i64::MAX);
     let bound = state.counters.last_seq.saturating_sub(log);
     let (too_many, too_large, long_ago): (_, _, Vec<_>) = {
-        let recent = state.committed.now();
-        let long_ago = recent.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
+        let cache = state.cache.now();
+        let long_ago = cache.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
         (
-            recent.len().saturating_sub(state.limits.messages),
-            recent.bytes().saturating_sub(state.limits.bytes),
+            cache.len().saturating_sub(state.limits.messages),
+            cache.bytes().saturating_sub(state.limits.bytes),
             long_ago.map(|(id, _entry)| id).take(most).collect(),
         )
     };
@@ -71,10 +71,10 @@ pub(crate) fn evict_surplus(
 
 /// Whether the cache exceeds its limits so far that it must be written back before anything is added.
 pub(crate) fn is_far_behind(state: &WriterState) -> bool {
-    let recent = state.committed.now();
-    recent.len()
+    let cache = state.cache.now();
+    cache.len()
         > state.limits.messages + state.limits.messages / SLACK_DIVISOR + TRANSACTION_MESSAGES
-        || recent.bytes() > state.limits.bytes + state.limits.bytes / SLACK_DIVISOR
+        || cache.bytes() > state.limits.bytes + state.limits.bytes / SLACK_DIVISOR
 }
 
 /// Writes back at most `most` messages in their order, and records the progress. Returns their number.
@@ -97,8 +97,8 @@ pub(crate) fn write_back_some(
 /// acceptance comes first, as in lists.
 fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
     if state.order.taken == state.order.messages.len() {
-        let recent = state.committed.now();
-        let unwritten = recent.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
+        let cache = state.cache.now();
+        let unwritten = cache.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
         let mut turns: Vec<_> = unwritten
             .take(state.limits.messages / ORDERED_DIVISOR + 1)
             .map(|(id, entry)| {
@@ -108,7 +108,7 @@ fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
                 (number, Reverse(record.map(Record::accepted_at)), id)
             })
             .collect();
-        drop(recent);
+        drop(cache);
         turns.sort_unstable();
         state.order.messages = turns.into_iter().map(|(_number, _accepted_at, id)| id).collect();
         state.order.taken = 0;
@@ -124,7 +124,7 @@ fn write_back_known(
     state: &mut WriterState,
     id: MessageId,
 ) -> rusqlite::Result<Option<usize>> {
-    let Some(entry) = state.changes.known(id, &state.committed) else { return Ok(None) };
+    let Some(entry) = state.changes.known(id, &state.cache) else { return Ok(None) };
     write_record(db, &mut state.counters.last_n, id, &entry)?;
     state.written_back(id, &entry);
     Ok(Some(entry.bytes()))
@@ -133,8 +133,8 @@ fn write_back_known(
 /// Records up to where the notification log is written back.
 fn record_progress(db: &Connection, state: &WriterState) -> rusqlite::Result<()> {
     let next = {
-        let recent = state.committed.now();
-        let mut unwritten = recent.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
+        let cache = state.cache.now();
+        let mut unwritten = cache.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
         unwritten.next().and_then(|(_id, entry)| entry.since)
     };
     let written = next.map_or(state.counters.last_seq, |since| since - 1);

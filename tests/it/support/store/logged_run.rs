@@ -114,7 +114,7 @@ pub(crate) fn folder() -> TempDir {
 pub(crate) fn open(path: &Path) -> Result<(SqliteStore, Closing), Failure> {
     let settings = Settings {
         max_in_flight: 64,
-        recent_max_messages: 5,
+        cache_max_messages: 5,
         lock_wait: INHERITED,
         ..Settings::new(path)
     };

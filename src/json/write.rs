@@ -3,7 +3,6 @@
 //! The caller is responsible for the structure; `serde_json` escapes the texts that need it.
 
 use std::fmt::{self, Display, Write as _};
-use std::io::Write as _;
 
 use super::read::is_plain;
 use crate::message::{MessageId, Timestamp};
@@ -20,11 +19,6 @@ impl Json {
     /// Continues an existing text.
     pub(crate) fn behind(text: Vec<u8>) -> Self {
         Self(text)
-    }
-
-    /// The text so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
     }
 
     /// Returns the whole text.
@@ -53,10 +47,11 @@ impl Json {
         self.between_quotes(time.write(&mut [0; 27]))
     }
 
-    /// Appends a value, quoted, whose text needs no escaping.
+    /// Appends a value as a text, escaped where needed. If formatting fails, the text ends there.
     pub(crate) fn quoted(&mut self, value: impl Display) -> &mut Self {
-        let _written = write!(self.0, "\"{value}\"");
-        self
+        self.raw("\"");
+        write!(Escaped(self), "{value}").unwrap_or_default();
+        self.raw("\"")
     }
 
     /// Appends a quoted value, or `null`.
@@ -70,13 +65,6 @@ impl Json {
     /// Appends any text, escaped where needed.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.raw("\"").escaped(text).raw("\"")
-    }
-
-    /// Appends any text as it is formatted, escaped where needed. If formatting fails, the text ends there.
-    pub(crate) fn formatted(&mut self, text: fmt::Arguments<'_>) -> &mut Self {
-        self.raw("\"");
-        Escaped(self).write_fmt(text).unwrap_or_default();
-        self.raw("\"")
     }
 
     fn escaped(&mut self, text: &str) -> &mut Self {
@@ -143,7 +131,7 @@ mod tests {
         for letter in ('\0'..='\u{fff}').chain(['\u{2028}', '\u{fffd}', '\u{1f600}']) {
             let text = format!("a{letter}b");
             let mut json = Json::with_capacity(0);
-            json.text(&text).formatted(format_args!("a{letter}b"));
+            json.text(&text).quoted(format_args!("a{letter}b"));
             let expected = serde_json::to_vec(&text).unwrap().repeat(2);
             assert_eq!(json.finish(), expected);
         }

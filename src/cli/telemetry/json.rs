@@ -5,7 +5,7 @@
 //! request writes a line.
 
 use std::cell::Cell;
-use std::fmt;
+use std::{fmt, mem};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -37,15 +37,17 @@ where
         let mut around = Members(Json::with_capacity(0));
         attributes.record(&mut around);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(around);
+            span.extensions_mut().insert(SpanMembers(around.0.finish()));
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(around) = span.extensions_mut().get_mut::<Members>()
+            && let Some(SpanMembers(around)) = span.extensions_mut().get_mut()
         {
-            values.record(around);
+            let mut more = Members(Json::behind(mem::take(around)));
+            values.record(&mut more);
+            *around = more.0.finish();
         }
     }
 
@@ -59,18 +61,22 @@ where
         line.0.raw(",\"level\":").text(metadata.level().as_str());
         event.record(&mut line);
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(Members(around)) = span.extensions().get() {
-                line.0.raw(around.bytes());
+            if let Some(SpanMembers(around)) = span.extensions().get() {
+                line.0.raw(around);
             }
         }
         if !metadata.target().starts_with(OWN_TARGET_PREFIX) {
             line.0.raw(",\"target\":").text(metadata.target());
         }
         line.0.raw("}\n");
-        (self.0)(line.0.bytes());
-        LINE_BUFFER.set(line.0.finish());
+        let line = line.0.finish();
+        (self.0)(&line);
+        LINE_BUFFER.set(line);
     }
 }
+
+/// Members of a span, each after a comma.
+struct SpanMembers(Vec<u8>);
 
 /// Members of an object, each after a comma.
 struct Members(Json);
@@ -106,7 +112,7 @@ impl Visit for Members {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.member(field).formatted(format_args!("{value:?}"));
+        self.member(field).quoted(format_args!("{value:?}"));
     }
 }
 

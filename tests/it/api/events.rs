@@ -3,19 +3,33 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use actix_web::body::to_bytes;
 use actix_web::rt::System;
+use actix_web::rt::time::timeout;
+use actix_web::test::{self, TestRequest};
+use actix_web::web::Data;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use statusmirror::message::{MessageId, Record};
+use statusmirror::access::api_key::{ApiKey, Scope};
+use statusmirror::access::trusted_proxies::TrustedProxies;
+use statusmirror::clock::Clock;
+use statusmirror::http;
+use statusmirror::http::app_state::Service as HttpService;
+use statusmirror::memory_budget::Share;
+use statusmirror::message::{Added, MessageId, Notification, Record, Status};
+use statusmirror::store::sqlite::SqliteStore;
 use statusmirror::store::{Change, Changes, Filter, Store};
+use statusmirror::verify::Scheme;
 
 use crate::support::faults::amounts::Chance;
 use crate::support::http::event_client::EventClient;
 use crate::support::store::deliveries::{about, delivery, entry};
+use crate::support::store::ingest_service::IngestService;
 use crate::support::store::logged_run::{DATABASE, folder, open, place};
-use crate::support::store::notifications::{any_notification, at};
+use crate::support::store::notifications::{any_notification, at, statement};
 use crate::support::*;
 
 fn post(server: &Server, body: &Value) {
@@ -228,4 +242,32 @@ fn the_change_feed_equals_the_model_wherever_the_records_are() {
         drop(store);
         assert!(closing.close());
     }
+}
+
+#[test]
+fn event_streams_leave_half_of_the_memory_for_answers() {
+    let service = IngestService::new(&Scheme::None, 64);
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&service.store);
+    let keys = vec![ApiKey::new("tests", KEY, vec![Scope::Read])];
+    let (ingest, proxies) = (Arc::clone(&service.ingest), TrustedProxies::default());
+    let http = HttpService::new(ingest, store, keys, proxies, Clock::Fixed(at(1)));
+    let half = service.budget.reserve(Share::Answers, Share::Answers.limit() / 2).unwrap();
+    System::new().block_on(async {
+        let app = test::init_service(http::app(Data::new(http), http::all)).await;
+        let get = async |path: &str| {
+            let request = TestRequest::get().uri(path).insert_header(("X-Api-Key", KEY));
+            let request = request.insert_header(("Last-Event-ID", "0"));
+            test::call_service(&app, request.to_request()).await
+        };
+        let sent = Notification::new(statement(Status::Sent, Some(at(1))), Added::default());
+        service.store.ingest(delivery(at(1), vec![entry(0, sent)])).await.unwrap();
+        let stream = get("/api/events").await.into_body();
+        // A stream that takes more does not end.
+        let text = timeout(Duration::from_secs(10), to_bytes(stream)).await.unwrap();
+        let text = String::from_utf8(text.ok().unwrap().to_vec()).unwrap();
+        assert!(text.contains("\"unavailable\""), "{text}");
+        assert_eq!(get("/api/messages").await.status(), 200);
+    });
+    drop(half);
+    service.close();
 }

@@ -38,9 +38,9 @@ impl Dialect for Gateway {
     fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
         let text = read::text(&content.body);
         let is_read = serde_json::from_str::<Object<Payload<'_>>>(&text);
-        let mended = if is_read.is_err() { read::without_half_pairs(&text) } else { None };
-        let (payload, text) = match &mended {
-            Some(mended) => (serde_json::from_str(mended), mended.as_str()),
+        let repaired = if is_read.is_err() { read::replace_lone_surrogates(&text) } else { None };
+        let (payload, text) = match &repaired {
+            Some(repaired) => (serde_json::from_str(repaired), repaired.as_str()),
             None => (is_read, &*text),
         };
         match payload {

@@ -173,7 +173,7 @@ impl Source {
         &self.public_url
     }
 
-    /// Whether to warn about its URLs now: true once, until the source is configured anew.
+    /// Whether to warn about its URLs now: true once, until the source is reconfigured.
     pub fn warns(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }

@@ -128,8 +128,7 @@ where
         let _under_way = (!service.shutdown.has_begun()).then(|| InFlight::new(&service.under_way));
         let mut response = answer.await?;
         if service.shutdown.has_begun() {
-            // The connection is closed so that the client sends no further request, which nobody would
-            // answer.
+            // The connection is closed: a further request on it would not be answered.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         Ok(response)

@@ -41,8 +41,8 @@ pub(crate) async fn receive(
     }
 }
 
-/// Source name: the only segment of the path behind `/webhooks`. Slashes around it are ignored: nobody is
-/// told of an extra slash in the sender's URL, and the webhooks would be lost.
+/// Source name: the only segment of the path behind `/webhooks`. Slashes around it are ignored,
+/// because senders take a 4xx for final: with an extra slash in the callback URL, all webhooks would be lost.
 fn source_name(path: &str) -> Option<&str> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     parts.next().filter(|_| parts.next().is_none())

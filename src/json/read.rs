@@ -44,8 +44,8 @@ pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
 }
 
 /// Replaces each unpaired surrogate escape in JSON by U+FFFD; `None` if the text has no unpaired surrogate.
-pub(crate) fn without_half_pairs(json: &str) -> Option<String> {
-    let mut mended = String::new();
+pub(crate) fn replace_lone_surrogates(json: &str) -> Option<String> {
+    let mut repaired = String::new();
     let mut kept = 0;
     let mut at = 0;
     let rest = |at: usize| json.get(at..).unwrap_or_default();
@@ -64,13 +64,13 @@ pub(crate) fn without_half_pairs(json: &str) -> Option<String> {
             continue;
         }
         if (0xd800..0xe000).contains(&unit) {
-            mended.push_str(json.get(kept..at).unwrap_or_default());
-            mended.push_str("\\ufffd");
+            repaired.push_str(json.get(kept..at).unwrap_or_default());
+            repaired.push_str("\\ufffd");
             kept = at + ESCAPE_BYTES;
         }
         at += ESCAPE_BYTES;
     }
-    (kept > 0).then(|| mended + rest(kept))
+    (kept > 0).then(|| repaired + rest(kept))
 }
 
 /// Bytes of an escaped code unit, such as `\u00e8`.
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn half_of_a_surrogate_pair_is_replaced_and_nothing_else() {
-        for (json, mended) in [
+        for (json, repaired) in [
             (r#""\ud83d""#, Some(r#""\ufffd""#)),
             (r#""a\uDC4Db""#, Some(r#""a\ufffdb""#)),
             (r#""\ud83d\ud83d\udc4d\udc4d""#, Some(r#""\ufffd\ud83d\udc4d\ufffd""#)),
@@ -123,7 +123,7 @@ mod tests {
             (r#""\è\ud83""#, None),
             ("", None),
         ] {
-            assert_eq!(without_half_pairs(json).as_deref(), mended, "{json}");
+            assert_eq!(replace_lone_surrogates(json).as_deref(), repaired, "{json}");
         }
     }
 

@@ -22,7 +22,7 @@ use crate::verify::{Secret, Unverified};
 pub(crate) const MAX_PARAMETERS: usize = 1_000;
 /// Maximum size of form parameters that are verified under every form of the URL, in bytes. A larger form is
 /// verified under the likeliest URLs alone, with the query as received, because each URL hashes the
-/// parameters anew. Twilio's forms have about 1 KiB.
+/// parameters again. Twilio's forms have about 1 KiB.
 const MAX_EVERY_FORM_BYTES: usize = 16 << 10;
 /// Maximum length of a query that is re-encoded, in bytes; a longer query is verified only as received.
 const MAX_REENCODED_BYTES: usize = 8 << 10;

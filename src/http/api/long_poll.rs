@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_for_longer_than_a_minute() {
+    fn a_wait_is_limited_to_a_minute() {
         for (text, time) in [("0", 0), ("59", 59), ("61", 60), ("99999999999999999999", 60)] {
             assert_eq!(seconds(text).unwrap(), Duration::from_secs(time));
         }

@@ -114,11 +114,11 @@ pub(crate) async fn register(
 /// Reads JSON like the dialects: a byte order mark and unpaired surrogates are tolerated.
 fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
     let body = read::without_mark(body);
-    let mended = |error| {
-        let text = str::from_utf8(body).ok().and_then(read::without_half_pairs);
+    let repaired = |error| {
+        let text = str::from_utf8(body).ok().and_then(read::replace_lone_surrogates);
         text.map_or(Err(error), |text| serde_json::from_str(&text))
     };
-    serde_json::from_slice(body).or_else(mended)
+    serde_json::from_slice(body).or_else(repaired)
 }
 
 /// Notification stated by the body of a registration, or the reason why the body is invalid.

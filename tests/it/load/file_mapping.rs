@@ -57,7 +57,7 @@ fn the_mapping_is_bounded_and_given_up_under_pressure() {
     both(2);
     let Some(sizes) = mappings(&server) else { return };
     assert_eq!(sizes, [MAPPED_EACH; 2]);
-    // Bodies that wait for their end take the memory that the mapping has; nobody asks anything.
+    // Unfinished bodies bring the memory budget under pressure, while no query arrives.
     let head = "Host: t\r\nContent-Type: application/json\r\nContent-Length: 250000\r\n\r\n";
     let body = vec![b' '; 240_000];
     let bodies: Vec<_> = (0..80)

@@ -228,7 +228,7 @@ fn unproven_body(raw: &mut RawClient) {
 }
 
 #[test]
-fn a_public_answer_that_nobody_reads_gives_way_at_last() {
+fn a_public_answer_that_is_not_read_is_closed_last() {
     let server = start(&[]);
     let message = fill_with(&server, 100, '\u{1}');
     let mut with_key = RawClient::with_small_buffer(server.port);

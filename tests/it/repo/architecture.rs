@@ -38,7 +38,7 @@ const ONE_FILE_EACH: [&str; 4] = ["dialect", "cli", "http/ui/views", "http/ui/te
 const MAX_LINES: usize = 400;
 const MAX_FILES: usize = 12;
 
-/// Who may name a library; whoever else does knows more than it should.
+/// Modules that may import a library. Any other import of it breaks the separation of layers.
 const OWNERS: [(&str, &[&str]); 19] = [
     ("rusqlite", &["store/sqlite"]),
     ("r2d2", &["store/sqlite"]),

@@ -135,7 +135,7 @@ fn rejected_undelivered_late_and_contradicted_messages_differ() {
     server.post(&told(5, "READ", 9, &json!({})));
     server.put(&id(6), &json!({"destination": NUMBER}));
     let all: [(u64, &[&str], &[&str]); 6] = [
-        (1, &["never sent", "27", "Absent", "Mend the cause"], &["Contradicted:"]),
+        (1, &["never sent", "27", "Absent", "Remove the cause"], &["Contradicted:"]),
         (2, &["did not arrive", "27", "send it again"], &["Contradicted:", "never sent"]),
         (
             3,

@@ -253,8 +253,8 @@ impl Case<'_> {
 }
 
 const REJECTED: &str = "That is final, and nothing reached the recipient: do not wait, and do not send it \
-                        again as it is, which would be refused again. Mend the cause first, then send it \
-                        anew.";
+                        again as it is, which would be refused again. Remove the cause first, then send it \
+                        again.";
 const UNDELIVERED: &str = "That is final unless a late receipt corrects it, so do not wait: check that the \
                            number is right and the phone on, then send it again, or try later.";
 const DELIVERED: &str =

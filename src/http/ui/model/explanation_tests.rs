@@ -112,7 +112,7 @@ fn a_refused_message_must_be_mended_and_a_lost_one_may_be_sent_again() {
     check(
         &[(Rejected, 1, 1)],
         9,
-        &["was never sent", why, "would be refused again", "Mend the cause"],
+        &["was never sent", why, "would be refused again", "Remove the cause"],
         &["Contradicted", "Late"],
     );
     check(

@@ -53,7 +53,7 @@ pub(crate) fn take(database: &Path, patience: Duration) -> Result<Lock, OpenErro
         let file =
             File::from(open(&path, flags, OWNER_ONLY).map_err(|error| failed(error.into()))?);
         wait_for(&file, &path, since, patience)?;
-        // A lock on a file that was removed meanwhile excludes nobody.
+        // A removed lock file does not count: another process creates and locks a new one.
         if names(&path, &file.metadata().map_err(failed)?) {
             return Ok(Lock { file, path, inodes: Vec::new(), since, patience });
         }

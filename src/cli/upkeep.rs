@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -144,7 +144,7 @@ pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     live::require_database(&database)?;
     // The server has a working directory of its own.
     let copy = format!(".check-{}", Uuid::new_v4().simple());
-    let copy = std::path::absolute(beside(&database, &copy))?;
+    let copy = std::path::absolute(sqlite::with_suffix(&database, &copy))?;
     let _removed = RemovedAtTheEnd(&copy);
     match live::ask(&database, BackUp { file: copy.clone() })? {
         // Removed once open, so that an interrupted check leaves no file behind.
@@ -172,12 +172,6 @@ fn report(contents: &Contents, out: &mut impl Write) -> Result<(), Failure> {
     line("history:   ", &contents.history)?;
     line("quarantine:", &contents.quarantine)?;
     Ok(writeln!(out, "sound")?)
-}
-
-fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }
 
 /// Guard that removes a file when dropped.

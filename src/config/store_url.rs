@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::store::sqlite::real_path;
+use crate::store::sqlite::{real_path, with_suffix};
 
 /// Hint on the accepted form.
 const FORM_HINT: &str = "write sqlite: and the path of a file, like sqlite:data/statusmirror.db or \
@@ -53,11 +53,7 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, String> {
 /// Warning if users other than the owner may read or write the database.
 pub fn exposed(database: &Path) -> Option<String> {
     let database = real_path(database);
-    let files = ["", "-wal", "-shm"].map(|suffix| {
-        let mut path = database.clone().into_os_string();
-        path.push(suffix);
-        PathBuf::from(path)
-    });
+    let files = ["", "-wal", "-shm"].map(|suffix| with_suffix(&database, suffix));
     let (path, mode) = files.iter().find_map(|path| {
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (mode & 0o066 != 0).then_some((path, mode))

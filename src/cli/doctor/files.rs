@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::statvfs;
@@ -15,6 +15,7 @@ use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
 use crate::config::{self, Config};
 use crate::diagnosis::Found;
+use crate::store::sqlite::{directory, with_suffix};
 
 /// Free space below which the disk counts as full, in bytes.
 const MIN_FREE_BYTES: u64 = 64 << 20;
@@ -201,17 +202,4 @@ fn holder(lock: &Metadata) -> Option<u32> {
         let file = words.nth(5)?;
         (line.contains("FLOCK") && file.rsplit(':').next() == Some(&inode)).then_some(process)
     })
-}
-
-fn directory(database: &Path) -> &Path {
-    match database.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    }
-}
-
-fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }

@@ -54,7 +54,7 @@ pub(crate) mod write;
 pub use self::error::OpenError;
 pub use self::fail_stop::StopCause;
 pub use self::files::make_private_directory;
-pub use self::paths::real_path;
+pub use self::paths::{directory, real_path, with_suffix};
 pub use self::settings::Settings;
 pub use self::shutdown::Closing;
 pub use self::sqlite_store::SqliteStore;

@@ -20,14 +20,14 @@ pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
 }
 
 /// Path of a file that SQLite keeps beside the database.
-pub(crate) fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
 /// Directory of a file.
-pub(crate) fn directory(file: &Path) -> &Path {
+pub fn directory(file: &Path) -> &Path {
     match file.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),

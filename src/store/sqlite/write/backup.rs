@@ -80,9 +80,7 @@ impl Partial {
         if name.exists() {
             return Err(BackupError::Exists(name.to_owned()));
         }
-        let mut path = name.as_os_str().to_owned();
-        path.push(format!(".{}.{PARTIAL_SUFFIX}", Uuid::new_v4().simple()));
-        let path = PathBuf::from(path);
+        let path = with_suffix(name, &format!(".{}.{PARTIAL_SUFFIX}", Uuid::new_v4().simple()));
         let marker = beside(database, UNFINISHED_EXTENSION);
         fs::write(&marker, path.as_os_str().as_bytes())
             .map_err(|source| BackupError::File { path: marker.clone(), source })?;

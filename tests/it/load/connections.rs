@@ -1,6 +1,5 @@
 //! Clients in every state of a connection: slow, silent, too many, or with invalid HTTP.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -266,15 +265,6 @@ fn a_head_that_is_too_large_is_431() {
     assert_eq!(RawClient::to(server.port).send(large).answer("GET").status, 200);
 }
 
-/// Whether no thread of a server runs.
-fn all_threads_wait(server: &Server) -> bool {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.process())).unwrap();
-    threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap()).all(
-        // The state stands behind the name, which is in parentheses.
-        |stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S')),
-    )
-}
-
 #[test]
 fn a_stalled_process_answers_requests_received_meanwhile() {
     let server = Server::start(GATEWAY);
@@ -288,8 +278,8 @@ fn a_stalled_process_answers_requests_received_meanwhile() {
     // The server has seen all of them. Its threads wait for events, so that this wait is interrupted, and time
     // limits are looked at before events.
     assert_eq!(server.send("GET", "/livez", &[], b"").status, 200);
-    eventually(|| all_threads_wait(&server).then_some(()));
-    server.signal("-STOP");
+    eventually(|| server.has_all_threads_in('S').then_some(()));
+    server.pause();
     for (number, raw) in silent.iter_mut().enumerate() {
         raw.send(if number % 2 == 0 { posted(EXAMPLE, "") } else { ALIVE.to_owned() });
     }
@@ -299,7 +289,7 @@ fn a_stalled_process_answers_requests_received_meanwhile() {
             scope.spawn(|| raw.send(body));
         }
         thread::sleep(Duration::from_millis(5_500));
-        server.signal("-CONT");
+        server.resume();
     });
     for raw in &mut silent {
         let answer = raw.answer("POST");

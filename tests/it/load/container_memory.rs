@@ -95,9 +95,9 @@ fn any_number_of_unfinished_heads_fits_into_256_mib() {
     let many = times(2_500, 2_500, 5_000).min(raised_limit() / 2);
     let room = Share::Heads.limit() / BYTES;
     // The server sees all of them together, however long it takes to send them.
-    server.signal("-STOP");
+    server.pause();
     let mut unfinished = unfinished_heads(&server, many, BYTES);
-    server.signal("-CONT");
+    server.resume();
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).status, 200);
     let told = statuses(&mut unfinished);
     assert!(!told.is_empty() && told.iter().all(|status| *status == 408), "{told:?}");

@@ -335,7 +335,7 @@ fn a_flood_is_shed_at_once_and_accepted_webhooks_are_kept() {
     for round in 0..3 {
         // Time is short on any machine: all of them come while the server stands still, and it stands
         // still again and again while it answers.
-        server.signal("-STOP");
+        server.pause();
         let mut flood: Vec<_> = (0..CONNECTIONS)
             .map(|number| {
                 let first = (round * CONNECTIONS + number) * EACH;
@@ -346,12 +346,12 @@ fn a_flood_is_shed_at_once_and_accepted_webhooks_are_kept() {
             })
             .collect();
         for _ in 0..4 {
-            server.signal("-CONT");
+            server.resume();
             thread::sleep(Duration::from_millis(20));
-            server.signal("-STOP");
+            server.pause();
             thread::sleep(Duration::from_millis(150));
         }
-        server.signal("-CONT");
+        server.resume();
         for (connection, first) in &mut flood {
             for number in *first..*first + EACH {
                 let answer = connection.read().unwrap();

@@ -109,6 +109,30 @@ impl Server {
         assert!(kill(name, self.child.id()));
     }
 
+    /// Suspends all its threads until `resume`.
+    ///
+    /// The signal stops one thread after the other: without the wait, one that is idle could still begin to handle
+    /// a request that arrives now, and the request's time limit would pass during the pause.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+        eventually(|| self.has_all_threads_in('T').then_some(()));
+    }
+
+    /// Ends a pause.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Whether all its threads are in this state, as `/proc` abbreviates it.
+    pub(crate) fn has_all_threads_in(&self, state: char) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process())).unwrap();
+        threads
+            // A thread that ends meanwhile has no file.
+            .filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok())
+            // The state stands behind the name, which is in parentheses.
+            .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state)))
+    }
+
     /// Its process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()

@@ -137,7 +137,7 @@ impl MemoryBudget {
         *own.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(relief));
     }
 
-    fn relieve(&self) {
+    fn run_relief(&self) {
         let Relief(relief) = &self.0.relief;
         if let Some(relief) = &*relief.lock().unwrap_or_else(PoisonError::into_inner) {
             relief();
@@ -242,7 +242,7 @@ impl Reservation {
         let before = self.counter().fetch_add(bytes, Ordering::Relaxed);
         let pressure = self.share.pressure();
         if before < pressure && before.saturating_add(bytes) >= pressure {
-            self.budget.relieve();
+            self.budget.run_relief();
         }
         before
     }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_share_takes_nothing_more_and_leaves_the_others_alone() {
+    fn a_full_share_rejects_reservations_and_leaves_other_shares_alone() {
         let budget = MemoryBudget::default();
         let mut all = budget.reserve(Share::Bodies, Share::Bodies.limit()).unwrap();
         assert_eq!(all.grow(1), Err(Exhausted));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_share_fits_only_alone() {
+    fn a_reservation_beyond_the_limit_fits_only_alone() {
         let budget = MemoryBudget::default();
         let other = budget.reserve(Share::Bodies, 1).unwrap();
         let mut large = budget.reserve(Share::Bodies, 1).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn relief_comes_once_whenever_a_share_comes_under_pressure() {
+    fn relief_is_called_once_whenever_a_share_comes_under_pressure() {
         let (budget, calls) = (MemoryBudget::default(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&calls);
         budget.on_pressure(move || {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn moved_bytes_belong_to_the_other_share() {
+    fn moved_bytes_are_charged_to_the_other_share() {
         let budget = MemoryBudget::default();
         let mut body = budget.reserve(Share::UnverifiedBodies, 7).unwrap();
         body.move_to(Share::Bodies).unwrap();

@@ -1,8 +1,8 @@
--- The tables of the receivers that keep webhooks in SQLite, as one writes them: a message's present
--- state under its id, with an index for each list, and everything that was said of it. Executed at
--- each start; postgres/schema.sql is the same for PostgreSQL.
+-- Tables of the receivers that store webhooks in SQLite: the current state of each message by id, with
+-- an index for each list, and all notifications. Executed at each start. postgres/schema.sql has the same
+-- tables for PostgreSQL.
 --
--- Times are texts in UTC. Statuses are numbers in their order of precedence:
+-- Times are texts in UTC. Statuses are numbers in order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
 
 CREATE TABLE IF NOT EXISTS message (

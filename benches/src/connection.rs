@@ -1,4 +1,4 @@
-//! A keep-alive connection with at most one request under way.
+//! Keep-alive connection with at most one request in flight.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,58 +11,58 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-/// What is received at first; longer answers make more room.
-const ROOM: usize = 4 << 10;
-/// The most headers an answer may have.
-const HEADERS: usize = 32;
+/// Initial size of the receive buffer, in bytes. It grows for longer answers.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 10;
+/// Maximum number of headers of an answer.
+const MAX_HEADERS: usize = 32;
 
-/// A request that is not answered yet.
+/// Request in flight.
 #[derive(Clone, Copy)]
-pub(crate) struct UnderWay {
-    /// Which one.
+pub(crate) struct InFlight {
+    /// Index of the request in its stream.
     pub(crate) index: usize,
-    /// When it was due.
+    /// Time at which it was due, since the run began.
     pub(crate) due: Duration,
 }
 
-/// What a connection has come to.
+/// Result of reading from a connection.
 pub(crate) enum Progress {
-    /// Nothing new.
+    /// The answer is not complete.
     Pending,
-    /// The other side has closed it.
+    /// The server closed the connection.
     Closed,
-    /// The request is answered.
+    /// The answer is complete.
     Answered {
-        /// Which.
-        request: UnderWay,
-        /// With what.
+        /// Answered request.
+        request: InFlight,
+        /// HTTP status.
         status: u16,
-        /// Whether the other side closes it now.
-        closing: bool,
+        /// Whether the server closes the connection after the answer.
+        is_closing: bool,
     },
 }
 
-/// A connection.
+/// Connection to a server.
 pub(crate) struct Connection {
-    /// The stream that it belongs to.
+    /// Index of the stream that it belongs to.
     pub(crate) lane: usize,
     socket: TcpStream,
-    under_way: Option<UnderWay>,
+    in_flight: Option<InFlight>,
     written: usize,
     received: Vec<u8>,
-    filled: usize,
+    received_length: usize,
     body: Range<usize>,
 }
 
-/// The head of an answer.
+/// Head of an answer.
 struct Head {
     status: u16,
-    closing: bool,
+    is_closing: bool,
     body: Range<usize>,
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Starts to connect, without waiting for the result.
     pub(crate) fn open(address: SocketAddr, lane: usize) -> Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -74,41 +74,41 @@ impl Connection {
         Ok(Self {
             lane,
             socket: socket.into(),
-            under_way: None,
+            in_flight: None,
             written: 0,
-            received: vec![0; ROOM],
-            filled: 0,
+            received: vec![0; RECEIVE_BUFFER_BYTES],
+            received_length: 0,
             body: 0..0,
         })
     }
 
-    /// Lets events of it be told under this number.
+    /// Registers the socket with `epoll`; `index` identifies it in events.
     pub(crate) fn watch(&self, epoll: impl AsFd, index: usize) -> Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(u64::try_from(index)?);
         Ok(epoll::add(epoll, &self.socket, data, flags)?)
     }
 
-    /// The request under way.
-    pub(crate) fn under_way(&self) -> Option<UnderWay> {
-        self.under_way
+    /// Request in flight.
+    pub(crate) fn in_flight(&self) -> Option<InFlight> {
+        self.in_flight
     }
 
-    /// Puts a request under way; `write` sends it.
-    pub(crate) fn begin(&mut self, request: UnderWay) {
-        self.under_way = Some(request);
+    /// Begins a request, which [`write`](Self::write) sends.
+    pub(crate) fn begin(&mut self, request: InFlight) {
+        self.in_flight = Some(request);
         self.written = 0;
-        self.filled = 0;
+        self.received_length = 0;
     }
 
-    /// Sends what is left of the request.
+    /// Sends the rest of the request, as far as the socket takes it.
     pub(crate) fn write(&mut self, request: &[u8]) -> Result<()> {
         while let Some(rest) = request.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
                 Ok(count) => self.written += count,
-                // Not connected yet, or the other side takes no more for now, or it has closed the
-                // connection, which reading will tell.
-                Err(error) if later(&error) || closed(&error) => return Ok(()),
+                // The socket is not connected yet, its buffer is full, or the server closed the connection.
+                // The next read reports a closed connection.
+                Err(error) if would_block(&error) || is_closed(&error) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("cannot send"),
             }
@@ -116,78 +116,81 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has come.
+    /// Reads until the answer is complete or the socket would block.
     pub(crate) fn read(&mut self) -> Result<Progress> {
         loop {
-            if self.filled == self.received.len() {
-                self.received.resize(self.filled * 2, 0);
+            if self.received_length == self.received.len() {
+                self.received.resize(self.received_length * 2, 0);
             }
-            let room = self.received.get_mut(self.filled..).context("no room")?;
-            let size = room.len();
+            let room = self.received.get_mut(self.received_length..).context("no room")?;
+            let room_length = room.len();
             let count = match self.socket.read(room) {
                 Ok(0) => return Ok(Progress::Closed),
                 Ok(count) => count,
-                Err(error) if later(&error) => return Ok(Progress::Pending),
-                Err(error) if closed(&error) => return Ok(Progress::Closed),
+                Err(error) if would_block(&error) => return Ok(Progress::Pending),
+                Err(error) if is_closed(&error) => return Ok(Progress::Closed),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("cannot receive"),
             };
-            self.filled += count;
-            if let Some(answered) = self.answered()? {
+            self.received_length += count;
+            if let Some(answered) = self.complete_answer()? {
                 return Ok(answered);
             }
-            // Whatever comes after a short read is told by another event.
-            if count < size {
+            // After a short read the socket is empty. New data causes another event.
+            if count < room_length {
                 return Ok(Progress::Pending);
             }
         }
     }
 
-    /// The body of the last answer.
+    /// Body of the last answer.
     pub(crate) fn body(&self) -> &[u8] {
         self.received.get(self.body.clone()).unwrap_or_default()
     }
 
-    fn answered(&mut self) -> Result<Option<Progress>> {
-        let received = self.received.get(..self.filled).unwrap_or_default();
+    /// The answer, if it was received completely.
+    fn complete_answer(&mut self) -> Result<Option<Progress>> {
+        let received = self.received.get(..self.received_length).unwrap_or_default();
         let Some(head) = head(received)? else { return Ok(None) };
-        if head.body.end > self.filled {
+        if head.body.end > self.received_length {
             return Ok(None);
         }
-        ensure!(head.body.end == self.filled, "more came than one answer");
-        let request = self.under_way.take().context("an answer that nobody asked for")?;
+        ensure!(head.body.end == self.received_length, "data after the end of the answer");
+        let request = self.in_flight.take().context("an answer without a request")?;
         self.body = head.body;
-        self.filled = 0;
-        let Head { status, closing, .. } = head;
-        Ok(Some(Progress::Answered { request, status, closing }))
+        self.received_length = 0;
+        let Head { status, is_closing, .. } = head;
+        Ok(Some(Progress::Answered { request, status, is_closing }))
     }
 }
 
-fn later(error: &std::io::Error) -> bool {
+fn would_block(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }
 
-fn closed(error: &std::io::Error) -> bool {
+fn is_closed(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
-/// The head of the answer that begins here, once it is whole.
+/// Parses the head of an answer; `None` while it is incomplete.
 fn head(received: &[u8]) -> Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(start) = response.parse(received)? else { return Ok(None) };
     let status = response.code.context("an answer without a status")?;
     let mut length = None;
-    let mut closing = false;
+    let mut is_closing = false;
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             length = Some(str::from_utf8(header.value)?.parse::<usize>()?);
         } else if header.name.eq_ignore_ascii_case("connection") {
-            closing = header.value.eq_ignore_ascii_case(b"close");
+            is_closing = header.value.eq_ignore_ascii_case(b"close");
         }
     }
-    let Some(length) = length else { bail!("an answer {status} without Content-Length") };
-    Ok(Some(Head { status, closing, body: start..start + length }))
+    let Some(length) = length else {
+        bail!("an answer with status {status} without Content-Length")
+    };
+    Ok(Some(Head { status, is_closing, body: start..start + length }))
 }
 
 #[cfg(test)]
@@ -201,7 +204,7 @@ mod tests {
             assert!(head(&answer[..cut]).unwrap().is_none(), "{cut}");
         }
         let head = head(answer).unwrap().unwrap();
-        assert_eq!((head.status, head.closing), (503, true));
+        assert_eq!((head.status, head.is_closing), (503, true));
         assert_eq!(&answer[head.body], b"bye");
     }
 

@@ -1,21 +1,21 @@
-//! Cores of their own for what is measured and for what measures it.
+//! Separate cores for the server and for the load generator.
 //!
-//! A generator that competes with the server for a core is late on its schedule, counts that too, and gives
-//! the server an easier time the harder it is to be fast. So where requests follow a schedule it has the last
-//! core to itself, and the server all others.
+//! A generator that competes with the server for a core falls behind its schedule. The delay is counted as
+//! latency, and the server gets less load than intended. So for requests on a schedule the generator has the
+//! last core to itself, and the server has all others.
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The cores, divided; this thread has all of them again when it is dropped.
-pub(crate) struct Divided {
+/// Cores divided between servers and this thread. When dropped, this thread may use all of them again.
+pub(crate) struct CoreSplit {
     all: CpuSet,
     generator: CpuSet,
 }
 
-impl Divided {
-    /// Calls `start`, whose processes get all cores but one, and leaves that one to this thread. Where there is
-    /// only one, both use it.
+impl CoreSplit {
+    /// Calls `start`, whose processes get all cores but the last, and then moves this thread to the last one.
+    /// On a machine with a single core both use it.
     pub(crate) fn start<T>(start: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
         let all = sched_getaffinity(None)?;
         let last = (0..CpuSet::MAX_CPU).rfind(|core| all.is_set(*core)).context("no core")?;
@@ -25,19 +25,19 @@ impl Divided {
         }
         let mut generator = CpuSet::new();
         generator.set(last);
-        let divided = Self { all, generator };
+        let split = Self { all, generator };
         sched_setaffinity(None, &servers)?;
         let started = start()?;
-        sched_setaffinity(None, &divided.generator)?;
-        Ok((divided, started))
+        sched_setaffinity(None, &split.generator)?;
+        Ok((split, started))
     }
 }
 
-impl Drop for Divided {
-    #[expect(clippy::print_stderr, reason = "whoever runs the bench learns what went wrong")]
+impl Drop for CoreSplit {
+    #[expect(clippy::print_stderr, reason = "a destructor cannot return its error")]
     fn drop(&mut self) {
         if let Err(error) = sched_setaffinity(None, &self.all) {
-            eprintln!("the generator stays on one core: {error}");
+            eprintln!("the load generator stays on one core: {error}");
         }
     }
 }

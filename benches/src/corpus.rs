@@ -1,5 +1,5 @@
-//! The webhooks that are sent: unique, signed, and rendered as whole requests before anything is
-//! measured. The same seed gives the same ones, so that every receiver gets the same bytes.
+//! Webhooks of the load: unique, signed, and rendered as complete requests before a run. The same seed gives
+//! the same webhooks, so that every receiver gets the same bytes.
 
 use std::io::Write as _;
 
@@ -9,36 +9,36 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::{Builder, Uuid};
 
-use crate::load::Requests;
+use crate::requests::Requests;
 
-/// What webhooks are signed with.
+/// Secret of the webhooks' signatures.
 pub(crate) const SECRET: &str = "a-secret-for-this-bench-alone";
-/// How many messages back an update may reach.
-pub(crate) const RECENT: usize = 20_000;
-/// About how long a request is, with its head.
-const LENGTH: usize = 840;
-/// How far behind a message its second and third notifications come in [`Corpus::thrice`].
-const LAG: usize = 5_000;
+/// Number of latest messages from which [`Corpus::mixed`] picks the message of an update.
+pub(crate) const RECENT_MESSAGES: usize = 20_000;
+/// Approximate length of a request with its head, in bytes.
+const REQUEST_LENGTH: usize = 840;
+/// Number of messages that [`Corpus::thrice`] adds between two notifications of a message.
+const LAG_MESSAGES: usize = 5_000;
 
-/// When the first webhook comes, in milliseconds of the day.
-const FIRST: u64 = 10 * 3_600_000;
-/// How long before a message's first webhook it was accepted at most, in milliseconds.
-const LONGEST: u64 = 2_000;
+/// Time of the first webhook, in milliseconds of the day.
+const FIRST_WEBHOOK_MS: u64 = 10 * 3_600_000;
+/// Upper bound of the time from a message's acceptance to its first webhook, in milliseconds.
+const MAX_ACCEPTANCE_LEAD_MS: u64 = 2_000;
 
-/// A status that the bench sends, a later one beating an earlier one.
+/// Status that the bench sends, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
-    /// The provider took the request.
+    /// The provider accepted the message.
     ProviderAcceptance,
-    /// The provider sent it on.
+    /// The provider sent the message on.
     Sent,
-    /// The handset has it.
+    /// The handset received the message.
     Delivered,
 }
 
 impl Status {
-    /// The gateway's word, and the provider's own.
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    /// The gateway's status, and the provider's status and code.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::ProviderAcceptance => ("PROVIDER_ACCEPTANCE", "Accepted", "1"),
             Self::Sent => ("SENT", "Submitted", "2"),
@@ -46,127 +46,143 @@ impl Status {
         }
     }
 
-    /// The status with this word.
-    pub(crate) fn of(word: &str) -> Option<Self> {
+    /// Status with this name of the gateway.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         let all = [Self::ProviderAcceptance, Self::Sent, Self::Delivered];
-        all.into_iter().find(|status| status.words().0 == word)
+        all.into_iter().find(|status| status.names().0 == name)
     }
 }
 
-/// What a webhook says.
+/// Statement of one webhook.
 #[derive(Clone, Copy)]
-pub(crate) struct Said {
-    /// The message, by its number in [`Corpus::ids`].
+pub(crate) struct Statement {
+    /// Index of the message in [`Corpus::ids`].
     pub(crate) message: usize,
-    /// Its status.
+    /// Status of the message.
     pub(crate) status: Status,
 }
 
-/// Some webhooks.
+/// Rendered webhooks and their statements.
 pub(crate) struct Batch {
-    /// As they are sent.
+    /// Webhooks as they are sent.
     pub(crate) requests: Requests,
-    /// What each of them says.
-    pub(crate) said: Vec<Said>,
+    /// Statement of each webhook.
+    pub(crate) statements: Vec<Statement>,
 }
 
-/// The messages so far, and what makes more of them.
+/// Generator of webhooks, with the messages that it has made so far.
 pub(crate) struct Corpus {
     rng: Rng,
     mac: Hmac<Sha256>,
-    /// How many destinations and references the messages share; none: each has its own.
+    /// Number of destinations and of references that the messages share; `None` if each has its own.
     shared: Option<usize>,
+    /// Number of webhooks rendered so far.
     notifications: u64,
-    /// The messages' ids.
+    /// Ids of the messages.
     pub(crate) ids: Vec<Uuid>,
-    told: Vec<u8>,
-    /// When each was accepted, in milliseconds of the day.
+    /// Number of notifications of each message, at most 255.
+    notification_counts: Vec<u8>,
+    /// Time of acceptance of each message, in milliseconds of the day.
     accepted: Vec<u64>,
-    /// Whether all were accepted at the same time.
-    tied: bool,
+    /// Whether all messages were accepted at the same time.
+    is_tied: bool,
 }
 
 impl Corpus {
-    /// One without messages yet.
+    /// Creates a generator without messages.
     pub(crate) fn new(seed: u64, shared: Option<usize>) -> Result<Self> {
         let mac = Hmac::new_from_slice(SECRET.as_bytes()).context("no key")?;
         let rng = Rng::with_seed(seed);
-        let (ids, told, accepted) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { rng, mac, shared, notifications: 0, ids, told, accepted, tied: false })
+        Ok(Self {
+            rng,
+            mac,
+            shared,
+            notifications: 0,
+            ids: Vec::new(),
+            notification_counts: Vec::new(),
+            accepted: Vec::new(),
+            is_tied: false,
+        })
     }
 
-    /// The same, with all messages accepted at the same time.
+    /// The same generator, with all messages accepted at the same time.
     pub(crate) fn tied(self) -> Self {
-        Self { tied: true, ..self }
+        Self { is_tied: true, ..self }
     }
 
-    /// The load: a third about new messages, the rest about a random one of the recent ones.
+    /// Renders the usual load: a third of the webhooks are about new messages, each of the others about a
+    /// random one of the [`RECENT_MESSAGES`].
     pub(crate) fn mixed(&mut self, count: usize) -> Result<Batch> {
         let mut batch = Batch::with_capacity(count);
         for number in 0..count {
             let known = self.ids.len();
             let message = if number % 3 == 0 || known == 0 {
-                self.add()
+                self.add_message()
             } else {
-                self.rng.usize(known.saturating_sub(RECENT)..known)
+                self.rng.usize(known.saturating_sub(RECENT_MESSAGES)..known)
             };
-            self.say(&mut batch, message, None)?;
+            self.push_webhook(&mut batch, message, None)?;
         }
         Ok(batch)
     }
 
-    /// One notification about each of so many new messages.
+    /// Renders one notification about each of `count` new messages.
     pub(crate) fn fresh(&mut self, count: usize) -> Result<Batch> {
         let mut batch = Batch::with_capacity(count);
         for _ in 0..count {
-            let message = self.add();
-            self.say(&mut batch, message, None)?;
+            let message = self.add_message();
+            self.push_webhook(&mut batch, message, None)?;
         }
         Ok(batch)
     }
 
-    /// Three notifications about each of so many new messages, others in between.
+    /// Renders three notifications about each of `count` new messages, with those of other messages in
+    /// between.
     pub(crate) fn thrice(&mut self, count: usize) -> Result<Batch> {
         let mut batch = Batch::with_capacity(count * 3);
         let first = self.ids.len();
         let statuses = [Status::ProviderAcceptance, Status::Sent, Status::Delivered];
-        for number in 0..count + 2 * LAG {
+        for number in 0..count + 2 * LAG_MESSAGES {
             if number < count {
-                self.add();
+                self.add_message();
             }
-            for (status, lag) in statuses.into_iter().zip([0, LAG, 2 * LAG]) {
+            for (status, lag) in statuses.into_iter().zip([0, LAG_MESSAGES, 2 * LAG_MESSAGES]) {
                 if let Some(message) = number.checked_sub(lag).filter(|number| *number < count) {
-                    self.say(&mut batch, first + message, Some(status))?;
+                    self.push_webhook(&mut batch, first + message, Some(status))?;
                 }
             }
         }
         Ok(batch)
     }
 
-    /// The destination of a message.
+    /// Destination of a message.
     pub(crate) fn destination(&self, message: usize) -> String {
         format!("+39333{:07}", self.shared.map_or(message, |shared| message % shared))
     }
 
-    /// The key of a message's reference.
+    /// Key of a message's reference.
     pub(crate) fn reference(&self, message: usize) -> String {
         format!("order-{}", self.shared.map_or(message, |shared| message % shared))
     }
 
-    /// Takes back all but the first of the messages: of the others nothing was sent.
+    /// Removes the messages after the first `sent` ones. No webhook about them was sent.
     pub(crate) fn forget_unsent(&mut self, sent: usize) {
         self.ids.truncate(sent);
-        self.told.truncate(sent);
+        self.notification_counts.truncate(sent);
         self.accepted.truncate(sent);
     }
 
-    fn add(&mut self) -> usize {
+    /// Adds a message, which was accepted shortly before its first webhook. Returns its number.
+    fn add_message(&mut self) -> usize {
         let id = self.random_id();
         self.ids.push(id);
-        self.told.push(0);
-        // A moment before its first webhook.
-        let before = self.rng.u64(..LONGEST);
-        self.accepted.push(if self.tied { FIRST } else { FIRST + self.notifications - before });
+        self.notification_counts.push(0);
+        let lead = self.rng.u64(..MAX_ACCEPTANCE_LEAD_MS);
+        self.accepted.push(if self.is_tied {
+            FIRST_WEBHOOK_MS
+        } else {
+            FIRST_WEBHOOK_MS + self.notifications - lead
+        });
         self.ids.len() - 1
     }
 
@@ -174,9 +190,10 @@ impl Corpus {
         Builder::from_random_bytes(self.rng.u128(..).to_ne_bytes()).into_uuid()
     }
 
-    /// The next status of a message: one after the other, but each tenth SENT comes late.
-    fn next(&mut self, told: u8) -> Status {
-        match told {
+    /// Status of a message's next notification after this number of earlier ones. From the third on it is
+    /// DELIVERED, or in one of ten cases SENT, which comes late.
+    fn next_status(&mut self, notifications: u8) -> Status {
+        match notifications {
             0 => Status::ProviderAcceptance,
             1 => Status::Sent,
             _ if self.rng.u8(..10) == 0 => Status::Sent,
@@ -184,11 +201,17 @@ impl Corpus {
         }
     }
 
-    fn say(&mut self, batch: &mut Batch, message: usize, status: Option<Status>) -> Result<()> {
-        let told = self.told.get_mut(message).context("no such message")?;
-        let before = *told;
-        *told = before.saturating_add(1);
-        let status = status.unwrap_or_else(|| self.next(before));
+    /// Adds a webhook about a message, with this status or else its next one.
+    fn push_webhook(
+        &mut self,
+        batch: &mut Batch,
+        message: usize,
+        status: Option<Status>,
+    ) -> Result<()> {
+        let count = self.notification_counts.get_mut(message).context("no such message")?;
+        let earlier = *count;
+        *count = earlier.saturating_add(1);
+        let status = status.unwrap_or_else(|| self.next_status(earlier));
         let body = self.body(message, status)?;
         let mut mac = self.mac.clone();
         mac.update(body.as_bytes());
@@ -202,22 +225,22 @@ impl Corpus {
             bytes.extend_from_slice(head.as_bytes());
             bytes.extend_from_slice(body.as_bytes());
         });
-        batch.said.push(Said { message, status });
+        batch.statements.push(Statement { message, status });
         Ok(())
     }
 
     fn body(&mut self, message: usize, status: Status) -> Result<String> {
-        // A webhook is told from others by its time, as the gateway's are: a thousand come in a second.
+        // Webhooks differ in their time, as the gateway's do. A thousand come in a second.
         self.notifications += 1;
-        let changed = time(FIRST + self.notifications);
+        let changed = time(FIRST_WEBHOOK_MS + self.notifications);
         let accepted = time(*self.accepted.get(message).context("no such message")?);
         let (id, webhook, provider) = (self.id(message)?, self.random_id(), self.random_id());
         let (destination, key) = (self.destination(message), self.reference(message));
-        let (word, own, code) = status.words();
-        let mut body = Vec::with_capacity(LENGTH);
+        let (name, provider_status, code) = status.names();
+        let mut body = Vec::with_capacity(REQUEST_LENGTH);
         write!(
             body,
-            r#"{{"id":"{webhook}","webhookConfigurationId":"2b1d7c52-95a4-4f7e-8a55-0d0f3a1c9e10","type":"STATUS_UPDATE","createdAt":"{changed}","message":{{"id":"{id}","destination":"{destination}","providerAcceptanceAt":"{accepted}","statusChangedAt":"{changed}","reference":{{"service":"SHOP","action":"ORDER","key":"{key}"}},"channel":"SMS","status":"{word}","provider":{{"name":"MITTO","id":"{provider}","status":"{own}","code":"{code}"}},"sms":{{"segments":1}}}}}}"#
+            r#"{{"id":"{webhook}","webhookConfigurationId":"2b1d7c52-95a4-4f7e-8a55-0d0f3a1c9e10","type":"STATUS_UPDATE","createdAt":"{changed}","message":{{"id":"{id}","destination":"{destination}","providerAcceptanceAt":"{accepted}","statusChangedAt":"{changed}","reference":{{"service":"SHOP","action":"ORDER","key":"{key}"}},"channel":"SMS","status":"{name}","provider":{{"name":"MITTO","id":"{provider}","status":"{provider_status}","code":"{code}"}},"sms":{{"segments":1}}}}}}"#
         )?;
         String::from_utf8(body).context("not UTF-8")
     }
@@ -227,7 +250,7 @@ impl Corpus {
     }
 }
 
-/// This millisecond of a day, the first ten hours of which nothing happens.
+/// Timestamp of this millisecond of the day.
 fn time(millis: u64) -> String {
     let (hour, minute, second) =
         (millis / 3_600_000 % 24, millis / 60_000 % 60, millis / 1_000 % 60);
@@ -236,7 +259,10 @@ fn time(millis: u64) -> String {
 
 impl Batch {
     fn with_capacity(count: usize) -> Self {
-        Self { requests: Requests::with_capacity(count, LENGTH), said: Vec::with_capacity(count) }
+        Self {
+            requests: Requests::with_capacity(count, REQUEST_LENGTH),
+            statements: Vec::with_capacity(count),
+        }
     }
 }
 
@@ -253,7 +279,7 @@ mod tests {
         let sent: HashSet<_> =
             (0..batch.requests.len()).map(|index| batch.requests.get(index).unwrap()).collect();
         assert_eq!((sent.len(), corpus.ids.len()), (3_000, 1_000));
-        assert!(batch.said.iter().any(|said| said.status == Status::Delivered));
+        assert!(batch.statements.iter().any(|statement| statement.status == Status::Delivered));
     }
 
     #[test]
@@ -269,9 +295,10 @@ mod tests {
         let mut corpus = Corpus::new(1, Some(10)).unwrap();
         let batch = corpus.thrice(100).unwrap();
         for message in 0..100 {
-            let told: Vec<_> = batch.said.iter().filter(|said| said.message == message).collect();
-            assert_eq!(told.len(), 3);
-            assert_eq!(told[2].status, Status::Delivered);
+            let statements: Vec<_> =
+                batch.statements.iter().filter(|statement| statement.message == message).collect();
+            assert_eq!(statements.len(), 3);
+            assert_eq!(statements[2].status, Status::Delivered);
         }
         assert_eq!(corpus.destination(13), corpus.destination(3));
     }
@@ -280,6 +307,6 @@ mod tests {
     fn a_request_is_about_as_long_as_the_room_made_for_it() {
         let batch = Corpus::new(1, None).unwrap().mixed(1).unwrap();
         let length = batch.requests.get(0).unwrap().len();
-        assert!((LENGTH - 100..=LENGTH).contains(&length), "{length}");
+        assert!((REQUEST_LENGTH - 100..=REQUEST_LENGTH).contains(&length), "{length}");
     }
 }

@@ -1,11 +1,11 @@
-//! What is measured, and the arithmetic on it: medians, and ratios taken round by round.
+//! Figures of the scenarios, and arithmetic on them: medians, and ratios taken round by round.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// A count as a number to reckon with.
+/// Converts a count to a floating-point number.
 #[expect(
     clippy::as_conversions,
     clippy::cast_precision_loss,
@@ -18,19 +18,19 @@ pub(crate) fn float(count: impl TryInto<u64>) -> f64 {
 /// Latencies in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
-    /// Half of the requests were answered sooner.
+    /// Median.
     pub(crate) p50: f64,
-    /// All but one in a hundred.
+    /// 99th percentile.
     pub(crate) p99: f64,
-    /// All but one in a thousand.
+    /// 99.9th percentile.
     pub(crate) p999: f64,
-    /// All.
+    /// Maximum.
     pub(crate) max: f64,
 }
 
 impl Latency {
-    /// Of a histogram in nanoseconds, if it holds anything.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
+    /// Quantiles of a histogram in nanoseconds; `None` if it is empty.
+    pub(crate) fn from_histogram(histogram: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| float(histogram.value_at_quantile(quantile)) / 1e3;
         (!histogram.is_empty()).then(|| Self {
             p50: at(0.5),
@@ -41,36 +41,36 @@ impl Latency {
     }
 }
 
-/// One round of one receiver.
+/// Figures of one round of one receiver.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Round {
-    /// Accepted requests a second.
+    /// Accepted requests per second.
     pub(crate) per_second: f64,
     /// CPU time of the server for each answered request, in microseconds.
     pub(crate) cpu: f64,
     /// CPU time of the load generator for each answered request, in microseconds.
     pub(crate) generator: f64,
-    /// How many cores others used meanwhile.
+    /// CPU use of other processes during the round, in cores.
     pub(crate) others: f64,
     /// Anonymous memory of the server at the end, in bytes.
     pub(crate) memory: f64,
-    /// Latency of what was accepted.
+    /// Latency of accepted requests.
     pub(crate) latency: Latency,
-    /// Refused requests a second.
+    /// Requests refused with 503 per second.
     pub(crate) refused: f64,
-    /// Latency of what was refused, if anything was.
+    /// Latency of refused requests; `None` if there were none.
     pub(crate) refusal: Option<Latency>,
-    /// How often the round was repeated because others used the machine.
+    /// Number of repetitions of the round because other processes used the CPU.
     pub(crate) repeated: u32,
 }
 
-/// The rounds of each receiver in one scenario; the rounds with the same index were run side by side.
+/// Rounds of each subject of one scenario. Rounds with the same index were run side by side.
 pub(crate) type Rounds = BTreeMap<String, Vec<Round>>;
 
-/// What a scenario found.
+/// Figures of one scenario.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Found {
-    /// The day.
+pub(crate) struct ScenarioFigures {
+    /// Day of the run.
     pub(crate) date: String,
     /// Rounds of each subject.
     #[serde(default)]
@@ -80,69 +80,70 @@ pub(crate) struct Found {
     pub(crate) values: BTreeMap<String, Vec<f64>>,
 }
 
-/// What all scenarios found, and where.
+/// Figures of all scenarios, and the machine that they were measured on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
-    /// The machine and the versions of everything, as lines of a table.
+    /// The machine and the versions of the programs, as rows of a table.
     pub(crate) machine: Vec<(String, String)>,
-    /// What was found, by the scenario's name.
-    pub(crate) scenarios: BTreeMap<String, Found>,
-    /// The day that new figures are marked with.
+    /// Figures by the scenario's name.
+    pub(crate) scenarios: BTreeMap<String, ScenarioFigures>,
+    /// Date of figures that are added.
     #[serde(skip)]
     pub(crate) today: String,
 }
 
 impl Results {
-    /// None yet; what comes is marked with this day.
+    /// Creates empty results. `today` is the date of figures that are added.
     pub(crate) fn new(today: String) -> Self {
         Self { today, ..Self::default() }
     }
 
-    /// Adds rounds.
-    pub(crate) fn rounds(&mut self, scenario: &str, rounds: Rounds) {
-        self.found(scenario).rounds.extend(rounds);
+    /// Adds rounds to a scenario.
+    pub(crate) fn add_rounds(&mut self, scenario: &str, rounds: Rounds) {
+        self.scenario(scenario).rounds.extend(rounds);
     }
 
-    /// Adds other figures.
-    pub(crate) fn values(&mut self, scenario: &str, name: &str, values: Vec<f64>) {
-        self.found(scenario).values.insert(name.to_owned(), values);
+    /// Adds other figures to a scenario.
+    pub(crate) fn add_values(&mut self, scenario: &str, name: &str, values: Vec<f64>) {
+        self.scenario(scenario).values.insert(name.to_owned(), values);
     }
 
-    /// Takes the other's scenarios, in the place of those of the same name.
+    /// Takes the scenarios of newer results, which replace those of the same name.
     pub(crate) fn replace(&mut self, newer: Self) {
         self.machine = newer.machine;
         self.scenarios.extend(newer.scenarios);
     }
 
-    /// The rounds of a subject in a scenario; none if it was not run.
-    pub(crate) fn of(&self, scenario: &str, subject: &str) -> &[Round] {
-        let found = self.scenarios.get(scenario).and_then(|found| found.rounds.get(subject));
-        found.map_or(&[], Vec::as_slice)
+    /// Rounds of a subject in a scenario; empty if it was not run.
+    pub(crate) fn rounds_of(&self, scenario: &str, subject: &str) -> &[Round] {
+        let figures = self.scenarios.get(scenario);
+        figures.and_then(|figures| figures.rounds.get(subject)).map_or(&[], Vec::as_slice)
     }
 
-    /// The median of a figure of a subject's rounds.
+    /// Median of a figure of a subject's rounds.
     pub(crate) fn median(
         &self,
         scenario: &str,
         subject: &str,
         figure: impl Fn(&Round) -> f64,
     ) -> Option<f64> {
-        median(self.of(scenario, subject).iter().map(figure))
+        median(self.rounds_of(scenario, subject).iter().map(figure))
     }
 
-    /// The median of other figures.
-    pub(crate) fn value(&self, scenario: &str, name: &str) -> Option<f64> {
+    /// Median of other figures.
+    pub(crate) fn median_value(&self, scenario: &str, name: &str) -> Option<f64> {
         median(self.scenarios.get(scenario)?.values.get(name)?.iter().copied())
     }
 
-    fn found(&mut self, scenario: &str) -> &mut Found {
-        let found = self.scenarios.entry(scenario.to_owned()).or_default();
-        found.date.clone_from(&self.today);
-        found
+    /// Figures of a scenario, marked with the current date.
+    fn scenario(&mut self, name: &str) -> &mut ScenarioFigures {
+        let figures = self.scenarios.entry(name.to_owned()).or_default();
+        figures.date.clone_from(&self.today);
+        figures
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Median: the middle value, or the mean of the two in the middle. `None` if there are no values.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -151,14 +152,17 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(f64::midpoint(*values.get(lower)?, *values.get(upper)?))
 }
 
-/// The median of the ratios of rounds that were run side by side.
+/// Median of the ratios of rounds that were run side by side.
 pub(crate) fn ratio(
-    above: &[Round],
-    below: &[Round],
+    numerators: &[Round],
+    denominators: &[Round],
     figure: impl Fn(&Round) -> Option<f64>,
 ) -> Option<f64> {
-    let pairs = above.iter().zip(below);
-    median(pairs.filter_map(|(above, below)| Some(figure(above)? / figure(below)?)))
+    let pairs = numerators.iter().zip(denominators);
+    median(
+        pairs
+            .filter_map(|(numerator, denominator)| Some(figure(numerator)? / figure(denominator)?)),
+    )
 }
 
 #[cfg(test)]
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_round_by_round() {
-        // The ratio of the medians would be 1: a slow spell of the machine hit both.
+        // In the second round the machine was slower for both. The ratio of the medians would be 1.
         let (above, below) = (rounds(&[2.0, 20.0, 3.0]), rounds(&[1.0, 10.0, 3.0]));
         assert_eq!(ratio(&above, &below, |round| Some(round.cpu)), Some(2.0));
     }
@@ -186,11 +190,11 @@ mod tests {
     #[test]
     fn quantiles_are_in_microseconds() {
         let mut histogram = Histogram::new(3).unwrap();
-        assert_eq!(Latency::of(&histogram), None);
+        assert_eq!(Latency::from_histogram(&histogram), None);
         for value in 1..=1000_u64 {
             histogram.record(value * 1000).unwrap();
         }
-        let latency = Latency::of(&histogram).unwrap();
+        let latency = Latency::from_histogram(&histogram).unwrap();
         assert!((latency.p50 - 500.0).abs() < 1.0, "{latency:?}");
         assert!((latency.p99 - 990.0).abs() < 2.0, "{latency:?}");
         assert!((latency.max - 1000.0).abs() < 2.0, "{latency:?}");

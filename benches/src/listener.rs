@@ -1,4 +1,4 @@
-//! Clients of the event stream: they read what they are given as fast as it comes.
+//! Clients of the event stream, which read as fast as the server sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,50 +13,50 @@ use rustix::event::{Timespec, epoll};
 
 use crate::receiver::KEY;
 
-/// Read at a time from one stream.
-const READ: usize = 256 << 10;
-/// Kept of the end of each stream: longer than an event.
-const KEPT: usize = 8 << 10;
-/// Events of epoll taken at a time.
-const EVENTS: usize = 256;
-/// How often the reader looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(20);
+/// Maximum number of bytes in one read from a stream.
+const READ_BYTES: usize = 256 << 10;
+/// Bytes kept of the end of each stream: more than an event has.
+const TAIL_BYTES: usize = 8 << 10;
+/// Maximum number of epoll events in one call.
+const MAX_EVENTS: usize = 256;
+/// Interval at which the reading thread checks the stop flag.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What one client has read.
+/// State of one client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
-    /// The last event id.
-    pub(crate) last: u64,
+pub(crate) struct StreamState {
+    /// Id of the last event read, 0 before the first.
+    pub(crate) last_id: u64,
     /// Whether the server has ended the stream.
-    pub(crate) ended: bool,
+    pub(crate) has_ended: bool,
 }
 
-/// Clients that are connected.
+/// Connected clients, read by a thread of their own.
 pub(crate) struct Listeners {
     stop: Arc<AtomicBool>,
-    reading: JoinHandle<Result<Vec<Heard>>>,
+    reader: JoinHandle<Result<Vec<StreamState>>>,
 }
 
 struct Client {
     socket: TcpStream,
-    end: Vec<u8>,
-    ended: bool,
+    tail: Vec<u8>,
+    has_ended: bool,
 }
 
 impl Listeners {
-    /// Connects a client with each of these queries (`?…` or nothing).
+    /// Connects a client with each of these queries (`?…` or empty).
     pub(crate) fn connect(address: SocketAddr, queries: &[String]) -> Result<Self> {
         let clients = queries.iter().map(|query| Client::connect(address, query));
         let clients = clients.collect::<Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        Ok(Self { stop, reading: thread::spawn(move || read_all(clients, &stopped)) })
+        let reader_stop = Arc::clone(&stop);
+        Ok(Self { stop, reader: thread::spawn(move || read_all(clients, &reader_stop)) })
     }
 
-    /// Stops reading; what each client has read.
-    pub(crate) fn stop(self) -> Result<Vec<Heard>> {
+    /// Stops reading and returns the state of each client's stream.
+    pub(crate) fn stop(self) -> Result<Vec<StreamState>> {
         self.stop.store(true, Ordering::Relaxed);
-        self.reading.join().map_err(|_panic| anyhow!("the listeners' thread panicked"))?
+        self.reader.join().map_err(|_panic| anyhow!("the listeners' thread panicked"))?
     }
 }
 
@@ -66,26 +66,26 @@ impl Client {
         let head =
             format!("GET /api/events{query} HTTP/1.1\r\nHost: bench\r\nX-Api-Key: {KEY}\r\n\r\n");
         socket.write_all(head.as_bytes())?;
-        // So that it listens before anything happens.
-        let mut begin = [0; 12];
-        socket.read_exact(&mut begin)?;
-        anyhow::ensure!(begin.ends_with(b"200"), "{}", String::from_utf8_lossy(&begin));
+        // With the status line the subscription is in effect, before the first webhook is sent.
+        let mut status_line = [0; 12];
+        socket.read_exact(&mut status_line)?;
+        anyhow::ensure!(status_line.ends_with(b"200"), "{}", String::from_utf8_lossy(&status_line));
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, end: Vec::new(), ended: false })
+        Ok(Self { socket, tail: Vec::new(), has_ended: false })
     }
 
-    /// Reads what has come.
+    /// Reads until the socket would block or the stream has ended.
     fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
             match self.socket.read(buffer) {
                 Ok(0) => {
-                    self.ended = true;
+                    self.has_ended = true;
                     return Ok(());
                 }
-                Ok(length) => self.keep(buffer.get(..length).context("no such length")?),
+                Ok(length) => self.keep_tail(buffer.get(..length).context("no such length")?),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    self.ended = true;
+                    self.has_ended = true;
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -93,34 +93,36 @@ impl Client {
         }
     }
 
-    fn keep(&mut self, read: &[u8]) {
-        self.end.extend_from_slice(read.get(read.len().saturating_sub(KEPT)..).unwrap_or(read));
-        let surplus = self.end.len().saturating_sub(KEPT);
-        self.end.drain(..surplus);
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(
+            bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or(bytes),
+        );
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..excess);
     }
 
-    fn heard(&self) -> Heard {
-        let text = String::from_utf8_lossy(&self.end);
+    fn state(&self) -> StreamState {
+        let text = String::from_utf8_lossy(&self.tail);
         let mut ids = text.rsplit('\n').skip(1).filter_map(|line| line.strip_prefix("id: "));
-        let last = ids.find_map(|id| id.trim().parse().ok()).unwrap_or_default();
-        Heard { last, ended: self.ended }
+        let last_id = ids.find_map(|id| id.trim().parse().ok()).unwrap_or_default();
+        StreamState { last_id, has_ended: self.has_ended }
     }
 }
 
-fn read_all(mut clients: Vec<Client>, stop: &AtomicBool) -> Result<Vec<Heard>> {
+fn read_all(mut clients: Vec<Client>, stop: &AtomicBool) -> Result<Vec<StreamState>> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (index, client) in clients.iter().enumerate() {
         let data = epoll::EventData::new_u64(u64::try_from(index)?);
-        // On an edge: a stream that has ended would be ready for ever.
+        // Edge-triggered: a stream that has ended would be ready for ever.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &client.socket, data, flags)?;
     }
-    let mut buffer = vec![0; READ];
-    let mut events = Vec::with_capacity(EVENTS);
-    let look = Timespec::try_from(LOOK)?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut events = Vec::with_capacity(MAX_EVENTS);
+    let timeout = Timespec::try_from(STOP_POLL_INTERVAL)?;
     while !stop.load(Ordering::Relaxed) {
         events.clear();
-        match epoll::wait(&epoll, spare_capacity(&mut events), Some(&look)) {
+        match epoll::wait(&epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -129,7 +131,7 @@ fn read_all(mut clients: Vec<Client>, stop: &AtomicBool) -> Result<Vec<Heard>> {
             clients.get_mut(index).context("no such client")?.read(&mut buffer)?;
         }
     }
-    Ok(clients.iter().map(Client::heard).collect())
+    Ok(clients.iter().map(Client::state).collect())
 }
 
 #[cfg(test)]
@@ -142,11 +144,12 @@ mod tests {
     fn the_last_whole_id_is_heard_whatever_came_before() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut client = Client { socket, end: Vec::new(), ended: false };
-        assert_eq!(client.heard(), Heard { last: 0, ended: false });
-        client.keep("x".repeat(2 * KEPT).as_bytes());
-        client
-            .keep(b"\nevent: change\nid: 41\ndata: {}\n\nevent: change\nid: 42\ndata: {}\n\nid: 4");
-        assert_eq!(client.heard().last, 42);
+        let mut client = Client { socket, tail: Vec::new(), has_ended: false };
+        assert_eq!(client.state(), StreamState { last_id: 0, has_ended: false });
+        client.keep_tail("x".repeat(2 * TAIL_BYTES).as_bytes());
+        client.keep_tail(
+            b"\nevent: change\nid: 41\ndata: {}\n\nevent: change\nid: 42\ndata: {}\n\nid: 4",
+        );
+        assert_eq!(client.state().last_id, 42);
     }
 }

@@ -1,4 +1,4 @@
-//! What statusmirror costs, measured side by side with others. `scripts/bench` builds and runs it.
+//! Benchmark of statusmirror beside other receivers. `scripts/bench` builds and runs it.
 
 mod against;
 mod connection;
@@ -12,6 +12,7 @@ mod process;
 mod quick;
 mod receiver;
 mod report;
+mod requests;
 mod round;
 mod scenario;
 mod server;
@@ -26,42 +27,43 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::figures::Results;
 use crate::quick::Committed;
-use crate::receiver::{Places, Receiver};
+use crate::receiver::{Paths, Receiver};
 use crate::scenario::{Bench, Scenario, clear};
 
-/// Measures statusmirror beside others, and writes docs/performance.md and its charts.
+/// Measures statusmirror beside other receivers, and writes docs/performance.md and its charts.
 #[derive(Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct Arguments {
-    /// Only the ratio of CPU to verify-and-parse, in a minute.
+    /// Measure only the ratio of CPU to verify-and-parse, in a minute.
     #[arg(long, group = "checked")]
     quick: bool,
-    /// With --quick: fail if it is more than 1.6 times what is committed. With --only: fail if a figure does not
-    /// hold twice in a row.
+    /// With --quick: fail if the ratio is more than 1.6 times the committed one. With --only: fail if a
+    /// figure misses its limit twice in a row.
     #[arg(long, requires = "checked")]
     check: bool,
-    /// Compare with this earlier binary, both at the same time: the first three seconds, and 500,000 messages.
+    /// Compare with this earlier binary, both at the same time: single messages and lists, the first three
+    /// seconds of webhooks, and 500,000 messages.
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["quick", "only", "growth", "memory"])]
     against: Option<PathBuf>,
-    /// With --against: fail if throughput is lower, or CPU per webhook higher, by more than so many percent.
+    /// With --against: fail if throughput is lower, or CPU per request higher, by more than this percentage.
     #[arg(long, value_name = "PERCENT", requires = "against")]
     within: Option<f64>,
-    /// Only these scenarios; prints and writes nothing.
+    /// Run only these scenarios, and print the figures without writing them.
     #[arg(long, value_delimiter = ',', group = "checked", conflicts_with_all = ["growth", "memory", "quick"])]
     only: Vec<Scenario>,
-    /// With --only: write them beside the figures of earlier runs.
+    /// With --only: write the figures beside those of earlier runs.
     #[arg(long, requires = "only")]
     write: bool,
-    /// Also with up to ten million messages stored.
+    /// Also measure with up to ten million messages stored.
     #[arg(long)]
     growth: bool,
-    /// Also with a file larger than memory.
+    /// Also measure with a database file larger than memory.
     #[arg(long)]
     memory: bool,
-    /// Without these receivers.
+    /// Leave out these receivers.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Receiver>,
-    /// Do not repeat rounds in which others used the machine: for work on a busy one.
+    /// Keep rounds during which other processes used the CPU, instead of repeating them.
     #[arg(long)]
     busy: bool,
     #[command(subcommand)]
@@ -70,7 +72,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Only writes the pages and charts again, from the figures of the last run.
+    /// Write the pages and charts again, from the figures of the last run.
     Report,
 }
 
@@ -78,47 +80,47 @@ fn main() -> ExitCode {
     match bench(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            explain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn whole(path: &Path) -> Result<PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("cannot find the binary {}", path.display()))
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the bench learns what went wrong")]
-fn explain(error: &anyhow::Error) {
+#[expect(clippy::print_stderr, reason = "a command reports its error on standard error")]
+fn print_error(error: &anyhow::Error) {
     eprintln!("bench: {error:#}");
 }
 
 fn bench(arguments: Arguments) -> Result<()> {
-    let mut places = Places::find()?;
+    let mut paths = Paths::of_repository()?;
     if let Some(Command::Report) = arguments.command {
-        return report::write(&places.root, &report::read(&places.root)?);
+        return report::write(&paths.root, &report::read(&paths.root)?);
     }
-    let committed = places.root.join("benches/committed.toml");
-    clear(&places.data())?;
+    let committed = paths.root.join("benches/committed.toml");
+    clear(&paths.data())?;
     allow_many_connections()?;
-    let scenarios = chosen(&arguments);
+    let scenarios = selected(&arguments);
     if !arguments.quick && arguments.against.is_none() && scenarios.contains(&Scenario::Ingest) {
-        places.install(&arguments.without)?;
+        paths.install_dependencies(&arguments.without)?;
     }
-    let root = places.root.clone();
-    // Each server has a working directory of its own.
-    places.before = arguments.against.as_deref().map(whole).transpose()?;
-    // The short form is short: it compares CPU, and repeats as a whole.
-    let busy = arguments.busy || arguments.quick;
-    let mut bench = Bench::new(places, arguments.without, busy)?;
+    let root = paths.root.clone();
+    // Absolute, because each server has a working directory of its own.
+    paths.before = arguments.against.as_deref().map(absolute).transpose()?;
+    // `--quick` repeats all of its rounds when the ratio is too high, so it does not repeat single ones.
+    let keeps_busy_rounds = arguments.busy || arguments.quick;
+    let mut bench = Bench::new(paths, arguments.without, keeps_busy_rounds)?;
     if arguments.quick {
         let committed = arguments.check.then(|| Committed::read(&committed)).transpose()?;
         return quick::quick(&bench, committed.as_ref());
     }
-    if bench.places.before.is_some() {
+    if bench.paths.before.is_some() {
         return against::against(&mut bench, arguments.within);
     }
-    let results = measured(&mut bench, &scenarios)?;
+    let results = measure(&mut bench, &scenarios)?;
     if !arguments.only.is_empty() {
         report::print(&results);
         if arguments.check {
@@ -136,36 +138,37 @@ fn bench(arguments: Arguments) -> Result<()> {
     report::write(&root, &all)
 }
 
-/// Figures of these scenarios.
-fn measured(bench: &mut Bench, scenarios: &[Scenario]) -> Result<Results> {
+/// Runs these scenarios and returns their figures.
+fn measure(bench: &mut Bench, scenarios: &[Scenario]) -> Result<Results> {
     let mut results = Results::new(machine::today());
-    results.machine = machine::describe(&bench.places)?;
+    results.machine = machine::describe(&bench.paths)?;
     for scenario in scenarios {
-        heading(*scenario);
+        print_heading(*scenario);
         scenario.run(bench, &mut results).with_context(|| format!("{scenario:?}"))?;
     }
     Ok(results)
 }
 
-/// Fails if a figure does not hold, and does not hold either when all is measured again: once may be due to what
-/// else the machine does.
+/// Fails if a figure misses its limit in these results and again in a second run of the scenarios. A single
+/// miss may be due to other load on the machine.
 fn check(bench: &mut Bench, scenarios: &[Scenario], results: &Results) -> Result<()> {
     let first = report::missed(results);
     if first.is_empty() {
         return Ok(());
     }
-    let results = measured(bench, scenarios)?;
+    let results = measure(bench, scenarios)?;
     report::print(&results);
     let twice = missed_twice(&first, &report::missed(&results));
-    anyhow::ensure!(twice.is_empty(), "does not hold, twice in a row: {}", twice.join("; "));
+    anyhow::ensure!(twice.is_empty(), "limits missed twice in a row: {}", twice.join("; "));
     Ok(())
 }
 
-fn missed_twice(first: &[&'static str], again: &[&'static str]) -> Vec<&'static str> {
-    first.iter().filter(|name| again.contains(name)).copied().collect()
+fn missed_twice(first: &[&'static str], second: &[&'static str]) -> Vec<&'static str> {
+    first.iter().filter(|name| second.contains(name)).copied().collect()
 }
 
-fn chosen(arguments: &Arguments) -> Vec<Scenario> {
+/// Scenarios that the arguments select, in order.
+fn selected(arguments: &Arguments) -> Vec<Scenario> {
     if !arguments.only.is_empty() {
         return arguments.only.clone();
     }
@@ -175,14 +178,14 @@ fn chosen(arguments: &Arguments) -> Vec<Scenario> {
     scenarios
 }
 
-/// A schedule may need thousands of connections; servers inherit the limit.
+/// Raises the limit of open files, which the servers inherit. A schedule may need thousands of connections.
 fn allow_many_connections() -> Result<()> {
     let limits = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits })?)
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
-fn heading(scenario: Scenario) {
+#[expect(clippy::print_stderr, reason = "progress goes to standard error")]
+fn print_heading(scenario: Scenario) {
     eprintln!("{scenario:?}");
 }
 
@@ -198,10 +201,10 @@ mod tests {
 
     #[test]
     fn a_check_is_of_the_short_form_or_of_some_scenarios() {
-        let parsed =
+        let parse =
             |arguments: &[&str]| Arguments::try_parse_from([&["bench"], arguments].concat());
-        assert!(parsed(&["--only", "batches,ties", "--check"]).is_ok());
-        assert!(parsed(&["--quick", "--check"]).is_ok());
-        assert!(parsed(&["--check"]).is_err());
+        assert!(parse(&["--only", "batches,ties", "--check"]).is_ok());
+        assert!(parse(&["--quick", "--check"]).is_ok());
+        assert!(parse(&["--check"]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What processes and the machine have used, as the kernel counts it.
+//! CPU time and memory of processes and CPU time of the machine, as the kernel counts them.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 
 use crate::figures::float;
 
-/// The CPU time of a process, of all its threads. A thread that ends takes its share with it; those
+/// CPU time of all running threads of a process. The time of a thread that has ended is not included; threads
 /// of the servers here end only after seconds without work.
 pub(crate) fn cpu(process: u32) -> Result<Duration> {
     let mut total = Duration::ZERO;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may be gone before it is read.
+        // A thread may end before its file is read.
         let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let nanoseconds = text.split_ascii_whitespace().next().context("an empty schedstat")?;
         total += Duration::from_nanos(nanoseconds.parse()?);
@@ -21,7 +21,7 @@ pub(crate) fn cpu(process: u32) -> Result<Duration> {
     Ok(total)
 }
 
-/// A process and all that come from it.
+/// Ids of a process and its descendants.
 pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
     let mut found = vec![root];
     let mut next = 0;
@@ -38,7 +38,7 @@ pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The CPU time of these processes and all that come from them.
+/// CPU time of these processes and their descendants.
 pub(crate) fn cpu_of(roots: &[u32]) -> Result<Duration> {
     let mut total = Duration::ZERO;
     for root in roots {
@@ -49,7 +49,7 @@ pub(crate) fn cpu_of(roots: &[u32]) -> Result<Duration> {
     Ok(total)
 }
 
-/// The anonymous memory of these processes and all that come from them, in bytes.
+/// Anonymous memory of these processes and their descendants, in bytes.
 pub(crate) fn memory_of(roots: &[u32]) -> Result<u64> {
     let mut total = 0;
     for root in roots {
@@ -61,66 +61,67 @@ pub(crate) fn memory_of(roots: &[u32]) -> Result<u64> {
     Ok(total)
 }
 
-/// The number behind a name in one of the kernel's files.
+/// Number that follows a name at the start of a line, in a file of the kernel.
 pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// What everybody has used up to a moment: these servers, this program, and all together.
+/// CPU times at one moment: of the measured servers, of this program, and of the whole machine.
 #[derive(Clone, Copy)]
-pub(crate) struct Usage {
+pub(crate) struct CpuTimes {
     at: Instant,
     server: Duration,
     generator: Duration,
     machine: Duration,
 }
 
-impl Usage {
-    /// Up to now.
+impl CpuTimes {
+    /// Reads the current CPU times.
     pub(crate) fn now(servers: &[u32]) -> Result<Self> {
         Ok(Self {
             at: Instant::now(),
             server: cpu_of(servers)?,
             generator: cpu(std::process::id())?,
-            machine: machine()?,
+            machine: machine_cpu()?,
         })
     }
 
-    /// What was used since another moment.
-    pub(crate) fn since(self, before: Self) -> Used {
+    /// CPU usage since an earlier moment.
+    pub(crate) fn since(self, before: Self) -> CpuUsage {
         let elapsed = self.at - before.at;
         let server = self.server.saturating_sub(before.server);
         let generator = self.generator.saturating_sub(before.generator);
         let machine = self.machine.saturating_sub(before.machine);
         let others = machine.saturating_sub(server + generator);
         let others = others.as_secs_f64() / elapsed.as_secs_f64();
-        Used { elapsed, server, generator, others }
+        CpuUsage { elapsed, server, generator, others }
     }
 }
 
-/// What was used in some time.
+/// CPU usage over a period.
 #[derive(Clone, Copy)]
-pub(crate) struct Used {
-    /// The time.
+pub(crate) struct CpuUsage {
+    /// Length of the period.
     pub(crate) elapsed: Duration,
     /// CPU time of the servers.
     pub(crate) server: Duration,
     /// CPU time of this program.
     pub(crate) generator: Duration,
-    /// How many cores anything else used.
+    /// CPU use of all other processes, in cores.
     pub(crate) others: f64,
 }
 
-/// The time that all cores have worked.
-fn machine() -> Result<Duration> {
-    let ticks = busy(&fs::read_to_string(Path::new("/proc/stat"))?).context("no /proc/stat")?;
+/// CPU time of the machine, summed over its cores.
+fn machine_cpu() -> Result<Duration> {
+    let ticks = busy_ticks(&fs::read_to_string(Path::new("/proc/stat"))?)
+        .context("cannot parse /proc/stat")?;
     Ok(Duration::from_secs_f64(float(ticks) / float(rustix::param::clock_ticks_per_second())))
 }
 
-/// The ticks in the kernel's first line that are neither idle nor waiting. What guests use is in
-/// `user` already.
-fn busy(stat: &str) -> Option<u64> {
+/// Ticks in the first line of `/proc/stat` that are neither `idle` nor `iowait`. The time of guests is part
+/// of `user`.
+fn busy_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> =
         line.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn idle_and_waiting_time_is_not_work() {
-        assert_eq!(busy("cpu  10 20 30 1000 500 1 2 3 10 0\ncpu0 1 1 1"), Some(66));
+        assert_eq!(busy_ticks("cpu  10 20 30 1000 500 1 2 3 10 0\ncpu0 1 1 1"), Some(66));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The programs that are measured, and how each is started.
+//! Measured programs, and the command that starts each.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,37 +10,37 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::corpus::SECRET;
 
-/// The key that queries bring.
+/// API key of queries.
 pub(crate) const KEY: &str = "a-key-for-this-bench-alone";
 
-/// The source that `simulate` posts to.
+/// Name of the source that `statusmirror simulate` posts to.
 pub(crate) const SIMULATED: &str = "simulated";
 
-/// PostgreSQL 15 as Debian packages it.
+/// Path of PostgreSQL 15 in Debian's package.
 pub(crate) const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
 
-/// A program that takes webhooks.
+/// Program that receives webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Receiver {
-    /// Reads the body and answers.
+    /// Server that reads the body and answers.
     Noop,
-    /// Also proves and parses it.
+    /// Server that also verifies and parses the body, and stores nothing.
     Verified,
-    /// statusmirror.
+    /// Release binary of statusmirror.
     Ours,
-    /// An earlier binary of statusmirror; see `--against`.
+    /// Earlier binary of statusmirror; see `--against`.
     Before,
-    /// statusmirror, in one program with what follows.
+    /// statusmirror in the program `mirror`, which also provides the next three.
     Watched,
     /// statusmirror without metrics and logs.
     Unwatched,
-    /// The same, without the sums of the hours too.
+    /// statusmirror without metrics, logs and hourly counts.
     Unsummed,
-    /// statusmirror from its library, with a source whose deliveries have many entries.
+    /// statusmirror without metrics and logs, with a source whose deliveries have many entries.
     Batches,
-    /// A pool of connections, and a transaction for each request, with `synchronous=FULL`.
+    /// Naive design with SQLite: a connection pool and a transaction per request, with `synchronous=FULL`.
     NaiveFull,
-    /// The same, with `synchronous=NORMAL`.
+    /// Naive design with `synchronous=NORMAL`.
     NaiveNormal,
     /// FastAPI with sqlite3.
     Fastapi,
@@ -51,7 +51,7 @@ pub(crate) enum Receiver {
 }
 
 impl Receiver {
-    /// Its name in commands and in the figures.
+    /// Name on the command line and in the figures.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Noop => "noop",
@@ -70,58 +70,62 @@ impl Receiver {
         }
     }
 
-    /// Whether it keeps what it takes.
+    /// Whether the program stores webhooks.
     pub(crate) fn stores(self) -> bool {
         !matches!(self, Self::Noop | Self::Verified)
     }
 }
 
-/// Where everything lies.
-pub(crate) struct Places {
-    /// The repository.
+/// Paths of the repository and of build outputs.
+pub(crate) struct Paths {
+    /// Root of the repository.
     pub(crate) root: PathBuf,
-    /// What the bench builds and makes.
+    /// Folder of the bench's build outputs and data.
     pub(crate) target: PathBuf,
-    /// An earlier binary of the product.
+    /// Earlier binary of the product.
     pub(crate) before: Option<PathBuf>,
 }
 
-impl Places {
-    /// Of this repository.
-    pub(crate) fn find() -> Result<Self> {
+impl Paths {
+    /// Paths of the repository that the bench was built in.
+    pub(crate) fn of_repository() -> Result<Self> {
         let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let root = benches.parent().context("no repository")?.to_owned();
+        let root = benches.parent().context("the folder of the bench has no parent")?.to_owned();
         Ok(Self { root, target: benches.join("target"), before: None })
     }
 
-    /// The binary of the product.
+    /// Release binary of the product.
     pub(crate) fn product(&self) -> PathBuf {
         self.root.join("target/release/statusmirror")
     }
 
-    /// Where servers keep what they store.
+    /// Folder of the servers' files.
     pub(crate) fn data(&self) -> PathBuf {
         self.target.join("data")
     }
 
-    /// The Python that FastAPI is installed for.
+    /// Python interpreter of the FastAPI receiver.
     pub(crate) fn python(&self) -> PathBuf {
         self.target.join("fastapi/bin/python")
     }
 
-    /// Installs what the receivers need that are not written in Rust, and fails if something is
-    /// missing that the system has to bring.
-    pub(crate) fn install(&self, without: &[Receiver]) -> Result<()> {
+    /// Installs the dependencies of the receivers in Python and JavaScript. Fails if a package of the system
+    /// is missing.
+    pub(crate) fn install_dependencies(&self, without: &[Receiver]) -> Result<()> {
         const HINT: &str = "or leave receivers out with --without";
-        let wanted = |receiver: &Receiver| !without.contains(receiver);
+        let is_included = |receiver: &Receiver| !without.contains(receiver);
         ensure!(
-            !wanted(&Receiver::Postgres) || Path::new(POSTGRES).exists(),
+            !is_included(&Receiver::Postgres) || Path::new(POSTGRES).exists(),
             "install postgresql-15, {HINT}"
         );
-        for receiver in [Receiver::Fastapi, Receiver::Express].iter().filter(|one| wanted(one)) {
+        for receiver in [Receiver::Fastapi, Receiver::Express].into_iter().filter(is_included) {
             let installer = self.root.join("benches/receivers/install");
             let status = Command::new(installer).arg(receiver.name()).status()?;
-            ensure!(status.success(), "install what {} needs, {HINT}", receiver.name());
+            ensure!(
+                status.success(),
+                "cannot install the dependencies of {}; install what is missing, {HINT}",
+                receiver.name()
+            );
         }
         Ok(())
     }
@@ -130,7 +134,7 @@ impl Places {
         self.target.join("release").join(name)
     }
 
-    /// The command that starts a receiver in a folder of its own.
+    /// Command that starts a receiver in a folder of its own.
     pub(crate) fn command(
         &self,
         receiver: Receiver,
@@ -144,7 +148,7 @@ impl Places {
         | Receiver::Unsummed
         | Receiver::Batches = receiver
         {
-            return self.ours(receiver, address, folder);
+            return self.statusmirror(receiver, address, folder);
         }
         let receivers = self.root.join("benches/receivers");
         let mut command = match receiver {
@@ -174,10 +178,16 @@ impl Places {
             .env("LISTEN", address.to_string())
             .env("SECRET", SECRET)
             .env("SYNCHRONOUS", synchronous);
-        existing(command)
+        ensure_built(command)
     }
 
-    fn ours(&self, receiver: Receiver, address: SocketAddr, folder: &Path) -> Result<Command> {
+    /// Writes the configuration of a statusmirror, and returns the command that starts it.
+    fn statusmirror(
+        &self,
+        receiver: Receiver,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> Result<Command> {
         let config = folder.join("statusmirror.toml");
         let database = folder.join("mirror.db");
         let text = format!(
@@ -192,7 +202,7 @@ impl Places {
         let program = if receiver == Receiver::Ours {
             self.product()
         } else if receiver == Receiver::Before {
-            self.before.clone().context("no earlier binary")?
+            self.before.clone().context("--against names no earlier binary")?
         } else {
             self.program("mirror")
         };
@@ -207,11 +217,12 @@ impl Places {
             command.env("BATCHES", "1");
         }
         command.arg("--config").arg(config);
-        existing(command)
+        ensure_built(command)
     }
 }
 
-fn existing(command: Command) -> Result<Command> {
+/// Fails if the program of the command does not exist. A name without a path is looked up by the system.
+fn ensure_built(command: Command) -> Result<Command> {
     let program = OsString::from(command.get_program());
     let path = Path::new(&program);
     ensure!(path.is_relative() || path.exists(), "{} is not built", path.display());

@@ -1,5 +1,4 @@
-//! A receiver that runs, with a folder of its own on a real disk, and the database server that it
-//! needs, if it does.
+//! Running receiver, with a folder of its own on a real disk, and its database server if it needs one.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,48 +11,49 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::receiver::{Places, Receiver};
+use crate::receiver::{Paths, Receiver};
 
-/// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The ports that are used, those that are taken left out.
+/// Maximum duration of a start and of a stop.
+const START_STOP_TIMEOUT: Duration = Duration::from_mins(1);
+/// First of the ports that servers listen on.
 const FIRST_PORT: u16 = 21_000;
+/// Number of the ports. Ports in use are skipped.
 const PORTS: u16 = 1_000;
 
-/// A running receiver; killed and its folder removed when dropped.
+/// Running receiver. When dropped, it is killed and its folder is removed.
 pub(crate) struct Server {
-    /// Which.
+    /// Kind of receiver.
     pub(crate) receiver: Receiver,
-    /// Where it listens.
+    /// Address that it listens on.
     pub(crate) address: SocketAddr,
-    /// Its files.
+    /// Folder of its database, configuration and log.
     pub(crate) folder: PathBuf,
-    /// The processes that do its work, each with all that come from it.
+    /// Ids of the processes of the receiver and of its database server. Their descendants count as theirs.
     pub(crate) processes: Vec<u32>,
     child: Child,
     database: Option<Child>,
 }
 
 impl Server {
-    /// Starts one with an empty store, with these variables in its environment.
+    /// Starts a receiver with an empty store and with these environment variables.
     pub(crate) fn start(
-        places: &Places,
+        paths: &Paths,
         receiver: Receiver,
         environment: &[(&str, String)],
     ) -> Result<Self> {
         let address = free_address()?;
-        let folder = places.data().join(address.port().to_string());
+        let folder = paths.data().join(address.port().to_string());
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
         let (database, url) = if receiver == Receiver::Postgres {
-            let (child, url) = postgres(places, &folder)?;
+            let (child, url) = start_postgres(paths, &folder)?;
             (Some(child), url)
         } else {
             (None, folder.join("receiver.db").display().to_string())
         };
-        let mut command = places.command(receiver, address, &folder)?;
+        let mut command = paths.command(receiver, address, &folder)?;
         command.env("DATABASE", url);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = spawn(&mut command, &folder, "log")?;
@@ -64,19 +64,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts it again, on what it has stored.
-    pub(crate) fn start_again(&mut self, places: &Places) -> Result<()> {
-        let mut command = places.command(self.receiver, self.address, &self.folder)?;
+    /// Starts the stopped receiver again on its stored data.
+    pub(crate) fn restart(&mut self, paths: &Paths) -> Result<()> {
+        let mut command = paths.command(self.receiver, self.address, &self.folder)?;
         self.child = spawn(&mut command, &self.folder, "log")?;
         self.processes = vec![self.child.id()];
         wait_until_ready(&mut self.child, self.address, &self.folder.join("log"))
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks the receiver to stop, and waits for its end.
     pub(crate) fn stop(&mut self) -> Result<()> {
         stop(&mut self.child, Signal::TERM).context(self.receiver.name())?;
         if let Some(database) = &mut self.database {
-            // The receiver's connections are not waited for.
+            // SIGINT: PostgreSQL does not wait for open connections.
             stop(database, Signal::INT).context("PostgreSQL")?;
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Either may have ended already.
+        // The process may have ended already.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
         if let Some(database) = &mut self.database {
@@ -95,10 +95,10 @@ impl Drop for Server {
     }
 }
 
-/// Starts a PostgreSQL of its own; its address as a URL.
-fn postgres(places: &Places, folder: &Path) -> Result<(Child, String)> {
+/// Starts a PostgreSQL server in this folder. Returns its process and its URL.
+fn start_postgres(paths: &Paths, folder: &Path) -> Result<(Child, String)> {
     let address = free_address()?;
-    let mut command = Command::new(places.root.join("benches/receivers/postgres/start"));
+    let mut command = Command::new(paths.root.join("benches/receivers/postgres/start"));
     command.arg(folder.join("postgres")).arg(address.port().to_string());
     let mut child = spawn(&mut command, folder, "postgres.log")?;
     wait_until_ready(&mut child, address, &folder.join("postgres.log"))?;
@@ -121,9 +121,12 @@ fn wait_until_ready(child: &mut Child, address: SocketAddr, log: &Path) -> Resul
     while TcpStream::connect(address).is_err() {
         if let Some(status) = child.try_wait()? {
             let log = fs::read_to_string(log).unwrap_or_default();
-            bail!("it ended with {status}: {}", log.trim());
+            bail!("the server exited with {status}: {}", log.trim());
         }
-        ensure!(since.elapsed() < PATIENCE, "it does not listen");
+        ensure!(
+            since.elapsed() < START_STOP_TIMEOUT,
+            "the server does not listen after {START_STOP_TIMEOUT:?}"
+        );
         thread::sleep(Duration::from_micros(100));
     }
     Ok(())
@@ -136,7 +139,10 @@ fn stop(child: &mut Child, signal: Signal) -> Result<()> {
     kill_process(Pid::from_child(child), signal)?;
     let since = Instant::now();
     while child.try_wait()?.is_none() {
-        ensure!(since.elapsed() < PATIENCE, "it does not stop");
+        ensure!(
+            since.elapsed() < START_STOP_TIMEOUT,
+            "the server does not stop within {START_STOP_TIMEOUT:?}"
+        );
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())
@@ -151,5 +157,5 @@ fn free_address() -> Result<SocketAddr> {
             return Ok(address);
         }
     }
-    bail!("no port of {FIRST_PORT} and the next {PORTS} is free")
+    bail!("none of the {PORTS} ports from {FIRST_PORT} is free")
 }

@@ -1,86 +1,99 @@
-//! What came of a stream of requests.
+//! Counts and latencies of the answers to a stream of requests.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 
-use crate::connection::UnderWay;
+use crate::connection::InFlight;
 
-/// What came of a stream. The counts are of answers that came within the window; the latencies, in
-/// nanoseconds, of requests that were due within it, whenever they were answered.
+/// Answers to a stream. Counts are of answers that came within the window. Latencies, in nanoseconds, are of
+/// requests that were due within it, even if they were answered later.
 pub(crate) struct Tally {
     /// Answers 2xx.
     pub(crate) accepted: u64,
     /// Answers 503.
     pub(crate) refused: u64,
     /// Any other answers, of the whole run.
-    pub(crate) others: u64,
+    pub(crate) unexpected: u64,
     /// Requests whose connection was closed before the answer, of the whole run.
     pub(crate) lost: u64,
-    /// Latencies of those answered 2xx.
+    /// Latencies of requests answered 2xx.
     pub(crate) latency: Histogram<u64>,
-    /// Latencies of those answered 503.
-    pub(crate) refusal: Histogram<u64>,
+    /// Latencies of requests answered 503.
+    pub(crate) refused_latency: Histogram<u64>,
 }
 
-/// The window, in time since the run began.
+/// Window of a run, in time since the run began.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
-    /// The warm-up is over.
+    /// End of the warm-up.
     pub(crate) begin: Duration,
-    /// Nothing is due any more; none: when all is answered.
+    /// Time from which no request is due; `None` if the window ends with the last answer.
     pub(crate) end: Option<Duration>,
 }
 
+/// Begin or end of the window.
+#[derive(Clone, Copy)]
+pub(crate) enum WindowEvent {
+    /// The window begins.
+    Begin,
+    /// The window ends.
+    End,
+}
+
 impl Window {
-    fn holds(self, time: Duration) -> bool {
+    fn contains(self, time: Duration) -> bool {
         time >= self.begin && self.end.is_none_or(|end| time < end)
     }
 }
 
 impl Tally {
-    /// Of nothing yet.
+    /// Creates an empty tally.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             accepted: 0,
             refused: 0,
-            others: 0,
+            unexpected: 0,
             lost: 0,
             latency: Histogram::new(3)?,
-            refusal: Histogram::new(3)?,
+            refused_latency: Histogram::new(3)?,
         })
     }
 
-    /// Counts an answer that came now.
+    /// Counts an answer that came at `now`.
     pub(crate) fn count(
         &mut self,
-        request: UnderWay,
-        status: u16,
+        request: InFlight,
+        http_status: u16,
         now: Duration,
         window: Window,
     ) -> Result<()> {
-        let (count, latency) = match status {
+        let (count, latency) = match http_status {
             200..300 => (&mut self.accepted, &mut self.latency),
-            503 => (&mut self.refused, &mut self.refusal),
+            503 => (&mut self.refused, &mut self.refused_latency),
             _ => {
-                self.others += 1;
+                self.unexpected += 1;
                 return Ok(());
             }
         };
-        if window.holds(now) {
+        if window.contains(now) {
             *count += 1;
         }
-        if window.holds(request.due) {
+        if window.contains(request.due) {
             latency.record(nanoseconds(now.saturating_sub(request.due)))?;
         }
         Ok(())
     }
 
-    /// Fails if anything but 2xx and 503 came.
-    pub(crate) fn sound(&self) -> Result<()> {
-        if self.others > 0 || self.lost > 0 {
-            bail!("{} answers neither 2xx nor 503, {} without any", self.others, self.lost);
+    /// Fails if a request was lost or answered other than with 2xx or 503.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.unexpected > 0 || self.lost > 0 {
+            bail!(
+                "{} answers other than 2xx and 503, {} lost requests",
+                self.unexpected,
+                self.lost
+            );
         }
         Ok(())
     }

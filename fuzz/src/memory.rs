@@ -212,11 +212,11 @@ impl Store for Memory {
     }
 
     fn subscribe(&self, id: MessageId) -> Waiting {
-        Notifier::default().of(id)
+        Notifier::default().subscribe(id)
     }
 
     fn latest_change(&self) -> LatestChange {
-        Notifier::default().latest()
+        Notifier::default().subscribe_latest()
     }
 
     async fn changes(

@@ -82,7 +82,7 @@ impl Message {
 
     /// The value of the header's only line.
     pub fn only(&self, name: &str) -> Option<&[u8]> {
-        match self.one(name) {
+        match self.get(name) {
             Header::One(value) => Some(value),
             Header::Absent | Header::Several => None,
         }
@@ -129,7 +129,7 @@ impl Message {
 }
 
 impl Headers for Message {
-    fn one(&self, name: &str) -> Header<'_> {
+    fn get(&self, name: &str) -> Header<'_> {
         let mut lines = self.lines(name);
         match (lines.next(), lines.next()) {
             (None, _) => Header::Absent,

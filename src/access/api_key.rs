@@ -58,8 +58,8 @@ impl ApiKeys {
 
     /// Replaces the keys in effect and returns the previous ones.
     pub fn replace(&self, keys: Vec<ApiKey>) -> Vec<ApiKey> {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut held, keys)
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut current, keys)
     }
 
     /// Finds the key with this text, expired or not. Compares every key, so that the time does not tell which
@@ -70,8 +70,8 @@ impl ApiKeys {
             return None;
         }
         let digest: [u8; 32] = Sha256::digest(presented).into();
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = held
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = keys
             .iter()
             .fold(None, |found, key| if key.matches(&digest) { Some(key) } else { found });
         found.cloned()

@@ -47,9 +47,9 @@ impl Attempts {
 
     /// Counts a failed attempt. Requests that are judged at the same time may exceed the limit; the excess
     /// must refill before the next attempt.
-    pub fn fail(&self, address: IpAddr, now: Instant) {
+    pub fn count_failure(&self, address: IpAddr, now: Instant) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.fail(network(address), now);
+        table.count_failure(network(address), now);
     }
 
     /// Number of addresses remembered.
@@ -59,7 +59,7 @@ impl Attempts {
 }
 
 impl Table {
-    fn fail(&mut self, address: IpAddr, now: Instant) {
+    fn count_failure(&mut self, address: IpAddr, now: Instant) {
         self.failures += 1;
         let latest = self.failures;
         let bucket = self.buckets.entry(address).or_insert(Bucket { full_at: now, latest });

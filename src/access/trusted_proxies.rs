@@ -66,6 +66,6 @@ fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let within = mapped.prefix_len().checked_sub(IPV4_MAPPED_PREFIX_BITS);
     let address = mapped.addr().to_ipv4_mapped();
-    let same = address.zip(within).and_then(|(address, length)| Ipv4Net::new(address, length).ok());
-    same.map_or(network, IpNet::V4)
+    let ipv4 = address.zip(within).and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    ipv4.map_or(network, IpNet::V4)
 }

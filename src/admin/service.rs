@@ -14,7 +14,7 @@ use super::protocol::{
     BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, List, Prune,
     Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
 };
-use super::socket::{gone, read_command};
+use super::socket::{read_command, wait_until_closed};
 use crate::clock::Clock;
 use crate::ingest::{EntryResult, Ingest};
 use crate::message::{Destination, Timestamp};
@@ -60,21 +60,25 @@ impl Admin {
         let lines = Lines(lines);
         match command {
             Command::List(_) => self.list(&lines).await,
-            Command::Show(request) => lines.only::<Show>(self.show(request).await).await,
+            Command::Show(request) => lines.only_reply::<Show>(self.show(request).await).await,
             Command::Replay(request) => self.replay_each(request, &lines).await,
-            Command::Erase(request) => lines.only::<Erase>(self.erase(request).await).await,
+            Command::Erase(request) => lines.only_reply::<Erase>(self.erase(request).await).await,
             Command::CountErase(request) => {
-                lines.only::<CountErase>(self.count_erase(request).await).await;
+                lines.only_reply::<CountErase>(self.count_erase(request).await).await;
             }
-            Command::Prune(request) => lines.only::<Prune>(self.prune(request).await).await,
+            Command::Prune(request) => lines.only_reply::<Prune>(self.prune(request).await).await,
             Command::CountPrune(request) => {
-                lines.only::<CountPrune>(self.count_prune(request).await).await;
+                lines.only_reply::<CountPrune>(self.count_prune(request).await).await;
             }
             Command::CountWaiting(_) => {
-                lines.only::<CountWaiting>(self.count_waiting().await).await;
+                lines.only_reply::<CountWaiting>(self.count_waiting().await).await;
             }
-            Command::BackUp(request) => lines.only::<BackUp>(self.back_up(request).await).await,
-            Command::Reload(request) => lines.only::<Reload>(self.reload(request).await).await,
+            Command::BackUp(request) => {
+                lines.only_reply::<BackUp>(self.back_up(request).await).await;
+            }
+            Command::Reload(request) => {
+                lines.only_reply::<Reload>(self.reload(request).await).await;
+            }
         }
         lines.line(&Line::<()>::End).await;
     }
@@ -85,7 +89,7 @@ impl Admin {
         loop {
             let rows = match self.page(after).await {
                 Ok(rows) => rows,
-                Err(error) => return lines.only::<List>(Err(error)).await,
+                Err(error) => return lines.only_reply::<List>(Err(error)).await,
             };
             let Some(last) = rows.last() else { return };
             after = last.place;
@@ -98,8 +102,8 @@ impl Admin {
     }
 
     async fn show(&self, Show { id }: Show) -> Reply<Show> {
-        let id = QuarantineId::parse(&id).ok_or_else(|| unknown(&id))?;
-        Ok(self.one(id).await?.into())
+        let id = QuarantineId::parse(&id).ok_or_else(|| unknown_id(&id))?;
+        Ok(self.entry(id).await?.into())
     }
 
     /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
@@ -108,7 +112,7 @@ impl Admin {
         for id in ids {
             let replayed = match QuarantineId::parse(&id) {
                 Some(id) => self.replay(id).await,
-                None => Err(unknown(&id)),
+                None => Err(unknown_id(&id)),
             };
             if !lines.reply::<Replay>(replayed).await {
                 return;
@@ -124,49 +128,49 @@ impl Admin {
                     }
                 }
             }
-            Err(error) => lines.only::<Replay>(Err(error)).await,
+            Err(error) => lines.only_reply::<Replay>(Err(error)).await,
         }
     }
 
     async fn erase(&self, Erase { destination }: Erase) -> Reply<Erase> {
-        let removed = self.ingest.erase(number(&destination)?, self.clock.now()).await;
-        Ok(removed.map_err(|error| words(&error))?.into())
+        let removed = self.ingest.erase(parse_destination(&destination)?, self.clock.now()).await;
+        Ok(removed.map_err(|error| error_chain(&error))?.into())
     }
 
     async fn count_erase(&self, CountErase { destination }: CountErase) -> Reply<CountErase> {
-        self.count(Purge::Number(number(&destination)?)).await
+        self.count(Purge::Destination(parse_destination(&destination)?)).await
     }
 
     async fn prune(&self, Prune { older_than_seconds }: Prune) -> Reply<Prune> {
-        let before = self.before(Duration::from_secs(older_than_seconds));
-        Ok(self.store.prune(before).await.map_err(|error| words(&error))?.into())
+        let before = self.time_ago(Duration::from_secs(older_than_seconds));
+        Ok(self.store.prune(before).await.map_err(|error| error_chain(&error))?.into())
     }
 
     async fn count_prune(&self, request: CountPrune) -> Reply<CountPrune> {
         let CountPrune { older_than_seconds } = request;
-        self.count(Purge::Older(self.before(Duration::from_secs(older_than_seconds)))).await
+        self.count(Purge::Older(self.time_ago(Duration::from_secs(older_than_seconds)))).await
     }
 
     async fn count(&self, what: Purge) -> Result<Removed, String> {
-        Ok(self.store.count_purge(what).await.map_err(|error| words(&error))?.into())
+        Ok(self.store.count_purge(what).await.map_err(|error| error_chain(&error))?.into())
     }
 
     async fn count_waiting(&self) -> Reply<CountWaiting> {
-        let stats = self.store.stats().await.map_err(|error| words(&error))?;
+        let stats = self.store.stats().await.map_err(|error| error_chain(&error))?;
         Ok(Waiting(stats.prune_waiting))
     }
 
     async fn back_up(&self, BackUp { file }: BackUp) -> Reply<BackUp> {
-        self.store.back_up(file).await.map_err(|error| words(&*error))?;
+        self.store.back_up(file).await.map_err(|error| error_chain(&*error))?;
         Ok(BackedUp)
     }
 
     async fn reload(&self, Reload { confirmed }: Reload) -> Reply<Reload> {
-        let gone = || "the server is stopping, or none runs".to_owned();
+        let no_server = || "the server is stopping, or none runs".to_owned();
         let (answer, reloaded) = oneshot::channel();
-        let reload = self.reload.as_ref().ok_or_else(gone)?;
-        reload.send(ReloadOrder { confirmed, answer }).await.map_err(|_closed| gone())?;
-        reloaded.await.map_err(|_closed| gone())?
+        let reload = self.reload.as_ref().ok_or_else(no_server)?;
+        reload.send(ReloadOrder { confirmed, answer }).await.map_err(|_closed| no_server())?;
+        reloaded.await.map_err(|_closed| no_server())?
     }
 
     /// Runs the daily purge: removes records older than the retention, if one is set, and expired tombstones.
@@ -174,12 +178,12 @@ impl Admin {
         &self,
         retention: Option<Duration>,
     ) -> Result<Option<store::DailyPurge>, StoreError> {
-        let retained_from = retention.map(|retention| self.before(retention));
+        let retained_from = retention.map(|retention| self.time_ago(retention));
         self.store.purge_daily(retained_from, self.clock.now()).await
     }
 
     /// Time `age` before now.
-    fn before(&self, age: Duration) -> Timestamp {
+    fn time_ago(&self, age: Duration) -> Timestamp {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::from_micros(self.clock.now().micros().saturating_sub(age));
         // An age that reaches before 1970 matches nothing.
@@ -188,7 +192,7 @@ impl Admin {
 
     /// Next page of entries after this place.
     async fn page(&self, after: i64) -> Result<Vec<Quarantined>, String> {
-        self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| words(&error))
+        self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| error_chain(&error))
     }
 
     /// Ids of all entries.
@@ -202,15 +206,15 @@ impl Admin {
         }
     }
 
-    async fn one(&self, id: QuarantineId) -> Result<Quarantined, String> {
-        let row = self.store.quarantined(id).await.map_err(|error| words(&error))?;
-        row.ok_or_else(|| unknown(&id.to_string()))
+    async fn entry(&self, id: QuarantineId) -> Result<Quarantined, String> {
+        let row = self.store.quarantined(id).await.map_err(|error| error_chain(&error))?;
+        row.ok_or_else(|| unknown_id(&id.to_string()))
     }
 
     async fn replay(&self, id: QuarantineId) -> Reply<Replay> {
-        let row = self.one(id).await?;
+        let row = self.entry(id).await?;
         let done = self.ingest.replay(row).await;
-        let done = done.map_err(|error| format!("{id}: {}", words(&error)))?;
+        let done = done.map_err(|error| format!("{id}: {}", error_chain(&error)))?;
         let outcome = done.outcome().name().to_owned();
         let reason = match done {
             EntryResult::Judged { .. } => None,
@@ -223,16 +227,16 @@ impl Admin {
 
     /// Serves the admin socket of this database until the future is dropped.
     pub async fn serve(self, listener: UnixListener) {
-        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_COMMANDS));
+        let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_COMMANDS));
         loop {
             // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _peer)) => {
                     let admin = self.clone();
                     tokio::spawn(async move {
-                        let _place = place;
-                        if let Err(error) = admin.converse(stream).await {
+                        let _slot = slot;
+                        if let Err(error) = admin.handle_connection(stream).await {
                             tracing::warn!(%error, "an admin command ended early");
                         }
                     });
@@ -247,7 +251,7 @@ impl Admin {
 
     /// Reads one command and writes the lines of its answer as they are produced, so that an answer of any
     /// length takes little memory.
-    async fn converse(&self, stream: UnixStream) -> std::io::Result<()> {
+    async fn handle_connection(&self, stream: UnixStream) -> std::io::Result<()> {
         let (mut read, mut write) = stream.into_split();
         let (lines, mut sent) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
         let written = async move {
@@ -256,11 +260,11 @@ impl Admin {
             }
             write.shutdown().await
         };
-        let (read, written) = tokio::join!(self.carry_out(&mut read, lines), written);
+        let (read, written) = tokio::join!(self.handle_command(&mut read, lines), written);
         read.and(written)
     }
 
-    async fn carry_out(
+    async fn handle_command(
         &self,
         read: &mut OwnedReadHalf,
         lines: mpsc::Sender<Vec<u8>>,
@@ -273,12 +277,12 @@ impl Admin {
             // A backup is abandoned when its client is gone.
             Ok(command @ Command::BackUp(_)) => tokio::select! {
                 () = self.execute(command, lines) => {}
-                () = gone(read) => {}
+                () = wait_until_closed(read) => {}
             },
             Ok(command) => self.execute(command, lines).await,
-            Err(words) => {
+            Err(message) => {
                 let lines = Lines(lines);
-                lines.line(&Line::<()>::Error(words)).await;
+                lines.line(&Line::<()>::Error(message)).await;
                 lines.line(&Line::<()>::End).await;
             }
         }
@@ -294,9 +298,9 @@ struct Lines(mpsc::Sender<Vec<u8>>);
 
 impl Lines {
     /// Sends the only reply to a command.
-    async fn only<Q: Request>(&self, reply: Reply<Q>) {
+    async fn only_reply<Q: Request>(&self, reply: Reply<Q>) {
         // If the client is gone, nothing is left to do.
-        let _is_there = self.reply::<Q>(reply).await;
+        let _is_connected = self.reply::<Q>(reply).await;
     }
 
     /// Sends a reply. Returns whether the client is still there.
@@ -312,22 +316,22 @@ impl Lines {
     }
 }
 
-fn unknown(id: &str) -> String {
+fn unknown_id(id: &str) -> String {
     format!("nothing with the id {id} is in quarantine; see `statusmirror quarantine list`")
 }
 
-fn number(destination: &str) -> Result<Destination, String> {
+fn parse_destination(destination: &str) -> Result<Destination, String> {
     destination.parse().map_err(|error| format!("the destination is {error}"))
 }
 
 /// Message of an error followed by its causes.
-pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = error.to_string();
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
         source = cause.source();
     }
-    words
+    text
 }

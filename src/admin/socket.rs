@@ -33,7 +33,7 @@ pub(crate) async fn read_command(
 }
 
 /// Waits until the peer closes its end.
-pub(crate) async fn gone(stream: &mut OwnedReadHalf) {
+pub(crate) async fn wait_until_closed(stream: &mut OwnedReadHalf) {
     while matches!(stream.read(&mut [0]).await, Ok(1..)) {}
 }
 

@@ -51,8 +51,8 @@ pub(crate) fn run(
     let source = source(config, &arguments.source)?;
     let texts = [&arguments.service, &arguments.action, &arguments.key];
     if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
-        let words = "a callback URL with a control character is rejected when it is called";
-        return Err(Failure::new(EX_USAGE, words));
+        let message = "a callback URL with a control character is rejected when it is called";
+        return Err(Failure::new(EX_USAGE, message));
     }
     for (name, text) in ["service", "action", "key"].into_iter().zip(texts) {
         let checked = text.as_deref().map_or(Ok(()), |text| ReferenceTooLong::check(name, text));
@@ -66,9 +66,9 @@ pub(crate) fn run(
         }
         (_, None) => None,
         (scheme, Some(_)) => {
-            let words =
+            let message =
                 format!("--expires-in: an address of the scheme {} does not expire", scheme.name());
-            return Err(Failure::new(EX_USAGE, words));
+            return Err(Failure::new(EX_USAGE, message));
         }
     };
     let callback = Callback {
@@ -87,8 +87,8 @@ pub(crate) fn run(
 pub(crate) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
     config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
         let known: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        let words = format!("no source `{name}` is configured; there are {}", known.join(", "));
-        Failure::new(EX_CONFIG, words)
+        let message = format!("no source `{name}` is configured; there are {}", known.join(", "));
+        Failure::new(EX_CONFIG, message)
     })
 }
 
@@ -105,13 +105,13 @@ pub(crate) fn url(
     // URL parameters are trusted if the URL carries the credential, the sender signs the URL, or the source
     // has no verification.
     if !source.covers_url() {
-        let words = format!(
+        let message = format!(
             "source `{}` uses the scheme {}, whose verification does not cover the parameters of an address; give \
              the sender {address}",
             source.name,
             source.scheme.name()
         );
-        return Err(Failure::new(EX_USAGE, words));
+        return Err(Failure::new(EX_USAGE, message));
     }
     let query = query(source, callback);
     Ok(if query.is_empty() { address } else { format!("{address}?{query}") })

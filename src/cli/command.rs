@@ -161,11 +161,11 @@ enum Command {
 
 /// Prints on standard error which configuration file is read.
 fn log_config_file(file: Option<&Path>) {
-    let words = file.map_or_else(
+    let message = file.map_or_else(
         || "none; defaults and environment variables apply".to_owned(),
         |file| file.display().to_string(),
     );
-    drop(writeln!(io::stderr(), "configuration file: {words}"));
+    drop(writeln!(io::stderr(), "configuration file: {message}"));
 }
 
 /// Runs the command that the process was started with, and returns its exit code.
@@ -184,14 +184,14 @@ pub fn run() -> i32 {
 }
 
 fn execute(arguments: Arguments) -> Result<(), Failure> {
-    let given = arguments.config.as_deref();
-    let configured = |secrets| -> Result<Config, Failure> {
-        let file = config::locate(given)?;
+    let config_file = arguments.config.as_deref();
+    let load_config = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(config_file)?;
         read_config(file.as_deref(), secrets)
     };
     // Logs the file, for commands whose own output does not name it.
-    let logged_config = |secrets| -> Result<Config, Failure> {
-        let file = config::locate(given)?;
+    let load_and_log_config = |secrets| -> Result<Config, Failure> {
+        let file = config::locate(config_file)?;
         log_config_file(file.as_deref());
         read_config(file.as_deref(), secrets)
     };
@@ -200,75 +200,82 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve { lock_wait } => {
             drop(out);
             let runtime = serve::Runtime::start()?;
-            let config = configured(Secrets::Make)?;
+            let config = load_config(Secrets::Create)?;
             let log = telemetry::start(&config.log)?;
             #[cfg(feature = "otlp")]
             let spans = telemetry::Spans::start();
-            let served = serve::run(runtime, config, lock_wait, &log);
+            let result = serve::run(runtime, config, lock_wait, &log);
             #[cfg(feature = "otlp")]
             spans.flush();
             log.flush(LOG_FLUSH_TIMEOUT);
-            served
+            result
         }
-        Command::CheckConfig => check_config::run(&configured(Secrets::Imagine)?, &mut out),
-        Command::PrintConfig => print_config::run(&logged_config(Secrets::Imagine)?, &mut out),
+        Command::CheckConfig => check_config::run(&load_config(Secrets::Ephemeral)?, &mut out),
+        Command::PrintConfig => {
+            print_config::run(&load_and_log_config(Secrets::Ephemeral)?, &mut out)
+        }
         Command::Reload { yes } => {
-            let file = config::locate(given)?;
+            let file = config::locate(config_file)?;
             log_config_file(file.as_deref());
             reload::ask(&sqlite::real_path(&config::database(file.as_deref())?), yes, &mut out)
         }
         Command::Healthcheck(arguments) => {
-            let file = config::locate(given)?;
+            let file = config::locate(config_file)?;
             log_config_file(file.as_deref());
             healthcheck::run(&arguments, file.as_deref(), &mut out)
         }
         Command::CallbackUrl(arguments) => {
-            callback_url::run(&logged_config(Secrets::Find)?, &arguments, &mut out)
+            callback_url::run(&load_and_log_config(Secrets::Require)?, &arguments, &mut out)
         }
         Command::MessageId { source, id, destination } => {
             if !is_name(&source) || id.is_empty() {
-                let words = "name a source as it is configured, and the provider's id";
-                return Err(Failure::new(EX_USAGE, words));
+                let message = "name a source as it is configured, and the provider's id";
+                return Err(Failure::new(EX_USAGE, message));
             }
-            let id = MessageId::of_foreign(&source, &id, destination);
+            let id = MessageId::from_foreign_id(&source, &id, destination);
             Ok(writeln!(out, "{id}")?)
         }
         Command::Quarantine { command } => {
-            quarantine::run(logged_config(Secrets::IfThere)?, command, &mut out)
+            quarantine::run(load_and_log_config(Secrets::Optional)?, command, &mut out)
         }
         Command::Backup { file } => {
-            upkeep::back_up(logged_config(Secrets::IfThere)?, &file, &mut out)
+            upkeep::back_up(load_and_log_config(Secrets::Optional)?, &file, &mut out)
         }
         Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
         Command::Check { file: None } => {
-            upkeep::check_own(&logged_config(Secrets::IfThere)?, &mut out)
+            upkeep::check_own(&load_and_log_config(Secrets::Optional)?, &mut out)
         }
         Command::Restore { file } => {
-            restore::run(&logged_config(Secrets::IfThere)?, &file, &mut out)
+            restore::run(&load_and_log_config(Secrets::Optional)?, &file, &mut out)
         }
         Command::AcceptWalLoss { salt } => {
-            let lost =
-                sqlite::accept_wal_loss(&logged_config(Secrets::IfThere)?.store.path, &salt)?;
+            let lost = sqlite::accept_wal_loss(
+                &load_and_log_config(Secrets::Optional)?.store.path,
+                &salt,
+            )?;
             Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
         }
-        Command::Erase { destination, confirmed } => {
-            upkeep::erase(logged_config(Secrets::IfThere)?, destination, &confirmed, &mut out)
-        }
+        Command::Erase { destination, confirmed } => upkeep::erase(
+            load_and_log_config(Secrets::Optional)?,
+            destination,
+            &confirmed,
+            &mut out,
+        ),
         Command::Prune { older_than, confirmed } => {
-            upkeep::prune(logged_config(Secrets::IfThere)?, older_than, &confirmed, &mut out)
+            upkeep::prune(load_and_log_config(Secrets::Optional)?, older_than, &confirmed, &mut out)
         }
         Command::Simulate(arguments) => {
-            simulate::run(&arguments, &logged_config(Secrets::Find)?, &mut out)
+            simulate::run(&arguments, &load_and_log_config(Secrets::Require)?, &mut out)
         }
         Command::Verify(arguments) => {
-            verify::run(&logged_config(Secrets::Find)?, &arguments, &mut out)
+            verify::run(&load_and_log_config(Secrets::Require)?, &arguments, &mut out)
         }
-        Command::Doctor => doctor::run(&configured(Secrets::Find)?, &mut out),
+        Command::Doctor => doctor::run(&load_config(Secrets::Require)?, &mut out),
         Command::Man { directory } => {
             let unwritable = |error| {
-                let words =
+                let message =
                     format!("cannot write to {}: {error}", config::absolute(&directory).display());
-                Failure::new(EX_CANTCREAT, words)
+                Failure::new(EX_CANTCREAT, message)
             };
             clap_mangen::generate_to(Arguments::command(), &directory).map_err(unwritable)
         }

@@ -56,8 +56,8 @@ pub(crate) fn run(
 fn reachable(listen: &str) -> Result<String, Failure> {
     let Ok(mut address) = listen.parse::<SocketAddr>() else { return Ok(listen.to_owned()) };
     if address.port() == 0 {
-        let words = format!("server.listen is {listen}, which leaves the port open; give --url");
-        return Err(Failure::new(EX_USAGE, words));
+        let message = format!("server.listen is {listen}, which leaves the port open; give --url");
+        return Err(Failure::new(EX_USAGE, message));
     }
     if address.ip().is_unspecified() {
         address.set_ip(match address {

@@ -31,11 +31,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<(), Failure> {
     let reloaded = live::ask(database, Reload { confirmed: yes }).map_err(not_reloaded)?;
     let Some(reloaded) = reloaded else {
-        let words = format!(
+        let message = format!(
             "no server has the database {}; the next start reads the configuration anyway",
             database.display()
         );
-        return Err(Failure::unavailable(words));
+        return Err(Failure::unavailable(message));
     };
     let Reloaded { added, removed, changed, restart } = reloaded;
     writeln!(out, "added:   {added}")?;
@@ -52,15 +52,15 @@ fn not_reloaded(failure: Failure) -> Failure {
     if failure.code != EX_DATAERR {
         return failure;
     }
-    let words =
-        format!("not reloaded; the old API keys and sources stay in effect: {}", failure.words);
-    Failure::new(EX_CONFIG, words)
+    let message =
+        format!("not reloaded; the old API keys and sources stay in effect: {}", failure.message);
+    Failure::new(EX_CONFIG, message)
 }
 
 /// Reloads this file at each signal and at each request through the admin socket.
-pub(crate) async fn at(
+pub(crate) async fn run(
     mut hangup: Signal,
-    mut asked: mpsc::Receiver<ReloadOrder>,
+    mut requests: mpsc::Receiver<ReloadOrder>,
     file: Option<PathBuf>,
     mut running: Running,
     service: Data<Service>,
@@ -71,14 +71,14 @@ pub(crate) async fn at(
                 Some(()) => None,
                 None => return,
             },
-            Some(request) = asked.recv() => Some(request),
+            Some(request) = requests.recv() => Some(request),
         };
         let is_confirmed = request.as_ref().is_some_and(|request| request.confirmed);
         let read = read(file.clone(), running.clone(), is_confirmed).await;
         let reloaded = match read {
             Ok(config) => {
-                running.reloaded(&config);
-                Ok(hold(config, &running, &service))
+                running.apply(&config);
+                Ok(apply(config, &running, &service))
             }
             Err(error) => {
                 tracing::error!(%error, "not reloaded; the old API keys and sources stay in effect");
@@ -102,15 +102,15 @@ async fn read(
     let path = file.clone().unwrap_or_else(|| PathBuf::from("configuration"));
     let broken = |error: String| ConfigError::File { path, error };
     let (read, done) = oneshot::channel();
-    let reading = move || {
-        let config = config::read_again(file.as_deref(), &running, is_confirmed);
+    let read_file = move || {
+        let config = config::read_for_reload(file.as_deref(), &running, is_confirmed);
         if let Ok(config) = &config {
             show_new_key(config);
         }
         // The process may be ending.
         drop(read.send(config));
     };
-    if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(reading) {
+    if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read_file) {
         return Err(broken(format!("there is no thread to read it: {error}; try again")));
     }
     match timeout(READ_TIMEOUT, done).await {
@@ -124,7 +124,7 @@ async fn read(
 }
 
 /// Puts these keys and sources into effect.
-fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
+fn apply(config: Config, running: &Running, service: &Service) -> Reloaded {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -136,8 +136,8 @@ fn hold(config: Config, running: &Running, service: &Service) -> Reloaded {
     let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));
     service.ingest.replace_sources(config.sources, service.clock.now());
     let mut difference = Difference::default();
-    difference.note("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
-    difference.note("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
+    difference.compare("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
+    difference.compare("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
     let Difference { added, removed, changed } = difference;
     let [added, removed, changed] = [added, removed, changed].map(|mut names| {
         names.sort_unstable();
@@ -157,16 +157,22 @@ struct Difference {
 }
 
 impl Difference {
-    fn note<T: PartialEq>(&mut self, section: &str, old: &[T], new: &[T], name: fn(&T) -> &String) {
-        let full = |one: &T| format!("{section}.{}", name(one));
+    fn compare<T: PartialEq>(
+        &mut self,
+        section: &str,
+        old: &[T],
+        new: &[T],
+        name: fn(&T) -> &String,
+    ) {
+        let full_name = |one: &T| format!("{section}.{}", name(one));
         for one in new {
             match old.iter().find(|other| name(other) == name(one)) {
-                None => self.added.push(full(one)),
-                Some(other) if other != one => self.changed.push(full(one)),
+                None => self.added.push(full_name(one)),
+                Some(other) if other != one => self.changed.push(full_name(one)),
                 Some(_) => {}
             }
         }
-        let gone = old.iter().filter(|one| !new.iter().any(|other| name(other) == name(one)));
-        self.removed.extend(gone.map(full));
+        let removed = old.iter().filter(|one| !new.iter().any(|other| name(other) == name(one)));
+        self.removed.extend(removed.map(full_name));
     }
 }

@@ -15,8 +15,8 @@ use crate::verify::Window;
 /// database do not record them.
 pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let words = format!("there is no file {}", config::absolute(file).display());
-        return Err(Failure::new(EX_NOINPUT, words));
+        let message = format!("there is no file {}", config::absolute(file).display());
+        return Err(Failure::new(EX_NOINPUT, message));
     }
     let now = Clock::System.now();
     let Restored { set_aside, last_arrival, tombstones, removed, unread } =
@@ -32,15 +32,16 @@ pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<
     let since = last_arrival.map_or_else(|| "ever".to_owned(), |at| format!("since {at}"));
     let repeat =
         "repeat with `statusmirror erase --destination NUMBER` every erasure that was made";
-    if let Some(why) = unread {
-        writeln!(out, "The old database could not be read ({why}): {repeat} {since}.")?;
+    if let Some(reason) = unread {
+        writeln!(out, "The old database could not be read ({reason}): {repeat} {since}.")?;
     }
     // Tombstones are kept for as long as a sender may retry.
-    let kept = config.sources.iter().map(Source::max_age_seconds).max();
-    let kept = kept.unwrap_or(i64::from(Window::default().max_age_seconds));
-    let forgotten = now.micros().saturating_sub(kept.saturating_mul(1_000_000));
-    if last_arrival.is_some_and(|at| at.micros() < forgotten) {
-        let until = Timestamp::from_micros(forgotten).unwrap_or(Timestamp::EPOCH);
+    let tombstone_seconds = config.sources.iter().map(Source::max_age_seconds).max();
+    let tombstone_seconds =
+        tombstone_seconds.unwrap_or(i64::from(Window::default().max_age_seconds));
+    let tombstone_limit = now.micros().saturating_sub(tombstone_seconds.saturating_mul(1_000_000));
+    if last_arrival.is_some_and(|at| at.micros() < tombstone_limit) {
+        let until = Timestamp::from_micros(tombstone_limit).unwrap_or(Timestamp::EPOCH);
         writeln!(
             out,
             "The backup is older than erasures are remembered: {repeat} {since} and before {until}."

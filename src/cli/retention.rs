@@ -11,10 +11,10 @@ use crate::store::{DailyPurge, Purged};
 const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Purges once a day, until the process ends.
-pub(crate) async fn keep(tools: Admin, retention: Option<Duration>) {
+pub(crate) async fn run_daily(admin: Admin, retention: Option<Duration>) {
     loop {
-        match tools.purge_daily(retention).await {
-            Ok(Some(done)) if retention.is_some() => log_result(done),
+        match admin.purge_daily(retention).await {
+            Ok(Some(result)) if retention.is_some() => log_result(result),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
         }

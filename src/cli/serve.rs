@@ -22,7 +22,7 @@ use crate::admin::{self, Admin};
 use crate::cli::common::config_file::show_new_key;
 use crate::cli::common::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure};
 use crate::clock::Clock;
-use crate::config::{Config, DEMO};
+use crate::config::{Config, DEMO_NAME};
 use crate::http::app_state::Service;
 use crate::http::{self, Connections, Listeners};
 use crate::ingest::Ingest;
@@ -82,8 +82,8 @@ pub(crate) fn run(
     let now = Clock::System.now();
     if now < Timestamp::EPOCH {
         // The web framework cannot write such a date, and stored records would be out of order.
-        let words = format!("the clock says {now}, a time before 1970; set it, and start again");
-        return Err(Failure::new(EX_TEMPFAIL, words));
+        let message = format!("the clock says {now}, a time before 1970; set it, and start again");
+        return Err(Failure::new(EX_TEMPFAIL, message));
     }
     show_new_key(&config);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
@@ -146,14 +146,19 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+    let dyn_store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
     let running = config.running();
     let (max_in_flight, budget) = (config.store.max_in_flight, config.store.budget.clone());
-    let ingest =
-        Arc::new(Ingest::new(config.sources, Arc::clone(&seam), max_in_flight, metrics, budget));
+    let ingest = Arc::new(Ingest::new(
+        config.sources,
+        Arc::clone(&dyn_store),
+        max_in_flight,
+        metrics,
+        budget,
+    ));
     let service = Service::new(
         Arc::clone(&ingest),
-        Arc::clone(&seam),
+        Arc::clone(&dyn_store),
         config.api_keys,
         config.server.trusted_proxies,
         Clock::System,
@@ -166,19 +171,20 @@ async fn serve(
             admin::socket(&config.store.path).display()
         ))
     })?;
-    let (reload, asked) = mpsc::channel(1);
-    let tools = Admin { ingest, store: seam, clock: Clock::System, reload: Some(reload) };
-    actix_web::rt::spawn(retention::keep(tools.clone(), config.retention));
-    let admin = actix_web::rt::spawn(tools.serve(admin));
+    let (reload, requests) = mpsc::channel(1);
+    let admin_service =
+        Admin { ingest, store: dyn_store, clock: Clock::System, reload: Some(reload) };
+    actix_web::rt::spawn(retention::run_daily(admin_service.clone(), config.retention));
+    let admin = actix_web::rt::spawn(admin_service.serve(admin));
     let (listen, internal_listen) = addresses(&listeners)?;
     let servers = http::servers(&service, listeners, connections()?)?;
     let handles: Vec<_> = servers.iter().map(Server::handle).collect();
     let servers: Vec<_> = servers.into_iter().map(actix_web::rt::spawn).collect();
     let configuration = config.file.as_ref().map(|file| file.display().to_string());
-    let reloading = reload::at(hangup, asked, config.file, running, Data::clone(&service));
+    let reloading = reload::run(hangup, requests, config.file, running, Data::clone(&service));
     let reloading = actix_web::rt::spawn(reloading);
     tracing::info!(listen, internal_listen, configuration, "serving");
-    tell_supervisor(NotifyState::Ready);
+    notify_supervisor(NotifyState::Ready);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -193,17 +199,17 @@ async fn serve(
         }
     }
     tracing::info!("stopping");
-    tell_supervisor(NotifyState::Stopping);
-    service.shutdown.begin();
-    let orderly = async {
+    notify_supervisor(NotifyState::Stopping);
+    service.shutdown.trigger();
+    let drain_and_stop = async {
         // New requests are still answered, with 503, until the accepted ones have drained.
         let drained = async {
-            while service.under_way.load(Ordering::SeqCst) > 0 {
+            while service.in_flight.load(Ordering::SeqCst) > 0 {
                 sleep(DRAIN_CHECK_INTERVAL).await;
             }
         };
         if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-            let requests = service.under_way.load(Ordering::SeqCst);
+            let requests = service.in_flight.load(Ordering::SeqCst);
             tracing::warn!(requests, "stopping although requests are under way");
         }
         // Without this, idle connections would delay the end until they time out.
@@ -216,7 +222,7 @@ async fn serve(
         drop(timeout(ANSWER_FLUSH_TIMEOUT, all_stopped).await);
     };
     tokio::select! {
-        () = orderly => {}
+        () = drain_and_stop => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -230,7 +236,7 @@ async fn serve(
 }
 
 /// Notifies systemd, if it expects that (`Type=notify`).
-fn tell_supervisor(state: NotifyState<'_>) {
+fn notify_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot tell the supervisor how it goes");
     }
@@ -243,19 +249,19 @@ fn connections() -> Result<Connections, Failure> {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // If the limit may not be raised, the present one applies.
     let raised = setrlimit(Resource::Nofile, raised).map_or(limit, |()| raised);
-    let most = usize::try_from(raised.current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let max_descriptors = usize::try_from(raised.current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let workers = std::thread::available_parallelism()?.get();
     // Includes the descriptor of this listing itself, which is not subtracted again.
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let free = most.saturating_sub(open + 2 * workers * DESCRIPTORS_PER_WORKER);
-    let kept = free.saturating_sub(RESERVED_DESCRIPTORS).min(MAX_CONNECTIONS);
-    Ok(Connections { kept, accepted: kept + ACCEPT_HEADROOM })
+    let free = max_descriptors.saturating_sub(open + 2 * workers * DESCRIPTORS_PER_WORKER);
+    let soft_limit = free.saturating_sub(RESERVED_DESCRIPTORS).min(MAX_CONNECTIONS);
+    Ok(Connections { soft_limit, hard_limit: soft_limit + ACCEPT_HEADROOM })
 }
 
 /// Listens on every address that the value of this key resolves to. A machine need not have all of them:
 /// `localhost` often resolves to an IPv6 address too.
 fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
-    let cannot = |error: Error| {
+    let cannot_listen = |error: Error| {
         Failure::unavailable(format!(
             "cannot listen on {address} ({key}): {error}; choose another address, or stop \
              who has it"
@@ -263,15 +269,15 @@ fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     };
     let mut listeners = Vec::new();
     let mut absent = None;
-    for address in address.to_socket_addrs().map_err(cannot)? {
+    for address in address.to_socket_addrs().map_err(cannot_listen)? {
         match bind(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => absent = Some(error),
-            Err(error) => return Err(cannot(error)),
+            Err(error) => return Err(cannot_listen(error)),
         }
     }
     match absent {
-        Some(error) if listeners.is_empty() => Err(cannot(error)),
+        Some(error) if listeners.is_empty() => Err(cannot_listen(error)),
         _ => Ok(listeners),
     }
 }
@@ -317,7 +323,11 @@ fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
         None => writeln!(out, "  configuration  none; safe defaults apply")?,
     }
     if let Some(secret) = &config.demo_secret {
-        writeln!(out, "  source         {DEMO}; its secret is kept in {}", secret.path.display())?;
+        writeln!(
+            out,
+            "  source         {DEMO_NAME}; its secret is kept in {}",
+            secret.path.display()
+        )?;
     }
     if let Some(key) = &config.demo_key {
         writeln!(out, "  API key        kept in {}", key.path.display())?;
@@ -328,7 +338,7 @@ fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
         let api = internal.as_ref().unwrap_or(&public).split(", ").next().unwrap_or_default();
         writeln!(out, "Try next, in another terminal:")?;
         writeln!(out, "  {program} simulate --messages 1000")?;
-        writeln!(out, "  {program} callback-url {DEMO} --destination +393331234567")?;
+        writeln!(out, "  {program} callback-url {DEMO_NAME} --destination +393331234567")?;
         writeln!(
             out,
             "  curl -H \"X-Api-Key: $(cat {key})\" \

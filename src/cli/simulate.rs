@@ -53,18 +53,18 @@ pub(crate) fn run(
     let source = match &arguments.source {
         Some(name) => source(config, name)?,
         None => candidates.next().ok_or_else(|| {
-            let words = "no source is configured to post as: one of the dialect gateway, with the \
+            let message = "no source is configured to post as: one of the dialect gateway, with the \
                          scheme url-token or signed-url";
-            Failure::new(EX_CONFIG, words)
+            Failure::new(EX_CONFIG, message)
         })?,
     };
     if !can_post_as(source) {
-        let words = format!(
+        let message = format!(
             "--source: simulate cannot post as `{}`, only as a source of the dialect gateway with \
              the scheme url-token or signed-url",
             source.name
         );
-        return Err(Failure::new(EX_USAGE, words));
+        return Err(Failure::new(EX_USAGE, message));
     }
     let (server, api) = addresses(arguments, config)?;
     let now = Clock::System.now();
@@ -98,18 +98,19 @@ fn addresses(arguments: &Arguments, config: &Config) -> Result<(String, String),
     let api = internal.unwrap_or_else(|| server.clone());
     for address in [&server, &api] {
         if !address.starts_with("http://") {
-            let words = format!("{address} is not an http:// address; simulate speaks plain HTTP");
-            return Err(Failure::new(EX_USAGE, words));
+            let message =
+                format!("{address} is not an http:// address; simulate speaks plain HTTP");
+            return Err(Failure::new(EX_USAGE, message));
         }
     }
-    let bare = |address: String| address.trim_end_matches('/').to_owned();
-    Ok((bare(server), bare(api)))
+    let without_slash = |address: String| address.trim_end_matches('/').to_owned();
+    Ok((without_slash(server), without_slash(api)))
 }
 
 /// Whether the simulation can write this source's dialect and its credential.
 fn can_post_as(source: &Source) -> bool {
-    let proves = matches!(source.scheme, Scheme::UrlToken(_) | Scheme::SignedUrl(_));
-    source.dialect.name() == "gateway" && proves
+    let has_url_credential = matches!(source.scheme, Scheme::UrlToken(_) | Scheme::SignedUrl(_));
+    source.dialect.name() == "gateway" && has_url_credential
 }
 
 fn api_key(arguments: &Arguments, config: &Config) -> Result<String, Failure> {

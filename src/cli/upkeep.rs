@@ -52,11 +52,11 @@ pub(crate) fn erase(
     let counted = run_command(config, CountErase { destination: destination.clone() })?;
     writeln!(out, "to erase: {}", amount(&counted))?;
     writeln!(out, "in: {0} and {0}-wal", database.display())?;
-    name_copies(&database, out)?;
+    list_copies(&database, out)?;
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = read_config(file.as_deref(), Secrets::IfThere)?;
+    let config = read_config(file.as_deref(), Secrets::Optional)?;
     let erased = run_command(config, Erase { destination })?;
     writeln!(out, "erased: {}", amount(&erased))?;
     if !erased.wal_emptied {
@@ -86,7 +86,7 @@ pub(crate) fn prune(
     if !is_confirmed(confirmed)? {
         return Ok(());
     }
-    let config = read_config(file.as_deref(), Secrets::IfThere)?;
+    let config = read_config(file.as_deref(), Secrets::Optional)?;
     let pruned = run_command(config, Prune { older_than_seconds })?;
     Ok(writeln!(out, "removed: {}", amount(&pruned))?)
 }
@@ -96,8 +96,8 @@ fn amount(Removed { messages, quarantined, .. }: &Removed) -> String {
 }
 
 /// Names every copy, since an erasure removes nothing from copies.
-fn name_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
-    match copies::beside(database) {
+fn list_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
+    match copies::find_copies(database) {
         Ok(copies) => {
             for copy in copies {
                 writeln!(
@@ -121,14 +121,14 @@ fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
     if confirmed.dry_run || confirmed.yes {
         return Ok(confirmed.yes);
     }
-    let (input, mut asked) = (io::stdin(), io::stderr());
-    if !input.is_terminal() || !asked.is_terminal() {
-        let words = "nothing was removed: there is no terminal to ask at; if it is meant, run this \
+    let (input, mut prompt) = (io::stdin(), io::stderr());
+    if !input.is_terminal() || !prompt.is_terminal() {
+        let message = "nothing was removed: there is no terminal to ask at; if it is meant, run this \
                      again with --yes";
-        return Err(Failure::new(EX_USAGE, words));
+        return Err(Failure::new(EX_USAGE, message));
     }
-    write!(asked, "Remove this for good? [y/N] ")?;
-    asked.flush()?;
+    write!(prompt, "Remove this for good? [y/N] ")?;
+    prompt.flush()?;
     let mut answer = String::new();
     input.lock().read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {
@@ -145,7 +145,7 @@ pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
     // The server has a working directory of its own.
     let copy = format!(".check-{}", Uuid::new_v4().simple());
     let copy = std::path::absolute(sqlite::with_suffix(&database, &copy))?;
-    let _removed = RemovedAtTheEnd(&copy);
+    let _removed = RemoveOnDrop(&copy);
     match live::ask(&database, BackUp { file: copy.clone() })? {
         // Removed once open, so that an interrupted check leaves no file behind.
         Some(BackedUp) => {
@@ -158,8 +158,8 @@ pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
 /// Checks a database that no server has open.
 pub(crate) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let words = format!("there is no file {}", config::absolute(file).display());
-        return Err(Failure::new(EX_NOINPUT, words));
+        let message = format!("there is no file {}", config::absolute(file).display());
+        return Err(Failure::new(EX_NOINPUT, message));
     }
     report(&sqlite::contents(file)?, out)
 }
@@ -175,9 +175,9 @@ fn report(contents: &Contents, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 /// Guard that removes a file when dropped.
-struct RemovedAtTheEnd<'a>(&'a Path);
+struct RemoveOnDrop<'a>(&'a Path);
 
-impl Drop for RemovedAtTheEnd<'_> {
+impl Drop for RemoveOnDrop<'_> {
     fn drop(&mut self) {
         drop(fs::remove_file(self.0));
     }

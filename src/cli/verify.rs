@@ -38,8 +38,8 @@ pub(crate) fn run(
     let source = source(config, &arguments.source)?;
     let body = arguments.body.as_ref().map(|file| {
         fs::read(file).map_err(|error| {
-            let whole = config::absolute(file);
-            Failure::new(EX_NOINPUT, format!("cannot read {}: {error}", whole.display()))
+            let path = config::absolute(file);
+            Failure::new(EX_NOINPUT, format!("cannot read {}: {error}", path.display()))
         })
     });
     let mut text = Vec::new();
@@ -54,10 +54,10 @@ pub(crate) fn run(
     let now = arguments.at.unwrap_or_else(|| Clock::System.now());
     let diagnosis = diagnose(&config.sources, source, &captured, now);
     for (number, step) in (1..).zip(&diagnosis.steps) {
-        writeln!(out, "{number}. {:<4}  {:<8} {}", step.found, step.what, step.words)?;
+        writeln!(out, "{number}. {:<4}  {:<8} {}", step.found, step.part, step.description)?;
     }
     writeln!(out, "verdict: {}", diagnosis.verdict)?;
-    if diagnosis.is_taken {
+    if diagnosis.is_accepted {
         Ok(())
     } else {
         Err(Failure::new(EX_DATAERR, "the request is rejected"))

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::bootstrap::{DEMO, Secrets};
+use super::bootstrap::{DEMO_NAME, Secrets};
 use super::error::ConfigError;
 use super::reload_guard::Running;
 use super::settings::{Config, Log, Server, require_settings};
-use super::store_url::exposed;
+use super::store_url::permissions_warning;
 use super::{bootstrap, duration, secret, sources_and_keys, store_url};
 use crate::access::api_key::{ApiKey, Scope};
 use crate::access::trusted_proxies::TrustedProxies;
@@ -27,14 +27,14 @@ pub fn read(file: Option<&Path>, secrets: Secrets) -> Result<Config, ConfigError
 /// Reads the configuration again for a running service. Its listeners decide whether demo secrets are
 /// allowed, and those are kept beside its database. A change that would leave no source or no key, or remove
 /// more than half of either, must be confirmed.
-pub fn read_again(
+pub fn read_for_reload(
     file: Option<&Path>,
     running: &Running,
     is_confirmed: bool,
 ) -> Result<Config, ConfigError> {
-    let config = read_with(file, Secrets::Make, Some(running))?;
+    let config = read_with(file, Secrets::Create, Some(running))?;
     if !is_confirmed {
-        running.judge(&config)?;
+        running.check_removals(&config)?;
     }
     Ok(config)
 }
@@ -57,24 +57,24 @@ fn read_with(
 ) -> Result<Config, ConfigError> {
     let (raw, origins) = read::read(file)?;
     // Checked before any secret is created.
-    if secrets == Secrets::Make {
-        require_settings(file, origins.sets_nothing)?;
+    if secrets == Secrets::Create {
+        require_settings(file, origins.has_no_settings)?;
     }
     let settings = origins.settings(&raw);
     let secret_files = raw.secret_files(file);
     let config = interpret(raw, secrets, running, Clock::System.now());
     let config = config.map_err(|error| match error {
         ConfigError::Key { key, remedy, .. } => {
-            ConfigError::Key { origin: origins.of(&key), key, remedy }
+            ConfigError::Key { origin: origins.fix_location(&key), key, remedy }
         }
         error @ (ConfigError::File { .. }
         | ConfigError::Unreadable { .. }
         | ConfigError::Unconfirmed(_)
         | ConfigError::Make { .. }) => error,
     })?;
-    let (fixed, sets_nothing) = (origins.fixed(), origins.sets_nothing);
+    let (start_only, has_no_settings) = (origins.start_only(), origins.has_no_settings);
     let file = file.map(Path::to_owned);
-    Ok(Config { secret_files, settings, file, sets_nothing, fixed, ..config })
+    Ok(Config { secret_files, settings, file, has_no_settings, start_only, ..config })
 }
 
 /// Secret in this environment variable.
@@ -100,7 +100,7 @@ fn interpret(
     let retention = (!raw.store.retention.is_empty())
         .then(|| duration::positive(&raw.store.retention))
         .transpose()
-        .map_err(|words| ConfigError::at("store.retention", words))?;
+        .map_err(|message| ConfigError::at("store.retention", message))?;
     let external_checkpoints = match raw.store.checkpoints.as_str() {
         "own" => false,
         "external" => true,
@@ -114,23 +114,23 @@ fn interpret(
         return Err(ConfigError::at("log.level", remedy));
     }
     let server = server(raw.server)?;
-    let reached = running.map_or(&server, |running| &running.server);
-    let beside = running.map_or(&path, |running| &running.database);
-    let mut warnings: Vec<_> = exposed(&path).into_iter().collect();
+    let listening = running.map_or(&server, |running| &running.server);
+    let database = running.map_or(&path, |running| &running.database);
+    let mut warnings: Vec<_> = permissions_warning(&path).into_iter().collect();
     let mut sources = Vec::new();
     for (name, raw) in raw.sources {
         sources.push(sources_and_keys::source(&name, raw, &server.public_url, &mut warnings)?);
     }
     let mut demo_secret = None;
     if sources.is_empty()
-        && running.is_none_or(Running::may_make_source)
-        && let Some(made) =
-            bootstrap::stands_in("server.listen", &reached.listen, beside, "secret", secrets)?
+        && running.is_none_or(Running::allows_demo_source)
+        && let Some(generated) =
+            bootstrap::demo_secret("server.listen", &listening.listen, database, "secret", secrets)?
     {
         let settings = dialect::Settings {
-            name: DEMO.to_owned(),
+            name: DEMO_NAME.to_owned(),
             dialect: sources_and_keys::by_name("gateway", "sources.demo.dialect")?,
-            scheme: Scheme::UrlToken(vec![Secret::new(&made.text)]),
+            scheme: Scheme::UrlToken(vec![Secret::new(&generated.text)]),
             window: Window::default(),
             public_url: String::new(),
             provider: None,
@@ -139,26 +139,27 @@ fn interpret(
         };
         let source = Source::new(settings);
         sources.push(source.map_err(|bad| ConfigError::at("sources.demo", bad.to_string()))?);
-        demo_secret = Some(made);
+        demo_secret = Some(generated);
     }
     let mut api_keys = Vec::new();
     for (name, raw) in raw.api_keys {
         let new: ApiKey = sources_and_keys::api_key(name, raw, now, &mut warnings)?;
-        if let Some(same) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
-            let remedy = format!("the key is that of `{}` too; make another", same.name);
+        if let Some(duplicate) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
+            let remedy = format!("the key is that of `{}` too; make another", duplicate.name);
             return Err(ConfigError::at(&format!("api_keys.{}", new.name), remedy));
         }
         api_keys.push(new);
     }
     let mut demo_key = None;
-    if api_keys.is_empty() && running.is_none_or(Running::may_make_key) {
-        let (key, listen) = match &reached.internal_listen {
+    if api_keys.is_empty() && running.is_none_or(Running::allows_demo_key) {
+        let (key, listen) = match &listening.internal_listen {
             Some(listen) => ("server.internal_listen", listen),
-            None => ("server.listen", &reached.listen),
+            None => ("server.listen", &listening.listen),
         };
-        demo_key = bootstrap::stands_in(key, listen, beside, "key", secrets)?;
-        if let Some(made) = &demo_key {
-            api_keys.push(ApiKey::new(DEMO, &made.text, vec![Scope::Read, Scope::Register]));
+        demo_key = bootstrap::demo_secret(key, listen, database, "key", secrets)?;
+        if let Some(generated) = &demo_key {
+            let scopes = vec![Scope::Read, Scope::Register];
+            api_keys.push(ApiKey::new(DEMO_NAME, &generated.text, scopes));
         }
     }
     Ok(Config {
@@ -182,9 +183,9 @@ fn interpret(
         warnings,
         settings: Vec::new(),
         file: None,
-        sets_nothing: false,
+        has_no_settings: false,
         written_database,
-        fixed: BTreeMap::new(),
+        start_only: BTreeMap::new(),
     })
 }
 

@@ -19,14 +19,14 @@ pub(crate) mod settings;
 pub(crate) mod sources_and_keys;
 pub(crate) mod store_url;
 
-pub use self::bootstrap::{DEMO, Made, Secrets};
+pub use self::bootstrap::{DEMO_NAME, GeneratedSecret, Secrets};
 pub use self::error::ConfigError;
 pub use self::layers::locate::locate;
 pub use self::layers::provenance::Setting;
 #[cfg(feature = "otlp")]
 pub use self::layers::read::names_collector;
 pub(crate) use self::layers::regular_file::absolute;
-pub use self::load::{database, listen, read, read_again, secret_from_env};
+pub use self::load::{database, listen, read, read_for_reload, secret_from_env};
 pub use self::reload_guard::Running;
 pub use self::settings::{Config, Log, Server};
-pub use self::store_url::exposed;
+pub use self::store_url::permissions_warning;

@@ -15,8 +15,8 @@ use super::settings::{Config, Server};
 pub struct Running {
     pub(crate) server: Server,
     pub(crate) database: PathBuf,
-    fixed: BTreeMap<String, String>,
-    holds: KeysAndSources,
+    start_only: BTreeMap<String, String>,
+    in_effect: KeysAndSources,
 }
 
 /// Sources and API keys in effect.
@@ -24,8 +24,8 @@ pub struct Running {
 struct KeysAndSources {
     sources: Vec<String>,
     keys: Vec<(String, [u8; 32])>,
-    made_source: bool,
-    made_key: bool,
+    has_demo_source: bool,
+    has_demo_key: bool,
 }
 
 impl From<&Config> for KeysAndSources {
@@ -33,8 +33,8 @@ impl From<&Config> for KeysAndSources {
         Self {
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
             keys: config.api_keys.iter().map(|key| (key.name.clone(), key.sha256)).collect(),
-            made_source: config.demo_secret.is_some(),
-            made_key: config.demo_key.is_some(),
+            has_demo_source: config.demo_secret.is_some(),
+            has_demo_key: config.demo_key.is_some(),
         }
     }
 }
@@ -52,58 +52,64 @@ impl Running {
         Self {
             server: config.server.clone(),
             database: config.store.path.clone(),
-            fixed: config.fixed.clone(),
-            holds: KeysAndSources::from(config),
+            start_only: config.start_only.clone(),
+            in_effect: KeysAndSources::from(config),
         }
     }
 
     /// Puts the keys and sources of this configuration into effect.
-    pub fn reloaded(&mut self, config: &Config) {
-        self.holds = KeysAndSources::from(config);
+    pub fn apply(&mut self, config: &Config) {
+        self.in_effect = KeysAndSources::from(config);
     }
 
     /// Keys that this configuration changes and that take effect at the next start.
     pub fn needs_restart(&self, config: &Config) -> Vec<String> {
-        let keys = self.fixed.keys().chain(config.fixed.keys());
-        let mut changed: Vec<_> =
-            keys.filter(|key| self.fixed.get(*key) != config.fixed.get(*key)).cloned().collect();
+        let keys = self.start_only.keys().chain(config.start_only.keys());
+        let mut changed: Vec<_> = keys
+            .filter(|key| self.start_only.get(*key) != config.start_only.get(*key))
+            .cloned()
+            .collect();
         changed.sort_unstable();
         changed.dedup();
         changed
     }
 
     /// Whether the demo source is allowed, which is used because none is configured.
-    pub(crate) fn may_make_source(&self) -> bool {
-        self.holds.made_source
+    pub(crate) fn allows_demo_source(&self) -> bool {
+        self.in_effect.has_demo_source
     }
 
     /// Whether the demo key is allowed, which is used because none is configured.
-    pub(crate) fn may_make_key(&self) -> bool {
-        self.holds.made_key
+    pub(crate) fn allows_demo_key(&self) -> bool {
+        self.in_effect.has_demo_key
     }
 
     /// Rejects a configuration that would leave no source or no key, or remove more than half of either.
-    pub(crate) fn judge(&self, config: &Config) -> Result<(), ConfigError> {
-        let KeysAndSources { sources, keys, made_source, made_key } = &self.holds;
+    pub(crate) fn check_removals(&self, config: &Config) -> Result<(), ConfigError> {
+        let KeysAndSources { sources, keys, has_demo_source, has_demo_key } = &self.in_effect;
         let is_source = |name: &&String| config.sources.iter().any(|new| new.name == **name);
         // A renamed key is still valid.
         let is_key = |(name, hash): &&(String, [u8; 32])| {
             config.api_keys.iter().any(|new| new.name == *name || new.sha256 == *hash)
         };
-        let gone: Vec<_> = sources.iter().filter(|source| !is_source(source)).collect();
-        let gone_keys: Vec<_> =
+        let removed: Vec<_> = sources.iter().filter(|source| !is_source(source)).collect();
+        let removed_keys: Vec<_> =
             keys.iter().filter(|key| !is_key(key)).map(|(name, _)| name).collect();
         let checks = [
-            ("sources", *made_source, sources.len(), gone, config.sources.is_empty()),
-            ("API keys", *made_key, keys.len(), gone_keys, config.api_keys.is_empty()),
+            ("sources", *has_demo_source, sources.len(), removed, config.sources.is_empty()),
+            ("API keys", *has_demo_key, keys.len(), removed_keys, config.api_keys.is_empty()),
         ];
         let mut wrong = Vec::new();
-        for (what, made, all, gone, is_left_empty) in checks {
+        for (what, is_demo, all, removed, is_left_empty) in checks {
             // Removing a demo source or key loses nothing that was configured.
-            let is_most = !made && gone.len() * 2 > all;
+            let is_most = !is_demo && removed.len() * 2 > all;
             if is_most {
-                let names: Vec<_> = gone.iter().map(|name| name.as_str()).collect();
-                wrong.push(format!("remove {} of {all} {what} ({})", gone.len(), names.join(", ")));
+                let names: Vec<_> = removed.iter().map(|name| name.as_str()).collect();
+                wrong.push(format!(
+                    "remove {} of {all} {what} ({})",
+                    removed.len(),
+                    names.join(", ")
+                ));
             } else if is_left_empty {
                 wrong.push(format!("leave no {what}"));
             }

@@ -20,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Byte order mark, with which a file begins that an editor saved as "UTF-8 with BOM".
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Quotation marks, which as a rule belong to the syntax of some other file.
-const QUOTES: &str = "\"'`\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}";
+const QUOTATION_MARKS: &str = "\"'`\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}\u{ab}\u{bb}";
 
 /// Location of a secret.
 #[derive(Clone, Deserialize)]
@@ -74,7 +74,7 @@ impl Secret {
             Self::File { file } => read(&file, key)?,
         };
         let text = text.trim_end_matches(['\n', '\r']);
-        if is_nothing(text) {
+        if is_blank(text) {
             let remedy = "the secret is empty, or has only blanks, quotation marks and invisible \
                         characters; give one"
                 .to_owned();
@@ -97,16 +97,16 @@ fn read(file: &Path, key: &str) -> Result<String, ConfigError> {
 }
 
 /// Whether a text holds nothing but blanks, quotation marks and invisible characters.
-fn is_nothing(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || is_invisible(c) || QUOTES.contains(c))
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c) || QUOTATION_MARKS.contains(c))
 }
 
-/// Whether this is the hash of a text that [`is_nothing`]: the output of `sha256sum` for an unset variable,
+/// Whether this is the hash of a text that [`is_blank`]: the output of `sha256sum` for an unset variable,
 /// with or without a line end or quotation marks.
-pub(crate) fn is_hash_of_nothing(sha256: &[u8; 32]) -> bool {
-    const EMPTY_HASHES: [&str; 11] =
+pub(crate) fn is_hash_of_blank(sha256: &[u8; 32]) -> bool {
+    const BLANK_TEXTS: [&str; 11] =
         ["", " ", "\t", "\n", "\r", "\0", "\"", "'", "\u{a0}", "\u{200b}", "\u{feff}"];
-    let texts = EMPTY_HASHES.iter().flat_map(|one| EMPTY_HASHES.map(|other| [*one, other]));
+    let texts = BLANK_TEXTS.iter().flat_map(|one| BLANK_TEXTS.map(|other| [*one, other]));
     texts.flat_map(|[one, other]| ["", "\n"].map(|end| [one, other, end].concat())).any(|text| {
         let hash: [u8; 32] = Sha256::digest(text).into();
         hash == *sha256
@@ -120,7 +120,7 @@ type Kind = (&'static str, fn(char) -> bool);
 fn unusual_character(text: &str) -> Option<String> {
     let kinds: [Kind; 4] = [
         ("a blank", char::is_whitespace),
-        ("a quotation mark", |c| QUOTES.contains(c)),
+        ("a quotation mark", |c| QUOTATION_MARKS.contains(c)),
         ("an invisible character", |c| is_invisible(c) && !c.is_whitespace()),
         ("a comma", |c| c == ','),
     ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::bootstrap::Made;
+use super::bootstrap::GeneratedSecret;
 use super::error::ConfigError;
 use crate::access::api_key::ApiKey;
 use crate::access::trusted_proxies::TrustedProxies;
@@ -27,9 +27,9 @@ pub struct Config {
     /// API keys.
     pub api_keys: Vec<ApiKey>,
     /// Demo secret of the source, generated because no source is configured.
-    pub demo_secret: Option<Made>,
+    pub demo_secret: Option<GeneratedSecret>,
     /// Demo API key, generated because no key is configured.
-    pub demo_key: Option<Made>,
+    pub demo_key: Option<GeneratedSecret>,
     /// Files that hold secrets.
     pub secret_files: Vec<PathBuf>,
     /// Warnings for the operator.
@@ -39,11 +39,11 @@ pub struct Config {
     /// File that was read, if any.
     pub file: Option<PathBuf>,
     /// Whether that file has no setting.
-    pub sets_nothing: bool,
+    pub has_no_settings: bool,
     /// Database path as it is written; `store` has the absolute one.
     pub written_database: PathBuf,
     /// Keys that are read only at the start, with their values.
-    pub(crate) fixed: BTreeMap<String, String>,
+    pub(crate) start_only: BTreeMap<String, String>,
 }
 
 /// Listeners of the server.
@@ -74,13 +74,16 @@ impl Config {
     /// Rejects a file that has no setting: it was emptied, or is the wrong file. Accepts that no file is
     /// given.
     pub fn require_settings(&self) -> Result<(), ConfigError> {
-        require_settings(self.file.as_deref(), self.sets_nothing)
+        require_settings(self.file.as_deref(), self.has_no_settings)
     }
 }
 
-pub(crate) fn require_settings(file: Option<&Path>, sets_nothing: bool) -> Result<(), ConfigError> {
+pub(crate) fn require_settings(
+    file: Option<&Path>,
+    has_no_settings: bool,
+) -> Result<(), ConfigError> {
     match file {
-        Some(path) if sets_nothing => Err(ConfigError::File {
+        Some(path) if has_no_settings => Err(ConfigError::File {
             path: path.to_owned(),
             error: "it has no setting; write some, or start without a file for a demo".to_owned(),
         }),

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::error::ConfigError;
-use super::secret::{MIN_SECRET_BYTES, is_hash_of_nothing};
+use super::secret::{MIN_SECRET_BYTES, is_hash_of_blank};
 use crate::access::api_key::{ApiKey, Scope};
 use crate::config::layers::raw;
 use crate::dialect::{self, Source, is_name};
@@ -65,7 +65,7 @@ pub(crate) fn source(
 fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
     let key = |rest: &str| format!("sources.{name}.verify.{rest}");
     let unusable = |bad: SchemeError| ConfigError::at(&key(bad.key), bad.remedy);
-    let only_for_hmac = raw.only_for_hmac();
+    let hmac_only_key = raw.hmac_only_key();
     let mut secrets = Vec::new();
     for secret in raw.secrets.map(raw::OneOrMany::into_vec).unwrap_or_default() {
         let text = secret.resolve(&key("secrets"), warnings)?;
@@ -77,7 +77,7 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
         }
         secrets.push(Secret::new(&text));
     }
-    if raw.scheme == "none" && (!secrets.is_empty() || only_for_hmac.is_some()) {
+    if raw.scheme == "none" && (!secrets.is_empty() || hmac_only_key.is_some()) {
         let remedy =
             "the scheme none takes nothing else; remove the other keys, or choose another \
                     scheme"
@@ -100,7 +100,7 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
         return Err(ConfigError::at(&key("scheme"), remedy));
     }
     if raw.scheme != "hmac"
-        && let Some(only) = only_for_hmac
+        && let Some(only) = hmac_only_key
     {
         let remedy = format!("only the scheme hmac has this key, not {}; remove it", raw.scheme);
         return Err(ConfigError::at(&key(only), remedy));
@@ -163,10 +163,10 @@ pub(crate) fn api_key(
     }
     let expires = raw.expires.map(|text| expiry(&text, &key(".expires"))).transpose()?;
     if let Some(expires) = expires {
-        let (key, left) = (key(".expires"), expires.seconds() - now.seconds());
+        let (key, remaining_seconds) = (key(".expires"), expires.seconds() - now.seconds());
         if now > expires {
             warnings.push(format!("{key}: the key expired {expires}; make another"));
-        } else if left < EXPIRY_WARNING_SECONDS {
+        } else if remaining_seconds < EXPIRY_WARNING_SECONDS {
             warnings.push(format!("{key}: the key expires {expires}; make another"));
         }
     }
@@ -186,7 +186,7 @@ pub(crate) fn api_key(
             let sha256 = bytes.ok_or_else(|| {
                 ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
             })?;
-            if is_hash_of_nothing(&sha256) {
+            if is_hash_of_blank(&sha256) {
                 let remedy = "this is the hash of an empty or blank text, which an unset variable \
                             gives; hash the key itself"
                     .to_owned();

@@ -51,7 +51,7 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, String> {
 }
 
 /// Warning if users other than the owner may read or write the database.
-pub fn exposed(database: &Path) -> Option<String> {
+pub fn permissions_warning(database: &Path) -> Option<String> {
     let database = real_path(database);
     let files = ["", "-wal", "-shm"].map(|suffix| with_suffix(&database, suffix));
     let (path, mode) = files.iter().find_map(|path| {

@@ -48,7 +48,8 @@ impl CapturedRequest {
         };
         let (method, target) = first;
         let headers = headers(&mut lines, by_curl)?;
-        let inside = if by_curl { behind_curl(lines) } else { Some(lines.rest.to_vec()) };
+        let captured_body =
+            if by_curl { body_after_curl_lines(lines) } else { Some(lines.rest.to_vec()) };
         // A proxy may print the whole URL.
         let target = match target.split_once("://") {
             Some((_, rest)) => rest.find('/').map_or("/", |at| rest.split_at(at).1),
@@ -60,14 +61,15 @@ impl CapturedRequest {
         };
         let (method, path) = (method.to_owned(), path.to_owned());
         let mut captured = Self { method, path, query, headers, body: None, surplus: Vec::new() };
-        let mut body = body.or(inside).unwrap_or_default();
-        let shown = !by_curl || !body.is_empty() || captured.content_length().unwrap_or(0) == 0;
+        let mut body = body.or(captured_body).unwrap_or_default();
+        let is_body_shown =
+            !by_curl || !body.is_empty() || captured.content_length().unwrap_or(0) == 0;
         if let Some(length) = captured.content_length().filter(|length| *length < body.len()) {
             captured.surplus = body.split_off(length);
-        } else if captured.text_of("Transfer-Encoding").is_some_and(|text| text == "chunked") {
-            body = without_chunks(&body).unwrap_or(body);
+        } else if captured.header_text("Transfer-Encoding").is_some_and(|text| text == "chunked") {
+            body = decode_chunked(&body).unwrap_or(body);
         }
-        captured.body = shown.then_some(body);
+        captured.body = is_body_shown.then_some(body);
         Ok(captured)
     }
 
@@ -76,14 +78,14 @@ impl CapturedRequest {
         Request {
             method: &self.method,
             query: self.query.as_deref(),
-            content_type: self.text_of("Content-Type"),
+            content_type: self.header_text("Content-Type"),
             headers: self,
             body: self.body.as_deref().unwrap_or_default(),
         }
     }
 
     /// First header of this name, if present and printable text.
-    pub fn text_of(&self, name: &str) -> Option<&str> {
+    pub fn header_text(&self, name: &str) -> Option<&str> {
         let first = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let text = str::from_utf8(&first?.1).ok()?;
         text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)).then_some(text)
@@ -91,7 +93,7 @@ impl CapturedRequest {
 
     /// Length of the body, as `Content-Length` states it.
     pub fn content_length(&self) -> Option<usize> {
-        self.text_of("Content-Length")?.parse().ok()
+        self.header_text("Content-Length")?.parse().ok()
     }
 
     /// Values of all headers of this name.
@@ -114,7 +116,7 @@ impl CapturedRequest {
 }
 
 impl Headers for CapturedRequest {
-    fn one(&self, wanted: &str) -> Header<'_> {
+    fn get(&self, wanted: &str) -> Header<'_> {
         let mut found = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
         match (found.next(), found.next()) {
             (None, _) => Header::Absent,
@@ -145,8 +147,8 @@ impl<'a> Lines<'a> {
 
 /// Method and target of a request line.
 fn request_line(line: &[u8]) -> Option<(&str, &str)> {
-    let mut words = str::from_utf8(line).ok()?.split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let mut parts = str::from_utf8(line).ok()?.split(' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
     let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
     let is_target = target.starts_with('/') || target.contains("://");
     (is_method && is_target && version.starts_with("HTTP/")).then_some((method, target))
@@ -174,8 +176,8 @@ fn headers(lines: &mut Lines<'_>, by_curl: bool) -> Result<Vec<(String, Vec<u8>)
 
 /// Text after curl's `> ` lines that curl did not print: a body that somebody added. The text after the head
 /// of the answer belongs to the answer.
-fn behind_curl(mut lines: Lines<'_>) -> Option<Vec<u8>> {
-    let is_curls = |line: &[u8]| {
+fn body_after_curl_lines(mut lines: Lines<'_>) -> Option<Vec<u8>> {
+    let is_curl_line = |line: &[u8]| {
         [&b"* "[..], b"{ [", b"} ["].iter().any(|start| line.starts_with(start)) || line == b"*"
     };
     let mut body = Vec::new();
@@ -185,7 +187,7 @@ fn behind_curl(mut lines: Lines<'_>) -> Option<Vec<u8>> {
         if line.starts_with(b"< ") || line.starts_with(b"> ") {
             break;
         }
-        if !is_curls(line) {
+        if !is_curl_line(line) {
             let length = before.len() - lines.rest.len();
             body.extend_from_slice(before.get(..length).unwrap_or_default());
         }
@@ -194,7 +196,7 @@ fn behind_curl(mut lines: Lines<'_>) -> Option<Vec<u8>> {
 }
 
 /// Decodes a chunked body; `None` if it is no longer chunked.
-fn without_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
+fn decode_chunked(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = rest.windows(2).position(|at| at == b"\r\n")?;

@@ -5,7 +5,7 @@ use super::steps::{Case, Mismatch};
 use super::tampering::{addresses, bodies, queries};
 use crate::dialect::{Settings, Source};
 use crate::message::Timestamp;
-use crate::verify::hmac::variants::is_of_signature;
+use crate::verify::hmac::variants::is_signature_header;
 use crate::verify::{Header, Headers, MIN_UNIX_MILLISECONDS, Place, Scheme, Unverified};
 
 /// Time in seconds (in the year 1973) before which a signed time that is read as milliseconds is taken to be
@@ -14,10 +14,10 @@ const MIN_UNIX_SECONDS: i64 = 100_000_000;
 
 impl Case<'_> {
     /// Finding for a missing or incomplete credential.
-    pub(crate) fn absent(self) -> Mismatch {
+    pub(crate) fn missing_credential(self) -> Mismatch {
         let Self { source, captured, .. } = self;
-        let others = self.others().filter(|other| !matches!(other.scheme, Scheme::None));
-        if let Some(other) = others.into_iter().find(|other| self.fits(other, captured)) {
+        let others = self.other_sources().filter(|other| !matches!(other.scheme, Scheme::None));
+        if let Some(other) = others.into_iter().find(|other| self.verifies(other, captured)) {
             return sent_to_other_source(other);
         }
         if let Some(url) = self.other_url() {
@@ -25,12 +25,12 @@ impl Case<'_> {
         }
         let request = captured.request();
         let is_absent = |place: &Place| match place {
-            Place::Header(name) => captured.one(name) == Header::Absent,
+            Place::Header(name) => captured.get(name) == Header::Absent,
             Place::Parameter(name) => request.parameters().all(|(known, _)| known != name.as_str()),
         };
         let missing = source.credential_places(&request).into_iter().find(is_absent);
-        let of_signature: Vec<_> =
-            captured.names().into_iter().filter(|name| is_of_signature(name)).collect();
+        let signature_headers: Vec<_> =
+            captured.names().into_iter().filter(|name| is_signature_header(name)).collect();
         let scheme = source.scheme.name();
         match missing {
             Some(Place::Parameter(name)) => Mismatch::new(
@@ -42,7 +42,7 @@ impl Case<'_> {
                     source.name
                 ),
             ),
-            Some(Place::Header(name)) if of_signature.is_empty() => Mismatch::new(
+            Some(Place::Header(name)) if signature_headers.is_empty() => Mismatch::new(
                 "scheme",
                 format!(
                     "the header {name} is missing, which the scheme {scheme} asks for, and no other \
@@ -54,7 +54,7 @@ impl Case<'_> {
                 format!(
                     "the header {name} is missing, which the scheme {scheme} asks for; like a \
                      signature looks {}",
-                    of_signature.join(", ")
+                    signature_headers.join(", ")
                 ),
             ),
             None => Mismatch::new(
@@ -65,11 +65,11 @@ impl Case<'_> {
     }
 
     /// Finding for a wrong credential.
-    pub(crate) fn wrong(self) -> Mismatch {
+    pub(crate) fn wrong_credential(self) -> Mismatch {
         let Self { source, captured, .. } = self;
         if captured.body.is_none() && covers_body(&source.scheme) {
-            let words = "it is not shown, and is what was signed; give it with --body FILE";
-            return Mismatch::new("body", words);
+            let description = "it is not shown, and is what was signed; give it with --body FILE";
+            return Mismatch::new("body", description);
         }
         if let Some(several) = self.ambiguous() {
             return several;
@@ -85,15 +85,15 @@ impl Case<'_> {
         let request = captured.request();
         let remedy = "it is ambiguous which one counts; let the sender send it once";
         source.credential_places(&request).into_iter().find_map(|place| match place {
-            Place::Header(name) => (captured.one(&name) == Header::Several).then(|| {
+            Place::Header(name) => (captured.get(&name) == Header::Several).then(|| {
                 Mismatch::new(
                     "scheme",
                     format!("the header {name} is there several times; {remedy}"),
                 )
             }),
             Place::Parameter(name) => {
-                let is_it = |(known, _): &(_, _)| *known == *name;
-                (request.parameters().filter(is_it).count() > 1).then(|| {
+                let is_same_name = |(known, _): &(_, _)| *known == *name;
+                (request.parameters().filter(is_same_name).count() > 1).then(|| {
                     Mismatch::new("URL", format!("`{name}` is there several times; {remedy}"))
                 })
             }
@@ -102,13 +102,13 @@ impl Case<'_> {
 
     fn other_body(self) -> Option<Mismatch> {
         let Self { source, captured, .. } = self;
-        bodies(captured).into_iter().find_map(|(happened, body)| {
+        bodies(captured).into_iter().find_map(|(change, body)| {
             let other = CapturedRequest { body: Some(body), ..captured.clone() };
-            let words = format!(
-                "{happened} after it was signed; let whatever stands between pass its bytes on as \
+            let description = format!(
+                "{change} after it was signed; let whatever stands between pass its bytes on as \
                  they are"
             );
-            self.fits(source, &other).then(|| Mismatch::new("body", words))
+            self.verifies(source, &other).then(|| Mismatch::new("body", description))
         })
     }
 
@@ -117,34 +117,35 @@ impl Case<'_> {
         let queries = queries(captured.query.as_deref());
         let with =
             |query: &Option<String>| CapturedRequest { query: query.clone(), ..captured.clone() };
-        for (happened, query) in &queries {
-            if self.fits(source, &with(query)) {
-                let words = format!(
-                    "its query is not the signed one: {happened}; let the sender and every proxy \
+        for (change, query) in &queries {
+            if self.verifies(source, &with(query)) {
+                let description = format!(
+                    "its query is not the signed one: {change}; let the sender and every proxy \
                      pass it on byte by byte"
                 );
-                return Some(Mismatch::new("URL", words));
+                return Some(Mismatch::new("URL", description));
             }
         }
         if !source.covers_url() {
             return None;
         }
         for address in addresses(captured, source.public_url()) {
-            let Some(moved) = self.variant(|settings| settings.public_url.clone_from(&address))
+            let Some(at_address) =
+                self.variant(|settings| settings.public_url.clone_from(&address))
             else {
                 continue;
             };
-            let same = (String::new(), captured.query.clone());
-            for (happened, query) in [&same].into_iter().chain(&queries) {
-                if self.fits(&moved, &with(query)) {
-                    let also = if happened.is_empty() { "" } else { ", and of its query " };
-                    let words = format!(
-                        "the sender called {address}, but public_url says {}{also}{happened}; set \
+            let unchanged = (String::new(), captured.query.clone());
+            for (change, query) in [&unchanged].into_iter().chain(&queries) {
+                if self.verifies(&at_address, &with(query)) {
+                    let also = if change.is_empty() { "" } else { ", and of its query " };
+                    let description = format!(
+                        "the sender called {address}, but public_url says {}{also}{change}; set \
                          sources.{}.public_url to what it calls",
                         source.public_url(),
                         source.name
                     );
-                    return Some(Mismatch::new("URL", words));
+                    return Some(Mismatch::new("URL", description));
                 }
             }
         }
@@ -153,21 +154,21 @@ impl Case<'_> {
 
     fn other_source(self) -> Option<Mismatch> {
         let Self { source, captured, .. } = self;
-        for other in self.others().filter(|other| !matches!(other.scheme, Scheme::None)) {
-            let of_its_secret = self.variant(|settings| settings.scheme = other.scheme.clone());
+        for other in self.other_sources().filter(|other| !matches!(other.scheme, Scheme::None)) {
+            let with_its_secret = self.variant(|settings| settings.scheme = other.scheme.clone());
             if other.scheme.name() == source.scheme.name()
-                && of_its_secret.is_some_and(|variant| self.fits(&variant, captured))
+                && with_its_secret.is_some_and(|variant| self.verifies(&variant, captured))
             {
-                let words = format!(
+                let description = format!(
                     "the secret is that of the source `{}`; give the sender one of \
                      sources.{}.verify.secrets, or another address",
                     other.name, source.name
                 );
-                return Some(Mismatch::new("secret", words));
+                return Some(Mismatch::new("secret", description));
             }
-            let of_its_name = self.variant(|settings| settings.name.clone_from(&other.name));
-            if self.fits(other, captured)
-                || of_its_name.is_some_and(|variant| self.fits(&variant, captured))
+            let with_its_name = self.variant(|settings| settings.name.clone_from(&other.name));
+            if self.verifies(other, captured)
+                || with_its_name.is_some_and(|variant| self.verifies(&variant, captured))
             {
                 return Some(sent_to_other_source(other));
             }
@@ -177,13 +178,13 @@ impl Case<'_> {
 
     fn other_settings(self) -> Option<Mismatch> {
         let Self { source, captured, .. } = self;
-        let fits = |scheme: Scheme| {
+        let verifies = |scheme: Scheme| {
             let variant = self.variant(|settings| settings.scheme = scheme);
-            variant.is_some_and(|variant| self.fits(&variant, captured))
+            variant.is_some_and(|variant| self.verifies(&variant, captured))
         };
         let request = captured.request();
-        let settings = source.scheme.other_variants(&request, &captured.names(), &fits)?;
-        let words = match &source.scheme {
+        let settings = source.scheme.other_variants(&request, &captured.names(), &verifies)?;
+        let description = match &source.scheme {
             Scheme::Hmac(_) => {
                 format!(
                     "the sender signs in another way; set {settings} in sources.{}.verify",
@@ -196,8 +197,8 @@ impl Case<'_> {
             | Scheme::Native(_)
             | Scheme::None => settings,
         };
-        let what = if matches!(source.scheme, Scheme::Hmac(_)) { "scheme" } else { "secret" };
-        Some(Mismatch::new(what, words))
+        let part = if matches!(source.scheme, Scheme::Hmac(_)) { "scheme" } else { "secret" };
+        Some(Mismatch::new(part, description))
     }
 
     /// Finding when no single change makes the request verify: the secret is wrong, unless the body is not
@@ -209,18 +210,18 @@ impl Case<'_> {
             if let Some(announced) =
                 captured.content_length().filter(|announced| *announced > length)
             {
-                let words = format!(
+                let description = format!(
                     "it has {length} bytes of {announced}; look for what cuts it, or capture all of it"
                 );
-                return Mismatch::new("body", words);
+                return Mismatch::new("body", description);
             }
             if length == 0 {
-                let words = "it is empty, and is what was signed; capture it too";
-                return Mismatch::new("body", words);
+                let description = "it is empty, and is what was signed; capture it too";
+                return Mismatch::new("body", description);
             }
         }
         let remedy = format!("compare the sender's with sources.{}.verify.secrets", source.name);
-        let beside = match &source.scheme {
+        let alternative = match &source.scheme {
             Scheme::UrlToken(_) => {
                 return Mismatch::new(
                     "secret",
@@ -245,7 +246,7 @@ impl Case<'_> {
             "secret",
             format!(
                 "as far as can be seen, the signature was made with a secret of no source; {remedy} \
-                 ({beside})"
+                 ({alternative})"
             ),
         )
     }
@@ -256,7 +257,7 @@ impl Case<'_> {
         let name = &source.name;
         let ahead = stated.saturating_sub(now.seconds());
         let window = source.settings().window;
-        let words = if matches!(source.scheme, Scheme::SignedUrl(_)) {
+        let description = if matches!(source.scheme, Scheme::SignedUrl(_)) {
             format!(
                 "the URL was valid until {} ago; let it be valid for longer (callback-url \
                  --expires-in), or set the clock here right",
@@ -283,14 +284,14 @@ impl Case<'_> {
                 seconds(window.max_age_seconds.into())
             )
         };
-        Mismatch::new("time", words)
+        Mismatch::new("time", description)
     }
 
     /// Warning about the expiry of a valid signed URL, if it is implausible.
-    pub(crate) fn far_expiry(self, stated: i64) -> Option<String> {
-        let is_odd =
+    pub(crate) fn implausible_expiry(self, stated: i64) -> Option<String> {
+        let is_implausible =
             matches!(self.source.scheme, Scheme::SignedUrl(_)) && stated >= MIN_UNIX_MILLISECONDS;
-        is_odd.then(|| {
+        is_implausible.then(|| {
             "`expires` seems to be in milliseconds, and is read in seconds: the URL does not expire \
              in our days; sign it again with seconds"
                 .to_owned()
@@ -298,30 +299,34 @@ impl Case<'_> {
     }
 
     /// Time that a credential states, and its distance from now.
-    pub(crate) fn times(self, stated: i64) -> String {
+    pub(crate) fn describe_times(self, stated: i64) -> String {
         let Self { source, now, .. } = self;
         let is_end = matches!(source.scheme, Scheme::SignedUrl(_));
-        let what = if is_end { "valid until" } else { "signed at" };
+        let part = if is_end { "valid until" } else { "signed at" };
         let micros = stated.checked_mul(1_000_000).and_then(Timestamp::from_micros);
         let time = micros.map_or_else(|| stated.to_string(), |time| time.to_string());
         let ahead = stated.saturating_sub(now.seconds());
-        let way = if ahead > 0 { "ahead" } else { "ago" };
-        let away = format!("{what} {time}, {} {way}", seconds(ahead.saturating_abs()));
+        let direction = if ahead > 0 { "ahead" } else { "ago" };
+        let distance = format!("{part} {time}, {} {direction}", seconds(ahead.saturating_abs()));
         if is_end {
-            return away;
+            return distance;
         }
         let window = source.settings().window;
         let (age, skew) = (window.max_age_seconds, window.max_skew_seconds);
-        format!("{away}; allowed are {} ago to {} ahead", seconds(age.into()), seconds(skew.into()))
+        format!(
+            "{distance}; allowed are {} ago to {} ahead",
+            seconds(age.into()),
+            seconds(skew.into())
+        )
     }
 
-    fn others(&self) -> impl Iterator<Item = &Source> {
+    fn other_sources(&self) -> impl Iterator<Item = &Source> {
         let Self { sources, source, .. } = *self;
         sources.iter().filter(move |other| other.name != source.name)
     }
 
     /// Whether the credential is right, at whatever time.
-    fn fits(self, source: &Source, captured: &CapturedRequest) -> bool {
+    fn verifies(self, source: &Source, captured: &CapturedRequest) -> bool {
         let verified = source.verify(&captured.request(), self.now);
         !matches!(verified, Err(Unverified::Missing | Unverified::Wrong))
     }
@@ -335,11 +340,11 @@ impl Case<'_> {
 }
 
 fn sent_to_other_source(other: &Source) -> Mismatch {
-    let words = format!(
+    let description = format!(
         "it was made for the source `{}`, whose credential fits; post it to /webhooks/{}",
         other.name, other.name
     );
-    Mismatch::new("source", words)
+    Mismatch::new("source", description)
 }
 
 fn covers_body(scheme: &Scheme) -> bool {

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::captured_request::CapturedRequest;
-use crate::dialect::{DecodeError, Entry, HeadRejection, Source, is_encoded, kept_query};
+use crate::dialect::{
+    DecodeError, Entry, HeadRejection, Source, is_encoded, query_without_credentials,
+};
 use crate::message::Timestamp;
 use crate::payload::RawPayload;
 use crate::verify::{Place, Scheme, Unverified, Verified};
@@ -18,7 +20,7 @@ pub struct Diagnosis {
     /// Outcome of the request; if it is rejected, the mismatch and how to fix it.
     pub verdict: String,
     /// Whether the server would accept the request.
-    pub is_taken: bool,
+    pub is_accepted: bool,
 }
 
 /// One step of the diagnosis.
@@ -26,9 +28,9 @@ pub struct Step {
     /// Result of the step.
     pub found: Found,
     /// Subject of the step.
-    pub what: &'static str,
+    pub part: &'static str,
     /// Found and expected values.
-    pub words: String,
+    pub description: String,
 }
 
 /// Result of a step.
@@ -55,14 +57,14 @@ impl fmt::Display for Found {
 /// Mismatch for which a request is rejected.
 pub(crate) struct Mismatch {
     /// Part that does not match: source, scheme, secret, time, URL, body or request.
-    what: &'static str,
+    part: &'static str,
     /// Description of the mismatch, and how to fix it.
-    words: String,
+    description: String,
 }
 
 impl Mismatch {
-    pub(crate) fn new(what: &'static str, words: impl Into<String>) -> Self {
-        Self { what, words: words.into() }
+    pub(crate) fn new(part: &'static str, description: impl Into<String>) -> Self {
+        Self { part, description: description.into() }
     }
 }
 
@@ -84,18 +86,18 @@ pub fn diagnose(
 ) -> Diagnosis {
     let case = Case { sources, source, captured, now };
     let mut builder = DiagnosisBuilder::default();
-    builder.addressed(case);
-    builder.admitted(case);
-    builder.whole(captured);
-    builder.presented(case);
+    builder.check_source(case);
+    builder.check_admission(case);
+    builder.check_length(captured);
+    builder.check_credential(case);
     let verified = source.verify(&captured.request(), now);
     builder.add_verification(case, verified);
     builder.add_time(case, verified);
     if let Some(mismatch) = builder.too_large.take() {
         builder.reject(413, mismatch);
     }
-    builder.waited_for(captured);
-    builder.understood(case)
+    builder.check_body_is_complete(captured);
+    builder.finish(case)
 }
 
 /// Steps so far, and the first reason for a rejection, with its status code.
@@ -108,86 +110,89 @@ struct DiagnosisBuilder {
 }
 
 impl DiagnosisBuilder {
-    fn add(&mut self, found: Found, what: &'static str, words: impl Into<String>) {
-        self.steps.push(Step { found, what, words: words.into() });
+    fn add(&mut self, found: Found, part: &'static str, description: impl Into<String>) {
+        self.steps.push(Step { found, part, description: description.into() });
     }
 
     fn reject(&mut self, status: u16, mismatch: Mismatch) {
         self.rejected.get_or_insert((status, mismatch));
     }
 
-    fn addressed(&mut self, Case { sources, source, captured, .. }: Case<'_>) {
+    fn check_source(&mut self, Case { sources, source, captured, .. }: Case<'_>) {
         let request = captured.request();
         let names: Vec<_> = request.parameters().map(|(name, _)| name).collect();
         let parameters = match names.as_slice() {
             [] => "no parameters".to_owned(),
             names => format!("the parameters {}", names.join(", ")),
         };
-        let words = format!("{}, with {parameters}", captured.method);
-        self.add(Found::Ok, "request", words);
+        let description = format!("{}, with {parameters}", captured.method);
+        self.add(Found::Ok, "request", description);
         let name = &source.name;
         match captured.source() {
             Some(posted) if posted == name => self.add(Found::Ok, "source", name),
             None => {
-                let words =
+                let description =
                     format!("{name}; the path is not /webhooks/{name}, so a proxy changes it");
-                self.add(Found::Warn, "source", words);
+                self.add(Found::Warn, "source", description);
             }
             Some(posted) => {
-                let words = format!("the path leads to the source `{posted}`, not to `{name}`");
+                let description =
+                    format!("the path leads to the source `{posted}`, not to `{name}`");
                 let is_known = sources.iter().any(|source| source.name == posted);
                 let (status, remedy) = if is_known {
                     (401, format!("post it to /webhooks/{name}, or verify it as `{posted}`"))
                 } else {
                     (404, format!("none of this name is configured; post it to /webhooks/{name}"))
                 };
-                self.add(Found::Fail, "source", words.clone());
-                self.reject(status, Mismatch::new("source", format!("{words}; {remedy}")));
+                self.add(Found::Fail, "source", description.clone());
+                self.reject(status, Mismatch::new("source", format!("{description}; {remedy}")));
             }
         }
     }
 
-    fn admitted(&mut self, Case { source, captured, .. }: Case<'_>) {
+    fn check_admission(&mut self, Case { source, captured, .. }: Case<'_>) {
         let method = captured.method.as_str();
-        let content_type = captured.text_of("Content-Type");
+        let content_type = captured.header_text("Content-Type");
         let is_encoded = is_encoded(captured.all("Content-Encoding"));
         let length = length(captured);
         let admitted = source.admit(method, content_type, is_encoded);
-        let (status, what, words) = match admitted.and_then(|()| source.admit_length(length)) {
+        let (status, part, description) = match admitted.and_then(|()| source.admit_length(length))
+        {
             Ok(()) => {
-                let words = format!("{method}, {}", content_type.unwrap_or("no content type"));
-                return self.add(Found::Ok, "form", words);
+                let description =
+                    format!("{method}, {}", content_type.unwrap_or("no content type"));
+                return self.add(Found::Ok, "form", description);
             }
             Err(HeadRejection::Method) => {
                 let allowed = source.dialect.methods().join(" or ");
                 (405, "request", format!("its method is {method}, and must be {allowed}"))
             }
             Err(HeadRejection::Encoded) => {
-                let words = "it has a Content-Encoding; send the body as it is, since the signature is \
+                let description = "it has a Content-Encoding; send the body as it is, since the signature is \
                              over its bytes";
-                (415, "body", words.to_owned())
+                (415, "body", description.to_owned())
             }
             Err(HeadRejection::ContentType) => {
                 let given = content_type.unwrap_or("none");
-                let words = format!(
+                let description = format!(
                     "its content type is {given}, which the signature of {} does not cover; let the \
                      sender post what its documentation says",
                     source.dialect.name()
                 );
-                (415, "body", words)
+                (415, "body", description)
             }
             Err(HeadRejection::TooLarge) => {
-                let words = format!(
+                let description = format!(
                     "it has {} bytes, and may have {}; raise sources.{}.max_body_bytes",
                     length.unwrap_or_default(),
                     source.max_body_bytes,
                     source.name
                 );
-                (413, "body", words)
+                (413, "body", description)
             }
         };
-        self.add(Found::Fail, "form", words.clone());
-        let mismatch = Mismatch::new(what, words);
+        self.add(Found::Fail, "form", description.clone());
+        let mismatch = Mismatch::new(part, description);
         // A scheme that verifies by the URL alone rejects a wrong URL before the length counts.
         if status == 413 && source.scheme.needs_only_url() {
             self.too_large = Some(mismatch);
@@ -196,14 +201,14 @@ impl DiagnosisBuilder {
         }
     }
 
-    fn whole(&mut self, captured: &CapturedRequest) {
+    fn check_length(&mut self, captured: &CapturedRequest) {
         let Some(body) = &captured.body else {
-            let words =
+            let description =
                 "what came in does not show it, as curl -v prints none; give it with --body";
-            return self.add(Found::Warn, "body", words);
+            return self.add(Found::Warn, "body", description);
         };
         let length = body.len();
-        let (found, words) = match captured.content_length() {
+        let (found, description) = match captured.content_length() {
             None => (Found::Ok, format!("{length} bytes; no Content-Length says how many")),
             Some(announced) if announced > length => (
                 Found::Fail,
@@ -211,23 +216,23 @@ impl DiagnosisBuilder {
             ),
             Some(announced) if !captured.surplus.is_empty() => {
                 let surplus = captured.surplus.len();
-                let words =
+                let description =
                     format!("{announced} bytes, as Content-Length says; {surplus} more left out");
-                (Found::Warn, words)
+                (Found::Warn, description)
             }
             Some(announced) => (Found::Ok, format!("{announced} bytes, as Content-Length says")),
         };
-        self.add(found, "body", words);
+        self.add(found, "body", description);
     }
 
-    fn presented(&mut self, Case { source, captured, .. }: Case<'_>) {
+    fn check_credential(&mut self, Case { source, captured, .. }: Case<'_>) {
         let request = captured.request();
         let places = source.credential_places(&request);
         let name = source.scheme.name();
         let mut found = Found::Ok;
         let mut parts = Vec::new();
         for place in &places {
-            let (how, values): (_, Vec<_>) = match place {
+            let (label, values): (_, Vec<_>) = match place {
                 Place::Header(name) => {
                     let text = |value| String::from_utf8_lossy(value).into_owned();
                     (format!("the header {name}"), captured.all(name).map(text).collect())
@@ -238,22 +243,22 @@ impl DiagnosisBuilder {
                 }
             };
             parts.push(match values.as_slice() {
-                [value] => format!("{how} holds {}", shown(value)),
+                [value] => format!("{label} holds {}", excerpt(value)),
                 [] => {
                     found = Found::Fail;
-                    format!("{how} is missing")
+                    format!("{label} is missing")
                 }
                 several => {
                     found = Found::Fail;
-                    format!("{how} is there {} times", several.len())
+                    format!("{label} is there {} times", several.len())
                 }
             });
         }
-        let words = match parts.as_slice() {
+        let description = match parts.as_slice() {
             [] => format!("{name}: nothing is asked for"),
             parts => format!("{name}: {}", parts.join(", ")),
         };
-        self.add(found, "scheme", words);
+        self.add(found, "scheme", description);
     }
 
     fn add_verification(&mut self, case: Case<'_>, verified: Result<Verified, Unverified>) {
@@ -261,25 +266,25 @@ impl DiagnosisBuilder {
         match verified {
             Err(Unverified::Missing) => {
                 self.add(Found::Fail, "verify", "there is none, or not all of it");
-                self.reject(401, case.absent());
+                self.reject(401, case.missing_credential());
             }
             Err(Unverified::Wrong) => {
-                let words = match count {
+                let description = match count {
                     1 => "it does not match the secret".to_owned(),
                     count => format!("it matches none of the {count} secrets"),
                 };
-                self.add(Found::Fail, "verify", words);
-                self.reject(401, case.wrong());
+                self.add(Found::Fail, "verify", description);
+                self.reject(401, case.wrong_credential());
             }
             Ok(_) | Err(Unverified::Expired | Unverified::TooNew) => {
-                let words = match (&case.source.scheme, count) {
+                let description = match (&case.source.scheme, count) {
                     (Scheme::None, _) => {
                         "the source accepts every request without verification".to_owned()
                     }
                     (_, 1) => "it matches the secret".to_owned(),
                     (_, count) => format!("it matches one of the {count} secrets"),
                 };
-                self.add(Found::Ok, "verify", words);
+                self.add(Found::Ok, "verify", description);
             }
         }
     }
@@ -289,67 +294,67 @@ impl DiagnosisBuilder {
         let Some(stated) = stated else {
             return self.add(Found::Ok, "time", "the credential states none");
         };
-        let words = case.times(stated);
+        let description = case.describe_times(stated);
         let is_rejected = matches!(
             verified,
             Err(Unverified::Expired | Unverified::TooNew) | Ok(Verified { too_old: true, .. })
         );
-        if let (false, Some(advice)) = (is_rejected, case.far_expiry(stated)) {
-            return self.add(Found::Warn, "time", format!("{words}; {advice}"));
+        if let (false, Some(advice)) = (is_rejected, case.implausible_expiry(stated)) {
+            return self.add(Found::Warn, "time", format!("{description}; {advice}"));
         }
-        self.add(if is_rejected { Found::Fail } else { Found::Ok }, "time", words);
+        self.add(if is_rejected { Found::Fail } else { Found::Ok }, "time", description);
         if is_rejected {
             self.reject(401, case.time_mismatch(stated));
         }
     }
 
     /// A body that is not part of the verification is still read to its end.
-    fn waited_for(&mut self, captured: &CapturedRequest) {
+    fn check_body_is_complete(&mut self, captured: &CapturedRequest) {
         let length = captured.body.as_ref().map(Vec::len);
         if let (Some(announced), Some(length)) = (captured.content_length(), length)
             && announced > length
         {
-            let words = format!(
+            let description = format!(
                 "it has {length} bytes of {announced}, and the rest is waited for in vain; look for what \
                  cuts it, or capture all of it"
             );
-            self.reject(503, Mismatch::new("body", words));
+            self.reject(503, Mismatch::new("body", description));
         }
     }
 
-    fn understood(mut self, Case { source, captured, .. }: Case<'_>) -> Diagnosis {
-        let mut becomes =
+    fn finish(mut self, Case { source, captured, .. }: Case<'_>) -> Diagnosis {
+        let mut result =
             "its credential is right; the body that would be read is not shown".to_owned();
         if let (None, Some(body)) = (&self.rejected, &captured.body) {
             let content = RawPayload {
                 method: captured.method.clone(),
-                query: kept_query(captured.query.as_deref().unwrap_or_default()),
-                content_type: captured.text_of("Content-Type").map(str::to_owned),
+                query: query_without_credentials(captured.query.as_deref().unwrap_or_default()),
+                content_type: captured.header_text("Content-Type").map(str::to_owned),
                 body: body.clone(),
             };
             match source.read(&content) {
                 Ok(entries) => {
                     let entries: Vec<_> = entries.iter().map(outcome).collect();
-                    becomes = entries.join("; ");
-                    self.add(Found::Ok, "reading", becomes.clone());
+                    result = entries.join("; ");
+                    self.add(Found::Ok, "reading", result.clone());
                 }
                 Err(DecodeError(reason)) => {
                     self.add(Found::Fail, "reading", reason.clone());
-                    let words = format!(
+                    let description = format!(
                         "{reason}; the source's dialect is {}. It is kept in quarantine",
                         source.dialect.name()
                     );
-                    self.reject(400, Mismatch::new("body", words));
+                    self.reject(400, Mismatch::new("body", description));
                 }
             }
         }
         let verdict = match &self.rejected {
-            None => format!("taken: {becomes}"),
-            Some((status, Mismatch { what, words })) => {
-                format!("rejected with {status}, {what} mismatch: {words}")
+            None => format!("taken: {result}"),
+            Some((status, Mismatch { part, description })) => {
+                format!("rejected with {status}, {part} mismatch: {description}")
             }
         };
-        Diagnosis { steps: self.steps, verdict, is_taken: self.rejected.is_none() }
+        Diagnosis { steps: self.steps, verdict, is_accepted: self.rejected.is_none() }
     }
 }
 
@@ -364,13 +369,17 @@ fn outcome(entry: &Entry) -> String {
         Entry::Notification { notification, .. } => {
             let statement = notification.statement();
             let number = if statement.destination.is_some() { "with" } else { "without" };
-            let words = format!(
+            let description = format!(
                 "a notification of {} by {} about the message {}, {number} a phone number",
                 statement.status.name(),
                 statement.channel.name(),
                 statement.message
             );
-            if notification.is_valid() { words } else { format!("{words}, which is invalid") }
+            if notification.is_valid() {
+                description
+            } else {
+                format!("{description}, which is invalid")
+            }
         }
         Entry::Ignored { reason } => format!("ignored: {reason}"),
         Entry::Unreadable { reason } => format!("quarantined: {reason}"),
@@ -378,7 +387,7 @@ fn outcome(entry: &Entry) -> String {
 }
 
 /// Beginning of a credential, and its length.
-fn shown(presented: &str) -> String {
+fn excerpt(presented: &str) -> String {
     let length = presented.chars().count();
     let beginning: String = presented.chars().take(SHOWN_CHARACTERS.min(length / 4)).collect();
     format!("`{beginning}…`, {length} characters")

@@ -36,9 +36,9 @@ pub(crate) fn bodies(captured: &CapturedRequest) -> Vec<(&'static str, Vec<u8>)>
     let mut texts = vec![php, compact.replace('/', "\\/"), compact];
     texts.extend(
         [&b"  "[..], b"    ", b"\t"]
-            .map(|indent| written(&value, PrettyFormatter::with_indent(indent))),
+            .map(|indent| to_json(&value, PrettyFormatter::with_indent(indent))),
     );
-    texts.push(written(&value, Spaced));
+    texts.push(to_json(&value, Spaced));
     for text in texts {
         for text in [ascii(&text), text] {
             bodies.push((
@@ -77,7 +77,7 @@ pub(crate) fn queries(query: Option<&str>) -> Vec<(String, Option<String>)> {
     }
     queries
         .into_iter()
-        .map(|(words, query)| (words, Some(query)))
+        .map(|(description, query)| (description, Some(query)))
         .chain([("it was added".to_owned(), None)])
         .collect()
 }
@@ -87,10 +87,10 @@ pub(crate) fn addresses(captured: &CapturedRequest, public_url: &str) -> Vec<Str
     let (_, configured) = public_url.split_once("://").unwrap_or(("", public_url));
     let at = configured.find('/').unwrap_or(configured.len());
     let (authority, path) = configured.split_at(at);
-    let named = |name: &str| captured.text_of(name).and_then(|text| text.split(',').next());
+    let header = |name: &str| captured.header_text(name).and_then(|text| text.split(',').next());
     let mut authorities = Vec::new();
     for host in
-        [Some(authority), named("X-Forwarded-Host"), named("X-Original-Host"), named("Host")]
+        [Some(authority), header("X-Forwarded-Host"), header("X-Original-Host"), header("Host")]
             .into_iter()
             .flatten()
     {
@@ -98,11 +98,11 @@ pub(crate) fn addresses(captured: &CapturedRequest, public_url: &str) -> Vec<Str
         authorities.push(host.to_owned());
         let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
         authorities.push(bare.to_owned());
-        if let Some(port) = named("X-Forwarded-Port") {
+        if let Some(port) = header("X-Forwarded-Port") {
             authorities.push(format!("{bare}:{}", port.trim()));
         }
     }
-    let prefixed = named("X-Forwarded-Prefix").map(|prefix| format!("{prefix}{}", captured.path));
+    let prefixed = header("X-Forwarded-Prefix").map(|prefix| format!("{prefix}{}", captured.path));
     let mut paths = Vec::new();
     for path in
         [Some(path), Some(captured.path.as_str()), prefixed.as_deref()].into_iter().flatten()
@@ -148,7 +148,7 @@ impl Formatter for Spaced {
     }
 }
 
-fn written(value: &Value, formatter: impl Formatter) -> String {
+fn to_json(value: &Value, formatter: impl Formatter) -> String {
     let mut text = Vec::new();
     // Writing a value to memory cannot fail.
     let _written = value.serialize(&mut Serializer::with_formatter(&mut text, formatter));

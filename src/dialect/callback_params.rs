@@ -19,7 +19,7 @@ impl CallbackParams {
             match &*name {
                 "messageid" => url.message = value.parse().ok(),
                 // An unescaped `+` has become a space; both that and bare digits get their `+`.
-                "destination" => url.destination = Destination::as_provided(&value),
+                "destination" => url.destination = Destination::parse_lenient(&value),
                 "service" => url.service = Some(value.into_owned()),
                 "action" => url.action = Some(value.into_owned()),
                 "key" => url.key = Some(value.into_owned()),

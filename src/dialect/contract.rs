@@ -34,7 +34,7 @@ pub trait Dialect: Sync {
 /// Signature of a provider's own design.
 pub trait NativeSignature {
     /// Whether the signature can be verified over a body of this content type.
-    fn reads(&self, content_type: Option<&str>) -> bool;
+    fn supports_content_type(&self, content_type: Option<&str>) -> bool;
 
     /// Whether the URL is part of the signed text.
     fn covers_url(&self) -> bool;
@@ -133,23 +133,23 @@ pub enum Entry {
 }
 
 /// Query without its credentials (`token` and `signature`); the other parameters stay as they were.
-pub fn kept_query(query: &str) -> String {
-    let proves = |pair: &&str| {
+pub fn query_without_credentials(query: &str) -> String {
+    let is_credential = |pair: &&str| {
         form_urlencoded::parse(pair.as_bytes())
             .next()
             .is_some_and(|(name, _)| name == "token" || name == "signature")
     };
-    query.split('&').filter(|pair| !proves(pair)).collect::<Vec<_>>().join("&")
+    query.split('&').filter(|pair| !is_credential(pair)).collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::kept_query;
+    use super::query_without_credentials;
 
     #[test]
-    fn what_proves_is_not_kept() {
-        assert_eq!(kept_query("a=1&token=x&b=%2B+2&signature=y"), "a=1&b=%2B+2");
-        assert_eq!(kept_query("t%6fken=x"), "");
-        assert_eq!(kept_query(""), "");
+    fn credentials_are_not_kept() {
+        assert_eq!(query_without_credentials("a=1&token=x&b=%2B+2&signature=y"), "a=1&b=%2B+2");
+        assert_eq!(query_without_credentials("t%6fken=x"), "");
+        assert_eq!(query_without_credentials(""), "");
     }
 }

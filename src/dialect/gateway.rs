@@ -166,7 +166,7 @@ fn statement(payload: Payload<'_>) -> ReadEntry {
         stated_at: Some(stated_at),
         accepted_at,
         channel,
-        destination: text(message.destination).and_then(|text| Destination::as_provided(&text)),
+        destination: text(message.destination).and_then(|text| Destination::parse_lenient(&text)),
         reference,
         provider: StatedProvider {
             name: owned(provider.name).unwrap_or_default(),

@@ -24,7 +24,7 @@ pub(crate) mod twilio;
 pub use self::catalog::{ALL, by_name};
 pub use self::contract::{
     DecodeError, Dialect, Entry, EntryStatement, Name, NativeSignature, NoStatement, ReadEntry,
-    kept_query,
+    query_without_credentials,
 };
 pub use self::registry::Sources;
 pub use self::source::{HeadRejection, Settings, Source, SourceError, is_encoded, is_name};

@@ -23,9 +23,9 @@ const UNSUPPORTED_CHANNELS: [&str; 12] = [
 ];
 
 /// Maximum length of an unknown word quoted in a reason, in characters.
-const MAX_QUOTED_WORD: usize = 64;
+const MAX_QUOTED_WORD_CHARACTERS: usize = 64;
 /// Maximum length of an error quoted in a reason, in characters.
-const MAX_QUOTED_ERROR: usize = 200;
+const MAX_QUOTED_ERROR_CHARACTERS: usize = 200;
 
 /// Parses a channel, in capitals: an MMS counts as an SMS; a channel that is neither SMS nor RCS is ignored.
 pub(crate) fn channel(word: &str) -> Result<Channel, NoStatement> {
@@ -41,8 +41,11 @@ pub(crate) fn channel(word: &str) -> Result<Channel, NoStatement> {
 
 /// Result for an entry with an unknown word.
 pub(crate) fn unknown(member: &str, word: &str) -> NoStatement {
-    let shown: String =
-        word.chars().filter(|letter| !letter.is_control()).take(MAX_QUOTED_WORD).collect();
+    let shown: String = word
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(MAX_QUOTED_WORD_CHARACTERS)
+        .collect();
     NoStatement::Unreadable(format!("{member}: unknown word `{shown}`"))
 }
 
@@ -50,11 +53,11 @@ pub(crate) fn unknown(member: &str, word: &str) -> NoStatement {
 /// words are a library's and may repeat a whole body.
 pub(crate) fn shape_error<'de, T: Deserialize<'de>>(json: &'de str) -> NoStatement {
     let read = serde_path_to_error::deserialize::<_, T>(&mut Deserializer::from_str(json));
-    let words = match read {
+    let error_text = match read {
         Ok(_) => "it is not as it must be".to_owned(),
         Err(error) => error.to_string(),
     };
-    NoStatement::Unreadable(words.chars().take(MAX_QUOTED_ERROR).collect())
+    NoStatement::Unreadable(error_text.chars().take(MAX_QUOTED_ERROR_CHARACTERS).collect())
 }
 
 /// Result for an entry that lacks a member.

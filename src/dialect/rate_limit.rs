@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Capacity of the bucket, as a time: the deliveries of this long may come at once.
-const BURST: Duration = Duration::from_secs(1);
+const BURST_TIME: Duration = Duration::from_secs(1);
 
 /// Origin of all times in this module.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static TIME_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Token bucket: holds the deliveries of one second and is refilled evenly.
 pub(crate) struct Bucket {
@@ -22,8 +22,8 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// Creates a full bucket for this many deliveries per second.
     pub(crate) fn new(per_second: NonZeroU32) -> Self {
-        let interval = nanoseconds(BURST) / u64::from(per_second.get());
-        let burst = nanoseconds(BURST).saturating_sub(interval);
+        let interval = nanoseconds(BURST_TIME) / u64::from(per_second.get());
+        let burst = nanoseconds(BURST_TIME).saturating_sub(interval);
         Self { interval, burst, full_at: AtomicU64::new(0) }
     }
 
@@ -44,7 +44,7 @@ impl Bucket {
 }
 
 fn now() -> u64 {
-    nanoseconds(START.elapsed())
+    nanoseconds(TIME_ORIGIN.elapsed())
 }
 
 fn nanoseconds(time: Duration) -> u64 {

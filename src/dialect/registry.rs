@@ -22,8 +22,8 @@ impl Sources {
 
     /// All sources.
     pub fn all(&self) -> Vec<Arc<Source>> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        held.values().map(Arc::clone).collect()
+        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sources.values().map(Arc::clone).collect()
     }
 
     /// Maximum age of a delivery at any source, in seconds after it was first sent.

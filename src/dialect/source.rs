@@ -93,10 +93,12 @@ pub enum HeadRejection {
 
 /// Whether a text is a valid name of a source or a key.
 pub fn is_name(text: &str) -> bool {
-    let inside = |byte: u8| {
+    let is_name_byte = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
     };
-    (1..=64).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with(['_', '-'])
+    (1..=64).contains(&text.len())
+        && text.bytes().all(is_name_byte)
+        && !text.starts_with(['_', '-'])
 }
 
 /// Whether these lines of `Content-Encoding` mean that the body differs from the signed one. Some senders
@@ -174,7 +176,7 @@ impl Source {
     }
 
     /// Whether to warn about its URLs now: true once, until the source is reconfigured.
-    pub fn warns(&self) -> bool {
+    pub fn should_warn(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 
@@ -205,7 +207,7 @@ impl Source {
     }
 
     /// Takes a token for a verified delivery; returns `false` if the rate limit is reached.
-    pub fn take_turn(&self) -> bool {
+    pub fn take_token(&self) -> bool {
         self.bucket.as_ref().is_none_or(Bucket::take)
     }
 
@@ -223,7 +225,7 @@ impl Source {
             return Err(HeadRejection::Encoded);
         }
         if let (Scheme::Native(_), Some(native)) = (&self.scheme, self.dialect.native())
-            && !native.reads(content_type)
+            && !native.supports_content_type(content_type)
         {
             return Err(HeadRejection::ContentType);
         }
@@ -267,7 +269,7 @@ impl Source {
                 now,
             ),
             Scheme::Hmac(hmac) => {
-                hmac.verify(request, &called(&self.public_url, request.query), self.window, now)
+                hmac.verify(request, &called_url(&self.public_url, request.query), self.window, now)
             }
             Scheme::StandardWebhooks(keys) => keys.verify(request, self.window, now),
             Scheme::Native(secrets) => match self.dialect.native() {
@@ -290,7 +292,7 @@ impl Source {
         match &self.scheme {
             Scheme::UrlToken(_) | Scheme::SignedUrl(_) | Scheme::None => Some(Vec::new()),
             Scheme::Hmac(hmac) => {
-                hmac.sign(request, &called(&self.public_url, request.query), id, now)
+                hmac.sign(request, &called_url(&self.public_url, request.query), id, now)
             }
             Scheme::StandardWebhooks(keys) => keys.sign(request, id, now),
             Scheme::Native(secrets) => {
@@ -301,21 +303,21 @@ impl Source {
 
     /// Reads a raw payload: one entry for each entry of the delivery.
     pub fn read(&self, content: &RawPayload) -> Result<Vec<Entry>, DecodeError> {
-        self.read_again(content, self.covers_url())
+        self.read_stored(content, self.covers_url())
     }
 
     /// Reads a raw payload of an earlier delivery. The callback URL's own parameters count only if
     /// verification covered the URL then.
-    pub fn read_again(
+    pub fn read_stored(
         &self,
         content: &RawPayload,
         url_covered: bool,
     ) -> Result<Vec<Entry>, DecodeError> {
         let readings = self.dialect.read(content)?;
         // With several entries, it is ambiguous which one the URL's parameters are about.
-        let is_told = readings.len() == 1 && url_covered;
+        let uses_url = readings.len() == 1 && url_covered;
         let url =
-            if is_told { CallbackParams::read(&content.query) } else { CallbackParams::default() };
+            if uses_url { CallbackParams::read(&content.query) } else { CallbackParams::default() };
         Ok(readings
             .into_iter()
             .map(|reading| match reading.and_then(|entry| self.entry(*entry, &url)) {
@@ -351,15 +353,16 @@ impl Source {
         let (message, by_provider_id) = match entry.message {
             Name::Ours(id) => (id, false),
             Name::ProviderId => {
-                let own = || MessageId::of_foreign(&self.name, &entry.provider.id, None);
-                (url.message.unwrap_or_else(own), true)
+                let derived_id =
+                    || MessageId::from_foreign_id(&self.name, &entry.provider.id, None);
+                (url.message.unwrap_or_else(derived_id), true)
             }
         };
-        let is_echo = !from_url.is_empty() || self.dialect.foreign_ids();
+        let is_own_reference = !from_url.is_empty() || self.dialect.foreign_ids();
         let added = Added {
             provider_name: self.provider.clone().unwrap_or_else(|| self.dialect.name().to_owned()),
             provider_message: entry.plain_words.map(str::to_owned),
-            service: is_echo.then(|| self.name.clone()),
+            service: is_own_reference.then(|| self.name.clone()),
         };
         let statement = Statement {
             message,
@@ -379,6 +382,6 @@ impl Source {
 }
 
 /// Complete URL that was called.
-pub(crate) fn called(url: &str, query: Option<&str>) -> String {
+pub(crate) fn called_url(url: &str, query: Option<&str>) -> String {
     query.map_or_else(|| url.to_owned(), |query| format!("{url}?{query}"))
 }

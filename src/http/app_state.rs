@@ -50,15 +50,15 @@ pub struct Service {
     /// Clock of the service.
     pub clock: Clock,
     /// Number of requests in flight that must be answered before shutdown.
-    pub under_way: AtomicUsize,
+    pub in_flight: AtomicUsize,
     /// Lock that lets one `/metrics` request at a time query the store.
-    pub watching: Mutex<()>,
+    pub metrics_query: Mutex<()>,
     /// Event stream clients, and the feed that serves them.
     pub(crate) live: Arc<Live>,
     /// Limit of concurrent long polls.
     pub(crate) long_polls: ConcurrencyLimit,
     /// Limit of pages read and rendered at a time.
-    pub(crate) rendering: Semaphore,
+    pub(crate) render_slots: Semaphore,
     /// Limit of concurrent CSV exports.
     pub(crate) exports: ConcurrencyLimit,
 }
@@ -68,9 +68,9 @@ const MAX_LONG_POLLS: usize = 4_000;
 /// Maximum number of concurrent CSV exports.
 const MAX_EXPORTS: usize = 16;
 /// Number of pages read and rendered at a time.
-const RENDERED_TOGETHER: usize = 2;
+const MAX_CONCURRENT_RENDERS: usize = 2;
 /// Default limit of event stream clients.
-const EVENT_STREAMS: usize = 2_000;
+const DEFAULT_MAX_EVENT_STREAMS: usize = 2_000;
 
 impl Service {
     /// Creates the service state with no requests in flight.
@@ -82,7 +82,7 @@ impl Service {
         clock: Clock,
     ) -> Self {
         let shutdown = Arc::clone(&ingest.shutdown);
-        let live = Live::new(&store, &shutdown, EVENT_STREAMS);
+        let live = Live::new(&store, &shutdown, DEFAULT_MAX_EVENT_STREAMS);
         Self {
             sources: Arc::clone(&ingest.sources),
             metrics: Arc::clone(&ingest.metrics),
@@ -96,11 +96,11 @@ impl Service {
             unverified_bodies: WaitingBodies::default(),
             proxies,
             clock,
-            under_way: AtomicUsize::new(0),
-            watching: Mutex::new(()),
+            in_flight: AtomicUsize::new(0),
+            metrics_query: Mutex::new(()),
             live,
             long_polls: ConcurrencyLimit::new(MAX_LONG_POLLS),
-            rendering: Semaphore::new(RENDERED_TOGETHER),
+            render_slots: Semaphore::new(MAX_CONCURRENT_RENDERS),
             exports: ConcurrencyLimit::new(MAX_EXPORTS),
         }
     }
@@ -125,9 +125,9 @@ where
 {
     let answer = next.call(request);
     async move {
-        let _under_way = (!service.shutdown.has_begun()).then(|| InFlight::new(&service.under_way));
+        let _guard = (!service.shutdown.is_triggered()).then(|| InFlight::new(&service.in_flight));
         let mut response = answer.await?;
-        if service.shutdown.has_begun() {
+        if service.shutdown.is_triggered() {
             // The connection is closed: a further request on it would not be answered.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }

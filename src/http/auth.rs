@@ -19,7 +19,10 @@ pub(crate) struct Caller(pub(crate) String);
 /// Authenticates a request and checks its key's scope. Valid keys are never rate-limited: otherwise strangers
 /// behind the same proxy could lock the key's holder out. A correct guess would pass the rate limit too, but
 /// keys are too long to be guessed.
-pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller, KeyRejection> {
+pub(crate) fn authenticate(
+    service: &Service,
+    request: &HttpRequest,
+) -> Result<Caller, KeyRejection> {
     let key = key(service, request).map_err(|rejected| {
         let (client, now) =
             (client(service, request.peer_addr(), request.headers()), Instant::now());
@@ -31,7 +34,7 @@ pub(crate) fn caller(service: &Service, request: &HttpRequest) -> Result<Caller,
                 key: rejected.key,
             };
         }
-        service.attempts.fail(client, now);
+        service.attempts.count_failure(client, now);
         rejected
     })?;
     let (scope, needed) = if request.method() == Method::PUT {

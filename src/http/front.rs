@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use super::app_state::Service;
 use super::connection::Answer;
-use super::path::{Area, normalized};
+use super::path::{Area, normalize};
 use super::problem::Problem;
 use super::request_log::Line;
 use super::shedding::{Lateness, shed_or_call};
@@ -37,7 +37,7 @@ where
         if is_for_webhooks(request.path()) {
             let reason = RejectReason::Malformed;
             service.metrics.rejected(None, reason);
-            Line::of_unrouted(&request).rejected(service, None, reason, Some(&mut response));
+            Line::for_unrouted(&request).rejected(service, None, reason, Some(&mut response));
         }
         let response = HttpResponse::into(response.map_into_right_body());
         return Answer { response, is_public: true };
@@ -66,14 +66,15 @@ fn check(request: &mut Request) -> Result<(), Problem> {
                 .to_owned(),
         ));
     }
-    if let Cow::Owned(path) = normalized(request.path())? {
+    if let Cow::Owned(path) = normalize(request.path())? {
         let target = match request.uri().query() {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };
         let mut parts = request.uri().clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_no_path| no_path())?);
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_no_uri| no_path())?;
+        parts.path_and_query =
+            Some(PathAndQuery::try_from(target).map_err(|_no_path| invalid_target())?);
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_no_uri| invalid_target())?;
     }
     Ok(())
 }
@@ -84,7 +85,7 @@ fn is_for_webhooks(path: &str) -> bool {
     path.split('/').next() == Some("webhooks")
 }
 
-fn no_path() -> Problem {
+fn invalid_target() -> Problem {
     Problem::BadRequest("The request target is not a path.".to_owned())
 }
 
@@ -93,7 +94,7 @@ fn is_host(text: &[u8]) -> bool {
     let (name, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let (address, behind) = rest.split_at(end);
+            let (address, port_part) = rest.split_at(end);
             let is_address = str::from_utf8(address).is_ok_and(|text| {
                 let address = text.split_once("%25").map_or(text, |(address, _zone)| address);
                 address.parse::<Ipv6Addr>().is_ok()
@@ -101,7 +102,7 @@ fn is_host(text: &[u8]) -> bool {
             if !is_address {
                 return false;
             }
-            (&b"address"[..], behind.get(1..).unwrap_or_default())
+            (&b"address"[..], port_part.get(1..).unwrap_or_default())
         }
         None => text.split_at(text.iter().position(|byte| *byte == b':').unwrap_or(text.len())),
     };
@@ -109,8 +110,9 @@ fn is_host(text: &[u8]) -> bool {
         Some(digits) => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         None => port.is_empty(),
     };
-    let may_be = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
-    is_port && !name.is_empty() && name.iter().all(may_be)
+    let is_host_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    is_port && !name.is_empty() && name.iter().all(is_host_byte)
 }
 
 #[cfg(test)]
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_with_a_port_or_without() {
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for host in [
             "x",
             "hooks.example.com",

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::request_log::{About, Line};
 
 /// Answers a caller, or rejects the request; logs the request's line and counts it in the metrics.
-pub(crate) async fn answered(
+pub(crate) async fn answer(
     service: &Service,
     line: &Line<'_>,
     about: About,

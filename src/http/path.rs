@@ -46,13 +46,13 @@ impl Area {
 
 /// Normalizes a path. Invalid paths under `/api` and `/ui` are left to [`check`], which runs after
 /// authentication.
-pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
+pub(crate) fn normalize(path: &str) -> Result<Cow<'_, str>, Problem> {
     let parts = path.trim_start_matches('/');
     let first = parts.split('/').next().unwrap_or_default();
     match first {
-        "webhooks" => Ok(webhook(path, parts)),
+        "webhooks" => Ok(normalize_webhook(path, parts)),
         "api" | "ui" if !path.starts_with("//") => Ok(Cow::Borrowed(path)),
-        _ => fixed(path).map(|()| Cow::Borrowed(path)),
+        _ => check_fixed(path).map(|()| Cow::Borrowed(path)),
     }
 }
 
@@ -60,35 +60,39 @@ pub(crate) fn normalized(path: &str) -> Result<Cow<'_, str>, Problem> {
 /// character.
 pub(crate) fn check(path: &str) -> Result<(), Problem> {
     let Some(rest) = ID_ROUTES.iter().find_map(|route| path.strip_prefix(route)) else {
-        return fixed(path);
+        return check_fixed(path);
     };
     let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
     if path.starts_with(LISTS_ROUTE) && LISTS.contains(&id) {
         // A slash at the start of a key, or a doubled one in it, is percent-encoded.
-        return if rest.starts_with('/') || rest.contains("//") { Err(doubled()) } else { Ok(()) };
+        return if rest.starts_with('/') || rest.contains("//") {
+            Err(doubled_slash_problem())
+        } else {
+            Ok(())
+        };
     }
     // The id may be percent-encoded; a list's name in its place may not.
     let is_list = percent_decode_str(id).decode_utf8().is_ok_and(|id| LISTS.contains(&&*id));
     if is_list {
-        Err(encoded())
+        Err(encoded_problem())
     } else if id.is_empty() {
-        fixed(path)
+        check_fixed(path)
     } else {
-        fixed(rest)
+        check_fixed(rest)
     }
 }
 
-fn fixed(path: &str) -> Result<(), Problem> {
+fn check_fixed(path: &str) -> Result<(), Problem> {
     if path.contains("//") {
-        return Err(doubled());
+        return Err(doubled_slash_problem());
     }
     if path.contains('%') {
-        return Err(encoded());
+        return Err(encoded_problem());
     }
     Ok(())
 }
 
-fn encoded() -> Problem {
+fn encoded_problem() -> Problem {
     Problem::BadRequest(
         "The path's fixed parts are written without percent-encoding; only an id, a name or a key in it \
          may be encoded."
@@ -96,7 +100,7 @@ fn encoded() -> Problem {
     )
 }
 
-fn doubled() -> Problem {
+fn doubled_slash_problem() -> Problem {
     Problem::BadRequest(
         "The path has a doubled slash: look at the slash at the end of the base URL. A slash inside a \
          key is written %2F."
@@ -105,7 +109,7 @@ fn doubled() -> Problem {
 }
 
 /// Normalizes a path under `/webhooks`: removes doubled slashes and the one at its end.
-fn webhook<'a>(path: &'a str, parts: &str) -> Cow<'a, str> {
+fn normalize_webhook<'a>(path: &'a str, parts: &str) -> Cow<'a, str> {
     let is_normal = path.strip_prefix('/') == Some(parts)
         && !parts.contains("//")
         && (!parts.ends_with('/') || parts == "webhooks/");
@@ -121,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_webhooks_lose_needless_slashes_alone() {
+    fn only_webhook_paths_lose_extra_slashes() {
         for (path, expected) in [
             ("/webhooks/gateway", "/webhooks/gateway"),
             ("/webhooks/gateway/", "/webhooks/gateway"),
@@ -134,7 +138,7 @@ mod tests {
             ("/", "/"),
             ("*", "*"),
         ] {
-            assert_eq!(normalized(path).unwrap(), expected, "{path}");
+            assert_eq!(normalize(path).unwrap(), expected, "{path}");
         }
     }
 
@@ -150,9 +154,9 @@ mod tests {
             "/docs//x",
             "//",
         ] {
-            assert!(normalized(path).is_err(), "{path}");
+            assert!(normalize(path).is_err(), "{path}");
         }
-        for (path, is_right) in [
+        for (path, is_valid) in [
             ("/api/messagestatus/reference/a%2Fb/c%25", true),
             ("/api/messagestatus/phonenumber/%2B39333", true),
             ("/api/messagestatus/provider/t%77ilio/SM%31", true),
@@ -170,7 +174,7 @@ mod tests {
             ("/ui/over%76iew", false),
             ("/ui//overview", false),
         ] {
-            assert_eq!(check(path).is_ok(), is_right, "{path}");
+            assert_eq!(check(path).is_ok(), is_valid, "{path}");
         }
     }
 }

@@ -42,8 +42,8 @@ pub(crate) enum Problem {
     NotEncoded(String),
     /// Body that the source's verification scheme cannot read (415).
     ContentType(&'static str),
-    /// Body longer than `most` bytes (413).
-    TooLarge { most: usize },
+    /// Body longer than `max_bytes` bytes (413).
+    TooLarge { max_bytes: usize },
     /// The message already has the maximum number of notifications (409).
     TooMany,
     /// The message was erased (409).
@@ -126,7 +126,7 @@ impl Problem {
                 "The request is authentic, but could not be read: {reason}. It is kept in \
                  quarantine."
             ),
-            Self::TooLarge { most } => format!("The body may have at most {most} bytes."),
+            Self::TooLarge { max_bytes } => format!("The body may have at most {max_bytes} bytes."),
             Self::TooMany => {
                 format!("The message has {MAX_NOTIFICATIONS} notifications, the most it may have.")
             }

@@ -27,7 +27,7 @@ use crate::store::reply;
 
 /// TCP user timeout, in milliseconds: a client that does not acknowledge sent data for this long is
 /// disconnected.
-const ACKNOWLEDGED_TIME: u32 = 60_000;
+const TCP_USER_TIMEOUT_MILLIS: u32 = 60_000;
 /// Drain timeout for requests in flight at shutdown, in seconds.
 const SHUTDOWN_SECONDS: u64 = 7;
 
@@ -42,19 +42,21 @@ pub struct Listeners {
 /// Connection limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Connections {
-    /// Limit beyond which connections that wait for their clients are closed.
-    pub kept: usize,
-    /// Limit of accepted connections; further ones wait in the kernel.
-    pub accepted: usize,
+    /// Soft limit: beyond it, connections that wait for their clients are closed.
+    pub soft_limit: usize,
+    /// Hard limit of accepted connections; further ones wait in the kernel.
+    pub hard_limit: usize,
 }
 
 impl Connections {
     /// Splits the limits into those of the public listeners and those of the internal ones, which get a
     /// quarter.
     fn split(self) -> (Self, Self) {
-        let internal = Self { kept: self.kept / 4, accepted: self.accepted / 4 };
-        let public =
-            Self { kept: self.kept - internal.kept, accepted: self.accepted - internal.accepted };
+        let internal = Self { soft_limit: self.soft_limit / 4, hard_limit: self.hard_limit / 4 };
+        let public = Self {
+            soft_limit: self.soft_limit - internal.soft_limit,
+            hard_limit: self.hard_limit - internal.hard_limit,
+        };
         (public, internal)
     }
 }
@@ -74,7 +76,7 @@ pub fn servers(
     }
     let (at_public, at_internal) = connections.split();
     Ok(vec![
-        server(service, public, webhooks_alone, at_public, 2)?,
+        server(service, public, webhooks_and_probes, at_public, 2)?,
         server(service, internal, all_but_webhooks, at_internal, 2)?,
     ])
 }
@@ -89,21 +91,21 @@ fn server(
     servers: usize,
 ) -> std::io::Result<Server> {
     let workers = thread::available_parallelism()?.get();
-    let kept = (connections.kept / workers).max(1);
+    let soft_limit = (connections.soft_limit / workers).max(1);
     let head_bytes = Share::Heads.limit() / (workers * servers);
     let mut server = Server::build()
         .workers(workers)
-        .max_concurrent_connections((connections.accepted / workers).max(1))
+        .max_concurrent_connections((connections.hard_limit / workers).max(1))
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
     for listener in listeners {
         let service = Data::clone(service);
         server = server.listen("http", listener, move || {
             // Runs at the start of each worker.
-            reply::gather_here();
-            let limits = Limits { connections: kept, head_bytes };
-            let held = service.budget.reservation(Share::Heads);
-            let registry = Registry::of_this_thread(limits, held);
+            reply::start_reply_task();
+            let limits = Limits { connections: soft_limit, head_bytes };
+            let charged = service.budget.reservation(Share::Heads);
+            let registry = Registry::of_this_thread(limits, charged);
             let factory = app(Data::clone(&service), routes).into_factory();
             let factory = map_config(factory, |()| AppConfig::default());
             let service = Data::clone(&service);
@@ -151,7 +153,7 @@ where
 /// the codec's own date is spawned on a local set that is never run.
 fn codec_config() -> ServiceConfig {
     let never_run = LocalSet::new();
-    let _among_them = never_run.enter();
+    let _guard = never_run.enter();
     ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None)
 }
 
@@ -159,7 +161,7 @@ fn set_up(connection: &TcpStream) -> std::io::Result<()> {
     // Without `TCP_NODELAY`, answers wait for the client's acknowledgements.
     connection.set_nodelay(true)?;
     // Only this timeout ends the connection of a client that listens to events and has stopped reading.
-    Ok(set_tcp_user_timeout(connection, ACKNOWLEDGED_TIME)?)
+    Ok(set_tcp_user_timeout(connection, TCP_USER_TIMEOUT_MILLIS)?)
 }
 
 /// Route table of the service, without patterns: the framework tries one regular expression after the other
@@ -194,7 +196,7 @@ pub fn all(config: &mut Routing) {
 }
 
 /// Registers the routes of the public server when there are internal listeners: webhooks and probes.
-fn webhooks_alone(config: &mut Routing) {
+fn webhooks_and_probes(config: &mut Routing) {
     config.configure(webhooks).configure(probes);
 }
 
@@ -202,10 +204,10 @@ fn webhooks_alone(config: &mut Routing) {
 fn all_but_webhooks(config: &mut Routing) {
     config
         .configure(probes)
-        .configure(watch)
+        .configure(metrics_routes)
         .configure(api)
         .configure(documents)
-        .configure(looked_at);
+        .configure(page_routes);
 }
 
 fn webhooks(config: &mut Routing) {
@@ -213,15 +215,15 @@ fn webhooks(config: &mut Routing) {
 }
 
 fn probes(config: &mut Routing) {
-    config.service(answering("/livez", get().to(health::live), "GET, HEAD")).service(answering(
+    config.service(resource("/livez", get().to(health::live), "GET, HEAD")).service(resource(
         "/readyz",
         get().to(health::ready),
         "GET, HEAD",
     ));
 }
 
-fn watch(config: &mut Routing) {
-    config.service(answering("/metrics", get().to(ops::show), "GET, HEAD"));
+fn metrics_routes(config: &mut Routing) {
+    config.service(resource("/metrics", get().to(ops::show), "GET, HEAD"));
 }
 
 fn api(config: &mut Routing) {
@@ -230,15 +232,15 @@ fn api(config: &mut Routing) {
 
 fn documents(config: &mut Routing) {
     config
-        .service(answering("/openapi.json", get().to(docs::document), "GET, HEAD"))
-        .service(answering("/docs", get().to(docs::page), "GET, HEAD"))
-        .service(answering("/docs/{file}", get().to(docs::file), "GET, HEAD"));
+        .service(resource("/openapi.json", get().to(docs::document), "GET, HEAD"))
+        .service(resource("/docs", get().to(docs::page), "GET, HEAD"))
+        .service(resource("/docs/{file}", get().to(docs::file), "GET, HEAD"));
 }
 
-fn looked_at(config: &mut Routing) {
+fn page_routes(config: &mut Routing) {
     config
-        .service(answering("/", get().to(ui::shell), "GET, HEAD"))
-        .service(answering("/page/{file}", get().to(ui::file), "GET, HEAD"))
+        .service(resource("/", get().to(ui::shell), "GET, HEAD"))
+        .service(resource("/page/{file}", get().to(ui::file), "GET, HEAD"))
         .service(web::scope("/ui").default_service(web::to(ui::answer)));
 }
 
@@ -247,7 +249,7 @@ fn get() -> Route {
 }
 
 /// Creates a resource that answers other methods with 405 and the methods it allows.
-fn answering(path: &str, route: Route, allowed: &'static str) -> Resource {
+fn resource(path: &str, route: Route, allowed: &'static str) -> Resource {
     let reject = move || async move { Problem::Method { allowed: allowed.to_owned() }.response() };
     web::resource(path).route(route).default_service(web::to(reject))
 }

@@ -35,29 +35,29 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(1);
 /// Lateness of a worker: how long new work waits until the worker reaches it.
 pub(crate) struct Lateness {
     /// Start of the measurement in progress.
-    looking: Cell<Option<Instant>>,
+    measuring_since: Cell<Option<Instant>>,
     /// Result of the last measurement.
-    found: Cell<Duration>,
+    last_result: Cell<Duration>,
     /// End of the last measurement.
-    looked: Cell<Instant>,
+    measured_at: Cell<Instant>,
     /// Time of the last shedding, if there is an overload.
-    shed: Cell<Option<Instant>>,
+    shed_at: Cell<Option<Instant>>,
 }
 
 impl Lateness {
     /// Lateness of an idle worker: zero, without overload.
     pub(crate) fn new() -> Self {
         Self {
-            looking: Cell::new(None),
-            found: Cell::new(Duration::ZERO),
-            looked: Cell::new(Instant::now()),
-            shed: Cell::new(None),
+            measuring_since: Cell::new(None),
+            last_result: Cell::new(Duration::ZERO),
+            measured_at: Cell::new(Instant::now()),
+            shed_at: Cell::new(None),
         }
     }
 
     /// Starts an overload, or prolongs it.
-    fn overloaded(&self, now: Instant) {
-        if self.shed.replace(Some(now)).is_none() {
+    fn start_overload(&self, now: Instant) {
+        if self.shed_at.replace(Some(now)).is_none() {
             tracing::warn!(
                 "overloaded: webhooks arrive faster than they can be stored; some are rejected"
             );
@@ -66,43 +66,45 @@ impl Lateness {
 
     /// Whether a webhook that arrives now is shed if it would have to wait. Starts a measurement if one is
     /// due.
-    fn sheds(self: &Rc<Self>) -> bool {
+    fn should_shed(self: &Rc<Self>) -> bool {
         let now = Instant::now();
-        if self.looking.get().is_none() && now - self.looked.get() >= MEASURE_INTERVAL {
-            self.looking.set(Some(now));
+        if self.measuring_since.get().is_none() && now - self.measured_at.get() >= MEASURE_INTERVAL
+        {
+            self.measuring_since.set(Some(now));
             rt::spawn(Rc::clone(self).measure());
         }
-        let so_far = self.looking.get().map_or(Duration::ZERO, |begun| now - begun);
-        let sheds = self.shed.get().is_some() && self.found.get().max(so_far) > ON_TIME_LATENESS;
-        if sheds {
-            self.shed.set(Some(now));
+        let so_far = self.measuring_since.get().map_or(Duration::ZERO, |started| now - started);
+        let is_shed =
+            self.shed_at.get().is_some() && self.last_result.get().max(so_far) > ON_TIME_LATENESS;
+        if is_shed {
+            self.shed_at.set(Some(now));
         }
-        sheds
+        is_shed
     }
 
     /// Measures how long the worker takes to run everything that is scheduled now, repeatedly until it is on
     /// time.
     async fn measure(self: Rc<Self>) {
-        let mut begun = Instant::now();
+        let mut started = Instant::now();
         loop {
-            self.looking.set(Some(begun));
+            self.measuring_since.set(Some(started));
             // Resumes behind every task that is scheduled now or has become ready meanwhile.
             yield_now().await;
             let now = Instant::now();
-            let late = now - begun;
-            self.found.set(late);
-            self.looked.set(now);
-            if late <= ON_TIME_LATENESS {
+            let lateness = now - started;
+            self.last_result.set(lateness);
+            self.measured_at.set(now);
+            if lateness <= ON_TIME_LATENESS {
                 break;
             }
-            if late > OVERLOAD_LATENESS {
-                self.overloaded(now);
+            if lateness > OVERLOAD_LATENESS {
+                self.start_overload(now);
             }
-            begun = now;
+            started = now;
         }
-        self.looking.set(None);
-        if self.shed.get().is_some_and(|shed| shed.elapsed() > RECOVERY_TIME) {
-            self.shed.set(None);
+        self.measuring_since.set(None);
+        if self.shed_at.get().is_some_and(|shed_at| shed_at.elapsed() > RECOVERY_TIME) {
+            self.shed_at.set(None);
         }
     }
 }
@@ -121,11 +123,11 @@ where
     B: MessageBody,
 {
     let slots = &service.ingest.slots;
-    let is_webhook = area == Area::Webhooks && !service.shutdown.has_begun();
+    let is_webhook = area == Area::Webhooks && !service.shutdown.is_triggered();
     if is_webhook && slots.are_full() {
-        lateness.overloaded(Instant::now());
+        lateness.start_overload(Instant::now());
     }
-    if is_webhook && lateness.sheds() && slots.keep_writer_busy() {
+    if is_webhook && lateness.should_shed() && slots.keep_writer_busy() {
         service.metrics.rejected(None, RejectReason::Shed);
         let payload = request.take_payload();
         return Either::Left(async {

@@ -27,14 +27,17 @@ pub(crate) async fn receive(
     let name = source_name(request.match_info().unprocessed());
     let line = Line::begin(&request);
     match admit(&service, name, &request) {
-        Ok((source, verified)) => take(&service, &source, verified, &line, &request, payload).await,
+        Ok((source, verified)) => {
+            process(&service, &source, verified, &line, &request, payload).await
+        }
         Err(RejectedWebhook { reason, problem }) => {
             service.metrics.rejected(name, reason);
             let source = name.and_then(|name| service.sources.get(name));
             let source = source.as_ref().map(|source| &*source.name);
-            let awaited = Awaited { service: &service, line: &line, source, reason, counts: false };
+            let guard =
+                RejectionGuard { service: &service, line: &line, source, reason, counts: false };
             let mut response = reject_unread(problem, payload).await;
-            awaited.has_arrived();
+            guard.disarm();
             line.rejected(&service, source, reason, Some(&mut response));
             response
         }
@@ -62,7 +65,7 @@ impl RejectedWebhook {
 
 /// Guard while a body is awaited. If its connection is closed meanwhile, the handler is dropped, and the
 /// guard counts and logs the rejection.
-struct Awaited<'a> {
+struct RejectionGuard<'a> {
     service: &'a Service,
     line: &'a Line<'a>,
     source: Option<&'a str>,
@@ -71,14 +74,14 @@ struct Awaited<'a> {
     counts: bool,
 }
 
-impl Awaited<'_> {
+impl RejectionGuard<'_> {
     /// Disarms the guard: the wait for the body is over and the handler continues.
-    fn has_arrived(self) {
+    fn disarm(self) {
         mem::forget(self);
     }
 }
 
-impl Drop for Awaited<'_> {
+impl Drop for RejectionGuard<'_> {
     fn drop(&mut self) {
         if self.counts {
             self.service.metrics.rejected(self.source, self.reason);
@@ -95,13 +98,14 @@ fn admit(
     name: Option<&str>,
     request: &HttpRequest,
 ) -> Result<(Arc<Source>, Option<Verified>), RejectedWebhook> {
-    let no_room = |rejection: Rejection| RejectedWebhook::new(rejection.reason(), rejection.into());
-    service.ingest.has_room().map_err(no_room)?;
+    let rejected =
+        |rejection: Rejection| RejectedWebhook::new(rejection.reason(), rejection.into());
+    service.ingest.has_room().map_err(rejected)?;
     let source = name.and_then(|name| service.sources.get(name));
     let source = source
         .ok_or_else(|| RejectedWebhook::new(RejectReason::UnknownSource, Problem::UnknownSource))?;
     if !source.is_within_rate() {
-        return Err(no_room(Rejection::Rate));
+        return Err(rejected(Rejection::Rate));
     }
     let codings = request.headers().get_all(header::CONTENT_ENCODING);
     let is_encoded = is_encoded(codings.map(HeaderValue::as_bytes));
@@ -116,8 +120,8 @@ fn admit(
         body: b"",
     };
     let verified = source.verify_head(&head, service.clock.now()).transpose();
-    let verified = verified.map_err(|unverified| no_room(Rejection::Unverified(unverified)))?;
-    if verified.is_some_and(|verified| verified.expires_in_milliseconds) && source.warns() {
+    let verified = verified.map_err(|unverified| rejected(Rejection::Unverified(unverified)))?;
+    if verified.is_some_and(|verified| verified.expires_in_milliseconds) && source.should_warn() {
         tracing::warn!(
             source = &*source.name,
             "`expires` of a callback URL seems to be in milliseconds, and is read in seconds: the \
@@ -152,12 +156,12 @@ fn rejected_before_verification(source: &Source, rejection: HeadRejection) -> Re
         ),
         HeadRejection::TooLarge => RejectedWebhook::new(
             RejectReason::TooLarge,
-            Problem::TooLarge { most: source.max_body_bytes },
+            Problem::TooLarge { max_bytes: source.max_body_bytes },
         ),
     }
 }
 
-async fn take(
+async fn process(
     service: &Service,
     source: &Source,
     verified: Option<Verified>,
@@ -170,9 +174,9 @@ async fn take(
         None => Sender::Unverified(request),
     };
     let (name, reason) = (Some(&*source.name), RejectReason::Body);
-    let awaited = Awaited { service, line, source: name, reason, counts: true };
+    let guard = RejectionGuard { service, line, source: name, reason, counts: true };
     let body = read_body(service, sender, payload, source.max_body_bytes).await;
-    awaited.has_arrived();
+    guard.disarm();
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
@@ -190,10 +194,10 @@ async fn take(
         body,
         verified,
     };
-    let taken = service.ingest.accept(source, posted, service.clock.now()).await;
-    match taken {
-        Ok(done) => {
-            for entry in &done {
+    let accepted = service.ingest.accept(source, posted, service.clock.now()).await;
+    match accepted {
+        Ok(results) => {
+            for entry in &results {
                 if let EntryResult::Quarantined { id, .. } = entry {
                     let log = || {
                         tracing::warn!(quarantine_id = %id, "quarantined a webhook: its payload was not \
@@ -206,14 +210,14 @@ async fn take(
             response.content_type(JSON);
             // The receipt of a delivery with many short entries is larger than its body. The delivery is
             // stored, so the response is 200 in any case.
-            let receipt = message_json::receipt(&done);
+            let receipt = message_json::receipt(&results);
             let mut response = response_body::answer_or(
                 service,
                 &mut response,
                 receipt,
                 message_json::EMPTY_RECEIPT,
             );
-            line.stored(&source.name, &done, &mut response);
+            line.stored(&source.name, &results, &mut response);
             response
         }
         Err(rejection) => {
@@ -253,7 +257,7 @@ fn content_type(request: &HttpRequest) -> Option<&str> {
 struct Received<'a>(&'a HeaderMap);
 
 impl Headers for Received<'_> {
-    fn one(&self, name: &str) -> Header<'_> {
+    fn get(&self, name: &str) -> Header<'_> {
         let mut values = self.0.get_all(name);
         match (values.next(), values.next()) {
             (None, _) => Header::Absent,

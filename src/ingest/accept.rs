@@ -4,10 +4,10 @@ use super::admission::body::Body;
 use super::admission::delivery::Admission;
 use super::admission::turn::Turn;
 use super::counting;
-use super::outcome::{EntryResult, all_ignored, of_stored, to_store};
+use super::outcome::{EntryResult, all_ignored, entry_result, to_store_entries};
 use super::pipeline::Ingest;
 use super::rejection::Rejection;
-use crate::dialect::{self, DecodeError, Source, kept_query};
+use crate::dialect::{self, DecodeError, Source, query_without_credentials};
 use crate::memory_budget::Share;
 use crate::message::Timestamp;
 use crate::metrics::SourceMetrics;
@@ -40,34 +40,34 @@ impl Ingest {
         posted: Posted<'_>,
         now: Timestamp,
     ) -> Result<Vec<EntryResult>, Rejection> {
-        let counted = self.metrics.source(&source.name);
-        let taken = self.take(source, posted, now, counted.as_deref()).await;
-        if let Some(counted) = counted {
-            match &taken {
-                Ok(done) => counted.accepted(done.iter().map(EntryResult::outcome), now),
-                Err(rejection) => counted.rejected(rejection.reason()),
+        let metrics = self.metrics.source(&source.name);
+        let result = self.process(source, posted, now, metrics.as_deref()).await;
+        if let Some(metrics) = metrics {
+            match &result {
+                Ok(results) => metrics.accepted(results.iter().map(EntryResult::outcome), now),
+                Err(rejection) => metrics.rejected(rejection.reason()),
             }
         }
-        taken
+        result
     }
 
-    async fn take(
+    async fn process(
         &self,
         source: &Source,
         posted: Posted<'_>,
         now: Timestamp,
-        counted: Option<&SourceMetrics>,
+        metrics: Option<&SourceMetrics>,
     ) -> Result<Vec<EntryResult>, Rejection> {
-        let turn = Turn::of(posted.body.content.len()).await;
-        let proven = self.verify_delivery(source, posted, now);
+        let turn = Turn::wait(posted.body.content.len()).await;
+        let delivery = self.verify_delivery(source, posted, now);
         drop(turn);
-        let VerifiedDelivery { content, read, verified, mut admission } = proven?;
+        let VerifiedDelivery { content, read, verified, mut admission } = delivery?;
         let Verified { too_old, secret, signed_at, .. } = verified;
-        if let Some(counted) = counted {
-            counted.verified(secret, signed_at, now);
+        if let Some(metrics) = metrics {
+            metrics.verified(secret, signed_at, now);
         }
         if too_old {
-            return self.repeat(read).await;
+            return self.acknowledge_repeat(read).await;
         }
         let delivery = |entries| Delivery {
             source: source.name.clone(),
@@ -79,19 +79,19 @@ impl Ingest {
         };
         match read {
             Ok(read) => {
-                let entries = to_store(read);
+                let entries = to_store_entries(read);
                 admission.charge(&self.entries, entries.len())?;
                 if let Some(ignored) = all_ignored(&entries) {
                     return Ok(ignored);
                 }
                 let times: Vec<_> = entries.iter().map(counting::stated_at).collect();
                 let stored = self.store(delivery(entries), Some(admission)).await?;
-                if let Some(counted) = counted {
+                if let Some(metrics) = metrics {
                     let new = stored.iter().zip(times).filter(|(one, _)| counting::is_new(one));
                     new.filter_map(|(_, time)| time)
-                        .for_each(|time| counted.observe_age(time, now));
+                        .for_each(|time| metrics.observe_age(time, now));
                 }
-                Ok(stored.into_iter().filter_map(of_stored).collect())
+                Ok(stored.into_iter().filter_map(entry_result).collect())
             }
             Err(DecodeError(reason)) => {
                 let entry = Entry::Unreadable { index: 0, reason: reason.clone() };
@@ -118,13 +118,13 @@ impl Ingest {
             Some(verified) => verified,
             None => source.verify(&request, now).map_err(Rejection::Unverified)?,
         };
-        if !source.take_turn() {
+        if !source.take_token() {
             return Err(Rejection::Rate);
         }
         body.bytes.move_to(Share::Bodies)?;
         let content = RawPayload {
             method: method.to_owned(),
-            query: kept_query(query.unwrap_or_default()),
+            query: query_without_credentials(query.unwrap_or_default()),
             content_type: content_type.map(str::to_owned),
             body: body.content,
         };

@@ -9,7 +9,7 @@ use crate::message::Outcome;
 impl Ingest {
     /// Acknowledges an old delivery if every notification in it is stored already; rejects it otherwise. Some
     /// providers resend hours later with the first timestamp.
-    pub(crate) async fn repeat(
+    pub(crate) async fn acknowledge_repeat(
         &self,
         read: Result<Vec<dialect::Entry>, DecodeError>,
     ) -> Result<Vec<EntryResult>, Rejection> {

@@ -34,7 +34,7 @@ pub enum EntryResult {
 }
 
 /// Entries as the store takes them, in the order of the delivery.
-pub(crate) fn to_store(read: Vec<dialect::Entry>) -> Vec<Entry> {
+pub(crate) fn to_store_entries(read: Vec<dialect::Entry>) -> Vec<Entry> {
     let entry = |(index, entry)| match entry {
         dialect::Entry::Notification { notification, by_provider_id } => {
             Entry::Notification { index, notification, by_provider_id }
@@ -56,7 +56,7 @@ pub(crate) fn all_ignored(entries: &[Entry]) -> Option<Vec<EntryResult>> {
 
 /// Result of an entry, given that of the store. None for the two results that reject the whole request: too many
 /// notifications concern registrations alone, and a full quarantine rejects the delivery.
-pub(crate) fn of_stored(stored: StoredEntry) -> Option<EntryResult> {
+pub(crate) fn entry_result(stored: StoredEntry) -> Option<EntryResult> {
     Some(match stored {
         StoredEntry::Judged { message, outcome, record, .. } => {
             let status = record.map(|record| record.status);

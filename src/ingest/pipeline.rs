@@ -33,7 +33,7 @@ pub struct Ingest {
     /// Once given, no delivery is accepted.
     pub(crate) shutdown: Arc<ShutdownSignal>,
     /// Lock of a readiness probe.
-    pub(crate) probing: Mutex<()>,
+    pub(crate) probe_lock: Mutex<()>,
 }
 
 impl Ingest {
@@ -45,7 +45,7 @@ impl Ingest {
         metrics: Arc<Metrics>,
         budget: MemoryBudget,
     ) -> Self {
-        metrics.configure(counting::configured(&sources, &[]), metrics.began());
+        metrics.configure(counting::configured(&sources, &[]), metrics.started_at());
         Self {
             slots: Slots::new(max_in_flight),
             sources: Arc::new(Sources::new(sources)),
@@ -54,7 +54,7 @@ impl Ingest {
             store,
             entries: Entries::default(),
             shutdown: Arc::default(),
-            probing: Mutex::new(()),
+            probe_lock: Mutex::new(()),
         }
     }
 
@@ -66,7 +66,7 @@ impl Ingest {
 
     /// Whether another delivery can be admitted; checked before any work is done for it.
     pub fn has_room(&self) -> Result<(), Rejection> {
-        if self.shutdown.has_begun() {
+        if self.shutdown.is_triggered() {
             return Err(Rejection::Closing);
         }
         if self.slots.are_full() { Err(Rejection::Overloaded) } else { Ok(()) }
@@ -88,7 +88,7 @@ impl Ingest {
     ) -> impl Future<Output = Result<Vec<StoredEntry>, Rejection>> + use<> {
         let store = Arc::clone(&self.store);
         let storing = Detached::new(async move {
-            let _held = admission;
+            let _admission = admission;
             store.ingest(delivery).await
         });
         async {

@@ -9,9 +9,9 @@ impl Ingest {
     /// Whether the store can be written now.
     pub async fn is_ready(&self) -> Result<(), Rejection> {
         // One probe at a time, because anybody may request it.
-        let _turn = self.probing.lock().await;
+        let _probe_guard = self.probe_lock.lock().await;
         self.has_room()?;
-        let nothing = Delivery {
+        let empty_delivery = Delivery {
             source: String::new(),
             received_at: Timestamp::EPOCH,
             content: None,
@@ -19,6 +19,6 @@ impl Ingest {
             entries: Vec::new(),
             replay_of: None,
         };
-        self.store(nothing, None).await.map(drop)
+        self.store(empty_delivery, None).await.map(drop)
     }
 }

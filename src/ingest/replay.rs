@@ -1,6 +1,6 @@
 //! Replay of quarantined entries.
 
-use super::outcome::{EntryResult, of_stored, to_store};
+use super::outcome::{EntryResult, entry_result, to_store_entries};
 use super::pipeline::Ingest;
 use super::rejection::Rejection;
 use crate::dialect::{self, DecodeError};
@@ -14,23 +14,23 @@ impl Ingest {
     pub async fn replay(&self, quarantined: Quarantined) -> Result<EntryResult, Rejection> {
         let Quarantined { id, source: name, entry, content, url_covered, received_at, .. } =
             quarantined;
-        let stays = |reason: String| Ok(EntryResult::Quarantined { id, reason });
+        let stays_quarantined = |reason: String| Ok(EntryResult::Quarantined { id, reason });
         let Some(source) = self.sources.get(&name) else {
-            return stays(format!("source `{name}` is not configured"));
+            return stays_quarantined(format!("source `{name}` is not configured"));
         };
         let url_covered = url_covered.unwrap_or_else(|| source.covers_url());
-        let read = match source.read_again(&content, url_covered) {
+        let read = match source.read_stored(&content, url_covered) {
             Ok(read) => read,
-            Err(DecodeError(reason)) => return stays(reason),
+            Err(DecodeError(reason)) => return stays_quarantined(reason),
         };
         let wanted = usize::try_from(entry).ok().and_then(|entry| read.into_iter().nth(entry));
         let Some(wanted) = wanted else {
-            return stays(format!("it has no entry {entry} any more"));
+            return stays_quarantined(format!("it has no entry {entry} any more"));
         };
         if let dialect::Entry::Unreadable { reason } = wanted {
-            return stays(reason);
+            return stays_quarantined(reason);
         }
-        let entries = to_store(vec![wanted]);
+        let entries = to_store_entries(vec![wanted]);
         let delivery = Delivery {
             source: name,
             received_at,
@@ -40,6 +40,6 @@ impl Ingest {
             replay_of: Some(id),
         };
         let stored = self.store(delivery, None).await?;
-        stored.into_iter().find_map(of_stored).ok_or(Rejection::Store(StoreError::Stopped))
+        stored.into_iter().find_map(entry_result).ok_or(Rejection::Store(StoreError::Stopped))
     }
 }

@@ -31,14 +31,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// Body without a leading byte order mark, which some writers add.
-pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+pub(crate) fn without_byte_order_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Text of a body: invalid UTF-8 becomes U+FFFD, so that a text which was cut inside a character does not
 /// lose the rest of the body.
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
-    let body = without_mark(body);
+    let body = without_byte_order_mark(body);
     // Faster than `from_utf8_lossy` on valid UTF-8, which looks at each character.
     str::from_utf8(body).map_or_else(|_loss| String::from_utf8_lossy(body), Cow::Borrowed)
 }
@@ -46,7 +46,7 @@ pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
 /// Replaces each unpaired surrogate escape in JSON by U+FFFD; `None` if the text has no unpaired surrogate.
 pub(crate) fn replace_lone_surrogates(json: &str) -> Option<String> {
     let mut repaired = String::new();
-    let mut kept = 0;
+    let mut copied = 0;
     let mut at = 0;
     let rest = |at: usize| json.get(at..).unwrap_or_default();
     while let Some(found) = rest(at).find('\\') {
@@ -64,13 +64,13 @@ pub(crate) fn replace_lone_surrogates(json: &str) -> Option<String> {
             continue;
         }
         if (0xd800..0xe000).contains(&unit) {
-            repaired.push_str(json.get(kept..at).unwrap_or_default());
+            repaired.push_str(json.get(copied..at).unwrap_or_default());
             repaired.push_str("\\ufffd");
-            kept = at + ESCAPE_BYTES;
+            copied = at + ESCAPE_BYTES;
         }
         at += ESCAPE_BYTES;
     }
-    (kept > 0).then(|| repaired + rest(kept))
+    (copied > 0).then(|| repaired + rest(copied))
 }
 
 /// Bytes of an escaped code unit, such as `\u00e8`.
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_a_surrogate_pair_is_replaced_and_nothing_else() {
+    fn unpaired_surrogates_are_replaced_and_pairs_are_kept() {
         for (json, repaired) in [
             (r#""\ud83d""#, Some(r#""\ufffd""#)),
             (r#""a\uDC4Db""#, Some(r#""a\ufffdb""#)),

@@ -17,7 +17,7 @@ impl Json {
     }
 
     /// Continues an existing text.
-    pub(crate) fn behind(text: Vec<u8>) -> Self {
+    pub(crate) fn append_to(text: Vec<u8>) -> Self {
         Self(text)
     }
 
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_written_as_the_library_writes_it() {
+    fn texts_are_escaped_as_serde_json_does() {
         for letter in ('\0'..='\u{fff}').chain(['\u{2028}', '\u{fffd}', '\u{1f600}']) {
             let text = format!("a{letter}b");
             let mut json = Json::with_capacity(0);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_stands_between_commas() {
+    fn commas_separate_the_present_members_and_items() {
         let mut json = Json::with_capacity(0);
         json.texts([
             (r#""a":"#, None),

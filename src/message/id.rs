@@ -20,7 +20,7 @@ impl MessageId {
     /// Message id for a provider that uses ids of another form: the `UUIDv5` of the provider's id in the
     /// namespace of the source, so that it can be computed in every language. Where several recipients share
     /// the provider's id, the destination is part of the hashed name.
-    pub fn of_foreign(source: &str, id: &str, recipient: Option<Destination>) -> Self {
+    pub fn from_foreign_id(source: &str, id: &str, recipient: Option<Destination>) -> Self {
         let namespace =
             Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("statusmirror:{source}").as_bytes());
         let name = match recipient {
@@ -41,8 +41,8 @@ impl MessageId {
     }
 
     /// Writes the hyphenated form into the buffer and returns it.
-    pub fn write(self, room: &mut [u8; 36]) -> &str {
-        self.0.as_hyphenated().encode_lower(room)
+    pub fn write(self, buffer: &mut [u8; 36]) -> &str {
+        self.0.as_hyphenated().encode_lower(buffer)
     }
 }
 
@@ -80,7 +80,7 @@ impl Destination {
     /// Reads a phone number as providers and people write it. Blanks, dashes, dots, parentheses and invisible
     /// characters are removed, and so is a prefix like `rcs:`. `00` stands for the `+`, and bare digits get a
     /// `+`. Returns `None` if the result is not E.164, as for a short code.
-    pub fn as_provided(text: &str) -> Option<Self> {
+    pub fn parse_lenient(text: &str) -> Option<Self> {
         // Fast path for the usual form.
         if let Ok(number) = text.parse() {
             return Some(number);
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn a_foreign_id_gives_the_documented_uuid() {
-        let bare = MessageId::of_foreign("twilio", "SM1342fe1b2c904d1ab04f0fc7a58abca9", None);
+        let bare = MessageId::from_foreign_id("twilio", "SM1342fe1b2c904d1ab04f0fc7a58abca9", None);
         assert_eq!(bare.to_string(), "620d8626-4243-5a65-915a-f198f7c03350");
-        let shared = MessageId::of_foreign(
+        let shared = MessageId::from_foreign_id(
             "telnyx",
             "40385f64-5717-4562-b3fc-2c963f66afa6",
             "+18665550001".parse().ok(),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hyphenated_form_names_a_message() {
+    fn only_a_hyphenated_uuid_is_a_message_id() {
         assert!("B31B6607-9c55-48ba-b145-3f40b809d2d2".parse::<MessageId>().is_ok());
         for text in
             ["b31b66079c5548bab1453f40b809d2d2", "{b31b6607-9c55-48ba-b145-3f40b809d2d2}", "", "x"]
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_has_the_shape_of_e164() {
+    fn destinations_are_e164_numbers() {
         for good in ["+1234567", "+393331234567", "+123456789012345"] {
             assert_eq!(good.parse::<Destination>().unwrap().to_string(), good);
         }
@@ -254,7 +254,7 @@ mod tests {
             "\u{feff}+15558675310\u{200b}",
             "+1\t555\n867\u{2013}5310",
         ] {
-            let number = Destination::as_provided(provided);
+            let number = Destination::parse_lenient(provided);
             assert_eq!(number, "+15558675310".parse().ok(), "{provided:?}");
         }
         for other in [
@@ -271,10 +271,10 @@ mod tests {
             "+1555867/5310",
             "+15558675310,+1",
         ] {
-            assert_eq!(Destination::as_provided(other), None, "{other:?}");
+            assert_eq!(Destination::parse_lenient(other), None, "{other:?}");
         }
         let wide = format!("+1{}5558675310", " ".repeat(100_000));
-        assert_eq!(Destination::as_provided(&wide), "+15558675310".parse().ok());
-        assert_eq!(Destination::as_provided(&"1".repeat(100_000)), None);
+        assert_eq!(Destination::parse_lenient(&wide), "+15558675310".parse().ok());
+        assert_eq!(Destination::parse_lenient(&"1".repeat(100_000)), None);
     }
 }

@@ -30,7 +30,7 @@ mod view;
 pub use self::id::{Destination, Identity, MessageId, NotADestination, NotAMessageId};
 pub use self::notification::{Added, Kind, MAX_NOTIFICATIONS, Notification, Statement};
 pub use self::provider::{Provider, StatedProvider};
-pub use self::record::{Arrival, Claim, Judged, Outcome, Rank, Record, Tier};
+pub use self::record::{AcceptanceTimes, Claim, Judged, Outcome, Rank, Record, Tier};
 pub use self::reference::{MAX_REFERENCE_BYTES, Reference, ReferenceTooLong};
 pub use self::status::{Channel, Status, UnknownWord};
 pub use self::text_limits::{MAX_PROVIDER_ID_BYTES, MAX_TEXT_BYTES, cut};

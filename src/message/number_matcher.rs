@@ -34,7 +34,7 @@ impl Destination {
     /// Whether a text contains this phone number: with a `+`, with a dialling prefix or with neither; in
     /// groups or in one piece; in digits of any script; also where the text is encoded for a URL, JSON or
     /// HTML. A part of a longer number does not match.
-    pub fn is_named_in(self, text: &[u8]) -> bool {
+    pub fn occurs_in(self, text: &[u8]) -> bool {
         let number = self.number().to_string();
         let mut text = text.to_owned();
         for _ in 0..MAX_ENCODING_LAYERS {
@@ -143,7 +143,7 @@ fn is_written_in(number: &str, text: &str) -> bool {
             if inside && tails.any(|start| digits.get(*start..).is_some_and(is_number)) {
                 return true;
             }
-            if is_unseen(letter) {
+            if is_invisible(letter) {
                 continue;
             }
             inside = false;
@@ -168,7 +168,7 @@ fn digit(letter: char) -> Option<char> {
 }
 
 /// Whether a character is invisible, so that it separates nothing.
-fn is_unseen(letter: char) -> bool {
+fn is_invisible(letter: char) -> bool {
     matches!(letter,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
@@ -270,9 +270,9 @@ mod tests {
             "at 2026-02-12 +39 333 123-4567.",
             "in 2026 39 333 1234567 4",
         ] {
-            assert!(number.is_named_in(text.as_bytes()), "{text}");
+            assert!(number.occurs_in(text.as_bytes()), "{text}");
         }
-        assert!(number.is_named_in(b"\xff\xfe 393331234567 \x80"));
+        assert!(number.occurs_in(b"\xff\xfe 393331234567 \x80"));
         for text in [
             "",
             "393331234568",
@@ -289,7 +289,7 @@ mod tests {
             "&#;&#x;&#99999999;",
             "39=333=1234567",
         ] {
-            assert!(!number.is_named_in(text.as_bytes()), "{text}");
+            assert!(!number.occurs_in(text.as_bytes()), "{text}");
         }
     }
 }

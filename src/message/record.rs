@@ -43,7 +43,7 @@ pub struct Rank {
 }
 
 impl Rank {
-    fn in_order(notification: &Notification) -> Self {
+    fn by_stated_time(notification: &Notification) -> Self {
         let identity = notification.identity();
         match notification.statement().stated_at {
             Some(time) => Self { tier: Tier::Stated, at: time.micros(), identity },
@@ -59,9 +59,9 @@ impl Rank {
         }
     }
 
-    fn of_senders_word(notification: &Notification, arrived_at: Timestamp) -> Self {
+    fn for_sender_claims(notification: &Notification, arrived_at: Timestamp) -> Self {
         match notification.statement().kind {
-            Kind::Report => Self::in_order(notification),
+            Kind::Report => Self::by_stated_time(notification),
             Kind::Registration => Self {
                 tier: Tier::Registered,
                 at: -arrived_at.micros(),
@@ -82,7 +82,7 @@ pub struct Claim<T> {
 
 /// Times from which the acceptance of a message is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Arrival {
+pub struct AcceptanceTimes {
     /// The earliest acceptance time stated.
     pub accepted: Option<Timestamp>,
     /// The earliest stated time of any status.
@@ -91,7 +91,7 @@ pub struct Arrival {
     pub arrived: Timestamp,
 }
 
-impl Arrival {
+impl AcceptanceTimes {
     /// Time at which the provider accepted the message: the stated one, or else the earliest stated time of
     /// any status, or else the earliest arrival.
     pub fn accepted_at(&self) -> Timestamp {
@@ -105,11 +105,11 @@ pub struct Record {
     /// The highest status validly stated.
     pub status: Status,
     /// Channel and provider, as stated by the first notification of that status.
-    pub at_status: Claim<(Channel, Provider)>,
+    pub status_claim: Claim<(Channel, Provider)>,
     /// The earliest arrival of a notification of that status.
     pub status_arrived_at: Timestamp,
     /// Times from which the acceptance of the message is derived.
-    pub began: Arrival,
+    pub acceptance: AcceptanceTimes,
     /// Destination, if stated.
     pub destination: Option<Claim<Destination>>,
     /// The client's reference, if stated; never an empty one.
@@ -168,48 +168,48 @@ impl Record {
             return None;
         }
         let statement = notification.statement();
-        let in_order = Rank::in_order(notification);
-        let senders_word = Rank::of_senders_word(notification, arrived_at);
+        let stated_rank = Rank::by_stated_time(notification);
+        let sender_rank = Rank::for_sender_claims(notification, arrived_at);
         let reference = notification.reference();
         Some(Self {
             status: statement.status,
-            at_status: Claim {
-                rank: in_order,
+            status_claim: Claim {
+                rank: stated_rank,
                 value: (statement.channel, notification.provider().clone()),
             },
             status_arrived_at: arrived_at,
-            began: Arrival {
+            acceptance: AcceptanceTimes {
                 accepted: statement.accepted_at,
                 stated: statement.stated_at,
                 arrived: arrived_at,
             },
-            destination: statement.destination.map(|value| Claim { rank: senders_word, value }),
+            destination: statement.destination.map(|value| Claim { rank: sender_rank, value }),
             reference: (!reference.is_empty())
-                .then(|| Claim { rank: senders_word, value: reference.clone() }),
-            segments: statement.segments.map(|value| Claim { rank: in_order, value }),
+                .then(|| Claim { rank: sender_rank, value: reference.clone() }),
+            segments: statement.segments.map(|value| Claim { rank: stated_rank, value }),
         })
     }
 
     /// Merges two records.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        let (status, at_status, status_arrived_at) = match self.status.cmp(&other.status) {
-            Ordering::Greater => (self.status, self.at_status, self.status_arrived_at),
-            Ordering::Less => (other.status, other.at_status, other.status_arrived_at),
+        let (status, status_claim, status_arrived_at) = match self.status.cmp(&other.status) {
+            Ordering::Greater => (self.status, self.status_claim, self.status_arrived_at),
+            Ordering::Less => (other.status, other.status_claim, other.status_arrived_at),
             Ordering::Equal => (
                 self.status,
-                self.at_status.min(other.at_status),
+                self.status_claim.min(other.status_claim),
                 self.status_arrived_at.min(other.status_arrived_at),
             ),
         };
         Self {
             status,
-            at_status,
+            status_claim,
             status_arrived_at,
-            began: Arrival {
-                accepted: smaller(self.began.accepted, other.began.accepted),
-                stated: smaller(self.began.stated, other.began.stated),
-                arrived: self.began.arrived.min(other.began.arrived),
+            acceptance: AcceptanceTimes {
+                accepted: smaller(self.acceptance.accepted, other.acceptance.accepted),
+                stated: smaller(self.acceptance.stated, other.acceptance.stated),
+                arrived: self.acceptance.arrived.min(other.acceptance.arrived),
             },
             destination: smaller(self.destination, other.destination),
             reference: smaller(self.reference, other.reference),
@@ -239,7 +239,7 @@ impl Record {
         };
         let contradicts = before.status.contradicts(alone.status);
         let after = before.clone().merge(alone);
-        let changed = !after.shows_the_same_as(before);
+        let changed = !after.shows_same_values(before);
         let outcome = if contradicts {
             Outcome::Conflict
         } else if changed {
@@ -255,22 +255,22 @@ impl Record {
     /// Time at which the message reached its status: the stated one, or else the earliest arrival of that
     /// status.
     pub fn status_changed_at(&self) -> Timestamp {
-        self.at_status.rank.stated_at().unwrap_or(self.status_arrived_at)
+        self.status_claim.rank.stated_at().unwrap_or(self.status_arrived_at)
     }
 
     /// Time at which the provider accepted the message.
     pub fn accepted_at(&self) -> Timestamp {
-        self.began.accepted_at()
+        self.acceptance.accepted_at()
     }
 
     /// Channel of the message.
     pub fn channel(&self) -> Channel {
-        self.at_status.value.0
+        self.status_claim.value.0
     }
 
     /// The aggregator behind the gateway.
     pub fn provider(&self) -> &Provider {
-        &self.at_status.value.1
+        &self.status_claim.value.1
     }
 
     /// View of the record, for the message with this id.
@@ -290,12 +290,12 @@ impl Record {
     }
 
     /// Whether both records show the same values, so that going from one to the other is no change.
-    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+    pub fn shows_same_values(&self, other: &Self) -> bool {
         fn value<T>(claim: Option<&Claim<T>>) -> Option<&T> {
             claim.map(|claim| &claim.value)
         }
         self.status == other.status
-            && self.at_status.value == other.at_status.value
+            && self.status_claim.value == other.status_claim.value
             && self.status_changed_at() == other.status_changed_at()
             && self.accepted_at() == other.accepted_at()
             && value(self.destination.as_ref()) == value(other.destination.as_ref())

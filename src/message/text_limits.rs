@@ -10,13 +10,13 @@ pub const MAX_PROVIDER_ID_BYTES: usize = 256;
 /// Mark at the end of a text that was cut.
 const ELLIPSIS: &str = "…";
 
-/// Cuts a text to at most `most` bytes. A longer text becomes its beginning and `…`, together at most `most`
-/// bytes, cut between two characters.
-pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+/// Cuts a text to at most `max_bytes` bytes. A longer text becomes its beginning and `…`, together at most
+/// `max_bytes` bytes, cut between two characters.
+pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= max_bytes {
         return Cow::Borrowed(text);
     }
-    let end = text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len()));
+    let end = text.floor_char_boundary(max_bytes.saturating_sub(ELLIPSIS.len()));
     Cow::Owned([text.get(..end).unwrap_or_default(), ELLIPSIS].concat())
 }
 
@@ -33,16 +33,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_kept_up_to_the_limit(text in "[a-zàé€🙂]{0,40}", most in 3_usize..60) {
-            let kept = cut(&text, most);
-            prop_assert!(kept.len() <= most);
-            match kept.strip_suffix(ELLIPSIS) {
-                Some(start) if text.len() > most => {
+        fn long_texts_are_cut_at_the_limit(text in "[a-zàé€🙂]{0,40}", max_bytes in 3_usize..60) {
+            let shortened = cut(&text, max_bytes);
+            prop_assert!(shortened.len() <= max_bytes);
+            match shortened.strip_suffix(ELLIPSIS) {
+                Some(start) if text.len() > max_bytes => {
                     // The kept text is as long as possible: the next character would not fit.
                     let next = text.get(start.len()..).unwrap().chars().next().unwrap();
-                    prop_assert!(text.starts_with(start) && kept.len() + next.len_utf8() > most);
+                    prop_assert!(text.starts_with(start) && shortened.len() + next.len_utf8() > max_bytes);
                 }
-                _ => prop_assert_eq!(&*kept, &text),
+                _ => prop_assert_eq!(&*shortened, &text),
             }
         }
     }

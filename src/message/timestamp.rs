@@ -15,8 +15,8 @@ use thiserror::Error;
 pub struct Timestamp(i64);
 
 /// First microsecond of the year 0 and last of the year 9999: RFC 3339 can write no others.
-const FIRST: i64 = -62_167_219_200_000_000;
-const LAST: i64 = 253_402_300_799_999_999;
+const MIN_MICROS: i64 = -62_167_219_200_000_000;
+const MAX_MICROS: i64 = 253_402_300_799_999_999;
 
 /// Error of reading a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -33,11 +33,11 @@ impl Timestamp {
     /// The start of 1970.
     pub const EPOCH: Self = Self(0);
     /// The last microsecond of the year 9999, the latest timestamp.
-    pub const LATEST: Self = Self(LAST);
+    pub const LATEST: Self = Self(MAX_MICROS);
 
     /// Timestamp from microseconds since the start of 1970; none outside the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        (FIRST..=LAST).contains(&micros).then_some(Self(micros))
+        (MIN_MICROS..=MAX_MICROS).contains(&micros).then_some(Self(micros))
     }
 
     /// Microseconds since the start of 1970.
@@ -154,11 +154,11 @@ impl Rest<'_> {
 impl Timestamp {
     /// Writes the timestamp into the buffer: RFC 3339 in UTC with `Z` and no, three or six digits after the
     /// second.
-    pub fn write(self, room: &mut [u8; 27]) -> &[u8] {
+    pub fn write(self, buffer: &mut [u8; 27]) -> &[u8] {
         let at = DateTime::from_timestamp_micros(self.0).unwrap_or_default();
         let micros = at.timestamp_subsec_micros();
         let year = at.year().unsigned_abs();
-        *room = *b"0000-00-00T00:00:00.000000Z";
+        *buffer = *b"0000-00-00T00:00:00.000000Z";
         for (place, number) in [
             (0, year / 100),
             (2, year % 100),
@@ -171,16 +171,16 @@ impl Timestamp {
             (22, micros / 100 % 100),
             (24, micros % 100),
         ] {
-            for (to, digit) in room.iter_mut().skip(place).zip([number / 10, number % 10]) {
+            for (to, digit) in buffer.iter_mut().skip(place).zip([number / 10, number % 10]) {
                 *to += u8::try_from(digit).unwrap_or_default();
             }
         }
         let length = match micros {
             0 => "0000-00-00T00:00:00Z".len(),
             _ if micros.is_multiple_of(1_000) => "0000-00-00T00:00:00.000Z".len(),
-            _ => room.len(),
+            _ => buffer.len(),
         };
-        let text = room.get_mut(..length).unwrap_or_default();
+        let text = buffer.get_mut(..length).unwrap_or_default();
         if let Some(last) = text.last_mut() {
             *last = b'Z';
         }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_printed_in_utc_with_as_many_digits_as_it_needs() {
+    fn timestamps_are_printed_in_utc_with_0_3_or_6_fraction_digits() {
         check("2026-02-12T14:51:00Z", "2026-02-12T14:51:00Z");
         check("2026-02-12T15:51:00+01:00", "2026-02-12T14:51:00Z");
         check("2026-02-12T15:51:00+0100", "2026-02-12T14:51:00Z");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_that_states_a_zone_is_read() {
+    fn every_iso_8601_form_with_a_zone_is_parsed() {
         for text in [
             "2026-02-12T14:50Z",
             "2026-02-12T15:50+01:00",
@@ -248,19 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_has_a_year_of_four_digits() {
+    fn timestamps_have_a_four_digit_year() {
         for (micros, printed) in
-            [(FIRST, "0000-01-01T00:00:00Z"), (LAST, "9999-12-31T23:59:59.999999Z")]
+            [(MIN_MICROS, "0000-01-01T00:00:00Z"), (MAX_MICROS, "9999-12-31T23:59:59.999999Z")]
         {
             assert_eq!(Timestamp::from_micros(micros).unwrap().to_string(), printed);
             check(printed, printed);
         }
-        assert_eq!(Timestamp::from_micros(FIRST - 1), None);
-        assert_eq!(Timestamp::from_micros(LAST + 1), None);
+        assert_eq!(Timestamp::from_micros(MIN_MICROS - 1), None);
+        assert_eq!(Timestamp::from_micros(MAX_MICROS + 1), None);
     }
 
     #[test]
-    fn a_time_without_zone_is_told_from_what_is_no_time() {
+    fn a_missing_zone_and_an_invalid_time_are_different_errors() {
         for text in ["2026-02-12T14:51:00", "2026-02-12T14:51", "2026-02-12 14:51:00.123"] {
             assert_eq!(text.parse::<Timestamp>(), Err(NotATime::NoZone), "{text}");
         }

@@ -130,7 +130,7 @@ impl RejectReason {
     }
 
     /// Whether a webhook can be rejected for this reason before its source is known.
-    pub(crate) fn needs_no_source(self) -> bool {
+    pub(crate) fn applies_without_source(self) -> bool {
         matches!(
             self,
             Self::Malformed | Self::UnknownSource | Self::Overloaded | Self::Shed | Self::Closing
@@ -138,7 +138,7 @@ impl RejectReason {
     }
 
     /// Whether a webhook of an existing source can be rejected for this reason.
-    pub(crate) fn needs_source(self) -> bool {
+    pub(crate) fn applies_to_source(self) -> bool {
         !matches!(
             self,
             Self::Malformed
@@ -151,36 +151,36 @@ impl RejectReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfSource {
+pub(crate) struct SourceLabels {
     pub(crate) source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfOutcome {
+pub(crate) struct OutcomeLabels {
     pub(crate) source: String,
     pub(crate) outcome: &'static str,
 }
 
 /// Source and reason; the source is empty while none is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfReason {
+pub(crate) struct ReasonLabels {
     pub(crate) source: String,
     pub(crate) reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OfSecret {
+pub(crate) struct SecretLabels {
     pub(crate) source: String,
     pub(crate) secret: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Route {
+pub(crate) struct RouteLabels {
     pub(crate) route: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RouteAndStatus {
+pub(crate) struct RouteStatusLabels {
     pub(crate) route: &'static str,
     pub(crate) status: u16,
 }

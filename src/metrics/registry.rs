@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::PREFIX;
-use super::labels::{RejectReason, Route, RouteAndStatus};
+use super::labels::{RejectReason, RouteLabels, RouteStatusLabels};
 use super::source;
 use super::source::{Counters, Families, SourceHealth, SourceMetrics};
 use crate::message::Timestamp;
@@ -21,13 +21,13 @@ use crate::message::Timestamp;
 /// All instruments of a process.
 pub struct Metrics {
     registry: Registry,
-    began: Timestamp,
+    started_at: Timestamp,
     families: Families,
     sources: RwLock<HashMap<String, Arc<SourceMetrics>>>,
     /// Webhooks rejected before their source was known.
     rejected: Counters<RejectReason>,
-    requests: Family<RouteAndStatus, Counter>,
-    request_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    requests: Family<RouteStatusLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     commits: Commits,
 }
 
@@ -43,7 +43,7 @@ pub struct Configured<'a> {
 
 impl Metrics {
     /// Creates the instruments of a process that starts now.
-    pub fn new(began: Timestamp) -> Self {
+    pub fn new(started_at: Timestamp) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
@@ -55,7 +55,7 @@ impl Metrics {
             "Requests under /api and /ui by route and status of the answer",
             requests.clone(),
         );
-        let request_seconds: Family<Route, Histogram, fn() -> Histogram> =
+        let request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 4.0, 8)));
         registry.register_with_unit(
             "api_request_duration",
@@ -77,12 +77,21 @@ impl Metrics {
             commits.seconds.clone(),
         );
         let sources = RwLock::default();
-        Self { registry, began, families, sources, rejected, requests, request_seconds, commits }
+        Self {
+            registry,
+            started_at,
+            families,
+            sources,
+            rejected,
+            requests,
+            request_seconds,
+            commits,
+        }
     }
 
     /// Start time of the process.
-    pub fn began(&self) -> Timestamp {
-        self.began
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// Sets the configured sources. Counters of a source that stays are kept.
@@ -102,7 +111,7 @@ impl Metrics {
             sources.insert(name.to_owned(), source);
         }
         for name in before.keys() {
-            self.families.forget(name);
+            self.families.remove(name);
         }
     }
 
@@ -120,9 +129,9 @@ impl Metrics {
     }
 
     /// Counts an answered request under this route, with its status and duration.
-    pub fn answered(&self, route: &'static str, status: u16, took: Duration) {
-        self.requests.get_or_create(&RouteAndStatus { route, status }).inc();
-        self.request_seconds.get_or_create(&Route { route }).observe(took.as_secs_f64());
+    pub fn answered(&self, route: &'static str, status: u16, duration: Duration) {
+        self.requests.get_or_create(&RouteStatusLabels { route, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabels { route }).observe(duration.as_secs_f64());
     }
 
     /// Commit metrics of the store.
@@ -137,14 +146,14 @@ impl Metrics {
         let mut sources: Vec<_> =
             sources.iter().map(|(name, source)| source.health(name, now)).collect();
         sources.sort_by(|one, other| one.name.cmp(&other.name));
-        (sources, self.rejected.counted())
+        (sources, self.rejected.counts())
     }
 
     /// Appends all metrics to a text in the `OpenMetrics` format, without the final `# EOF`.
     pub fn write(&self, text: &mut String) -> fmt::Result {
         text::encode_registry(text, &self.registry)?;
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        text::encode_registry(text, &source::times(&sources))
+        text::encode_registry(text, &source::last_seen_gauges(&sources))
     }
 }
 
@@ -168,10 +177,10 @@ impl Default for Commits {
 
 impl Commits {
     /// Records one batch: its deliveries, its entries and its duration.
-    pub fn committed(&self, deliveries: usize, entries: usize, took: Duration) {
+    pub fn committed(&self, deliveries: usize, entries: usize, duration: Duration) {
         let number = |number| u32::try_from(number).map_or(f64::INFINITY, f64::from);
         self.deliveries.observe(number(deliveries));
         self.entries.observe(number(entries));
-        self.seconds.observe(took.as_secs_f64());
+        self.seconds.observe(duration.as_secs_f64());
     }
 }

@@ -11,21 +11,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{EntryOutcome, OfOutcome, OfReason, OfSecret, OfSource, PREFIX, RejectReason};
+use super::labels::{
+    EntryOutcome, OutcomeLabels, PREFIX, ReasonLabels, RejectReason, SecretLabels, SourceLabels,
+};
 use crate::message::Timestamp;
 
 /// Upper bounds of the histogram of notification ages, in seconds: up to a day.
 const AGE_BUCKETS: [f64; 14] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 21_600.0, 86_400.0];
 /// Marks a value that is not measured yet.
-const UNMEASURED: i64 = i64::MIN;
+const UNMEASURED_SKEW: i64 = i64::MIN;
 
 /// Metric families of all sources.
 pub(crate) struct Families {
-    accepted: Family<OfSource, Counter>,
-    notifications: Family<OfOutcome, Counter>,
-    rejected: Family<OfReason, Counter>,
-    age: Family<OfSource, Histogram, fn() -> Histogram>,
+    accepted: Family<SourceLabels, Counter>,
+    notifications: Family<OutcomeLabels, Counter>,
+    rejected: Family<ReasonLabels, Counter>,
+    age: Family<SourceLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Families {
@@ -62,7 +64,8 @@ impl Families {
 
     /// Counters of webhooks rejected before their source is known.
     pub(crate) fn without_source(&self) -> Counters<RejectReason> {
-        let reasons = RejectReason::ALL.into_iter().filter(|reason| reason.needs_no_source());
+        let reasons =
+            RejectReason::ALL.into_iter().filter(|reason| reason.applies_without_source());
         self.rejections("", reasons)
     }
 
@@ -72,7 +75,7 @@ impl Families {
         reasons: impl Iterator<Item = RejectReason>,
     ) -> Counters<RejectReason> {
         Counters::new(reasons, |reason| {
-            let labels = OfReason { source: source.to_owned(), reason: reason.name() };
+            let labels = ReasonLabels { source: source.to_owned(), reason: reason.name() };
             self.rejected.get_or_create_owned(&labels)
         })
     }
@@ -85,37 +88,37 @@ impl Families {
         known: Option<&SourceMetrics>,
         now: Timestamp,
     ) -> SourceMetrics {
-        let of_source = OfSource { source: name.to_owned() };
-        let reasons = RejectReason::ALL.into_iter().filter(|reason| reason.needs_source());
-        let kept = |number: fn(&SourceMetrics) -> &AtomicI64, otherwise| {
+        let labels = SourceLabels { source: name.to_owned() };
+        let reasons = RejectReason::ALL.into_iter().filter(|reason| reason.applies_to_source());
+        let known_or = |number: fn(&SourceMetrics) -> &AtomicI64, otherwise| {
             AtomicI64::new(known.map_or(otherwise, |known| number(known).load(Ordering::Relaxed)))
         };
         SourceMetrics {
-            accepted: self.accepted.get_or_create_owned(&of_source),
+            accepted: self.accepted.get_or_create_owned(&labels),
             entries: Counters::new(EntryOutcome::all(), |outcome| {
-                let labels = OfOutcome { source: name.to_owned(), outcome: outcome.name() };
+                let labels = OutcomeLabels { source: name.to_owned(), outcome: outcome.name() };
                 self.notifications.get_or_create_owned(&labels)
             }),
             rejected: self.rejections(name, reasons),
-            age: self.age.get_or_create_owned(&of_source),
-            accepted_at: kept(|known| &known.accepted_at, now.micros()),
-            skew: kept(|known| &known.skew, UNMEASURED),
+            age: self.age.get_or_create_owned(&labels),
+            accepted_at: known_or(|known| &known.accepted_at, now.micros()),
+            skew: known_or(|known| &known.skew, UNMEASURED_SKEW),
             verified_at: (0..secrets).map(|_| AtomicI64::new(now.micros())).collect(),
         }
     }
 
     /// Removes the metrics of a source that no longer exists.
-    pub(crate) fn forget(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         let source = name.to_owned();
-        let of_source = OfSource { source: source.clone() };
-        self.accepted.remove(&of_source);
-        self.age.remove(&of_source);
+        let labels = SourceLabels { source: source.clone() };
+        self.accepted.remove(&labels);
+        self.age.remove(&labels);
         for outcome in EntryOutcome::all() {
             let outcome = outcome.name();
-            self.notifications.remove(&OfOutcome { source: source.clone(), outcome });
+            self.notifications.remove(&OutcomeLabels { source: source.clone(), outcome });
         }
         for reason in RejectReason::ALL {
-            self.rejected.remove(&OfReason { source: source.clone(), reason: reason.name() });
+            self.rejected.remove(&ReasonLabels { source: source.clone(), reason: reason.name() });
         }
     }
 }
@@ -128,7 +131,7 @@ pub struct SourceMetrics {
     age: Histogram,
     /// Time of the last accepted webhook, in microseconds since 1970.
     accepted_at: AtomicI64,
-    /// Lead of the sender's clock, in seconds; [`UNMEASURED`] while unknown.
+    /// Lead of the sender's clock, in seconds; [`UNMEASURED_SKEW`] while unknown.
     skew: AtomicI64,
     /// Time of the last verification by each secret, in microseconds since 1970.
     verified_at: Vec<AtomicI64>,
@@ -189,10 +192,10 @@ impl SourceMetrics {
         SourceHealth {
             name: name.to_owned(),
             accepted: self.accepted.get(),
-            entries: self.entries.counted(),
-            rejected: self.rejected.counted(),
+            entries: self.entries.counts(),
+            rejected: self.rejected.counts(),
             since_accepted: since(self.accepted_at.load(Ordering::Relaxed), now),
-            clock_skew: (skew != UNMEASURED).then_some(skew),
+            clock_skew: (skew != UNMEASURED_SKEW).then_some(skew),
         }
     }
 }
@@ -201,8 +204,8 @@ impl SourceMetrics {
 pub(crate) struct Counters<T>(Vec<(T, Counter)>);
 
 impl<T: Copy + PartialEq> Counters<T> {
-    fn new(words: impl Iterator<Item = T>, counter: impl Fn(T) -> Counter) -> Self {
-        Self(words.map(|word| (word, counter(word))).collect())
+    fn new(values: impl Iterator<Item = T>, counter: impl Fn(T) -> Counter) -> Self {
+        Self(values.map(|value| (value, counter(value))).collect())
     }
 
     pub(crate) fn add(&self, word: T) {
@@ -212,30 +215,30 @@ impl<T: Copy + PartialEq> Counters<T> {
     }
 
     /// Count of each label value.
-    pub(crate) fn counted(&self) -> Vec<(T, u64)> {
+    pub(crate) fn counts(&self) -> Vec<(T, u64)> {
         self.0.iter().map(|(word, counter)| (*word, counter.get())).collect()
     }
 }
 
 /// Gauges of the times at which each source was last seen, and of its clock skew.
-pub(crate) fn times(sources: &HashMap<String, Arc<SourceMetrics>>) -> Registry {
-    let accepted = Family::<OfSource, Gauge<f64, AtomicU64>>::default();
-    let verified = Family::<OfSecret, Gauge<f64, AtomicU64>>::default();
-    let skew = Family::<OfSource, Gauge>::default();
+pub(crate) fn last_seen_gauges(sources: &HashMap<String, Arc<SourceMetrics>>) -> Registry {
+    let accepted = Family::<SourceLabels, Gauge<f64, AtomicU64>>::default();
+    let verified = Family::<SecretLabels, Gauge<f64, AtomicU64>>::default();
+    let skew = Family::<SourceLabels, Gauge>::default();
     for (name, source) in sources {
-        let of_source = OfSource { source: name.clone() };
+        let labels = SourceLabels { source: name.clone() };
         let seconds = |time: &AtomicI64| {
             Timestamp::from_micros(time.load(Ordering::Relaxed))
                 .map_or(0.0, Timestamp::unix_seconds)
         };
-        accepted.get_or_create(&of_source).set(seconds(&source.accepted_at));
+        accepted.get_or_create(&labels).set(seconds(&source.accepted_at));
         for (secret, verified_at) in (0..).zip(&source.verified_at) {
-            let labels = OfSecret { source: name.clone(), secret };
+            let labels = SecretLabels { source: name.clone(), secret };
             verified.get_or_create(&labels).set(seconds(verified_at));
         }
         let measured = source.skew.load(Ordering::Relaxed);
-        if measured != UNMEASURED {
-            skew.get_or_create(&of_source).set(measured);
+        if measured != UNMEASURED_SKEW {
+            skew.get_or_create(&labels).set(measured);
         }
     }
     let mut registry = Registry::with_prefix(PREFIX);

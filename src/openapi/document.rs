@@ -11,8 +11,8 @@ use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
 };
 
-use super::operation::{self, BEYOND, SERVICE, STATUS, WEBHOOKS, text_header};
-use super::pages::PAGE;
+use super::operation::{self, EXTENSIONS_TAG, SERVICE_TAG, STATUS_TAG, WEBHOOKS_TAG, text_header};
+use super::pages::PAGE_TAG;
 use super::{operations, registration, schemas};
 use crate::http::api::route::ApiRoute;
 use crate::http::ops::docs::DOCUMENT;
@@ -50,11 +50,11 @@ fn document() -> OpenApi {
         paths = paths.path(path, utoipa::openapi::PathItem::new(method, operation));
     }
     let tags = [
-        (STATUS, "The gateway's own queries, with its names and formats."),
-        (BEYOND, "Routes that the gateway does not have."),
-        (WEBHOOKS, "Route for senders of webhooks."),
-        (PAGE, "HTML page for people."),
-        (SERVICE, "Routes for operators of the service."),
+        (STATUS_TAG, "The gateway's own queries, with its names and formats."),
+        (EXTENSIONS_TAG, "Routes that the gateway does not have."),
+        (WEBHOOKS_TAG, "Route for senders of webhooks."),
+        (PAGE_TAG, "HTML page for people."),
+        (SERVICE_TAG, "Routes for operators of the service."),
     ];
     OpenApiBuilder::new()
         .info(info)
@@ -68,7 +68,7 @@ fn document() -> OpenApi {
 
 fn components() -> ComponentsBuilder {
     let components = ComponentsBuilder::new()
-        .header(operation::REQUEST_ID, text_header("Id of the request in the log."))
+        .header(operation::REQUEST_ID_HEADER, text_header("Id of the request in the log."))
         .security_scheme(
             "ApiKey",
             in_header("X-Api-Key", "API key with the scope `read` (GET) or `register` (PUT)."),
@@ -130,13 +130,13 @@ fn in_query(name: &str, description: &str) -> SecurityScheme {
 }
 
 #[test]
-fn the_document_in_the_tree_is_that_of_the_code() {
-    let made = document().to_pretty_json().unwrap() + "\n";
+fn the_committed_document_matches_the_code() {
+    let generated = document().to_pretty_json().unwrap() + "\n";
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let file = target.join("openapi.json");
-    if made != DOCUMENT {
+    if generated != DOCUMENT {
         fs::create_dir_all(target).unwrap();
-        fs::write(&file, made).unwrap();
+        fs::write(&file, generated).unwrap();
         panic!(
             "docs/openapi.json is out of date; review and update it: cp {} docs/",
             file.display()
@@ -150,7 +150,7 @@ fn every_route_is_in_the_document() {
     let is_documented = |method, path| paths.get_path_operation(path, method).is_some();
     // A new route has no arm here until it is documented, so the match fails to compile.
     let documented = |route: &ApiRoute| match route {
-        ApiRoute::Message(_) | ApiRoute::MessageToCome(..) => {
+        ApiRoute::Message(_) | ApiRoute::LongPoll(..) => {
             (HttpMethod::Get, "/api/messagestatus/{messageid}")
         }
         ApiRoute::History(_) => (HttpMethod::Get, "/api/messagestatus/{messageid}/history"),

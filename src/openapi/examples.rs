@@ -71,7 +71,7 @@ pub(crate) fn events() -> String {
     )
 }
 
-pub(crate) const METRICS: &str = "\
+pub(crate) const METRICS_EXAMPLE: &str = "\
 # HELP statusmirror_deliveries_in_flight Deliveries that wait for their commit.
 # TYPE statusmirror_deliveries_in_flight gauge
 statusmirror_deliveries_in_flight 0

@@ -20,22 +20,22 @@ use crate::store::StoreError;
 use actix_web::http::StatusCode;
 
 /// Tag of the gateway's own routes.
-pub(crate) const STATUS: &str = "Message status";
+pub(crate) const STATUS_TAG: &str = "Message status";
 
 /// Tag of routes that the gateway does not have.
-pub(crate) const BEYOND: &str = "Beyond the gateway";
+pub(crate) const EXTENSIONS_TAG: &str = "Beyond the gateway";
 
 /// Tag of the route for senders of webhooks.
-pub(crate) const WEBHOOKS: &str = "Webhooks";
+pub(crate) const WEBHOOKS_TAG: &str = "Webhooks";
 
 /// Tag of routes for operators of the service.
-pub(crate) const SERVICE: &str = "Service";
+pub(crate) const SERVICE_TAG: &str = "Service";
 
 /// Describes an operation that needs an API key.
-pub(crate) fn keyed(id: &str, tag: &str, summary: &str, description: &str) -> Described {
-    Described::new(id, tag, summary, description)
-        .named()
-        .secured([needs("ApiKey")])
+pub(crate) fn keyed(id: &str, tag: &str, summary: &str, description: &str) -> OperationDescription {
+    OperationDescription::new(id, tag, summary, description)
+        .with_request_id()
+        .requires_one_of([requirement("ApiKey")])
         .rejects(protocol())
         .rejects([
             ("missing or invalid API key", Problem::NoKey),
@@ -47,7 +47,7 @@ pub(crate) fn keyed(id: &str, tag: &str, summary: &str, description: &str) -> De
 }
 
 /// Describes an operation that needs an API key and reads or writes the store before it answers.
-pub(crate) fn api(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+pub(crate) fn api(id: &str, tag: &str, summary: &str, description: &str) -> OperationDescription {
     keyed(id, tag, summary, description).rejects([
         ("store stopped", StoreError::Stopped.into()),
         ("corrupt data", StoreError::Corrupt("".into()).into()),
@@ -55,7 +55,7 @@ pub(crate) fn api(id: &str, tag: &str, summary: &str, description: &str) -> Desc
 }
 
 /// Describes a query.
-pub(crate) fn read(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+pub(crate) fn read(id: &str, tag: &str, summary: &str, description: &str) -> OperationDescription {
     api(id, tag, summary, description).rejects([
         ("missing scope", Problem::Scope { needed: "read" }),
         ("query too slow", StoreError::TooSlow.into()),
@@ -71,7 +71,7 @@ pub(crate) fn protocol() -> [(&'static str, Problem); 3] {
     ]
 }
 
-pub(crate) fn needs(scheme: &str) -> SecurityRequirement {
+pub(crate) fn requirement(scheme: &str) -> SecurityRequirement {
     SecurityRequirement::new(scheme, [""; 0])
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn json(description: &str, content: Content) -> ResponseBuilder {
     response(description, "application/json", content)
 }
 
-pub(crate) fn bad(detail: &str) -> Problem {
+pub(crate) fn bad_request(detail: &str) -> Problem {
     Problem::BadRequest(detail.to_owned())
 }
 
@@ -88,26 +88,26 @@ pub(crate) fn bad_message_id() -> Problem {
 }
 
 /// Name of the component that describes the `X-Request-Id` header.
-pub(crate) const REQUEST_ID: &str = "RequestId";
+pub(crate) const REQUEST_ID_HEADER: &str = "RequestId";
 /// Status codes of rejections before a handler is called, for every operation.
-const UNREAD: [&str; 2] = ["408", "431"];
+const PROTOCOL_REJECTION_STATUSES: [&str; 2] = ["408", "431"];
 
 /// Operation being described, with its rejections.
-pub(crate) struct Described {
+pub(crate) struct OperationDescription {
     operation: OperationBuilder,
     /// Whether its responses have an `X-Request-Id` header.
-    named: bool,
+    has_request_id: bool,
     rejections: BTreeMap<u16, Vec<(&'static str, Problem)>>,
 }
 
-impl Described {
+impl OperationDescription {
     pub(crate) fn new(id: &str, tag: &str, summary: &str, description: &str) -> Self {
         let operation = OperationBuilder::new()
             .operation_id(Some(id))
             .tag(tag)
             .summary(Some(summary))
             .description(Some(description));
-        Self { operation, named: false, rejections: BTreeMap::new() }
+        Self { operation, has_request_id: false, rejections: BTreeMap::new() }
     }
 
     pub(crate) fn parameters(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
@@ -149,13 +149,13 @@ impl Described {
     }
 
     /// Adds an `X-Request-Id` header to the responses.
-    pub(crate) fn named(mut self) -> Self {
-        self.named = true;
+    pub(crate) fn with_request_id(mut self) -> Self {
+        self.has_request_id = true;
         self
     }
 
     /// Requires one of these credentials.
-    pub(crate) fn secured(
+    pub(crate) fn requires_one_of(
         mut self,
         schemes: impl IntoIterator<Item = SecurityRequirement>,
     ) -> Self {
@@ -187,10 +187,10 @@ impl Described {
         }
         let mut operation = operation.build();
         for (status, response) in &mut operation.responses.responses {
-            if let (true, RefOr::T(response)) = (self.named, response)
-                && !UNREAD.contains(&&**status)
+            if let (true, RefOr::T(response)) = (self.has_request_id, response)
+                && !PROTOCOL_REJECTION_STATUSES.contains(&&**status)
             {
-                let header = Ref::new(format!("#/components/headers/{REQUEST_ID}"));
+                let header = Ref::new(format!("#/components/headers/{REQUEST_ID_HEADER}"));
                 response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(header));
             }
         }
@@ -204,7 +204,7 @@ pub(crate) fn response(description: &str, content_type: &str, content: Content) 
 }
 
 /// Content of this schema, with an example.
-pub(crate) fn shaped<T: ToSchema>(example: Value) -> Content {
+pub(crate) fn schema_content<T: ToSchema>(example: Value) -> Content {
     let schema = Ref::from_schema_name(T::name());
     ContentBuilder::new().schema(Some(schema)).example(Some(example)).build()
 }

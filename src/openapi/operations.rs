@@ -7,9 +7,10 @@ use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation};
 
 use super::operation::{
-    BEYOND, STATUS, WEBHOOKS, api, bad, bad_message_id, json, keyed, needs, protocol, read,
+    EXTENSIONS_TAG, STATUS_TAG, WEBHOOKS_TAG, api, bad_message_id, bad_request, json, keyed,
+    protocol, read, requirement,
 };
-use super::operation::{Described, response, shaped, text, text_header};
+use super::operation::{OperationDescription, response, schema_content, text, text_header};
 use super::registration::Registration;
 use super::schemas::{
     FoundMessages, GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered,
@@ -61,19 +62,22 @@ fn message() -> Operation {
                        has changed. The response comes at the latest when the wait is over or the service \
                        stops, with the current state. A long poll also waits for a message that is not \
                        known yet.";
-    read(id, STATUS, "Get message status by message ID", description)
+    read(id, STATUS_TAG, "Get message status by message ID", description)
         .parameters([parameters::message_id()])
-        .parameters(parameters::waiting())
+        .parameters(parameters::long_poll())
         .answers(
             200,
-            json("Current state of the message.", shaped::<MessageStatus>(examples::message())),
+            json(
+                "Current state of the message.",
+                schema_content::<MessageStatus>(examples::message()),
+            ),
         )
         .rejects([
             ("invalid message id", bad_message_id()),
-            ("invalid wait time", bad(&no_time_to_wait())),
-            ("invalid wait condition", bad("`until` is `final` or `change`.")),
+            ("invalid wait time", bad_request(&invalid_wait())),
+            ("invalid wait condition", bad_request("`until` is `final` or `change`.")),
             ("unknown message", Problem::UnknownMessage),
-            ("too many long polls", Problem::Unavailable(long_poll::TOO_MANY)),
+            ("too many long polls", Problem::Unavailable(long_poll::TOO_MANY_LONG_POLLS)),
         ])
         .build()
 }
@@ -82,10 +86,10 @@ fn by_phone_number() -> Operation {
     let id = "getLatestMessagesStatusByPhoneNumber";
     let description = "Retrieves the delivery status of the latest messages sent to a given phone number. \
                        If no messages are found, the list is empty.";
-    list(id, STATUS, "Get the latest messages status by phone number", description)
+    list(id, STATUS_TAG, "Get the latest messages status by phone number", description)
         .parameters([parameters::phone_number()])
         .parameters(parameters::page())
-        .rejects([("invalid phone number", bad(NOT_A_NUMBER))])
+        .rejects([("invalid phone number", bad_request(INVALID_PHONE_NUMBER))])
         .build()
 }
 
@@ -95,12 +99,12 @@ fn by_reference_key() -> Operation {
     let description = "Retrieves the delivery status of the latest messages associated with the external \
                        key specified in the reference.key parameter of the send API. If no messages are \
                        found, the list is empty.";
-    list(id, STATUS, summary, description)
+    list(id, STATUS_TAG, summary, description)
         .parameters([parameters::reference_key()])
         .parameters(parameters::page())
         .rejects([(
             "reference key too long",
-            bad("A reference key has 1 to 512 bytes; this one has 600."),
+            bad_request("A reference key has 1 to 512 bytes; this one has 600."),
         )])
         .build()
 }
@@ -109,7 +113,7 @@ fn by_provider_id() -> Operation {
     let description = "Finds messages by the provider's own id. Applies only to sources whose dialect has \
                        such ids. If no messages are found, the list is empty.";
     let summary = "Get the latest messages status by the provider's id";
-    list("getLatestMessagesStatusByProviderId", BEYOND, summary, description)
+    list("getLatestMessagesStatusByProviderId", EXTENSIONS_TAG, summary, description)
         .parameters([parameters::source("twilio"), parameters::provider_id()])
         .parameters(parameters::page())
         .rejects([("unknown source", Problem::UnknownSource)])
@@ -119,8 +123,9 @@ fn by_provider_id() -> Operation {
 fn history() -> Operation {
     let description =
         "Retrieves every notification about a message as it arrived, each with its outcome.";
-    let answer = json("History of the message.", shaped::<MessageHistory>(examples::history()));
-    read("getMessageHistory", BEYOND, "Get the history of a message", description)
+    let answer =
+        json("History of the message.", schema_content::<MessageHistory>(examples::history()));
+    read("getMessageHistory", EXTENSIONS_TAG, "Get the history of a message", description)
         .parameters([parameters::message_id()])
         .answers(200, answer)
         .rejects([
@@ -145,14 +150,14 @@ fn messages() -> Operation {
         "withoutDestination": 3,
     });
     let link = "Address of the next page: `<…>; rel=\"next\"`. Present only if the search goes on.";
-    let answer = json("Messages found.", shaped::<FoundMessages>(found))
+    let answer = json("Messages found.", schema_content::<FoundMessages>(found))
         .content("text/csv", text(None))
         .header("Link", text_header(link))
         .header("Content-Disposition", text_header("Name of the file. Present only for a CSV."));
     let rejected = |name: &'static str, query: &str| {
-        (name, crate::http::api::search_query::read(query, 0).unwrap_err())
+        (name, crate::http::api::search_query::parse(query, 0).unwrap_err())
     };
-    read("searchMessages", BEYOND, "Search messages", description)
+    read("searchMessages", EXTENSIONS_TAG, "Search messages", description)
         .parameters(parameters::search())
         .answers(200, answer)
         .rejects([
@@ -166,7 +171,7 @@ fn messages() -> Operation {
                 "filters combined with ids",
                 "ids=011d9d6e-b5b9-4cb9-be13-2bc336a923ce&status=SENT",
             ),
-            ("too many exports", Problem::Unavailable(export::TOO_MANY)),
+            ("too many exports", Problem::Unavailable(export::TOO_MANY_EXPORTS)),
             rejected("pages combined with CSV", "format=csv&count=7"),
             rejected("unknown cursor", "cursor=7"),
         ])
@@ -182,7 +187,7 @@ fn events() -> Operation {
                        the meantime are not streamed. Each parameter is a filter on the message as it is \
                        after the change. An unknown parameter is rejected.";
     let no_filter = TestRequest::with_uri("/api/events?key=order-7").to_http_request();
-    keyed("streamEvents", BEYOND, "Stream changes", description)
+    keyed("streamEvents", EXTENSIONS_TAG, "Stream changes", description)
         .parameters(parameters::events())
         .answers(
             200,
@@ -190,10 +195,10 @@ fn events() -> Operation {
         )
         .rejects([
             ("unknown filter", params::filter(&no_filter).unwrap_err()),
-            ("invalid event id", bad(NEVER_GIVEN)),
+            ("invalid event id", bad_request(INVALID_LAST_EVENT_ID)),
             (
                 "too many event streams",
-                Problem::Unavailable(crate::http::api::events::stream::TOO_MANY),
+                Problem::Unavailable(crate::http::api::events::stream::TOO_MANY_STREAMS),
             ),
             ("missing scope", Problem::Scope { needed: "read" }),
         ])
@@ -218,15 +223,15 @@ fn registration() -> Operation {
                 .parameter("messageid", "$request.path.messageid")
                 .build()
         };
-        json(description, shaped::<Registered>(body))
+        json(description, schema_content::<Registered>(body))
             .link("status", link("getMessageStatusByMessageId"))
             .link("history", link("getMessageHistory"))
     };
-    api("registerMessage", BEYOND, "Register a sent message", description)
+    api("registerMessage", EXTENSIONS_TAG, "Register a sent message", description)
         .parameters([parameters::message_id()])
         .body(
             "Sender's statement about the message.",
-            [("application/json", shaped::<Registration>(example))],
+            [("application/json", schema_content::<Registration>(example))],
         )
         .answers(201, answer("Registered. The message was unknown before.", "applied"))
         .answers(200, answer("Registered. The message was already known.", "duplicate"))
@@ -234,12 +239,14 @@ fn registration() -> Operation {
             ("invalid message id", bad_message_id()),
             (
                 "invalid registration",
-                bad("Invalid registration: missing field `destination` at line 1 column 2."),
+                bad_request(
+                    "Invalid registration: missing field `destination` at line 1 column 2.",
+                ),
             ),
             ("missing scope", Problem::Scope { needed: "register" }),
             ("too many notifications", Problem::TooMany),
             ("erased message", Problem::Erased),
-            ("body too large", Problem::TooLarge { most: 64 << 10 }),
+            ("body too large", Problem::TooLarge { max_bytes: 64 << 10 }),
             ("store overloaded", StoreError::Overloaded.into()),
             ("shutdown in progress", Rejection::Closing.into()),
         ])
@@ -251,13 +258,13 @@ fn webhook() -> Operation {
                        of the source sets the format of its webhooks (`dialect`) and their verification \
                        (`verify`). The other parameters describe the message, if verification covers the \
                        URL. The body may have at most `max_body_bytes` of the source (256 KiB by default).";
-    let gateway = shaped::<GatewayWebhook>(examples::gateway_webhook());
-    let twilio = shaped::<TwilioCallback>(examples::twilio_callback());
+    let gateway = schema_content::<GatewayWebhook>(examples::gateway_webhook());
+    let twilio = schema_content::<TwilioCallback>(examples::twilio_callback());
     let receipt = json!({"results": [{
         "messageId": "b31b6607-9c55-48ba-b145-3f40b809d2d2", "outcome": "applied", "status": "DELIVERED",
     }]});
-    Described::new("receiveWebhook", WEBHOOKS, "Receive a webhook", description)
-        .named()
+    OperationDescription::new("receiveWebhook", WEBHOOKS_TAG, "Receive a webhook", description)
+        .with_request_id()
         .parameters([parameters::source("gateway")])
         .parameters(parameters::callback_url())
         .parameters(parameters::standard_webhooks())
@@ -266,27 +273,27 @@ fn webhook() -> Operation {
              quarantine.",
             [("application/json", gateway), ("application/x-www-form-urlencoded", twilio)],
         )
-        .secured(
+        .requires_one_of(
             ["UrlToken", "SignedUrl", "StandardWebhooks", "TwilioSignature"]
-                .map(needs)
+                .map(requirement)
                 .into_iter()
                 .chain([SecurityRequirement::default()]),
         )
         .answers(
             200,
-            json("Result of each notification.", shaped::<WebhookReceipt>(receipt)),
+            json("Result of each notification.", schema_content::<WebhookReceipt>(receipt)),
         )
         .rejects(protocol())
         .rejects([
-            ("body not in the dialect's encoding", Problem::NotEncoded(NO_JSON.to_owned())),
+            ("body not in the dialect's encoding", Problem::NotEncoded(INVALID_JSON.to_owned())),
             ("failed verification", Problem::Unverified),
             ("unknown source", Problem::UnknownSource),
             (
                 "method not in the dialect",
                 Problem::Method { allowed: "POST".to_owned() },
             ),
-            ("body too large", Problem::TooLarge { most: 256 << 10 }),
-            ("content type unreadable for the verification", Problem::ContentType(UNREADABLE)),
+            ("body too large", Problem::TooLarge { max_bytes: 256 << 10 }),
+            ("content type unreadable for the verification", Problem::ContentType(UNSUPPORTED_CONTENT_TYPE)),
             ("too many requests in flight", Rejection::Overloaded.into()),
             ("shutdown in progress", Rejection::Closing.into()),
             ("commit too slow", Rejection::Slow.into()),
@@ -298,38 +305,41 @@ fn webhook() -> Operation {
 }
 
 /// Describes a query for a list.
-fn list(id: &str, tag: &str, summary: &str, description: &str) -> Described {
+fn list(id: &str, tag: &str, summary: &str, description: &str) -> OperationDescription {
     let description = format!("{description} Newest `providerAcceptanceAt` first.");
     let answer = json!({"messages": [examples::message()]});
     let link = "Address of the next page: `<…>; rel=\"next\"`. Present only if the list goes on.";
     read(id, tag, summary, &description)
         .answers(
             200,
-            json("Messages.", shaped::<MessageStatusList>(answer))
+            json("Messages.", schema_content::<MessageStatusList>(answer))
                 .header("Link", text_header(link)),
         )
         .rejects([
             (
                 "invalid count",
-                bad("`count` must be a whole number from 1 on; values above 100 mean 100."),
+                bad_request("`count` must be a whole number from 1 on; values above 100 mean 100."),
             ),
             (
                 "invalid time",
-                bad("`sendDate` is a time without a zone; write it like 2026-02-12T14:51:00Z."),
+                bad_request(
+                    "`sendDate` is a time without a zone; write it like 2026-02-12T14:51:00Z.",
+                ),
             ),
             ("unknown cursor", StaleCursor::Unknown.into()),
         ])
 }
 
-fn no_time_to_wait() -> String {
+fn invalid_wait() -> String {
     format!(
         "`wait` must be a whole number of seconds; values above {MAX_WAIT_SECONDS} mean {MAX_WAIT_SECONDS}."
     )
 }
 
-const NEVER_GIVEN: &str = "`Last-Event-ID` is the `id` of the last event that was received, a whole number; \
-                           0 is before the first one.";
-const NOT_A_NUMBER: &str =
+const INVALID_LAST_EVENT_ID: &str = "`Last-Event-ID` is the `id` of the last event that was received, a \
+                                     whole number; 0 is before the first one.";
+const INVALID_PHONE_NUMBER: &str =
     "The phone number in the path is not a phone number in E.164, like +393331234567.";
-const NO_JSON: &str = "the body is not JSON: expected value at line 1 column 1";
-const UNREADABLE: &str = "The verification of this source cannot read a body of this content type.";
+const INVALID_JSON: &str = "the body is not JSON: expected value at line 1 column 1";
+const UNSUPPORTED_CONTENT_TYPE: &str =
+    "The verification of this source cannot read a body of this content type.";

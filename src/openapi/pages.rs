@@ -3,14 +3,14 @@
 use utoipa::openapi::path::Operation;
 
 use super::operation::{
-    Described, bad, bad_message_id, protocol, read, response, text, text_header,
+    OperationDescription, bad_message_id, bad_request, protocol, read, response, text, text_header,
 };
 use super::parameters;
 use crate::http::problem::Problem;
 use crate::http::ui::FILES;
 
 /// Tag of the web page.
-pub(crate) const PAGE: &str = "Page";
+pub(crate) const PAGE_TAG: &str = "Page";
 
 pub(crate) fn shell() -> Operation {
     let answer = response("Page.", "text/html", text(None)).header(
@@ -19,7 +19,7 @@ pub(crate) fn shell() -> Operation {
     );
     let description =
         "Returns the page without its views. The page loads the views with an API key.";
-    Described::new("getPage", PAGE, "Open the page", description)
+    OperationDescription::new("getPage", PAGE_TAG, "Open the page", description)
         .rejects(protocol())
         .answers(200, answer)
         .build()
@@ -30,9 +30,9 @@ pub(crate) fn file() -> Operation {
         .content("text/css", text(None))
         .content("image/svg+xml", text(None));
     let names = FILES.each_ref().map(|(name, _)| *name);
-    Described::new(
+    OperationDescription::new(
         "getPageFile",
-        PAGE,
+        PAGE_TAG,
         "Get a file of the page",
         "Returns a script, style sheet or icon of the page.",
     )
@@ -47,7 +47,7 @@ pub(crate) fn overview() -> Operation {
     let description = "Returns the results of recently accepted messages, as totals.";
     view("viewOverview", "View the overview", description)
         .parameters(parameters::window())
-        .rejects([("invalid time window", bad("`hours` is 1, 24, 168 or 720."))])
+        .rejects([("invalid time window", bad_request("`hours` is 1, 24, 168 or 720."))])
         .build()
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn messages() -> Operation {
         "Returns the messages that `GET /api/messages` finds with the same parameters.";
     view("viewMessages", "View a list of messages", description)
         .parameters(parameters::filters())
-        .rejects([("unknown status", bad(UNKNOWN_STATUS))])
+        .rejects([("unknown status", bad_request(INVALID_STATUS))])
         .build()
 }
 
@@ -67,7 +67,10 @@ pub(crate) fn message() -> Operation {
         .parameters([parameters::message_id(), parameters::before()])
         .rejects([
             ("invalid message id", bad_message_id()),
-            ("invalid entry number", bad("`before` is the number of an entry of the timeline.")),
+            (
+                "invalid entry number",
+                bad_request("`before` is the number of an entry of the timeline."),
+            ),
             ("entries of an unknown message", Problem::UnknownMessage),
         ])
         .build()
@@ -77,10 +80,10 @@ pub(crate) fn search() -> Operation {
     let description = "Finds messages by a text: a phone number in any common notation, a message id or a \
                        reference key.";
     view("viewSearch", "View search results", description)
-        .parameters(parameters::typed())
+        .parameters(parameters::search_box())
         .rejects([(
             "reference key too long",
-            bad("A reference key has 1 to 512 bytes; this one has 600."),
+            bad_request("A reference key has 1 to 512 bytes; this one has 600."),
         )])
         .build()
 }
@@ -100,17 +103,17 @@ pub(crate) fn health() -> Operation {
         .parameters([parameters::after()])
         .rejects([(
             "invalid quarantine place",
-            bad("`after` is the place of a quarantined entry."),
+            bad_request("`after` is the place of a quarantined entry."),
         )])
         .build()
 }
 
-const UNKNOWN_STATUS: &str = "`status` is one of PROVIDER_ACCEPTANCE, SENT, REJECTED, UNDELIVERED, \
+const INVALID_STATUS: &str = "`status` is one of PROVIDER_ACCEPTANCE, SENT, REJECTED, UNDELIVERED, \
                               DELIVERED, READ; give it once for each.";
 
 /// Describes a view of the page.
-fn view(id: &str, summary: &str, description: &str) -> Described {
+fn view(id: &str, summary: &str, description: &str) -> OperationDescription {
     let answer = response("Fragment of HTML.", "text/html", text(None))
         .header("Cache-Control", text_header("`no-store`"));
-    read(id, PAGE, summary, description).answers(200, answer)
+    read(id, PAGE_TAG, summary, description).answers(200, answer)
 }

@@ -21,11 +21,11 @@ pub(crate) fn message_id() -> Parameter {
 }
 
 pub(crate) fn phone_number() -> Parameter {
-    in_path("phonenumber", NUMBER, "+1234567890", number())
+    in_path("phonenumber", PHONE_NUMBER_DESCRIPTION, "+1234567890", number())
 }
 
-const NUMBER: &str = "Phone number in E.164 format. Its `+` may be plain, percent-encoded (`%2B`), a \
-                      space or absent.";
+const PHONE_NUMBER_DESCRIPTION: &str = "Phone number in E.164 format. Its `+` may be plain, percent-encoded \
+                                        (`%2B`), a space or absent.";
 
 fn number() -> ObjectBuilder {
     text().pattern(Some(r"^[+ ]?[1-9][0-9]{6,14}$"))
@@ -76,7 +76,7 @@ pub(crate) fn window() -> [Parameter; 3] {
 }
 
 /// Text of the search box, and the page of its results.
-pub(crate) fn typed() -> [Parameter; 2] {
+pub(crate) fn search_box() -> [Parameter; 2] {
     [
         in_query("q", "Text to search for.", Value::from("+39 333 123 4567"), text()),
         in_query("cursor", "Cursor of the list of older messages.", Value::Null, text()),
@@ -106,11 +106,11 @@ pub(crate) fn page() -> [Parameter; 3] {
             Value::from("2026-12-31T23:59:59Z"),
             time(),
         ),
-        in_query("cursor", CURSOR, Value::Null, text()),
+        in_query("cursor", CURSOR_DESCRIPTION, Value::Null, text()),
     ]
 }
 
-const IDS: &str =
+const IDS_PATTERN: &str =
     "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(,[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}){0,99}$";
 
 fn count(schema: ObjectBuilder) -> Parameter {
@@ -134,7 +134,7 @@ pub(crate) fn search() -> Vec<Parameter> {
     let formats = text().enum_values(Some(["json", "csv", "csv-plain"]));
     let mut parameters = Vec::from(filters());
     parameters.extend([
-        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS))),
+        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS_PATTERN))),
         in_query("format", "Format of the response.", Value::Null, formats),
     ]);
     parameters
@@ -171,15 +171,15 @@ pub(crate) fn filters() -> [Parameter; 9] {
         in_query("code", "Only messages with this provider code.", Value::from("30003"), text()),
         in_query("destination", with, Value::Null, text().enum_values(Some(["with", "without"]))),
         count(integer().minimum(Some(1))),
-        in_query("cursor", CURSOR, Value::Null, text()),
+        in_query("cursor", CURSOR_DESCRIPTION, Value::Null, text()),
     ]
 }
 
-const CURSOR: &str = "Cursor of the page, from the `Link` header of the previous page. Clients should follow \
-                      the link unchanged. Any other cursor is rejected.";
+const CURSOR_DESCRIPTION: &str = "Cursor of the page, from the `Link` header of the previous page. Clients \
+                                  should follow the link unchanged. Any other cursor is rejected.";
 
 /// Parameters of a long poll.
-pub(crate) fn waiting() -> [Parameter; 2] {
+pub(crate) fn long_poll() -> [Parameter; 2] {
     let wait = format!(
         "Maximum wait of the long poll, in seconds. Values above {MAX_WAIT_SECONDS} mean {MAX_WAIT_SECONDS}."
     );
@@ -202,7 +202,7 @@ pub(crate) fn events() -> [Parameter; 5] {
     let place =
         integer().minimum(Some(0)).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
     [
-        in_query("phonenumber", NUMBER, Value::from("+1234567890"), number()),
+        in_query("phonenumber", PHONE_NUMBER_DESCRIPTION, Value::from("+1234567890"), number()),
         in_query("referencekey", "External reference key.", Value::from("order-7"), key()),
         in_query(
             "status",
@@ -235,7 +235,11 @@ pub(crate) fn callback_url() -> [Parameter; 6] {
             "Recipient's phone number. Takes precedence over the body.",
             "+393331234567",
         ),
-        ("messageid", "UUID of the message, for a dialect with ids of its own.", MESSAGE),
+        (
+            "messageid",
+            "UUID of the message, for a dialect with ids of its own.",
+            EXAMPLE_MESSAGE_ID,
+        ),
         ("service", "Service of the reference.", "SHOP"),
         ("action", "Action of the reference.", "AUTH"),
         ("key", "Key of the reference.", "order-7"),
@@ -248,7 +252,7 @@ pub(crate) fn callback_url() -> [Parameter; 6] {
     .map(|(name, description, example)| in_query(name, description, Value::from(example), text()))
 }
 
-const MESSAGE: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
+const EXAMPLE_MESSAGE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
 
 /// Headers of the scheme `standard-webhooks` beside the signature.
 pub(crate) fn standard_webhooks() -> [Parameter; 2] {

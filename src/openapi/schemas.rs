@@ -333,7 +333,7 @@ pub(crate) struct Problem {
 pub(crate) struct PhoneNumber(String);
 
 /// Schema of an enumeration, from the names of the type that it describes.
-macro_rules! words {
+macro_rules! named_enum {
     ($name:ident, $all:expr, $description:expr) => {
         pub(crate) enum $name {}
 
@@ -355,15 +355,15 @@ macro_rules! words {
     };
 }
 
-words!(
+named_enum!(
     Status,
     OurStatus::ALL,
     "PROVIDER_ACCEPTANCE: accepted by the provider. SENT: sent by the provider. REJECTED: rejected by the \
      provider, not sent. UNDELIVERED: failed to deliver. DELIVERED: delivered to the handset. READ: (RCS \
      only) read by the recipient."
 );
-words!(Channel, OurChannel::ALL, "Delivery channel.");
-words!(
+named_enum!(Channel, OurChannel::ALL, "Delivery channel.");
+named_enum!(
     Outcome,
     OurOutcome::ALL,
     "applied: the record changed. superseded: the record did not change. duplicate: the same notification is \

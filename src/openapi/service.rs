@@ -3,14 +3,16 @@
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, ObjectBuilder};
 
-use super::operation::{Described, SERVICE, json, protocol, response, text, text_header};
+use super::operation::{
+    OperationDescription, SERVICE_TAG, json, protocol, response, text, text_header,
+};
 use super::{examples, parameters};
 use crate::http::problem::Problem;
 use crate::ingest::Rejection;
 use crate::store::StoreError;
 
 pub(crate) fn live() -> Operation {
-    asked("getLiveness", "Check liveness", "Succeeds while the process answers.")
+    unkeyed("getLiveness", "Check liveness", "Succeeds while the process answers.")
         .answers(200, response("Process alive.", "text/plain", text(Some("ok\n"))))
         .build()
 }
@@ -18,7 +20,7 @@ pub(crate) fn live() -> Operation {
 pub(crate) fn ready() -> Operation {
     let description =
         "Succeeds while the store can be written and the service is not shutting down.";
-    asked("getReadiness", "Check readiness", description)
+    unkeyed("getReadiness", "Check readiness", description)
         .answers(200, response("Service ready.", "text/plain", text(Some("ready\n"))))
         .rejects([
             ("shutdown in progress", Rejection::Closing.into()),
@@ -32,17 +34,22 @@ pub(crate) fn metrics() -> Operation {
     let description = "Returns the counters and the current state of the service. The `Accept` header \
                        selects the format: Prometheus' text format 0.0.4, which is the default, or \
                        OpenMetrics. No label contains a phone number, a key or a reference.";
-    let answer = response("Metrics of the service.", "text/plain", text(Some(examples::METRICS)))
-        .content("application/openmetrics-text", text(None));
-    asked("getMetrics", "Get the metrics", description).answers(200, answer).build()
+    let answer =
+        response("Metrics of the service.", "text/plain", text(Some(examples::METRICS_EXAMPLE)))
+            .content("application/openmetrics-text", text(None));
+    unkeyed("getMetrics", "Get the metrics", description).answers(200, answer).build()
 }
 
 pub(crate) fn document() -> Operation {
     let object = ObjectBuilder::new();
     let content = ContentBuilder::new().schema(Some(object)).build();
-    asked("getOpenApi", "Get this document", "Returns the description of the API, as OpenAPI 3.1.")
-        .answers(200, json("Description of the API.", content))
-        .build()
+    unkeyed(
+        "getOpenApi",
+        "Get this document",
+        "Returns the description of the API, as OpenAPI 3.1.",
+    )
+    .answers(200, json("Description of the API.", content))
+    .build()
 }
 
 pub(crate) fn page() -> Operation {
@@ -50,7 +57,7 @@ pub(crate) fn page() -> Operation {
         "Content-Security-Policy",
         text_header("Restricts the browser to requests to this server."),
     );
-    asked(
+    unkeyed(
         "getDocs",
         "Open the documentation page",
         "Returns a page that shows this document and can try its requests.",
@@ -63,7 +70,7 @@ pub(crate) fn page_file() -> Operation {
     let answer = response("File of the documentation page.", "text/javascript", text(None))
         .content("text/css", text(None))
         .header("Content-Encoding", text_header("`gzip`. Absent for the smallest file."));
-    asked(
+    unkeyed(
         "getDocsFile",
         "Get a file of the documentation page",
         "Returns a script or style sheet of the page at `/docs`.",
@@ -75,6 +82,6 @@ pub(crate) fn page_file() -> Operation {
 }
 
 /// Describes an operation that needs no API key.
-fn asked(id: &str, summary: &str, description: &str) -> Described {
-    Described::new(id, SERVICE, summary, description).rejects(protocol())
+fn unkeyed(id: &str, summary: &str, description: &str) -> OperationDescription {
+    OperationDescription::new(id, SERVICE_TAG, summary, description).rejects(protocol())
 }

@@ -1,4 +1,4 @@
-//! Plan: the lives of messages, with what is posted about each and the expected results.
+//! Plan: random messages, with what is posted about each and the expected results.
 //!
 //! The expected results follow from the plan alone, without the code that judges notifications.
 
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::random::Random;
 
-/// Courses of a life: the channel, and the statuses that the gateway posts, in the order in which they
+/// Possible sequences: the channel, and the statuses that the gateway posts, in the order in which they
 /// happened. A message without any status is known by its registration alone.
-const LIVES: [(&str, &[&str]); 11] = [
+const STATUS_SEQUENCES: [(&str, &[&str]); 11] = [
     ("SMS", &["SENT", "DELIVERED"]),
     ("SMS", &["SENT", "DELIVERED"]),
     ("SMS", &["SENT", "UNDELIVERED"]),
@@ -24,8 +24,8 @@ const LIVES: [(&str, &[&str]); 11] = [
     ("SMS", &[]),
 ];
 
-/// Life of one message.
-pub(crate) struct Life {
+/// Planned message, with its expected status.
+pub(crate) struct PlannedMessage {
     /// Id of the message.
     pub(crate) id: String,
     /// Destination.
@@ -64,34 +64,38 @@ pub(crate) enum Kind {
     Registration,
 }
 
-/// Plans this many lives around `now`, in seconds since 1970. Returns the lives with their expected results,
+/// Plans this many messages around `now`, in seconds since 1970. Returns them with their expected results,
 /// and the requests in the order in which to send them.
-pub(crate) fn plan(messages: u32, random: &mut Random, now: i64) -> (Vec<Life>, Vec<Post>) {
+pub(crate) fn plan(
+    messages: u32,
+    random: &mut Random,
+    now: i64,
+) -> (Vec<PlannedMessage>, Vec<Post>) {
     let run = random.next();
     let recipients = (messages / 5).max(1);
-    let mut lives = Vec::new();
+    let mut planned_messages = Vec::new();
     let mut posts = Vec::new();
     for number in 0..messages {
         let recipient = random.below(u64::from(recipients));
         let destination = format!("+39{:07}{recipient:05}", run % 9_000_000 + 1_000_000);
         let key = format!("sim/{run:x}/{}", number / 3);
-        let (life, posted) = live(number, destination, key, random, now);
-        lives.push(life);
+        let (planned, posted) = plan_message(number, destination, key, random, now);
+        planned_messages.push(planned);
         posts.extend(posted);
     }
     random.shuffle(&mut posts);
-    (lives, posts)
+    (planned_messages, posts)
 }
 
-fn live(
+fn plan_message(
     number: u32,
     destination: String,
     key: String,
     random: &mut Random,
     now: i64,
-) -> (Life, Vec<Post>) {
+) -> (PlannedMessage, Vec<Post>) {
     let id = Uuid::from_u64_pair(random.next(), random.next()).to_string();
-    let (channel, statuses) = random.one_of(&LIVES);
+    let (channel, statuses) = random.one_of(&STATUS_SEQUENCES);
     // Several messages a second, so that lists have ties.
     let accepted_at = now - 86_400 + i64::from(number / 4);
     let registered = statuses.is_empty() || random.below(10) == 0;
@@ -152,8 +156,8 @@ fn live(
         });
         posts.push(Post { kind: Kind::Registration, id: id.clone(), body: body.to_string() });
     }
-    let life = Life { id, destination, key, expected: last.to_string(), accepted_at };
-    (life, posts)
+    let planned = PlannedMessage { id, destination, key, expected: last.to_string(), accepted_at };
+    (planned, posts)
 }
 
 /// Message in the gateway's format and order of members.
@@ -184,7 +188,7 @@ fn message(
 }
 
 fn provider(id: &str, status: &str) -> Value {
-    let (word, code, words) = match status {
+    let (word, code, text) = match status {
         "REJECTED" => ("rejected", "21610", Some("The recipient has opted out")),
         "UNDELIVERED" => ("undelivered", "30003", Some("The handset is unreachable")),
         "READ" => ("read", "0", None),
@@ -193,8 +197,8 @@ fn provider(id: &str, status: &str) -> Value {
     };
     let mut provider =
         json!({"name": "SIMULATOR", "id": format!("p-{id}"), "status": word, "code": code});
-    if let (Some(words), Some(members)) = (words, provider.as_object_mut()) {
-        members.insert("message".to_owned(), json!(words));
+    if let (Some(text), Some(members)) = (text, provider.as_object_mut()) {
+        members.insert("message".to_owned(), json!(text));
     }
     provider
 }

@@ -19,19 +19,19 @@ impl Random {
 
     /// Random element.
     pub(crate) fn one_of<T: Copy + Default, const N: usize>(&mut self, all: &[T; N]) -> T {
-        let place = self.place(N);
-        all.get(place).copied().unwrap_or_default()
+        let index = self.index(N);
+        all.get(index).copied().unwrap_or_default()
     }
 
     /// Shuffles the elements.
     pub(crate) fn shuffle<T>(&mut self, all: &mut [T]) {
         for end in (1..all.len()).rev() {
-            let other = self.place(end + 1);
+            let other = self.index(end + 1);
             all.swap(end, other);
         }
     }
 
-    fn place(&mut self, end: usize) -> usize {
+    fn index(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         usize::try_from(self.below(end)).unwrap_or(0)
     }

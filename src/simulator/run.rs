@@ -14,7 +14,7 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::plan::{Kind, Life, Post, plan};
+use super::plan::{Kind, PlannedMessage, Post, plan};
 use super::random::Random;
 
 /// Time for which a request is retried, while the server asks for it or cannot be reached.
@@ -38,7 +38,7 @@ pub struct Options {
     pub messages: u32,
     /// Number of connections.
     pub connections: usize,
-    /// Seed of the lives.
+    /// Seed of the plan.
     pub seed: u64,
     /// Present time, in seconds since 1970.
     pub now: i64,
@@ -60,27 +60,28 @@ pub struct Report {
 /// Durations of many requests.
 #[derive(Debug, Default)]
 pub struct Times {
-    all: Vec<Duration>,
+    durations: Vec<Duration>,
     elapsed: Duration,
 }
 
 impl Times {
-    fn at(&self, percent: usize) -> Duration {
-        let place = (self.all.len() * percent / 100).min(self.all.len().saturating_sub(1));
-        self.all.get(place).copied().unwrap_or_default()
+    fn percentile(&self, percent: usize) -> Duration {
+        let index =
+            (self.durations.len() * percent / 100).min(self.durations.len().saturating_sub(1));
+        self.durations.get(index).copied().unwrap_or_default()
     }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.durations.len()).unwrap_or(u32::MAX);
         let each = self.elapsed.checked_div(count).unwrap_or_default();
         write!(
             f,
             "{count} in {:.1?}, one every {each:.0?}; p50 {:.1?}, p99 {:.1?}",
             self.elapsed,
-            self.at(50),
-            self.at(99)
+            self.percentile(50),
+            self.percentile(99)
         )
     }
 }
@@ -116,23 +117,25 @@ pub fn run(options: &Options) -> Result<Report, String> {
         client.agent.get(format!("{}/livez", options.url)).call()
     })
     .map_err(|error| format!("{error}; start one with `serve`"))?;
-    let (lives, posts) = plan(options.messages, &mut Random(options.seed), options.now);
+    let (planned_messages, posts) = plan(options.messages, &mut Random(options.seed), options.now);
     let outcomes = Mutex::new(BTreeMap::new());
-    let (posting, mut differences) = each("posting", options.connections, &posts, |post| {
+    let (posting, mut differences) = run_each("posting", options.connections, &posts, |post| {
         let (outcome, expected) = client.post(post)?;
         let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         *outcomes.entry(outcome.clone()).or_insert(0) += 1;
         if expected { Ok(()) } else { Err(format!("{}: answered {outcome}", post.id)) }
     });
     let (mut queries, found) =
-        each("reading", options.connections, &lives, |life| client.check_one(life));
+        run_each("reading", options.connections, &planned_messages, |planned| {
+            client.check_message(planned)
+        });
     differences.extend(found);
-    let lists = lists(&lives);
+    let lists = lists(&planned_messages);
     let (listing, found) =
-        each("listing", options.connections, &lists, |list| client.check_list(list));
+        run_each("listing", options.connections, &lists, |list| client.check_list(list));
     differences.extend(found);
-    queries.all.extend(listing.all);
-    queries.all.sort_unstable();
+    queries.durations.extend(listing.durations);
+    queries.durations.sort_unstable();
     queries.elapsed += listing.elapsed;
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Report { outcomes, posts: posting, queries, differences })
@@ -141,64 +144,65 @@ pub fn run(options: &Options) -> Result<Report, String> {
 /// Expected list: its path, and its messages in order.
 struct List<'a> {
     path: String,
-    lives: Vec<&'a Life>,
+    planned_messages: Vec<&'a PlannedMessage>,
 }
 
-fn lists(lives: &[Life]) -> Vec<List<'_>> {
-    let mut lists: BTreeMap<String, Vec<&Life>> = BTreeMap::new();
-    for life in lives {
+fn lists(planned_messages: &[PlannedMessage]) -> Vec<List<'_>> {
+    let mut lists: BTreeMap<String, Vec<&PlannedMessage>> = BTreeMap::new();
+    for planned in planned_messages {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         for path in [
-            format!("phonenumber/{}", encoded(&life.destination)),
-            format!("reference/{}", encoded(&life.key)),
+            format!("phonenumber/{}", encoded(&planned.destination)),
+            format!("reference/{}", encoded(&planned.key)),
         ] {
-            lists.entry(path).or_default().push(life);
+            lists.entry(path).or_default().push(planned);
         }
     }
-    let in_order = |(path, mut lives): (String, Vec<_>)| {
-        lives.sort_by_key(|life: &&Life| (-life.accepted_at, life.id.clone()));
-        List { path, lives }
+    let in_order = |(path, mut planned_messages): (String, Vec<_>)| {
+        planned_messages
+            .sort_by_key(|planned: &&PlannedMessage| (-planned.accepted_at, planned.id.clone()));
+        List { path, planned_messages }
     };
     lists.into_iter().map(in_order).collect()
 }
 
-/// Applies `act` to each item, several at a time; returns the durations and the errors.
-fn each<T: Sync>(
-    doing: &str,
+/// Applies `action` to each item, several at a time; returns the durations and the errors.
+fn run_each<T: Sync>(
+    label: &str,
     threads: usize,
-    all: &[T],
-    act: impl Fn(&T) -> Result<(), String> + Sync,
+    items: &[T],
+    action: impl Fn(&T) -> Result<(), String> + Sync,
 ) -> (Times, Vec<String>) {
     let next = AtomicUsize::new(0);
     let results = Mutex::new((Vec::new(), Vec::new()));
     let started = Instant::now();
-    let shown = std::io::stderr().is_terminal();
+    let shows_progress = std::io::stderr().is_terminal();
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = all.get(place) else { break };
-                    if shown && place.is_multiple_of(1_000) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { break };
+                    if shows_progress && index.is_multiple_of(1_000) {
                         // A progress line may get lost.
-                        drop(write!(std::io::stderr(), "\r{doing} {place} of {} ", all.len()));
+                        drop(write!(std::io::stderr(), "\r{label} {index} of {} ", items.len()));
                     }
-                    let began = Instant::now();
-                    let done = act(item);
-                    let took = began.elapsed();
+                    let request_started = Instant::now();
+                    let result = action(item);
+                    let duration = request_started.elapsed();
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    results.0.push(took);
-                    results.1.extend(done.err());
+                    results.0.push(duration);
+                    results.1.extend(result.err());
                 }
             });
         }
     });
-    if shown {
+    if shows_progress {
         drop(write!(std::io::stderr(), "\r{:40}\r", ""));
     }
-    let (mut all, wrong) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    all.sort_unstable();
-    (Times { all, elapsed: started.elapsed() }, wrong)
+    let (mut durations, wrong) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    durations.sort_unstable();
+    (Times { durations, elapsed: started.elapsed() }, wrong)
 }
 
 /// Answer of the server.
@@ -259,45 +263,46 @@ impl Client<'_> {
         })
     }
 
-    fn check_one(&self, life: &Life) -> Result<(), String> {
-        let answer = self.get(&format!("/api/messagestatus/{}", life.id))?;
-        compare(&life.id, &answer.body, life)
+    fn check_message(&self, planned: &PlannedMessage) -> Result<(), String> {
+        let answer = self.get(&format!("/api/messagestatus/{}", planned.id))?;
+        compare(&planned.id, &answer.body, planned)
     }
 
     fn check_list(&self, list: &List<'_>) -> Result<(), String> {
         // Three a page, so that most lists have several pages.
         let mut next = Some(format!("/api/messagestatus/{}?count=3", list.path));
-        let mut expected = list.lives.iter();
+        let mut expected = list.planned_messages.iter();
         while let Some(path) = next {
             let Answer { body, next: following, .. } = self.get(&path)?;
             let messages = body.get("messages").and_then(Value::as_array);
             for message in messages.ok_or_else(|| format!("{path}: no messages in {body}"))? {
-                let life = expected.next();
-                let life = life.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
-                compare(&path, message, life)?;
+                let planned = expected.next();
+                let planned =
+                    planned.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
+                compare(&path, message, planned)?;
             }
             next = following;
         }
         match expected.next() {
             None => Ok(()),
-            Some(life) => Err(format!("{}: {} is missing", list.path, life.id)),
+            Some(planned) => Err(format!("{}: {} is missing", list.path, planned.id)),
         }
     }
 }
 
 /// Retries until the server answers anything but 503. A server that restarts meanwhile causes no difference.
 fn send_with_retries(
-    what: &str,
-    patience: Duration,
+    label: &str,
+    timeout: Duration,
     send: impl Fn() -> Result<Response<Body>, ureq::Error>,
 ) -> Result<Answer, String> {
     let started = Instant::now();
     loop {
         match send().and_then(read) {
-            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < patience => {
+            Ok(Answer { status: 503, .. }) | Err(_) if started.elapsed() < timeout => {
                 thread::sleep(RETRY_PAUSE);
             }
-            answered => return answered.map_err(|error| format!("{what}: {error}")),
+            answered => return answered.map_err(|error| format!("{label}: {error}")),
         }
     }
 }
@@ -313,10 +318,10 @@ fn read(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
 }
 
 /// Compares literally: members, their order and their values.
-fn compare(place: &str, found: &Value, life: &Life) -> Result<(), String> {
+fn compare(place: &str, found: &Value, planned: &PlannedMessage) -> Result<(), String> {
     let found = found.get("message").map(Value::to_string).unwrap_or_default();
-    if found == life.expected {
+    if found == planned.expected {
         return Ok(());
     }
-    Err(format!("{place}: found {found}, must be {}", life.expected))
+    Err(format!("{place}: found {found}, must be {}", planned.expected))
 }

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_id_is_of_one_lineage() {
+    fn event_ids_are_valid_in_one_lineage_only() {
         for (lineage, number) in [(0, 0), (0, 7), (1, 0), (1, 7), (8_191, (1 << NUMBER_BITS) - 1)] {
             let id = EventId::new(lineage, number);
             assert_eq!(id.number(lineage), Some(number), "{id}");

@@ -38,7 +38,7 @@ pub trait Store: Send + Sync {
     /// One part of a search: up to `count` messages that match, after this place, in the order of lists.
     async fn search(
         &self,
-        wanted: Arc<SearchFilter>,
+        filter: Arc<SearchFilter>,
         after: Option<Place>,
         count: u32,
         write: Write,
@@ -79,7 +79,7 @@ pub trait Store: Send + Sync {
     /// A late retry of them before `until` is answered with [`StoredEntry::Erased`].
     async fn erase(
         &self,
-        number: Destination,
+        destination: Destination,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Removed, StoreError>;

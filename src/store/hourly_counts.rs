@@ -69,7 +69,7 @@ pub enum CountKind {
         /// The status.
         status: Status,
         /// For a failure, the provider's code; empty if there is none or if it is not [counted by
-        /// itself](is_counted_by_itself).
+        /// itself](has_own_count).
         code: String,
     },
     /// Messages delivered after this time, whatever was reported of them later (that they were read).
@@ -86,7 +86,7 @@ const MIN_NUMBER_DIGITS: usize = 7;
 
 /// Whether messages with this provider code get a count of their own. Hourly counts outlive the messages,
 /// also erased ones, so no count is kept under a code that could contain a phone number.
-pub fn is_counted_by_itself(code: &str) -> bool {
+pub fn has_own_count(code: &str) -> bool {
     let digits = code.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
     code.len() <= MAX_CODE_BYTES && digits.count() < MIN_NUMBER_DIGITS
 }
@@ -99,7 +99,7 @@ pub struct HourlyCount {
     /// Channel of the messages.
     pub channel: Channel,
     /// Kind of the count.
-    pub counted: CountKind,
+    pub kind: CountKind,
     /// Number of messages.
     pub messages: u64,
 }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_in_the_class_that_reaches_it() {
+    fn a_delivery_time_belongs_to_the_first_class_that_covers_it() {
         let at = |micros| Timestamp::from_micros(micros).unwrap();
         let took = |micros| DeliveryTime::between(at(0), at(micros));
         assert_eq!(took(-1).class(), 0);
@@ -125,17 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_could_be_a_number_is_not_counted_by_itself() {
+    fn codes_that_could_be_phone_numbers_get_no_count_of_their_own() {
         for code in ["", "30003", "0x0000000B", "EC_ABSENT_SUBSCRIBER", "27/1"] {
-            assert!(is_counted_by_itself(code), "{code}");
+            assert!(has_own_count(code), "{code}");
         }
         for code in ["393331234567", "to +39 333 12", "1234567", &"x".repeat(65)] {
-            assert!(!is_counted_by_itself(code), "{code}");
+            assert!(!has_own_count(code), "{code}");
         }
     }
 
     #[test]
-    fn hours_begin_at_whole_hours_also_before_1970() {
+    fn hours_start_at_whole_hours_even_before_1970() {
         let hour = |text: &str| Hour::of(text.parse().unwrap());
         assert_eq!(hour("1970-01-01T00:59:59.999999Z"), Hour(0));
         assert_eq!(hour("1969-12-31T23:59:59Z"), Hour(-1));

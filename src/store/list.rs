@@ -48,7 +48,7 @@ impl Place {
         Self { accepted_at: Timestamp::LATEST, id: MessageId::from_bytes([0; 16]) };
 
     /// The place after all messages accepted at this time or later.
-    pub fn behind_all_of(accepted_at: Timestamp) -> Self {
+    pub fn after_all_accepted_at(accepted_at: Timestamp) -> Self {
         Self { accepted_at, id: MessageId::from_bytes([u8::MAX; 16]) }
     }
 }

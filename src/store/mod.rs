@@ -43,7 +43,7 @@ pub use self::contract::{
 };
 pub use self::history::{History, Part, Step, StoredNotification, is_api};
 pub use self::hourly_counts::{
-    CountKind, DeliveryTime, Hour, HourlyCount, OTHER_CODES, is_counted_by_itself,
+    CountKind, DeliveryTime, Hour, HourlyCount, OTHER_CODES, has_own_count,
 };
 pub use self::list::{Key, Listed, Listing, Page, Place, Write};
 pub use self::purge::{DailyPurge, Purge, Purged};

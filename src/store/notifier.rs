@@ -24,8 +24,8 @@ impl Notifier {
     pub fn notify(&self, messages: impl Iterator<Item = MessageId>, last: i64) {
         let awaited = self.awaited();
         if !awaited.is_empty() {
-            for teller in messages.filter_map(|message| awaited.get(&message)) {
-                teller.send_replace(());
+            for sender in messages.filter_map(|message| awaited.get(&message)) {
+                sender.send_replace(());
             }
         }
         drop(awaited);
@@ -33,13 +33,13 @@ impl Notifier {
     }
 
     /// Subscribes to changes of a message, from now on.
-    pub fn of(&self, message: MessageId) -> Waiting {
+    pub fn subscribe(&self, message: MessageId) -> Waiting {
         let receiver = self.awaited().entry(message).or_default().subscribe();
         Waiting { message, receiver: Some(receiver), notifier: self.clone() }
     }
 
     /// Subscribes to changes of any record.
-    pub fn latest(&self) -> LatestChange {
+    pub fn subscribe_latest(&self) -> LatestChange {
         LatestChange(self.last.subscribe())
     }
 
@@ -82,12 +82,12 @@ pub struct LatestChange(watch::Receiver<i64>);
 
 impl LatestChange {
     /// The current number.
-    pub fn now(&self) -> i64 {
+    pub fn current(&self) -> i64 {
         *self.0.borrow()
     }
 
     /// Waits until the number exceeds this one; for ever, if the store has ended.
-    pub async fn exceeds(&mut self, number: i64) {
+    pub async fn wait_until_above(&mut self, number: i64) {
         if self.0.wait_for(|last| *last > number).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -99,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_kept_of_those_who_wait_no_more() {
+    fn a_cancelled_wait_leaves_nothing_behind() {
         let notifier = Notifier::default();
         let [one, other] = [1, 2].map(|byte| MessageId::from_bytes([byte; 16]));
-        let waiting = [notifier.of(one), notifier.of(one), notifier.of(other)];
+        let waiting = [notifier.subscribe(one), notifier.subscribe(one), notifier.subscribe(other)];
         assert_eq!(notifier.awaited().len(), 2);
         let [first, second, third] = waiting;
         drop(first);

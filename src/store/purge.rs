@@ -6,7 +6,7 @@ use crate::message::{Destination, Timestamp};
 #[derive(Debug, Clone, Copy)]
 pub enum Purge {
     /// Everything that names this destination.
-    Number(Destination),
+    Destination(Destination),
     /// Everything for which nothing has arrived since this time.
     Older(Timestamp),
 }

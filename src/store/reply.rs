@@ -22,13 +22,13 @@ thread_local! {
 
 /// Starts a task on this thread through which all replies to it go from now on. The thread must be able to
 /// run local tasks.
-pub fn gather_here() {
+pub fn start_reply_task() {
     REPLY_QUEUE.with(|post| {
         post.get_or_init(|| {
-            let (post, mut arriving) = unbounded_channel::<Vec<Deliver>>();
+            let (post, mut receiver) = unbounded_channel::<Vec<Deliver>>();
             spawn_local(async move {
-                while let Some(together) = arriving.recv().await {
-                    for deliver in together {
+                while let Some(delivers) = receiver.recv().await {
+                    for deliver in delivers {
                         deliver();
                     }
                 }
@@ -40,27 +40,27 @@ pub fn gather_here() {
 
 /// Makes the channel for one reply to the calling thread.
 pub fn channel<T: Send + 'static>() -> (Reply<T>, oneshot::Receiver<T>) {
-    let (last_step, received) = oneshot::channel();
-    (Reply { last_step, post: REPLY_QUEUE.with(|post| post.get().cloned()) }, received)
+    let (sender, received) = oneshot::channel();
+    (Reply { sender, post: REPLY_QUEUE.with(|post| post.get().cloned()) }, received)
 }
 
 /// Sender of one reply.
 pub struct Reply<T> {
-    last_step: oneshot::Sender<T>,
+    sender: oneshot::Sender<T>,
     post: Option<Post>,
 }
 
 impl<T: Send + 'static> Reply<T> {
     /// Whether the caller has stopped waiting.
-    pub fn is_gone(&self) -> bool {
-        self.last_step.is_closed()
+    pub fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Sends the reply. The caller may have stopped waiting.
     pub fn send(self, reply: T) {
-        let mut alone = Replies::default();
-        alone.add(self, reply);
-        alone.send();
+        let mut replies = Replies::default();
+        replies.add(self, reply);
+        replies.send();
     }
 }
 
@@ -71,25 +71,25 @@ pub struct Replies(Vec<(Option<Post>, Vec<Deliver>)>);
 impl Replies {
     /// Adds a reply.
     pub fn add<T: Send + 'static>(&mut self, to: Reply<T>, reply: T) {
-        let Reply { last_step, post } = to;
-        let deliver: Deliver = Box::new(|| drop(last_step.send(reply)));
-        let is_there = |other: &Option<Post>| match (other, &post) {
+        let Reply { sender, post } = to;
+        let deliver: Deliver = Box::new(|| drop(sender.send(reply)));
+        let is_same_queue = |other: &Option<Post>| match (other, &post) {
             (Some(other), Some(post)) => other.same_channel(post),
             (other, post) => other.is_none() && post.is_none(),
         };
-        match self.0.iter_mut().find(|(other, _)| is_there(other)) {
-            Some((_, together)) => together.push(deliver),
+        match self.0.iter_mut().find(|(other, _)| is_same_queue(other)) {
+            Some((_, delivers)) => delivers.push(deliver),
             None => self.0.push((post, vec![deliver])),
         }
     }
 
     /// Sends the replies. The callers may have stopped waiting.
     pub fn send(&mut self) {
-        for (post, together) in self.0.drain(..) {
+        for (post, delivers) in self.0.drain(..) {
             match post {
                 // A worker that has ended has no waiting callers.
-                Some(post) => drop(post.send(together)),
-                None => together.into_iter().for_each(|deliver| deliver()),
+                Some(post) => drop(post.send(delivers)),
+                None => delivers.into_iter().for_each(|deliver| deliver()),
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn from_base64(secret: &Secret) -> Result<Secret, SchemeError> {
     let text = secret.bytes().strip_prefix(b"whsec_").unwrap_or(secret.bytes());
     // A secret of control characters and blanks alone counts as empty.
-    let decoded = lenient(text).filter(|bytes| bytes.iter().any(|byte| *byte > b' '));
+    let decoded = lenient_base64(text).filter(|bytes| bytes.iter().any(|byte| *byte > b' '));
     decoded
         .map(|bytes| Secret(bytes.into()))
         .ok_or_else(|| SchemeError::new("secrets", "a secret is not base64, or is empty"))
@@ -40,7 +40,7 @@ pub(crate) fn from_base64(secret: &Secret) -> Result<Secret, SchemeError> {
 
 /// Decodes the base64 of a secret as leniently as senders' libraries do: with or without padding, and with
 /// any value in the unused trailing bits.
-pub(crate) fn lenient(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new()

@@ -17,9 +17,9 @@ pub mod variants;
 pub(crate) mod verdict;
 
 #[cfg(feature = "sqlite")]
-pub(crate) use self::request::Made;
+pub(crate) use self::request::GeneratedHeaders;
 pub use self::request::{Header, Headers, Place, Request};
 pub use self::scheme::{Scheme, verify_token};
 pub use self::secret::{SchemeError, Secret};
 pub use self::time_window::{MIN_UNIX_MILLISECONDS, Window};
-pub use self::verdict::{Unverified, Verified, any};
+pub use self::verdict::{Unverified, Verified, find_secret};

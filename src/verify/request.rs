@@ -27,7 +27,7 @@ impl Request<'_> {
 /// Headers of a request.
 pub trait Headers {
     /// Looks up a header by name, ignoring case.
-    fn one(&self, name: &str) -> Header<'_>;
+    fn get(&self, name: &str) -> Header<'_>;
 }
 
 /// Header value of a request, as found under one name.
@@ -53,10 +53,10 @@ impl<'a> Header<'a> {
 }
 
 /// Headers generated for a request that is signed as a sender does.
-pub(crate) struct Made<'a>(pub(crate) &'a [(String, String)]);
+pub(crate) struct GeneratedHeaders<'a>(pub(crate) &'a [(String, String)]);
 
-impl Headers for Made<'_> {
-    fn one(&self, wanted: &str) -> Header<'_> {
+impl Headers for GeneratedHeaders<'_> {
+    fn get(&self, wanted: &str) -> Header<'_> {
         let mut found = self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
         match (found.next(), found.next()) {
             (None, _) => Header::Absent,

@@ -7,7 +7,7 @@ use super::hmac::Hmac;
 use super::request::Request;
 use super::secret::Secret;
 use super::standard_webhooks::StandardWebhooks;
-use super::verdict::{Unverified, Verified, any};
+use super::verdict::{Unverified, Verified, find_secret};
 
 /// Verification scheme of a source.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,5 +69,5 @@ pub fn verify_token(secrets: &[Secret], request: &Request<'_>) -> Result<Verifie
         (Some(_), Some(_)) => return Err(Unverified::Wrong),
     };
     let presented = Sha256::digest(token.as_bytes());
-    any(secrets, |secret| Sha256::digest(secret.bytes()).ct_eq(&presented).into())
+    find_secret(secrets, |secret| Sha256::digest(secret.bytes()).ct_eq(&presented).into())
 }

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use super::encoding::{hex, unhex};
 use super::secret::Secret;
 use super::time_window::MIN_UNIX_MILLISECONDS;
-use super::verdict::{Unverified, Verified, any};
+use super::verdict::{Unverified, Verified, find_secret};
 use crate::message::Timestamp;
 
 /// Parameters that are signed beside the destination and the expiry, in their order.
@@ -100,15 +100,16 @@ pub fn verify(
     let signature =
         unhex(signature.ok_or(Unverified::Missing)?.as_bytes()).ok_or(Unverified::Wrong)?;
     let text = callback.text(source);
-    let proven = any(secrets, |secret| mac(secret, &text).verify_slice(&signature).is_ok())?;
+    let verified =
+        find_secret(secrets, |secret| mac(secret, &text).verify_slice(&signature).is_ok())?;
     match &callback.expires {
-        None => Ok(proven),
+        None => Ok(verified),
         Some(expires) => {
             let expires: i64 = expires.parse().map_err(|_no_number| Unverified::Wrong)?;
             if now.seconds() > expires {
                 return Err(Unverified::Expired);
             }
-            Ok(Verified { expires_in_milliseconds: expires >= MIN_UNIX_MILLISECONDS, ..proven })
+            Ok(Verified { expires_in_milliseconds: expires >= MIN_UNIX_MILLISECONDS, ..verified })
         }
     }
 }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_example_holds() {
+    fn the_documented_example_verifies() {
         let callback = Callback {
             destination: Some("+393331234567".to_owned()),
             key: Some("order 7".to_owned()),
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_as_it_stands_is_refused() {
+    fn altered_parameters_are_rejected() {
         let good = format!("destination=%2B393331234567&key=order+7&signature={SIGNATURE}");
         assert_eq!(check("key=order+7", 0), Err(Unverified::Missing));
         for bad in [

@@ -9,12 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::Sha256;
 
-use super::encoding::{from_base64, lenient};
-use super::hmac::{digits, is_any, mac};
+use super::encoding::{from_base64, lenient_base64};
+use super::hmac::{mac, matches_any, parse_digits};
 use super::request::{Header, Place, Request};
 use super::secret::{SchemeError, Secret};
 use super::time_window::Window;
-use super::verdict::{MAX_SIGNATURES, Unverified, Verified, first_match};
+use super::verdict::{MAX_SIGNATURES, Unverified, Verified, first_verified};
 use crate::message::Timestamp;
 
 /// Header names of id, timestamp and signature, by prefix.
@@ -43,7 +43,7 @@ impl StandardWebhooks {
         let key = |secret: &Secret| match secret.bytes().strip_prefix(b"whpk_") {
             None => from_base64(secret).map(Key::Shared),
             Some(text) => {
-                let key = lenient(text)
+                let key = lenient_base64(text)
                     .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
                     .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
                 match key {
@@ -75,7 +75,8 @@ impl StandardWebhooks {
         now: Timestamp,
     ) -> Result<Verified, Unverified> {
         let [id, time, signatures] = headers(request)?;
-        let signed_at = str::from_utf8(time).ok().and_then(digits).ok_or(Unverified::Wrong)?;
+        let signed_at =
+            str::from_utf8(time).ok().and_then(parse_digits).ok_or(Unverified::Wrong)?;
         let message = [id, b".", time, b".", request.body].concat();
         let items = signatures.split(|byte| *byte == b' ').take(MAX_SIGNATURES + 1);
         let items: Vec<&[u8]> = items.collect();
@@ -90,13 +91,15 @@ impl StandardWebhooks {
         if public.len() > MAX_PUBLIC_KEY_ATTEMPTS {
             return Err(Unverified::Wrong);
         }
-        let fits = |key: &Key| match key {
-            Key::Shared(secret) => is_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared),
+        let is_valid = |key: &Key| match key {
+            Key::Shared(secret) => {
+                matches_any(&mac::<Hmac<Sha256>>(secret.bytes(), &message), &shared)
+            }
             Key::Public(key) => is_signed(key, &message, &public),
         };
         let places = self.0.iter().enumerate();
-        let proven = first_match(places.map(|(place, key)| fits(key).then_some(place)))?;
-        window.judge(proven, signed_at, now)
+        let verified = first_verified(places.map(|(place, key)| is_valid(key).then_some(place)))?;
+        window.judge(verified, signed_at, now)
     }
 
     /// Headers that authenticate a request, with the first shared key; `None` if all keys are public.
@@ -121,7 +124,7 @@ impl StandardWebhooks {
 
     /// Variant of the scheme whose keys are the texts of its shared keys instead of their decoded bytes, as a
     /// sender uses them that does not decode its secret.
-    pub(crate) fn of_texts(&self) -> Self {
+    pub(crate) fn with_text_keys(&self) -> Self {
         let texts = |key: &Key| match key {
             Key::Public(_) => Vec::new(),
             Key::Shared(secret) => {
@@ -138,7 +141,7 @@ impl StandardWebhooks {
 /// present.
 pub(crate) fn credential_places(request: &Request<'_>) -> Vec<Place> {
     let has_any =
-        |names: &&[&str; 3]| names.iter().any(|name| request.headers.one(name) != Header::Absent);
+        |names: &&[&str; 3]| names.iter().any(|name| request.headers.get(name) != Header::Absent);
     let [first, ..] = HEADERS;
     let names = HEADERS.iter().find(has_any).copied().unwrap_or(first);
     names.map(|name| Place::Header(name.to_owned())).to_vec()
@@ -147,13 +150,13 @@ pub(crate) fn credential_places(request: &Request<'_>) -> Vec<Place> {
 /// Signed time, in seconds since 1970.
 pub(crate) fn stated_time(request: &Request<'_>) -> Option<i64> {
     let [_, time, _] = headers(request).ok()?;
-    digits(str::from_utf8(time).ok()?)
+    parse_digits(str::from_utf8(time).ok()?)
 }
 
 /// Id, timestamp and signatures, all three under the first prefix of which any is present.
 fn headers<'a>(request: &Request<'a>) -> Result<[&'a [u8]; 3], Unverified> {
     for names in HEADERS {
-        let found = names.map(|name| request.headers.one(name));
+        let found = names.map(|name| request.headers.get(name));
         if found != [Header::Absent; 3] {
             let [id, time, signatures] = found;
             return Ok([id.required()?, time.required()?, signatures.required()?]);

@@ -26,7 +26,7 @@ impl Window {
     /// Judges the signed time of a request whose signature is valid.
     pub fn judge(
         self,
-        proven: Verified,
+        verified: Verified,
         signed_at: i64,
         now: Timestamp,
     ) -> Result<Verified, Unverified> {
@@ -35,6 +35,6 @@ impl Window {
             return Err(Unverified::TooNew);
         }
         let too_old = age > i64::from(self.max_age_seconds);
-        Ok(Verified { too_old, signed_at: Some(signed_at), ..proven })
+        Ok(Verified { too_old, signed_at: Some(signed_at), ..verified })
     }
 }

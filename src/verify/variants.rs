@@ -1,7 +1,7 @@
 //! Diagnosis of a credential: its place, the time it states, and the scheme with other settings. None of this
 //! runs while a request is judged.
 
-pub use super::hmac::is_of_signature;
+pub use super::hmac::is_signature_header;
 use super::request::{Place, Request};
 use super::scheme::Scheme;
 use super::secret::Secret;
@@ -37,18 +37,19 @@ impl Scheme {
         &self,
         request: &Request<'_>,
         names: &[&str],
-        fits: &dyn Fn(Scheme) -> bool,
+        verifies: &dyn Fn(Scheme) -> bool,
     ) -> Option<String> {
         let trimmed = |secrets: &[Secret]| -> Vec<Secret> {
             secrets.iter().map(|secret| Secret(secret.bytes().trim_ascii().into())).collect()
         };
         let bare = match self {
             Self::Hmac(hmac) => {
-                return hmac
-                    .other_variants(request, names, &|hmac: hmac::Hmac| fits(Self::Hmac(hmac)));
+                return hmac.other_variants(request, names, &|hmac: hmac::Hmac| {
+                    verifies(Self::Hmac(hmac))
+                });
             }
             Self::StandardWebhooks(keys) => {
-                return fits(Self::StandardWebhooks(keys.of_texts())).then(|| {
+                return verifies(Self::StandardWebhooks(keys.with_text_keys())).then(|| {
                     "the sender takes the text of the secret for the key; what follows whsec_ is \
                      base64, and the key is what it decodes to"
                         .to_owned()
@@ -59,6 +60,6 @@ impl Scheme {
             Self::Native(secrets) => Self::Native(trimmed(secrets)),
             Self::None => return None,
         };
-        fits(bare).then(|| "the configured secret has white space around it".to_owned())
+        verifies(bare).then(|| "the configured secret has white space around it".to_owned())
     }
 }

@@ -51,13 +51,16 @@ pub enum Unverified {
 }
 
 /// Finds the first secret that fits. All secrets are tried, so that the time does not tell which one fitted.
-pub fn any(secrets: &[Secret], fits: impl Fn(&Secret) -> bool) -> Result<Verified, Unverified> {
+pub fn find_secret(
+    secrets: &[Secret],
+    verifies: impl Fn(&Secret) -> bool,
+) -> Result<Verified, Unverified> {
     let places = secrets.iter().enumerate();
-    first_match(places.map(|(place, secret)| fits(secret).then_some(place)))
+    first_verified(places.map(|(place, secret)| verifies(secret).then_some(place)))
 }
 
 /// First index that fits, after all have been tried.
-pub(crate) fn first_match(
+pub(crate) fn first_verified(
     places: impl Iterator<Item = Option<usize>>,
 ) -> Result<Verified, Unverified> {
     places.fold(None, Option::or).map(Verified::by).ok_or(Unverified::Wrong)

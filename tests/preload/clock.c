@@ -1,5 +1,6 @@
-/* A clock that is wrong, for LD_PRELOAD, by as many seconds as the file named in CLOCK_OFFSET says. While there is
- * a file that CLOCK_FAILURE names, it fails once for the thread whose name is in that file, which then panics. */
+/* Clock with faults, for LD_PRELOAD. The file named in CLOCK_OFFSET holds an offset of the wall clock in
+ * seconds. The file named in CLOCK_FAILURE holds the name of a thread: the monotonic clock fails once for
+ * this thread, which then panics, and the file is removed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,14 +21,14 @@ static long offset(void) {
 }
 
 static int fails(void) {
-    char wanted[16] = "", name[16] = "";
+    char failing[16] = "", current[16] = "";
     const char *path = getenv("CLOCK_FAILURE");
     FILE *file = path ? fopen(path, "r") : NULL;
     if (!file) return 0;
-    if (!fgets(wanted, sizeof wanted, file)) wanted[0] = 0;
+    if (!fgets(failing, sizeof failing, file)) failing[0] = 0;
     fclose(file);
-    prctl(PR_GET_NAME, name);
-    return strcmp(wanted, name) == 0 && remove(path) == 0;
+    prctl(PR_GET_NAME, current);
+    return strcmp(failing, current) == 0 && remove(path) == 0;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {

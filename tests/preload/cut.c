@@ -1,5 +1,5 @@
-/* Cuts a file system off from its disk at once, with nothing more written, as a power cut does:
- * the shutdown ioctl of ext4 without a flush of its journal. */
+/* Cuts an ext4 file system off from its disk, as a power cut does: nothing more is written. Uses ext4's
+ * shutdown ioctl without a flush of the journal. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,9 +9,9 @@
 #define NO_LOG_FLUSH 2
 
 int main(int count, char **arguments) {
-    uint32_t how = NO_LOG_FLUSH;
+    uint32_t flags = NO_LOG_FLUSH;
     int fd = count == 2 ? open(arguments[1], O_RDONLY) : -1;
-    if (fd >= 0 && ioctl(fd, SHUTDOWN, &how) == 0) return 0;
+    if (fd >= 0 && ioctl(fd, SHUTDOWN, &flags) == 0) return 0;
     perror(arguments[count - 1]);
     return 1;
 }

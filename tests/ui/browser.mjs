@@ -12,8 +12,8 @@ export const url = process.env.PAGE_URL;
 export const key = process.env.SUPPORT_KEY;
 const token = process.env.GATEWAY_TOKEN;
 
-/** All looks: width in pixels, and colour scheme. */
-export const looks = [360, 768, 1440].flatMap((width) =>
+/** Displays to test: width of the window in pixels, and colour scheme. */
+export const displays = [360, 768, 1440].flatMap((width) =>
   ["light", "dark"].map((colours) => ({ width, colours })),
 );
 
@@ -32,7 +32,7 @@ export async function open({ width = 1440, colours = "light" } = {}) {
     acceptDownloads: true,
     permissions: ["clipboard-read", "clipboard-write"],
   });
-  const wrong = [];
+  const errors = [];
   /** Patterns of the errors that a test provokes on purpose. */
   const expected = [];
   await context.addInitScript(() => {
@@ -43,15 +43,15 @@ export async function open({ width = 1440, colours = "light" } = {}) {
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) wrong.push(`console: ${message.text()}`);
+    if (["error", "warning"].includes(message.type())) errors.push(`console: ${message.text()}`);
   });
-  page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
+  page.on("pageerror", (error) => errors.push(`error: ${error.message}`));
   context.on("request", (request) => {
-    const asked = new URL(request.url());
-    if (asked.protocol !== "blob:" && asked.origin !== url) wrong.push(`asks ${asked.origin}`);
-    if (request.url().includes(key)) wrong.push("the key is in an address");
+    const target = new URL(request.url());
+    if (target.protocol !== "blob:" && target.origin !== url) errors.push(`request to ${target.origin}`);
+    if (request.url().includes(key)) errors.push("the key is in a URL");
   });
-  const unexpected = () => wrong.filter((text) => !expected.some((pattern) => pattern.test(text)));
+  const unexpected = () => errors.filter((text) => !expected.some((pattern) => pattern.test(text)));
   return { context, page, expected, unexpected };
 }
 
@@ -76,14 +76,14 @@ export async function settled(page) {
   });
 }
 
-/** Checks every view and look for accessibility, overflow to the right and unexpected errors. */
+/** Checks a view for accessibility, overflow to the right and unexpected errors. */
 export async function check({ page, unexpected }, name) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() =>
     globalThis.axe.run(document, { resultTypes: ["violations"] }),
   );
-  const found = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
-  assert.deepEqual(found, [], `${name}: accessibility`);
+  const descriptions = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(descriptions, [], `${name}: accessibility`);
   const overflow = await page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;
     return scrollWidth - clientWidth;
@@ -92,8 +92,8 @@ export async function check({ page, unexpected }, name) {
   assert.deepEqual(unexpected(), [], name);
 }
 
-/** Takes a picture of a view. */
-export const picture = (page, name) =>
+/** Writes a screenshot of a view to the folder `pictures`. */
+export const screenshot = (page, name) =>
   page.screenshot({ path: path.join(tools, "pictures", `${name}.png`), fullPage: true });
 
 /** Posts a webhook about a message. */
@@ -109,14 +109,14 @@ export async function post(message) {
 /** Time `seconds` before now, in the format of a webhook. */
 export const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 
-/** Message that was accepted `accepted` seconds ago, with the fields of `more`. */
-export const message = (id, number, accepted, more) => ({
+/** Message that was accepted `accepted` seconds ago, with further `fields`. */
+export const message = (id, destination, accepted, fields) => ({
   id,
-  destination: number,
+  destination,
   channel: "SMS",
   providerAcceptanceAt: ago(accepted),
   reference: { service: "SHOP", action: "AUTH", key: `order-${id.slice(0, 4)}` },
   provider: { name: "MITTO", id: `m-${id}`, status: "ok", code: "0" },
   sms: { segments: 1 },
-  ...more,
+  ...fields,
 });

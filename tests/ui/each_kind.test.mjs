@@ -1,8 +1,8 @@
-// Messages of every kind: the page's text about each, and the ways to it.
+// Messages of every kind: the text of the page about each, and the navigation to it.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { check, close, key, looks, message, ago, open, picture, post, settled, show, url } from "./browser.mjs";
+import { check, close, key, displays, message, ago, open, screenshot, post, settled, show, url } from "./browser.mjs";
 import { kinds, postMessages } from "./message_kinds.mjs";
 
 before(postMessages);
@@ -10,9 +10,9 @@ after(close);
 
 const sentence = (page) => page.locator(".answer").innerText();
 
-for (const look of looks) {
-  test(`every view: ${look.width} ${look.colours}`, async () => {
-    const opened = await open(look);
+for (const display of displays) {
+  test(`every view: ${display.width} ${display.colours}`, async () => {
+    const opened = await open(display);
     const { page } = opened;
     const views = [
       ["overview", "#/"],
@@ -29,8 +29,8 @@ for (const look of looks) {
     ];
     for (const [name, hash] of views) {
       await show(page, hash);
-      await check(opened, `${name} ${look.width} ${look.colours}`);
-      await picture(page, `${name}-${look.width}-${look.colours}`);
+      await check(opened, `${name} ${display.width} ${display.colours}`);
+      await screenshot(page, `${name}-${display.width}-${display.colours}`);
     }
     await opened.context.close();
   });
@@ -51,15 +51,15 @@ test("the messages are told apart, and each says what to do", async () => {
     registered: [/registered/, /no provider has said anything/],
   })) {
     await show(page, `#/message/${kinds[kind][0]}`);
-    const said = await page.locator("main").innerText();
-    for (const word of words) assert.match(said, word, `${kind}: ${said}`);
+    const text = await page.locator("main").innerText();
+    for (const word of words) assert.match(text, word, `${kind}: ${text}`);
   }
-  const answers = new Set();
+  const sentences = new Set();
   for (const kind of ["rejected", "undelivered", "late", "contradicted"]) {
     await show(page, `#/message/${kinds[kind][0]}`);
-    answers.add((await sentence(page)).replace(/[0-9:]+/g, ""));
+    sentences.add((await sentence(page)).replace(/[0-9:]+/g, ""));
   }
-  assert.equal(answers.size, 4, "no two of them say the same");
+  assert.equal(sentences.size, 4, "each kind has a sentence of its own");
   assert.deepEqual(unexpected(), []);
   await context.close();
 });
@@ -71,19 +71,18 @@ test("one paste into the box leads to the sentence, however the number is writte
   await show(page, "#/");
   for (const typed of [number, "+39 333 000-0002", "0039 333 0000002", "393330000002", id.toUpperCase(), "order-2222"]) {
     await page.keyboard.press("/");
-    const box = page.getByRole("searchbox");
-    assert.ok(await box.evaluate((element) => element === document.activeElement), "/ leads to the box");
-    await box.fill(typed);
+    const searchBox = page.getByRole("searchbox");
+    assert.ok(await searchBox.evaluate((element) => element === document.activeElement), "/ moves the focus to the search box");
+    await searchBox.fill(typed);
     await page.keyboard.press("Enter");
     await page.locator("#sentence").waitFor();
     await settled(page);
     assert.match(await page.locator("main").innerText(), /unreachable/, typed);
     await show(page, "#/health");
   }
-  // The heading has the focus, so that a screen reader begins there.
   await page.goBack();
   await settled(page);
-  assert.match(await page.locator("main").innerText(), /unreachable/, "the way back");
+  assert.match(await page.locator("main").innerText(), /unreachable/, "after going back");
   assert.deepEqual(opened.unexpected(), []);
   await opened.context.close();
 });
@@ -91,8 +90,8 @@ test("one paste into the box leads to the sentence, however the number is writte
 test("a number of which nothing is known says what that means", async () => {
   const { page, context } = await open();
   await show(page, "#/search?q=%2B393339999999");
-  const said = await page.locator("main").innerText();
-  assert.match(said, /does not mean that nothing was sent/);
+  const text = await page.locator("main").innerText();
+  assert.match(text, /does not mean that nothing was sent/);
   await page.getByRole("link", { name: /no number/ }).click();
   await page.locator("h1", { hasText: "Messages" }).waitFor();
   await settled(page);
@@ -130,7 +129,7 @@ test("a list is filtered, shared as an address, and downloaded", async () => {
   await settled(page);
   const rows = page.locator("table.messages tbody tr");
   assert.equal(await rows.count(), 1);
-  // The address leads every reader to the same list.
+  // The URL shows the same list after a reload.
   await page.reload();
   await settled(page);
   assert.equal(await rows.count(), 1);
@@ -166,17 +165,17 @@ test("the live tail shows what is stored, and waits when it is told to", async (
   const { page, context, unexpected } = await open();
   await show(page, "#/live");
   await page.locator("#live-state", { hasNotText: /connecting/i }).waitFor();
-  const say = (number) =>
+  const postMessage = (number) =>
     post(message(`eeeeeeee-0000-4000-8000-${String(number).padStart(12, "0")}`, "+393330000099", 60, {
       status: "DELIVERED",
       statusChangedAt: ago(1),
     }));
-  await say(1);
+  await postMessage(1);
   const rows = page.locator("#live-rows tr");
   await rows.first().waitFor();
   assert.equal(await rows.count(), 1);
   await page.getByRole("button", { name: /pause/i }).click();
-  await say(2);
+  await postMessage(2);
   await page.locator("#live-state", { hasText: /1/ }).waitFor();
   assert.equal(await rows.count(), 1);
   await page.getByRole("button", { name: /resume/i }).click();
@@ -191,21 +190,21 @@ test("the raw answer and the command for it are copied", async () => {
   await page.getByText("The same as JSON").click();
   await page.getByRole("button", { name: "Copy JSON" }).click();
   const copied = await page.evaluate(() => navigator.clipboard.readText());
-  const asked = await fetch(`${url}/api/messagestatus/${kinds.read[0]}/history`, { headers: { "X-Api-Key": key } });
-  assert.deepEqual(JSON.parse(copied), await asked.json());
+  const response = await fetch(`${url}/api/messagestatus/${kinds.read[0]}/history`, { headers: { "X-Api-Key": key } });
+  assert.deepEqual(JSON.parse(copied), await response.json());
   await page.getByRole("button", { name: "Copy command" }).click();
   const command = await page.evaluate(() => navigator.clipboard.readText());
   assert.ok(command.includes(`${url}/api/messagestatus/${kinds.read[0]}/history`), command);
-  assert.ok(!command.includes(key), "not with the key in it");
+  assert.ok(!command.includes(key), "the command does not contain the key");
   await context.close();
 });
 
 test("the quarantine says why, and what to do", async () => {
   const { page, context } = await open();
   await show(page, "#/health");
-  const said = await page.locator("main").innerText();
-  assert.match(said, /unknown word `LOST_AT_SEA`/);
-  assert.match(said, /statusmirror quarantine show/);
+  const text = await page.locator("main").innerText();
+  assert.match(text, /unknown word `LOST_AT_SEA`/);
+  assert.match(text, /statusmirror quarantine show/);
   await context.close();
 });
 
@@ -214,10 +213,10 @@ test("when the server is gone the page says so, and goes on when it is back", as
   await show(page, "#/messages");
   await context.setOffline(true);
   await page.getByRole("link", { name: "Health" }).click();
-  const again = page.getByRole("button", { name: "Try again" });
-  await again.waitFor();
+  const tryAgain = page.getByRole("button", { name: "Try again" });
+  await tryAgain.waitFor();
   await context.setOffline(false);
-  await again.click();
+  await tryAgain.click();
   await page.locator("h1", { hasText: "Health" }).waitFor();
   await context.close();
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
-import { ago, check, close, looks, message, open, picture, post, settled, show } from "./browser.mjs";
+import { ago, check, close, displays, message, open, screenshot, post, settled, show } from "./browser.mjs";
 import { kinds } from "./message_kinds.mjs";
 
 before(() => {
@@ -15,9 +15,9 @@ before(() => {
 });
 after(close);
 
-for (const look of looks) {
-  test(`many: ${look.width} ${look.colours}`, async () => {
-    const opened = await open(look);
+for (const display of displays) {
+  test(`many: ${display.width} ${display.colours}`, async () => {
+    const opened = await open(display);
     const { page } = opened;
     for (const [name, hash] of [
       ["overview", "#/?hours=168"],
@@ -27,8 +27,8 @@ for (const look of looks) {
       ["number", `#/search?q=${encodeURIComponent(kinds.undelivered[1])}`],
     ]) {
       await show(page, hash);
-      await check(opened, `${name} ${look.width} ${look.colours}`);
-      await picture(page, `${name}-${look.width}-${look.colours}`);
+      await check(opened, `${name} ${display.width} ${display.colours}`);
+      await screenshot(page, `${name}-${display.width}-${display.colours}`);
     }
     await opened.context.close();
   });
@@ -45,12 +45,12 @@ test("a list goes on from page to page without loss", async () => {
     links.forEach((link) => seen.add(link));
     const next = page.locator("a[rel=next]");
     if ((await next.count()) === 0) break;
-    const before = page.url();
+    const previous = page.url();
     await next.click();
-    await page.waitForURL((now) => now.href !== before);
+    await page.waitForURL((current) => current.href !== previous);
     await settled(page);
   }
-  assert.equal(seen.size, listed, "no message twice");
+  assert.equal(seen.size, listed, "no message is listed twice");
   assert.ok(listed > 100, `${listed} messages`);
   assert.deepEqual(unexpected(), []);
   await context.close();
@@ -71,8 +71,8 @@ test("older entries of a timeline are shown on request, in the order of arrival"
     await page.getByRole("button", { name: "Show older entries" }).click();
     await page.waitForFunction((before) => document.querySelectorAll(".timeline .event").length > before, count);
   }
-  const said = await entries.evaluateAll((all) => all.map((entry) => Number(/entry (\d+)\./.exec(entry.textContent)[1])));
-  assert.deepEqual(said, [...Array(230).keys()]);
+  const numbers = await entries.evaluateAll((all) => all.map((entry) => Number(/entry (\d+)\./.exec(entry.textContent)[1])));
+  assert.deepEqual(numbers, [...Array(230).keys()]);
   assert.equal(await page.locator(".older").count(), 0);
   assert.deepEqual(unexpected(), []);
   await context.close();

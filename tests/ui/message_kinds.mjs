@@ -2,7 +2,7 @@
 
 import { ago, key, message, post, url } from "./browser.mjs";
 
-const long = (text, times) => Array(times).fill(text).join("");
+const repeat = (text, times) => Array(times).fill(text).join("");
 
 export const kinds = {
   rejected: ["11111111-0000-4000-8000-000000000001", "+393330000001"],
@@ -16,54 +16,54 @@ export const kinds = {
   impossible: ["99999999-0000-4000-8000-000000000009", "+393330000009"],
   registered: ["aaaaaaaa-0000-4000-8000-00000000000a", "+393330000010"],
   long: ["bbbbbbbb-0000-4000-8000-00000000000b", "+393330000011"],
-  unnumbered: ["cccccccc-0000-4000-8000-00000000000c", undefined],
+  withoutDestination: ["cccccccc-0000-4000-8000-00000000000c", undefined],
 };
 
-const failed = (status, code, words) => ({ name: "MITTO", id: "m", status, code, message: words });
+const failure = (status, code, text) => ({ name: "MITTO", id: "m", status, code, message: text });
 
 /** Posts or registers the messages of all kinds. */
 export async function postMessages() {
-  const say = (kind, accepted, changed, status, more) =>
-    post(message(...kinds[kind], accepted, { status, statusChangedAt: ago(changed), ...more }));
-  await say("rejected", 600, 595, "REJECTED", {
-    provider: failed("rejected", "21610", "The recipient has opted out"),
+  const postStatus = (kind, accepted, changed, status, fields) =>
+    post(message(...kinds[kind], accepted, { status, statusChangedAt: ago(changed), ...fields }));
+  await postStatus("rejected", 600, 595, "REJECTED", {
+    provider: failure("rejected", "21610", "The recipient has opted out"),
   });
-  await say("undelivered", 900, 898, "SENT");
-  await say("undelivered", 900, 850, "UNDELIVERED", {
-    provider: failed("undelivered", "30003", "The handset is unreachable"),
+  await postStatus("undelivered", 900, 898, "SENT");
+  await postStatus("undelivered", 900, 850, "UNDELIVERED", {
+    provider: failure("undelivered", "30003", "The handset is unreachable"),
   });
-  await say("late", 7300, 7200, "DELIVERED");
-  await say("late", 7300, 7290, "SENT");
-  await say("contradicted", 3600, 3500, "UNDELIVERED", {
-    provider: failed("expired", "30008", "Unknown error"),
+  await postStatus("late", 7300, 7200, "DELIVERED");
+  await postStatus("late", 7300, 7290, "SENT");
+  await postStatus("contradicted", 3600, 3500, "UNDELIVERED", {
+    provider: failure("expired", "30008", "Unknown error"),
   });
-  await say("contradicted", 3600, 3000, "DELIVERED");
-  await say("denied", 1800, 1790, "DELIVERED");
-  await say("denied", 1800, 1700, "UNDELIVERED", {
-    provider: failed("undelivered", "30005", "Unknown destination handset"),
+  await postStatus("contradicted", 3600, 3000, "DELIVERED");
+  await postStatus("denied", 1800, 1790, "DELIVERED");
+  await postStatus("denied", 1800, 1700, "UNDELIVERED", {
+    provider: failure("undelivered", "30005", "Unknown destination handset"),
   });
-  await say("sent", 3, 1, "SENT");
-  await say("forgotten", 5 * 86400, 5 * 86400 - 5, "SENT");
+  await postStatus("sent", 3, 1, "SENT");
+  await postStatus("forgotten", 5 * 86400, 5 * 86400 - 5, "SENT");
   for (const [changed, status] of [[1190, "SENT"], [1180, "DELIVERED"], [1100, "READ"]]) {
-    await say("read", 1200, changed, status, { channel: "RCS" });
+    await postStatus("read", 1200, changed, status, { channel: "RCS" });
   }
-  await say("impossible", 100, 50, "READ");
-  await say("unnumbered", 400, 390, "DELIVERED");
-  await say("long", 300, 290, "UNDELIVERED", {
-    reference: { service: "SHOP", action: "AUTH", key: long("an-endless-key/", 34) },
-    provider: failed(
-      long("status", 40),
-      long("code", 12),
-      `<img src=x onerror=alert(1)>${long("Donaudampfschifffahrtselektrizitätenhauptbetriebswerk", 60)}`,
+  await postStatus("impossible", 100, 50, "READ");
+  await postStatus("withoutDestination", 400, 390, "DELIVERED");
+  await postStatus("long", 300, 290, "UNDELIVERED", {
+    reference: { service: "SHOP", action: "AUTH", key: repeat("an-endless-key/", 34) },
+    provider: failure(
+      repeat("status", 40),
+      repeat("code", 12),
+      `<img src=x onerror=alert(1)>${repeat("Donaudampfschifffahrtselektrizitätenhauptbetriebswerk", 60)}`,
     ),
   });
   const [id, destination] = kinds.registered;
-  const registered = await fetch(`${url}/api/messages/${id}`, {
+  const response = await fetch(`${url}/api/messages/${id}`, {
     method: "PUT",
     headers: { "X-Api-Key": key },
     body: JSON.stringify({ destination, providerAcceptanceAt: ago(30) }),
   });
-  if (registered.status !== 201) throw new Error(await registered.text());
+  if (response.status !== 201) throw new Error(await response.text());
   // Authentic webhook with an unknown status, for the quarantine.
   await post(message("dddddddd-0000-4000-8000-00000000000d", "+393330000012", 60, {
     status: "LOST_AT_SEA",

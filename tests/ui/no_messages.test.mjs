@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { check, close, key, looks, open, picture, settled, show, url } from "./browser.mjs";
+import { check, close, key, displays, open, screenshot, settled, show, url } from "./browser.mjs";
 
 after(close);
 
-for (const look of looks) {
-  test(`nothing is there yet: ${look.width} ${look.colours}`, async () => {
-    const opened = await open(look);
+for (const display of displays) {
+  test(`nothing is there yet: ${display.width} ${display.colours}`, async () => {
+    const opened = await open(display);
     const { page } = opened;
     for (const [hash, heading, command] of [
       ["#/", "Overview", true],
@@ -19,8 +19,8 @@ for (const look of looks) {
       await show(page, hash);
       assert.equal(await page.locator("main h1").first().textContent(), heading);
       if (command) await page.getByText("statusmirror simulate --messages 1000").first().waitFor();
-      await check(opened, `${hash} of nothing`);
-      await picture(page, `empty${hash.slice(2)}-${look.width}-${look.colours}`);
+      await check(opened, `${hash} without messages`);
+      await screenshot(page, `empty${hash.slice(2)}-${display.width}-${display.colours}`);
     }
     await opened.context.close();
   });
@@ -35,14 +35,14 @@ test("without a key there is nothing but the form, and the key stays in the sess
   await field.fill("not-a-key");
   await field.press("Enter");
   await page.getByRole("alert").filter({ hasText: /key/i }).waitFor();
-  await check(opened, "the form");
+  await check(opened, "the sign-in form");
   await field.fill(key);
   await field.press("Enter");
   await settled(page);
   assert.equal(await page.locator("main h1").first().textContent(), "Messages");
-  const kept = await page.evaluate(() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]);
-  assert.ok(kept[0].includes(key));
-  assert.deepEqual(kept.slice(1), ["{}", ""]);
+  const storage = await page.evaluate(() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]);
+  assert.ok(storage[0].includes(key));
+  assert.deepEqual(storage.slice(1), ["{}", ""]);
   // The sign-in holds for this tab, until sign-out.
   await page.reload();
   await settled(page);

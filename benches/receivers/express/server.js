@@ -1,6 +1,6 @@
-// Express with better-sqlite3: what one writes by their guides. `express.json` with its `verify` hook for
-// the raw body, prepared statements, a transaction a request, NODE_ENV=production. better-sqlite3 works
-// on the thread that serves, as its authors advise.
+// Receiver with Express and better-sqlite3, after their guides: `express.json` with its `verify` hook for the
+// raw body, prepared statements, one transaction per request, and NODE_ENV=production. better-sqlite3 runs on
+// the thread that serves, as its authors advise.
 
 process.env.NODE_ENV ??= "production";
 
@@ -12,7 +12,7 @@ import express from "express";
 
 const { DATABASE, LISTEN, SECRET } = process.env;
 
-// A later status beats an earlier one.
+// Statuses in order of precedence.
 const STATUSES = ["PROVIDER_ACCEPTANCE", "SENT", "REJECTED", "UNDELIVERED", "DELIVERED", "READ"];
 const CHANNELS = ["SMS", "RCS"];
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -49,33 +49,33 @@ const putMessage = database.prepare(`
     provider_message = excluded.provider_message, segments = excluded.segments
   WHERE excluded.status > message.status`);
 
-const statusOf = database.prepare("SELECT status FROM message WHERE id = ?").pluck();
-const messageOf = database.prepare("SELECT * FROM message WHERE id = ?");
+const selectStatus = database.prepare("SELECT status FROM message WHERE id = ?").pluck();
+const selectMessage = database.prepare("SELECT * FROM message WHERE id = ?");
 
-// What the webhook did, and the status that the message has now; on disk when it returns.
+// Stores the message. Returns the outcome and the current status, after the changes are synced to disk.
 const store = database.transaction((values) => {
   if (addNotification.run(values).changes === 0) {
-    return { outcome: "duplicate", status: statusOf.get(values.id) };
+    return { outcome: "duplicate", status: selectStatus.get(values.id) };
   }
   if (putMessage.run(values).changes === 0) {
-    return { outcome: "superseded", status: statusOf.get(values.id) };
+    return { outcome: "superseded", status: selectStatus.get(values.id) };
   }
   return { outcome: "applied", status: values.status };
 });
 
-class Refusal extends Error {
+class Rejection extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
-// Before anything is parsed: the signature is over the bytes.
+// Verifies the signature of the raw body, before it is parsed.
 function verify(request, _response, body) {
   const expected = createHmac("sha256", SECRET).update(body).digest();
   const signature = Buffer.from(request.get("X-Signature") ?? "", "hex");
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
-    throw new Refusal(401, "unproven");
+    throw new Rejection(401, "invalid signature");
   }
   request.identity = createHash("sha256").update(body).digest();
 }
@@ -88,18 +88,18 @@ function isTime(value) {
   return typeof value === "string" && TIME.test(value) && !Number.isNaN(Date.parse(value));
 }
 
-// The webhook's values as the statements take them, or a refusal.
-function read({ type, message }, identity) {
+// Values of the webhook as parameters of the statements. Throws a rejection if the webhook is malformed.
+function parse({ type, message }, identity) {
   const { reference = {}, provider = {}, sms } = message ?? {};
   const status = STATUSES.indexOf(message?.status);
   const texts = [message?.destination, reference.service, reference.action, reference.key,
     provider.name, provider.id, provider.status, provider.code, provider.message];
-  const sound = type === "STATUS_UPDATE" && typeof message?.id === "string" && UUID.test(message.id)
+  const isValid = type === "STATUS_UPDATE" && typeof message?.id === "string" && UUID.test(message.id)
     && status !== -1 && CHANNELS.includes(message.channel) && isTime(message.statusChangedAt)
     && (message.providerAcceptanceAt == null || isTime(message.providerAcceptanceAt))
     && texts.every(isText) && (sms == null || Number.isInteger(sms.segments));
-  if (!sound) {
-    throw new Refusal(400, "malformed");
+  if (!isValid) {
+    throw new Rejection(400, "malformed webhook");
   }
   return {
     id: message.id.toLowerCase(),
@@ -121,7 +121,7 @@ function read({ type, message }, identity) {
   };
 }
 
-// Whatever the content type says: what is not JSON is refused when its signature is known.
+// The content type is ignored. A body that is not JSON is rejected after its signature was verified.
 const json = express.json({ limit: "256kb", type: () => true, verify });
 
 const app = express();
@@ -129,18 +129,18 @@ app.disable("x-powered-by");
 
 app.post("/webhooks/bench", json, (request, response) => {
   if (request.identity === undefined) {
-    throw new Refusal(401, "unproven"); // no body, so it was not verified
+    throw new Rejection(401, "invalid signature"); // a request without a body is not verified
   }
-  const values = read(request.body, request.identity);
+  const values = parse(request.body, request.identity);
   const { outcome, status } = store.immediate(values);
   const result = { messageId: values.id, outcome, status: STATUSES[status] };
   response.json({ results: [result] });
 });
 
 app.get("/api/messagestatus/:id", (request, response) => {
-  const row = messageOf.get(request.params.id.toLowerCase());
+  const row = selectMessage.get(request.params.id.toLowerCase());
   if (row === undefined) {
-    throw new Refusal(404, "unknown");
+    throw new Rejection(404, "unknown message");
   }
   response.json({
     message: {
@@ -166,13 +166,13 @@ app.get("/api/messagestatus/:id", (request, response) => {
   });
 });
 
-// Express knows it for an error handler by its four parameters.
+// Express recognizes an error handler by its four parameters.
 app.use((error, _request, response, _next) => {
   response.status(error.status ?? 503).type("text").send(error.message);
 });
 
-const at = LISTEN.lastIndexOf(":");
-const server = app.listen(Number(LISTEN.slice(at + 1)), LISTEN.slice(0, at));
+const colon = LISTEN.lastIndexOf(":");
+const server = app.listen(Number(LISTEN.slice(colon + 1)), LISTEN.slice(0, colon));
 process.once("SIGTERM", () => {
   server.close();
   server.closeAllConnections();

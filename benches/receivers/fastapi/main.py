@@ -1,10 +1,11 @@
-"""FastAPI with the sqlite3 module: what one writes by FastAPI's guide.
+"""Receiver with FastAPI and the sqlite3 module, after FastAPI's guide.
 
-Models for what comes, a dependency for the proof, and a plain `def` for what blocks, which FastAPI runs
-in its thread pool, where each thread keeps a connection. SQLite lets one write at a time, so they take
-turns by a lock, which is fairer and quicker than SQLite's waiting. uvicorn runs it in one process, with
-uvloop and httptools. ENDPOINTS=async does the same in an `async def`, on the event loop: the guide advises
-against that for what blocks, but it costs less, as long as the disk is quick.
+It has models for the webhook, a dependency for the verification, and endpoints in a plain `def`, which
+FastAPI runs in its thread pool because they block. Each thread keeps a connection. SQLite allows one
+writer at a time, so the threads take a lock, which is fairer and faster than SQLite's busy timeout.
+uvicorn runs the app in one process, with uvloop and httptools. With ENDPOINTS=async the endpoints are
+`async def` and run on the event loop. The guide advises against that for blocking code, but it costs less
+as long as the disk is fast.
 """
 
 import hashlib
@@ -56,7 +57,7 @@ PUT_MESSAGE = """
 
 
 class Status(IntEnum):
-    """What became of a message; a greater one beats a smaller one."""
+    """Status of a message, in order of precedence."""
 
     PROVIDER_ACCEPTANCE = 0
     SENT = 1
@@ -111,11 +112,11 @@ class Webhook(Model):
 
 
 local = threading.local()
-turn = threading.Lock()
+write_lock = threading.Lock()
 
 
 def connect() -> sqlite3.Connection:
-    """This thread's connection."""
+    """Connection of this thread."""
     if not hasattr(local, "connection"):
         local.connection = sqlite3.connect(DATABASE, isolation_level=None)
         local.connection.row_factory = sqlite3.Row
@@ -124,22 +125,22 @@ def connect() -> sqlite3.Connection:
     return local.connection
 
 
-async def proven(request: Request, x_signature: Annotated[str, Header()] = "") -> bytes:
-    """The body, if its signature is right."""
+async def verified_body(request: Request, x_signature: Annotated[str, Header()] = "") -> bytes:
+    """Body of the request. Raises 401 if its signature is missing or wrong."""
     body = await request.body()
     expected = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected.encode(), x_signature.lower().encode()):
-        raise HTTPException(401, "unproven")
+        raise HTTPException(401, "invalid signature")
     return body
 
 
-def receive(body: Annotated[bytes, Depends(proven)]) -> dict:
+def receive(body: Annotated[bytes, Depends(verified_body)]) -> dict:
     try:
         message = Webhook.model_validate_json(body).message
     except ValidationError as error:
-        raise HTTPException(400, "malformed") from error
+        raise HTTPException(400, "malformed webhook") from error
     identity = hashlib.sha256(body).digest()
-    with turn:
+    with write_lock:
         outcome, status = store(connect(), message, identity)
     result = {"messageId": str(message.id), "outcome": outcome, "status": Status(status).name}
     return {"results": [result]}
@@ -148,22 +149,22 @@ def receive(body: Annotated[bytes, Depends(proven)]) -> dict:
 def show(message_id: UUID) -> dict:
     row = connect().execute("SELECT * FROM message WHERE id = ?", [str(message_id)]).fetchone()
     if row is None:
-        raise HTTPException(404, "unknown")
+        raise HTTPException(404, "unknown message")
     message = {
         "id": row["id"],
         "providerAcceptanceAt": row["accepted_at"],
         "statusChangedAt": row["status_changed_at"],
-        "reference": stated(row, "reference", ("service", "action", "key")),
+        "reference": columns(row, "reference", ("service", "action", "key")),
         "channel": row["channel"],
         "status": Status(row["status"]).name,
-        "provider": stated(row, "provider", ("name", "id", "status", "code", "message")),
+        "provider": columns(row, "provider", ("name", "id", "status", "code", "message")),
     }
     if row["segments"] is not None:
         message["sms"] = {"segments": row["segments"]}
     return {"message": message}
 
 
-async def receive_on_the_loop(body: Annotated[bytes, Depends(proven)]) -> dict:
+async def receive_on_the_loop(body: Annotated[bytes, Depends(verified_body)]) -> dict:
     return receive(body)
 
 
@@ -171,14 +172,14 @@ async def show_on_the_loop(message_id: UUID) -> dict:
     return show(message_id)
 
 
-def stated(row: sqlite3.Row, prefix: str, names: tuple[str, ...]) -> dict:
-    """The columns with this prefix that say something."""
+def columns(row: sqlite3.Row, prefix: str, names: tuple[str, ...]) -> dict:
+    """Columns with this prefix, without those that are null."""
     values = ((name, row[f"{prefix}_{name}"]) for name in names)
     return {name: value for name, value in values if value is not None}
 
 
 def store(connection: sqlite3.Connection, message: Message, identity: bytes) -> tuple[str, int]:
-    """What the webhook did, and the status that the message has now; on disk when it returns."""
+    """Store the message. Return the outcome and the current status, after the changes are synced to disk."""
     values = {
         "id": str(message.id),
         "identity": identity,

@@ -1,4 +1,4 @@
--- The tables of ../schema.sql, in PostgreSQL's types. Executed at each start.
+-- Tables of ../schema.sql with PostgreSQL's types. Executed at each start.
 
 CREATE TABLE IF NOT EXISTS message (
     id                UUID PRIMARY KEY,

@@ -1,7 +1,8 @@
-//! What the receivers written in Rust share: settings, proof, the webhook's shape, and the server.
+//! Shared code of the receivers written in Rust: settings, verification, types of the webhook, and the
+//! server.
 //!
-//! It follows the guide of actix-web: extractors, `HttpServer` with a worker for each core, shared
-//! state in `Data`. Each program in `bin` adds what it is there to show.
+//! It follows the guide of actix-web: extractors, `HttpServer` with a worker for each core, shared state in
+//! `Data`. Each program in `bin` adds its own way of storing.
 
 pub mod sql;
 pub mod webhook;
@@ -18,82 +19,82 @@ use sha2::Sha256;
 
 use crate::webhook::Webhook;
 
-/// The largest body taken, as the program that all are compared with takes it.
+/// Maximum size of a body in bytes, as in statusmirror.
 const MAX_BODY: usize = 256 << 10;
-/// How long requests under way may take when the server is stopped, in seconds.
+/// Maximum time for requests in flight when the server is stopped, in seconds.
 const SHUTDOWN_SECONDS: u64 = 5;
 
-/// What the environment says.
+/// Settings from environment variables.
 pub struct Settings {
-    /// `LISTEN`: where to listen.
+    /// `LISTEN`: address to listen on.
     pub listen: SocketAddr,
-    /// `SECRET`: what webhooks are signed with.
-    pub proof: Proof,
+    /// `SECRET`: secret of the webhooks' signatures.
+    pub verifier: Verifier,
 }
 
 impl Settings {
-    /// Reads them.
+    /// Reads the environment variables.
     pub fn read() -> io::Result<Self> {
         let listen = variable("LISTEN")?.parse().map_err(io::Error::other)?;
-        Ok(Self { listen, proof: Proof::new(&variable("SECRET")?)? })
+        Ok(Self { listen, verifier: Verifier::new(&variable("SECRET")?)? })
     }
 }
 
-/// A variable of the environment that must be set.
+/// Value of an environment variable, which must be set.
 pub fn variable(name: &str) -> io::Result<String> {
     std::env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")))
 }
 
-/// The proof of a webhook: `X-Signature` is the HMAC-SHA256 of the body in hex.
+/// Verification of webhooks: `X-Signature` is the HMAC-SHA256 of the body in hex.
 #[derive(Clone)]
-pub struct Proof(Hmac<Sha256>);
+pub struct Verifier(Hmac<Sha256>);
 
-impl Proof {
+impl Verifier {
     fn new(secret: &str) -> io::Result<Self> {
         Hmac::new_from_slice(secret.as_bytes()).map(Self).map_err(io::Error::other)
     }
 
-    /// The webhook in this request, proven and parsed.
-    pub fn webhook(&self, request: &HttpRequest, body: &Bytes) -> Result<Webhook, Refusal> {
-        let signature = request.headers().get("X-Signature").ok_or(Refusal::Unproven)?;
-        let signature = hex::decode(signature).map_err(|_error| Refusal::Unproven)?;
+    /// Verifies the signature of a request, and parses its webhook.
+    pub fn webhook(&self, request: &HttpRequest, body: &Bytes) -> Result<Webhook, Rejection> {
+        let signature = request.headers().get("X-Signature").ok_or(Rejection::InvalidSignature)?;
+        let signature = hex::decode(signature).map_err(|_error| Rejection::InvalidSignature)?;
         let mut mac = self.0.clone();
         mac.update(body);
-        mac.verify_slice(&signature).map_err(|_error| Refusal::Unproven)?;
+        mac.verify_slice(&signature).map_err(|_error| Rejection::InvalidSignature)?;
         Webhook::parse(body)
     }
 }
 
-/// Why a request is not taken.
+/// Reason for rejecting a request.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Its signature is missing or wrong.
-    #[error("unproven")]
-    Unproven,
-    /// It is no webhook of the gateway.
-    #[error("malformed: {0}")]
+pub enum Rejection {
+    /// The signature is missing or wrong.
+    #[error("invalid signature")]
+    InvalidSignature,
+    /// The body is not a webhook of the gateway.
+    #[error("malformed webhook: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// There is no such message.
-    #[error("unknown")]
-    Unknown,
+    /// No message has this id.
+    #[error("unknown message")]
+    UnknownMessage,
     /// The database failed.
-    #[error("the database failed: {0}")]
+    #[error("database error: {0}")]
     Store(String),
 }
 
-impl Refusal {
-    /// What a failing database comes to.
+impl Rejection {
+    /// Rejection because of a database error.
     pub fn store(error: impl Error) -> Self {
         Self::Store(error.to_string())
     }
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for Rejection {
     fn error_response(&self) -> HttpResponse {
         let mut response = match self {
-            Self::Unproven => HttpResponse::Unauthorized(),
+            Self::InvalidSignature => HttpResponse::Unauthorized(),
             Self::Malformed(_) => HttpResponse::BadRequest(),
-            Self::Unknown => HttpResponse::NotFound(),
+            Self::UnknownMessage => HttpResponse::NotFound(),
             Self::Store(_) => HttpResponse::ServiceUnavailable(),
         };
         response.content_type(ContentType::plaintext()).body(self.to_string())
@@ -105,10 +106,10 @@ pub async fn serve<F>(settings: Settings, routes: F) -> io::Result<()>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let proof = Data::new(settings.proof);
+    let verifier = Data::new(settings.verifier);
     HttpServer::new(move || {
         App::new()
-            .app_data(Data::clone(&proof))
+            .app_data(Data::clone(&verifier))
             .app_data(web::PayloadConfig::new(MAX_BODY))
             .configure(routes.clone())
     })

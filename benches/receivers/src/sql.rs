@@ -1,6 +1,6 @@
-//! The statements, which SQLite and PostgreSQL understand alike.
+//! SQL statements that SQLite and PostgreSQL both accept.
 
-/// Adds what was said, unless it is there already.
+/// Adds a notification, unless it is stored already.
 pub const ADD_NOTIFICATION: &str = "\
     INSERT INTO notification (message_id, status, status_changed_at, accepted_at, channel, destination, \
         reference_service, reference_action, reference_key, provider_name, provider_id, \
@@ -8,7 +8,7 @@ pub const ADD_NOTIFICATION: &str = "\
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
     ON CONFLICT (message_id, identity) DO NOTHING";
 
-/// Adds a message, or gives it this state if its status beats what is there.
+/// Adds a message, or replaces its state if the new status takes precedence over the stored one.
 pub const PUT_MESSAGE: &str = "\
     INSERT INTO message (id, status, status_changed_at, accepted_at, channel, destination, \
         reference_service, reference_action, reference_key, provider_name, provider_id, \
@@ -24,10 +24,10 @@ pub const PUT_MESSAGE: &str = "\
         provider_message = excluded.provider_message, segments = excluded.segments \
     WHERE excluded.status > message.status";
 
-/// The status of a message.
+/// Reads the status of a message.
 pub const STATUS: &str = "SELECT status FROM message WHERE id = $1";
 
-/// A message.
+/// Reads a message.
 pub const MESSAGE: &str = "\
     SELECT status, status_changed_at, accepted_at, channel, reference_service, reference_action, \
         reference_key, provider_name, provider_id, provider_status, provider_code, \

@@ -1,4 +1,4 @@
-//! The gateway's webhook and the answers, as types.
+//! Types of the gateway's webhook and of the answers.
 
 use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::Refusal;
+use crate::Rejection;
 
-/// A webhook about a message's status.
+/// Webhook about the status of a message.
 #[derive(Deserialize)]
 pub struct Webhook {
-    /// The only kind that there is.
+    /// Kind of webhook.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What it says.
+    /// Message with its status.
     pub message: Message,
 }
 
-/// The kinds of webhook.
+/// Kinds of webhook. There is only one.
 #[derive(Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Kind {
@@ -26,140 +26,140 @@ pub enum Kind {
     StatusUpdate,
 }
 
-/// A message, as the gateway sends and shows it.
+/// Message as the gateway sends it and as queries return it.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// Its id.
+    /// Id of the message.
     pub id: Uuid,
-    /// When the provider took it.
+    /// Time at which the provider accepted the message.
     pub provider_acceptance_at: Option<DateTime<Utc>>,
-    /// Since when it has its status.
+    /// Time at which the status changed.
     pub status_changed_at: DateTime<Utc>,
-    /// What the sender calls it.
+    /// Reference of the sender.
     #[serde(default)]
     pub reference: Reference,
-    /// How it travels.
+    /// Channel of the message.
     pub channel: Channel,
-    /// What became of it.
+    /// Delivery status.
     pub status: Status,
-    /// What the provider says.
+    /// Details from the provider.
     #[serde(default)]
     pub provider: Provider,
-    /// Of text messages only.
+    /// Details of SMS; `None` for other channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sms: Option<Sms>,
-    /// Whom it is for; not shown.
+    /// Recipient's number; not part of answers.
     #[serde(skip_serializing)]
     pub destination: Option<String>,
 }
 
-/// What the sender calls a message.
+/// Sender's reference of a message.
 #[derive(Deserialize, Serialize, Default)]
 pub struct Reference {
-    /// The application.
+    /// Application of the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// What it does.
+    /// Action of the application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The message's own key.
+    /// Key of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
-/// What the provider says, in its own words.
+/// Details from the provider, in its own terms.
 #[derive(Deserialize, Serialize, Default)]
 #[serde(default)]
 pub struct Provider {
-    /// The provider.
+    /// Name of the provider.
     pub name: String,
-    /// Its own id of the message.
+    /// Provider's id of the message.
     pub id: String,
-    /// Its own word for the status.
+    /// Provider's status.
     pub status: String,
-    /// Its own code.
+    /// Provider's status code.
     pub code: String,
-    /// What it adds.
+    /// Provider's text, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// What only text messages have.
+/// Details of an SMS.
 #[derive(Deserialize, Serialize)]
 pub struct Sms {
-    /// In how many pieces it travels.
+    /// Number of segments.
     pub segments: u16,
 }
 
-/// What became of a message. A later one beats an earlier one.
+/// Status of a message, in order of precedence.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// The provider took it.
+    /// The provider accepted the message.
     ProviderAcceptance,
-    /// The provider sent it on.
+    /// The provider sent the message on.
     Sent,
-    /// The provider refused it.
+    /// The provider rejected the message.
     Rejected,
-    /// It did not arrive.
+    /// The message did not arrive.
     Undelivered,
-    /// It arrived.
+    /// The message arrived.
     Delivered,
-    /// It was read.
+    /// The message was read.
     Read,
 }
 
-/// The way a message travels.
+/// Channel of a message.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
-    /// A text message.
+    /// SMS.
     Sms,
-    /// A rich text message.
+    /// RCS.
     Rcs,
 }
 
-/// What a webhook did.
+/// Outcome of a webhook.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// The message has changed.
+    /// The message was added or changed.
     Applied,
-    /// It has a status that beats this one.
+    /// The stored status takes precedence.
     Superseded,
-    /// The same was stored already.
+    /// The same webhook was stored before.
     Duplicate,
 }
 
-/// The answer to a webhook.
+/// Answer to a webhook.
 #[derive(Serialize)]
 pub struct Receipt {
-    results: [Done; 1],
+    results: [EntryResult; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Done {
+struct EntryResult {
     message_id: Uuid,
     outcome: Outcome,
     status: Status,
 }
 
-/// The answer to a query.
+/// Answer to a query.
 #[derive(Serialize)]
-pub struct Found {
-    /// What was asked for.
+pub struct MessageAnswer {
+    /// Requested message.
     pub message: Message,
 }
 
 impl Webhook {
-    /// The webhook in a body.
-    pub fn parse(body: &Bytes) -> Result<Self, Refusal> {
+    /// Parses a body.
+    pub fn parse(body: &Bytes) -> Result<Self, Rejection> {
         Ok(serde_json::from_slice(body)?)
     }
 
-    /// What the same webhook is known by when it comes again.
+    /// Hash of a body, by which a repeated webhook is recognized.
     pub fn identity(body: &Bytes) -> [u8; 32] {
         Sha256::digest(body).into()
     }
@@ -175,7 +175,7 @@ impl Status {
         Self::Read,
     ];
 
-    /// Its number, which is greater the more it is worth.
+    /// Number in the database, in order of precedence.
     pub fn number(self) -> i16 {
         match self {
             Self::ProviderAcceptance => 0,
@@ -187,14 +187,14 @@ impl Status {
         }
     }
 
-    /// The status with this number.
-    pub fn numbered(number: i16) -> Option<Self> {
+    /// Status with this number.
+    pub fn from_number(number: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.number() == number)
     }
 }
 
 impl Channel {
-    /// The gateway's word.
+    /// Gateway's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sms => "SMS",
@@ -202,15 +202,15 @@ impl Channel {
         }
     }
 
-    /// The channel with this name.
-    pub fn named(name: &str) -> Option<Self> {
+    /// Channel with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Sms, Self::Rcs].into_iter().find(|channel| channel.name() == name)
     }
 }
 
 impl Receipt {
-    /// What was done, and the status that the message has now.
+    /// Answer with the outcome and the current status of the message.
     pub fn new(message_id: Uuid, outcome: Outcome, status: Status) -> Self {
-        Self { results: [Done { message_id, outcome, status }] }
+        Self { results: [EntryResult { message_id, outcome, status }] }
     }
 }

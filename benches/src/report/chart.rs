@@ -1,51 +1,51 @@
-//! A chart of horizontal bars as SVG, which takes the colours of a light or a dark page.
+//! Chart of horizontal bars as SVG, with colours for a light and a dark page.
 
 use std::fmt::Write as _;
 
 use super::tables::number;
 
-/// The width of a chart.
+/// Width of a chart.
 const WIDTH: f64 = 760.0;
-/// Where bars begin, and where the longest ends.
+/// Position where bars begin, and where the longest one ends.
 const LEFT: f64 = 260.0;
 const RIGHT: f64 = 660.0;
-/// The height of a bar, and from one to the next.
+/// Height of a bar, and distance from one bar to the next.
 const BAR: f64 = 20.0;
 const STEP: f64 = 28.0;
-/// The height of what stands above the bars.
+/// Height of the title and the subtitle above the bars.
 const TOP: f64 = 64.0;
 
-/// A bar.
+/// Bar of a chart.
 pub(super) struct Bar {
-    /// What it stands for.
+    /// Label to the left of the bar.
     pub(super) label: String,
-    /// How long it is.
+    /// Value that the length of the bar shows.
     pub(super) value: f64,
-    /// Whether it is ours.
-    pub(super) ours: bool,
+    /// Whether the value is of statusmirror.
+    pub(super) is_ours: bool,
 }
 
-/// Draws bars from zero on one scale.
+/// Draws bars on one scale that begins at zero.
 pub(super) fn bars(title: &str, subtitle: &str, bars: &[Bar]) -> String {
     let longest = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
     let mut height = TOP;
-    let mut drawn = String::new();
-    for Bar { label, value, ours } in bars {
+    let mut elements = String::new();
+    for Bar { label, value, is_ours } in bars {
         let length = value / longest * (RIGHT - LEFT);
-        let (class, middle) = (if *ours { "ours" } else { "other" }, height + BAR / 2.0);
-        let (label, value, end) = (escaped(label), number(*value), LEFT + length + 8.0);
-        let before = LEFT - 10.0;
+        let (class, middle) = (if *is_ours { "ours" } else { "other" }, height + BAR / 2.0);
+        let (label, value, end) = (escape(label), number(*value), LEFT + length + 8.0);
+        let label_end = LEFT - 10.0;
         // Writing to a String does not fail.
         write!(
-            drawn,
-            "<text class=\"{class}-label\" x=\"{before}\" y=\"{middle}\" text-anchor=\"end\">{label}</text>\n\
+            elements,
+            "<text class=\"{class}-label\" x=\"{label_end}\" y=\"{middle}\" text-anchor=\"end\">{label}</text>\n\
              <rect class=\"{class}\" x=\"{LEFT}\" y=\"{height}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2\"/>\n\
              <text class=\"value\" x=\"{end:.1}\" y=\"{middle}\">{value}</text>\n"
         )
         .unwrap_or_default();
         height += STEP;
     }
-    let (title, subtitle) = (escaped(title), escaped(subtitle));
+    let (title, subtitle) = (escape(title), escape(subtitle));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\" aria-label=\"{title}\">\n\
@@ -65,11 +65,11 @@ pub(super) fn bars(title: &str, subtitle: &str, bars: &[Bar]) -> String {
          </style>\n\
          <text class=\"title\" x=\"16\" y=\"22\">{title}</text>\n\
          <text x=\"16\" y=\"43\">{subtitle}</text>\n\
-         {drawn}</svg>\n"
+         {elements}</svg>\n"
     )
 }
 
-fn escaped(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_values_say() {
-        let bar = |label: &str, value, ours| Bar { label: label.to_owned(), value, ours };
-        let drawn = bars("a & b", "", &[bar("<one>", 10.0, true), bar("two", 5.0, false)]);
-        assert!(drawn.contains("class=\"ours\" x=\"260\" y=\"64\" width=\"400.0\""), "{drawn}");
-        assert!(drawn.contains("class=\"other\" x=\"260\" y=\"92\" width=\"200.0\""), "{drawn}");
-        assert!(drawn.contains("&lt;one&gt;") && drawn.contains("a &amp; b"));
+        let bar = |label: &str, value, is_ours| Bar { label: label.to_owned(), value, is_ours };
+        let chart = bars("a & b", "", &[bar("<one>", 10.0, true), bar("two", 5.0, false)]);
+        assert!(chart.contains("class=\"ours\" x=\"260\" y=\"64\" width=\"400.0\""), "{chart}");
+        assert!(chart.contains("class=\"other\" x=\"260\" y=\"92\" width=\"200.0\""), "{chart}");
+        assert!(chart.contains("&lt;one&gt;") && chart.contains("a &amp; b"));
     }
 }

@@ -1,8 +1,8 @@
-//! Tables and limits of unusual loads: batches, listeners, ties, a leaked callback URL.
+//! Tables and limits of unusual loads: batches, listeners, ties, and a leaked callback URL.
 
-use super::ratios::Row;
+use super::row::Row;
 use super::tables::{bytes, columns, number, rounds, table, time};
-use crate::figures::{Results, ratio};
+use crate::figures::{Results, Round, ratio};
 use crate::scenario::{LEAKS, LISTS};
 
 /// Description of each listener scenario.
@@ -13,10 +13,11 @@ const LISTENERS: [(&str, &str); 4] = [
     ("1000", "1,000 listeners, 200 webhooks/s"),
 ];
 /// A source's `max_rate` in the table of a leaked URL, in webhooks a second.
-const RATE: f64 = 10.0;
-const HOUR: f64 = 3_600.0;
-/// What one source may use of the quarantine by default, in rows and bytes.
-const QUARANTINE: (f64, f64) = (50_000.0, 536_870_912.0);
+const MAX_RATE: f64 = 10.0;
+const HOUR_SECONDS: f64 = 3_600.0;
+/// Default limits of one source in the quarantine.
+const QUARANTINE_ROWS: f64 = 50_000.0;
+const QUARANTINE_BYTES: f64 = 536_870_912.0;
 
 pub(super) fn batches(results: &Results) -> String {
     let subjects = [
@@ -34,7 +35,7 @@ pub(super) fn listeners(results: &Results) -> String {
     let rows =
         rounds(results, "listeners", &LISTENERS).into_iter().map(|(name, label, medians)| {
             let mut row = medians.row(&[label]);
-            row.push(behind(results, name).map_or_else(|| "–".to_owned(), number));
+            row.push(most_behind(results, name).map_or_else(|| "–".to_owned(), number));
             row
         });
     let mut columns = columns(&["", "webhooks/s"]);
@@ -42,11 +43,11 @@ pub(super) fn listeners(results: &Results) -> String {
     table(&columns, rows.collect())
 }
 
-/// The most listeners that fell behind in a round.
-fn behind(results: &Results, subject: &str) -> Option<f64> {
-    let found = results.scenarios.get("listeners")?;
-    let all = found.values.get(&format!("{subject} behind"))?;
-    all.iter().copied().max_by(f64::total_cmp)
+/// Highest number of listeners that fell behind in one round.
+fn most_behind(results: &Results, subject: &str) -> Option<f64> {
+    let figures = results.scenarios.get("listeners")?;
+    let counts = figures.values.get(&format!("{subject} behind"))?;
+    counts.iter().copied().max_by(f64::total_cmp)
 }
 
 pub(super) fn ties(results: &Results) -> String {
@@ -57,7 +58,7 @@ pub(super) fn ties(results: &Results) -> String {
             let names = ["spread", "tied"].map(|times| format!("{list}-{times}-{page}"));
             let [spread, tied] = names.each_ref().map(|name| p50(name));
             let [spread_rounds, tied_rounds] =
-                names.each_ref().map(|name| results.of("ties", name));
+                names.each_ref().map(|name| results.rounds_of("ties", name));
             let ratio = ratio(tied_rounds, spread_rounds, |round| Some(round.latency.p50));
             if let (Some(spread), Some(tied), Some(ratio)) = (spread, tied, ratio) {
                 let page = if page == "first" { "first" } else { "51st" };
@@ -72,20 +73,23 @@ pub(super) fn ties(results: &Results) -> String {
 pub(super) fn leak(results: &Results) -> String {
     let mut rows = Vec::new();
     for (name, ..) in LEAKS {
-        let Some(each) = results.value("leak", &format!("{name} bytes")) else { continue };
-        let of = |figure: fn(&crate::figures::Round) -> f64| results.median("leak", name, figure);
-        let (Some(rate), Some(cpu)) = (of(|round| round.per_second), of(|round| round.cpu)) else {
+        let Some(bytes_each) = results.median_value("leak", &format!("{name} bytes")) else {
             continue;
         };
-        for (limit, rate) in [("none", rate), ("10", rate.min(RATE))] {
-            let an_hour = if name.ends_with("quarantine") {
-                (rate * HOUR).min(QUARANTINE.0).min(QUARANTINE.1 / each)
+        let median = |figure: fn(&Round) -> f64| results.median("leak", name, figure);
+        let (Some(rate), Some(cpu)) = (median(|round| round.per_second), median(|round| round.cpu))
+        else {
+            continue;
+        };
+        for (limit, rate) in [("none", rate), ("10", rate.min(MAX_RATE))] {
+            let hourly_rows = if name.ends_with("quarantine") {
+                (rate * HOUR_SECONDS).min(QUARANTINE_ROWS).min(QUARANTINE_BYTES / bytes_each)
             } else {
-                rate * HOUR
+                rate * HOUR_SECONDS
             };
-            let cpu = time(an_hour * cpu);
+            let cpu = time(hourly_rows * cpu);
             rows.push(
-                [name, limit, &number(an_hour), &bytes(an_hour * each), &cpu]
+                [name, limit, &number(hourly_rows), &bytes(hourly_rows * bytes_each), &cpu]
                     .map(str::to_owned)
                     .into(),
             );
@@ -102,11 +106,13 @@ pub(super) fn limits(results: &Results) -> Vec<Row> {
     let p99 = |scenario: &str, subject: &str| {
         results.median(scenario, subject, |round| round.latency.p99 / 1e3)
     };
-    let cpu = ratio(results.of("listeners", "100"), results.of("listeners", "none"), |round| {
-        Some(round.cpu)
-    });
-    let tied = LISTS.into_iter().filter_map(|(list, _)| {
-        let page = |times: &str| results.of("ties", &format!("{list}-{times}-behind"));
+    let listener_cpu = ratio(
+        results.rounds_of("listeners", "100"),
+        results.rounds_of("listeners", "none"),
+        |round| Some(round.cpu),
+    );
+    let tied_ratios = LISTS.into_iter().filter_map(|(list, _)| {
+        let page = |times: &str| results.rounds_of("ties", &format!("{list}-{times}-behind"));
         ratio(page("tied"), page("spread"), |round| Some(round.latency.p50))
     });
     let milliseconds =
@@ -119,8 +125,13 @@ pub(super) fn limits(results: &Results) -> Vec<Row> {
             250.0,
         ),
         milliseconds("point query meanwhile, p99", p99("batches", "queries"), 50.0, 10.0),
-        Row::at_most("CPU per webhook with 100 listeners ÷ with none, 3,000/s", cpu, 1.3, 1.1),
-        Row::at_most("listeners of 100 that fall behind", behind(results, "100"), 0.0, 0.0),
+        Row::at_most(
+            "CPU per webhook with 100 listeners ÷ with none, 3,000/s",
+            listener_cpu,
+            1.3,
+            1.1,
+        ),
+        Row::at_most("listeners of 100 that fall behind", most_behind(results, "100"), 0.0, 0.0),
         milliseconds(
             "webhooks with 1,000 listeners to a number each, 3,000/s, p99",
             p99("listeners", "1000-by-number"),
@@ -135,7 +146,7 @@ pub(super) fn limits(results: &Results) -> Vec<Row> {
         ),
         Row::at_most(
             "page of a list, 300,000 messages in one second ÷ spread",
-            tied.max_by(f64::total_cmp),
+            tied_ratios.max_by(f64::total_cmp),
             1.5,
             1.2,
         ),
@@ -145,24 +156,24 @@ pub(super) fn limits(results: &Results) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{Latency, Round};
+    use crate::figures::Latency;
     use crate::report::tables::NOTHING;
 
     #[test]
     fn what_was_not_measured_is_not_shown() {
-        let none = Results::default();
+        let empty = Results::default();
         for region in [batches, listeners, ties, leak] {
-            assert_eq!(region(&none), NOTHING);
+            assert_eq!(region(&empty), NOTHING);
         }
-        assert!(limits(&none).iter().all(|row| row.measured.is_none()));
+        assert!(limits(&empty).iter().all(|row| row.measured().is_none()));
     }
 
     #[test]
     fn a_leaked_url_costs_what_an_hour_of_it_does() {
         let mut results = Results::default();
         let round = Round { per_second: 1_000.0, cpu: 50.0, ..Round::default() };
-        results.rounds("leak", [("messages".to_owned(), vec![round])].into());
-        results.values("leak", "messages bytes", vec![500.0]);
+        results.add_rounds("leak", [("messages".to_owned(), vec![round])].into());
+        results.add_values("leak", "messages bytes", vec![500.0]);
         let table = leak(&results);
         assert!(table.contains("| messages | none | 3,600,000 | 1,800 MB | 180 s |"), "{table}");
         assert!(table.contains("| messages | 10 | 36,000 | 18.0 MB | 1.80 s |"), "{table}");
@@ -172,9 +183,9 @@ mod tests {
     fn the_worst_round_decides_who_fell_behind() {
         let mut results = Results::default();
         let round = Round { latency: Latency::default(), ..Round::default() };
-        results.rounds("listeners", [("100".to_owned(), vec![round])].into());
-        results.values("listeners", "100 behind", vec![0.0, 2.0, 0.0]);
-        assert_eq!(behind(&results, "100"), Some(2.0));
+        results.add_rounds("listeners", [("100".to_owned(), vec![round])].into());
+        results.add_values("listeners", "100 behind", vec![0.0, 2.0, 0.0]);
+        assert_eq!(most_behind(&results, "100"), Some(2.0));
         assert!(listeners(&results).contains("| 2.00 |"), "{}", listeners(&results));
     }
 }

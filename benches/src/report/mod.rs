@@ -1,9 +1,10 @@
-//! The pages and charts, all made of the figures in `docs/performance.json`.
+//! Pages and charts, made from the figures in `docs/performance.json`.
 
 mod chart;
 mod loads;
 mod pictures;
 mod ratios;
+mod row;
 mod tables;
 
 use std::fs;
@@ -11,11 +12,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::figures::{Results, ratio};
+pub(crate) use ratios::{cpu_ratio, missed};
 
-/// The figures of the last run.
+use crate::figures::Results;
+
+/// File of the figures of the last run.
 const FIGURES: &str = "docs/performance.json";
-/// The pages, each with the regions that are made here.
+/// Pages with generated regions, and the function that makes each region.
 const PAGES: [(&str, &[(&str, Region)]); 2] = [
     (
         "docs/performance.md",
@@ -39,7 +42,7 @@ const PAGES: [(&str, &[(&str, Region)]); 2] = [
     ("README.md", &[("summary", tables::summary)]),
 ];
 
-/// What makes the text of a region.
+/// Function that makes the text of a region.
 type Region = fn(&Results) -> String;
 
 /// Reads the figures of the last run.
@@ -55,7 +58,7 @@ pub(crate) fn write(root: &Path, results: &Results) -> Result<()> {
         let path = root.join(page);
         let mut text = fs::read_to_string(&path).context(page)?;
         for (name, region) in regions {
-            text = replaced(&text, name, &region(results)).context(page)?;
+            text = replace_region(&text, name, &region(results)).context(page)?;
         }
         fs::write(path, text)?;
     }
@@ -65,8 +68,8 @@ pub(crate) fn write(root: &Path, results: &Results) -> Result<()> {
     Ok(())
 }
 
-/// Prints what there is.
-#[expect(clippy::print_stdout, reason = "this is what a run of some scenarios is for")]
+/// Prints the regions that have figures.
+#[expect(clippy::print_stdout, reason = "the tables are the output of a run of some scenarios")]
 pub(crate) fn print(results: &Results) {
     for (_, regions) in PAGES {
         for (name, region) in regions.iter().filter(|(name, _)| *name != "summary") {
@@ -78,23 +81,12 @@ pub(crate) fn print(results: &Results) {
     }
 }
 
-/// Names of the figures that were measured and do not hold.
-pub(crate) fn missed(results: &Results) -> Vec<&'static str> {
-    ratios::missed(results)
-}
-
-/// The figure that `--quick` is held against.
-pub(crate) fn cpu_ratio(results: &Results) -> Option<f64> {
-    let (ours, verified) = (results.of("ingest", "ours"), results.of("ingest", "verified"));
-    ratio(ours, verified, |round| Some(round.cpu))
-}
-
-/// The text with something else between a region's marks.
-fn replaced(text: &str, name: &str, content: &str) -> Result<String> {
+/// Replaces the content between the markers of a region. Fails unless the region is there exactly once.
+fn replace_region(text: &str, name: &str, content: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
-    let (before, rest) = text.split_once(&begin).with_context(|| format!("no {begin}"))?;
-    let (_, after) = rest.split_once(&end).with_context(|| format!("no {end}"))?;
-    ensure!(!after.contains(&begin), "{begin} is there twice");
+    let (before, rest) = text.split_once(&begin).with_context(|| format!("{begin} is missing"))?;
+    let (_, after) = rest.split_once(&end).with_context(|| format!("{end} is missing"))?;
+    ensure!(!after.contains(&begin), "{begin} occurs twice");
     Ok(format!("{before}{begin}\n{}\n{end}{after}", content.trim_end()))
 }
 
@@ -106,15 +98,15 @@ mod tests {
 
     #[test]
     fn only_the_region_is_replaced_and_twice_is_as_once() {
-        let once = replaced(PAGE, "a", "| new |\n").unwrap();
+        let once = replace_region(PAGE, "a", "| new |\n").unwrap();
         assert_eq!(once, "one\n<!-- bench:a -->\n| new |\n<!-- /bench:a -->\ntwo\n");
-        assert_eq!(replaced(&once, "a", "| new |\n").unwrap(), once);
+        assert_eq!(replace_region(&once, "a", "| new |\n").unwrap(), once);
     }
 
     #[test]
     fn a_region_that_is_missing_open_or_there_twice_is_an_error() {
-        assert!(replaced(PAGE, "b", "").is_err());
-        assert!(replaced("<!-- bench:a -->", "a", "").is_err());
-        assert!(replaced(&PAGE.repeat(2), "a", "").is_err());
+        assert!(replace_region(PAGE, "b", "").is_err());
+        assert!(replace_region("<!-- bench:a -->", "a", "").is_err());
+        assert!(replace_region(&PAGE.repeat(2), "a", "").is_err());
     }
 }

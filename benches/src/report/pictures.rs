@@ -1,10 +1,10 @@
-//! Which charts there are.
+//! Charts of the report.
 
 use super::chart::{Bar, bars};
 use super::tables::RECEIVERS;
 use crate::figures::{Results, Round};
 
-/// A chart for each of these files, where there is something to draw.
+/// Charts that have figures, each with its file name.
 pub(super) fn all(results: &Results) -> Vec<(&'static str, String)> {
     let charts = [
         (
@@ -32,12 +32,14 @@ pub(super) fn all(results: &Results) -> Vec<(&'static str, String)> {
             queries(results),
         ),
     ];
-    let drawn = charts.into_iter().filter(|(.., all)| !all.is_empty());
-    drawn.map(|(file, title, subtitle, all)| (file, bars(title, subtitle, &all))).collect()
+    let with_figures = charts.into_iter().filter(|(.., values)| !values.is_empty());
+    with_figures
+        .map(|(file, title, subtitle, values)| (file, bars(title, subtitle, &values)))
+        .collect()
 }
 
-fn bar(label: &str, value: f64, ours: bool) -> Bar {
-    Bar { label: label.replace('*', ""), value, ours }
+fn bar(label: &str, value: f64, is_ours: bool) -> Bar {
+    Bar { label: label.replace('*', ""), value, is_ours }
 }
 
 fn receivers(results: &Results, scenario: &str, figure: fn(&Round) -> f64) -> Vec<Bar> {
@@ -48,14 +50,14 @@ fn receivers(results: &Results, scenario: &str, figure: fn(&Round) -> f64) -> Ve
 }
 
 fn schedules(results: &Results) -> Vec<Bar> {
-    let mut all = Vec::new();
+    let mut bars = Vec::new();
     for (scenario, load) in [("half-load", "half"), ("overload", "twice")] {
         for (receiver, label) in [("ours", "statusmirror"), ("naive-full", "naive design, FULL")] {
             let p99 = results.median(scenario, receiver, |round| round.latency.p99 / 1e3);
-            all.extend(p99.map(|p99| bar(&format!("{label}, {load}"), p99, receiver == "ours")));
+            bars.extend(p99.map(|p99| bar(&format!("{label}, {load}"), p99, receiver == "ours")));
         }
     }
-    all
+    bars
 }
 
 fn queries(results: &Results) -> Vec<Bar> {

@@ -1,14 +1,14 @@
-//! The tables of figures.
+//! Tables of figures, and the formats of their cells.
 
 use std::fmt::Write as _;
 
 use crate::figures::{Latency, Results, Round, median};
 use crate::scenario::VIEWS;
 
-/// What stands where nothing was measured.
+/// Text of a region without figures.
 pub(super) const NOTHING: &str = "Not measured.";
 
-/// The receivers with the words for them, in the order in which they are shown.
+/// Receivers with their labels, in the order of the tables.
 pub(super) const RECEIVERS: [(&str, &str); 8] = [
     ("noop", "no-op: reads the body"),
     ("verified", "verify and parse, nothing stored"),
@@ -20,7 +20,7 @@ pub(super) const RECEIVERS: [(&str, &str); 8] = [
     ("fastapi", "FastAPI + sqlite3"),
 ];
 
-/// A number with three figures that count, and thousands set apart.
+/// Formats a number with three significant digits and with thousands separators.
 pub(super) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 99.5 => 0,
@@ -33,8 +33,8 @@ pub(super) fn number(value: f64) -> String {
     }
     let mut grouped = String::new();
     for (index, digit) in plain.chars().enumerate() {
-        let left = plain.len() - index;
-        if index > 0 && left.is_multiple_of(3) && !grouped.ends_with('-') {
+        let remaining = plain.len() - index;
+        if index > 0 && remaining.is_multiple_of(3) && !grouped.ends_with('-') {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -42,7 +42,7 @@ pub(super) fn number(value: f64) -> String {
     grouped
 }
 
-/// A time that is given in microseconds.
+/// Formats a time that is given in microseconds.
 pub(super) fn time(micros: f64) -> String {
     match micros {
         value if value >= 1e6 => format!("{} s", number(value / 1e6)),
@@ -51,11 +51,12 @@ pub(super) fn time(micros: f64) -> String {
     }
 }
 
+/// Formats a size in bytes as megabytes.
 pub(super) fn bytes(value: f64) -> String {
     format!("{} MB", number(value / 1e6))
 }
 
-/// A table of these columns; nothing if it has no rows.
+/// Markdown table with these columns; [`NOTHING`] if it has no rows.
 pub(super) fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return NOTHING.to_owned();
@@ -68,30 +69,35 @@ pub(super) fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     text
 }
 
-/// Medians of the rounds' figures.
+/// Medians of the figures of some rounds.
 pub(super) struct Medians<'a>(&'a [Round]);
 
 impl Medians<'_> {
-    fn of(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
         median(self.0.iter().map(figure)).unwrap_or(f64::NAN)
     }
 
-    fn quantiles(&self, of: impl Fn(&Round) -> Option<Latency>) -> [String; 4] {
-        let pick = |figure: fn(&Latency) -> f64| {
-            let values = self.0.iter().filter_map(&of).map(|latency| figure(&latency));
+    fn quantiles(&self, latency: impl Fn(&Round) -> Option<Latency>) -> [String; 4] {
+        let cell = |quantile: fn(&Latency) -> f64| {
+            let values = self.0.iter().filter_map(&latency).map(|latency| quantile(&latency));
             median(values).map_or_else(|| "–".to_owned(), time)
         };
-        [pick(|of| of.p50), pick(|of| of.p99), pick(|of| of.p999), pick(|of| of.max)]
+        [
+            cell(|latency| latency.p50),
+            cell(|latency| latency.p99),
+            cell(|latency| latency.p999),
+            cell(|latency| latency.max),
+        ]
     }
 
     fn cpu(&self) -> String {
-        format!("{} µs", number(self.of(|round| round.cpu)))
+        format!("{} µs", number(self.median(|round| round.cpu)))
     }
 
-    /// The cells behind these, as [`columns`] names them.
+    /// A row with these first cells, followed by those that [`columns`] names.
     pub(super) fn row(&self, first: &[&str]) -> Vec<String> {
         let mut cells: Vec<_> = first.iter().map(|cell| (*cell).to_owned()).collect();
-        cells.extend([number(self.of(|round| round.per_second)), self.cpu()]);
+        cells.extend([number(self.median(|round| round.per_second)), self.cpu()]);
         cells.extend(self.latency());
         cells
     }
@@ -101,12 +107,13 @@ impl Medians<'_> {
     }
 }
 
-/// These columns, the last of which says what is counted, and those that every table has.
+/// Columns of a table of rounds: the given ones, of which the last names the unit of throughput, and those of
+/// every such table.
 pub(super) fn columns<'a>(first: &[&'a str]) -> Vec<&'a str> {
     [first, &["server CPU each", "p50", "p99", "p99.9", "max"]].concat()
 }
 
-/// The rounds of these subjects of a scenario, where there are any.
+/// Subjects of a scenario that have rounds, each with its name, its label and its medians.
 pub(super) fn rounds<'a>(
     results: &'a Results,
     scenario: &str,
@@ -114,16 +121,16 @@ pub(super) fn rounds<'a>(
 ) -> Vec<(&'a str, &'a str, Medians<'a>)> {
     let all = subjects
         .iter()
-        .map(|(subject, label)| (*subject, *label, Medians(results.of(scenario, subject))));
+        .map(|(subject, label)| (*subject, *label, Medians(results.rounds_of(scenario, subject))));
     all.filter(|(_, _, medians)| !medians.0.is_empty()).collect()
 }
 
 pub(super) fn ingest(results: &Results) -> String {
     let mut rows = Vec::new();
-    for (scenario, more) in [("ingest", ""), ("slow-disk", ", syncs 1 ms longer")] {
+    for (scenario, suffix) in [("ingest", ""), ("slow-disk", ", syncs 1 ms longer")] {
         for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
-            let mut row = medians.row(&[&format!("{label}{more}")]);
-            row.push(bytes(medians.of(|round| round.memory)));
+            let mut row = medians.row(&[&format!("{label}{suffix}")]);
+            row.push(bytes(medians.median(|round| round.memory)));
             rows.push(row);
         }
     }
@@ -147,11 +154,11 @@ pub(super) fn latency(results: &Results) -> String {
     let mut rows = Vec::new();
     for (scenario, load) in [("half-load", "half"), ("overload", "twice")] {
         for (subject, label, medians) in rounds(results, scenario, &RECEIVERS) {
-            let rate = results.value(scenario, &format!("{subject} a second"));
-            let mut row = |what: &str, per_second: f64, quantiles: [String; 4]| {
+            let rate = results.median_value(scenario, &format!("{subject} a second"));
+            let mut push_row = |suffix: &str, per_second: f64, quantiles: [String; 4]| {
                 let mut cells = vec![
                     load.to_owned(),
-                    format!("{label}{what}"),
+                    format!("{label}{suffix}"),
                     rate.map_or_else(|| "–".to_owned(), number),
                     number(per_second),
                     medians.cpu(),
@@ -159,10 +166,10 @@ pub(super) fn latency(results: &Results) -> String {
                 cells.extend(quantiles);
                 rows.push(cells);
             };
-            row("", medians.of(|round| round.per_second), medians.latency());
-            let refused = medians.of(|round| round.refused);
+            push_row("", medians.median(|round| round.per_second), medians.latency());
+            let refused = medians.median(|round| round.refused);
             if refused > 0.0 {
-                row(", refused", refused, medians.quantiles(|round| round.refusal));
+                push_row(", refused", refused, medians.quantiles(|round| round.refusal));
             }
         }
     }
@@ -190,7 +197,7 @@ pub(super) fn reads(results: &Results) -> String {
     table(&columns(&["meanwhile", "", "queries/s"]), rows)
 }
 
-/// Each view with its ratio to a query for one message.
+/// Table of the views, each with its ratio to a query for one message.
 pub(super) fn views(results: &Results) -> String {
     let p50 = |name: &str| results.median("views", name, |round| round.latency.p50);
     let point = p50("point");
@@ -208,7 +215,7 @@ pub(super) fn views(results: &Results) -> String {
 }
 
 pub(super) fn footprint(results: &Results) -> String {
-    let value = |name: &str| results.value("footprint", name);
+    let value = |name: &str| results.median_value("footprint", name);
     let loaded = results.median("ingest", "ours", |round| round.memory);
     let milliseconds = |value: f64| time(value * 1e3);
     let rows = [
@@ -219,7 +226,7 @@ pub(super) fn footprint(results: &Results) -> String {
         ("anonymous memory, idle, 100,000 messages", value("idle existing").map(bytes)),
         ("anonymous memory, idle, the no-op server", value("idle noop").map(bytes)),
         ("anonymous memory under full load, 64 connections", loaded.map(bytes)),
-        ("on disk, each message with three notifications", value("bytes a message").map(octets)),
+        ("on disk, each message with three notifications", value("bytes a message").map(in_bytes)),
         ("binary", value("binary").map(bytes)),
     ];
     if rows.iter().all(|(_, value)| value.is_none()) {
@@ -230,7 +237,7 @@ pub(super) fn footprint(results: &Results) -> String {
     table(&["", ""], rows.into())
 }
 
-fn octets(value: f64) -> String {
+fn in_bytes(value: f64) -> String {
     format!("{} bytes", number(value))
 }
 
@@ -246,7 +253,7 @@ pub(super) fn growth(results: &Results) -> String {
     let mut text = table(&columns(&["messages", "", "webhooks/s"]), rows);
     let seconds: f64 = ["growth-1M", "growth-10M"]
         .iter()
-        .filter_map(|scenario| results.value(scenario, "seconds to fill"))
+        .filter_map(|scenario| results.median_value(scenario, "seconds to fill"))
         .sum();
     if seconds > 0.0 {
         let (seconds, date) = (number(seconds), date(results, "growth-10M"));
@@ -266,7 +273,7 @@ pub(super) fn memory(results: &Results) -> String {
     let rows = rounds(results, "memory", &subjects);
     let rows = rows.into_iter().map(|(_, label, medians)| medians.row(&[label])).collect();
     let mut text = table(&columns(&["", "a second"]), rows);
-    let value = |name: &str| results.value("memory", name);
+    let value = |name: &str| results.median_value("memory", name);
     if let (Some(limit), Some(stored), Some(seconds)) =
         (value("limit"), value("stored"), value("seconds to fill"))
     {
@@ -280,7 +287,7 @@ pub(super) fn memory(results: &Results) -> String {
 }
 
 fn date(results: &Results, scenario: &str) -> String {
-    results.scenarios.get(scenario).map(|found| found.date.clone()).unwrap_or_default()
+    results.scenarios.get(scenario).map(|figures| figures.date.clone()).unwrap_or_default()
 }
 
 pub(super) fn machine(results: &Results) -> String {
@@ -292,7 +299,7 @@ pub(super) fn summary(results: &Results) -> String {
     let rows = rounds(results, "ingest", &RECEIVERS);
     let rows = rows.into_iter().map(|(_, label, medians)| {
         let [p50, p99, ..] = medians.latency();
-        let per_second = number(medians.of(|round| round.per_second));
+        let per_second = number(medians.median(|round| round.per_second));
         vec![label.to_owned(), per_second, medians.cpu(), p50, p99]
     });
     let columns = [
@@ -329,7 +336,7 @@ mod tests {
     fn the_median_round_is_shown() {
         let mut results = Results::default();
         let rounds = [10.0, 30.0, 20.0].map(|cpu| Round { cpu, ..Round::default() });
-        results.rounds("ingest", [("ours".to_owned(), rounds.into())].into());
+        results.add_rounds("ingest", [("ours".to_owned(), rounds.into())].into());
         assert!(ingest(&results).contains("| 20.0 µs |"), "{}", ingest(&results));
     }
 }

@@ -1,88 +1,94 @@
-//! Deliveries of many entries, all at once, and queries meanwhile.
+//! Deliveries of many entries, all at once, and queries at the same time.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use super::{Bench, ROUNDS};
 use crate::figures::{Latency, Results, Round, Rounds};
-use crate::load::{Pace, Requests, Span, Stream, run};
+use crate::load::{OnAnswer, Pace, Span, Stream, run};
 use crate::receiver::Receiver;
-use crate::round::{figures, get, measure, sole};
+use crate::requests::Requests;
+use crate::round::{measure, only_tally, render_get, round_from};
 use crate::server::Server;
 
-/// Deliveries that come at once, each on its own connection.
+/// Number of deliveries at once, each on its own connection.
 pub(crate) const DELIVERIES: usize = 256;
-/// Entries of each.
+/// Number of entries of each delivery.
 pub(crate) const ENTRIES: usize = 800;
-/// Queries that come meanwhile, and how many a second.
+/// Number of queries.
 const QUERIES: usize = 500;
-const PER_SECOND: f64 = 500.0;
+/// Rate of the queries.
+const QUERIES_PER_SECOND: f64 = 500.0;
 
-/// Each round on an empty store.
+/// Measures deliveries and queries, each round on an empty store.
 pub(super) fn batches(bench: &Bench, results: &mut Results) -> Result<()> {
-    let mut all = Rounds::new();
+    let mut rounds = Rounds::new();
     for number in 0..ROUNDS {
         let [deliveries, queries] = round(bench, u64::try_from(number)?)?;
-        super::progress("deliveries", &deliveries);
-        super::progress("queries", &queries);
-        all.entry("deliveries".to_owned()).or_default().push(deliveries);
-        all.entry("queries".to_owned()).or_default().push(queries);
+        super::print_progress("deliveries", &deliveries);
+        super::print_progress("queries", &queries);
+        rounds.entry("deliveries".to_owned()).or_default().push(deliveries);
+        rounds.entry("queries".to_owned()).or_default().push(queries);
     }
-    results.rounds("batches", all);
+    results.add_rounds("batches", rounds);
     Ok(())
 }
 
 fn round(bench: &Bench, seed: u64) -> Result<[Round; 2]> {
-    let mut server = Server::start(&bench.places, Receiver::Batches, &[])?;
+    let mut server = Server::start(&bench.paths, Receiver::Batches, &[])?;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut known = Requests::default();
-    let id = delivery(&mut known, 1, &mut rng);
+    let mut first = Requests::default();
+    let id = push_delivery(&mut first, 1, &mut rng);
     let mut ignore = |_, _, _: &[u8]| Ok(());
-    sole(&run(server.address, vec![closed(&known, 1, &mut ignore)], Span::All, &mut |_| Ok(()))?)?;
+    only_tally(&run(
+        server.address,
+        vec![closed(&first, 1, &mut ignore)],
+        Span::All,
+        &mut |_| Ok(()),
+    )?)?;
 
     let (mut deliveries, mut queries) = (Requests::default(), Requests::default());
     for _ in 0..DELIVERIES {
-        delivery(&mut deliveries, ENTRIES, &mut rng);
+        push_delivery(&mut deliveries, ENTRIES, &mut rng);
     }
     for _ in 0..QUERIES {
-        queries.push(|bytes| get(bytes, &format!("/api/messagestatus/{id}")));
+        queries.push(|bytes| render_get(bytes, &format!("/api/messagestatus/{id}")));
     }
-    let (mut answered, mut found) = (|_, _, _: &[u8]| Ok(()), |_, _, _: &[u8]| Ok(()));
-    let asking = Stream { pace: Pace::Open(PER_SECOND), ..closed(&queries, QUERIES, &mut found) };
-    let streams = vec![closed(&deliveries, DELIVERIES, &mut answered), asking];
-    let (tallies, used, memory) = measure(&server, streams, Span::All)?;
+    let mut ignore_queries = |_, _, _: &[u8]| Ok(());
+    let pace = Pace::Open(QUERIES_PER_SECOND);
+    let query_stream = Stream { pace, ..closed(&queries, QUERIES, &mut ignore_queries) };
+    let streams = vec![closed(&deliveries, DELIVERIES, &mut ignore), query_stream];
+    let (tallies, usage, memory) = measure(&server, streams, Span::All)?;
     for tally in &tallies {
-        tally.sound()?;
+        tally.check()?;
     }
-    let [delivered, asked] = tallies.as_slice() else { anyhow::bail!("not two streams") };
-    let mut round = figures(delivered, &used, memory)?;
-    // Every answer counts, 503 included.
-    let mut latency = delivered.latency.clone();
-    latency.add(&delivered.refusal)?;
-    round.latency = Latency::of(&latency).context("no answers")?;
-    let queries = figures(asked, &used, memory)?;
+    let [delivery_tally, query_tally] = tallies.as_slice() else {
+        anyhow::bail!("not two streams")
+    };
+    let mut round = round_from(delivery_tally, &usage, memory)?;
+    // The latency includes answers with 503.
+    let mut latency = delivery_tally.latency.clone();
+    latency.add(&delivery_tally.refused_latency)?;
+    round.latency = Latency::from_histogram(&latency).context("no answers")?;
+    let queries = round_from(query_tally, &usage, memory)?;
     server.stop()?;
     Ok([round, queries])
 }
 
-fn closed<'a>(
-    requests: &'a Requests,
-    connections: usize,
-    answered: crate::load::Answered<'a>,
-) -> Stream<'a> {
-    Stream { requests, again: false, connections, pace: Pace::Closed, answered }
+fn closed<'a>(requests: &'a Requests, connections: usize, on_answer: OnAnswer<'a>) -> Stream<'a> {
+    Stream { requests, repeat: false, connections, pace: Pace::Closed, on_answer }
 }
 
-/// Adds a delivery of so many entries about new messages; returns the id of the last one.
-fn delivery(requests: &mut Requests, entries: usize, rng: &mut fastrand::Rng) -> uuid::Uuid {
-    let mut last = uuid::Uuid::nil();
+/// Adds a delivery of `entries` entries about new messages. Returns the id of the last message.
+fn push_delivery(requests: &mut Requests, entries: usize, rng: &mut fastrand::Rng) -> Uuid {
+    let mut last_id = Uuid::nil();
     let mut body = String::new();
     for _ in 0..entries {
-        last = Builder::from_random_bytes(rng.u128(..).to_ne_bytes()).into_uuid();
+        last_id = Builder::from_random_bytes(rng.u128(..).to_ne_bytes()).into_uuid();
         // Writing to a String does not fail.
-        writeln!(body, "{last} 2026-02-12T14:50:35Z").unwrap_or_default();
+        writeln!(body, "{last_id} 2026-02-12T14:50:35Z").unwrap_or_default();
     }
     requests.push(|bytes| {
         let head = format!(
@@ -93,5 +99,5 @@ fn delivery(requests: &mut Requests, entries: usize, rng: &mut fastrand::Rng) ->
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(body.as_bytes());
     });
-    last
+    last_id
 }

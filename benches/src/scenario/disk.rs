@@ -1,4 +1,4 @@
-//! How long this disk takes to sync.
+//! Sync time of the disk that holds the stores.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::median;
 
-/// How many syncs are timed.
+/// Number of timed syncs.
 const SYNCS: usize = 500;
-/// How much is written before each.
-const WRITTEN: usize = 4 << 10;
-/// The file system's own number in `statfs`.
-const TMPFS: u64 = 0x0102_1994;
+/// Bytes written before each sync.
+const WRITE_BYTES: usize = 4 << 10;
+/// Type of tmpfs in `statfs`.
+const TMPFS_TYPE: u64 = 0x0102_1994;
 
-/// The median time of appending 4 KiB and syncing them, in microseconds.
+/// Median time to append 4 KiB and sync them, in microseconds.
 pub(crate) fn sync_time(folder: &Path) -> Result<f64> {
     fs::create_dir_all(folder)?;
     let path = folder.join("sync");
@@ -24,7 +24,7 @@ pub(crate) fn sync_time(folder: &Path) -> Result<f64> {
     let mut times = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
         let since = Instant::now();
-        file.write_all(&[1; WRITTEN])?;
+        file.write_all(&[1; WRITE_BYTES])?;
         file.sync_data()?;
         times.push(since.elapsed().as_secs_f64() * 1e6);
     }
@@ -32,14 +32,18 @@ pub(crate) fn sync_time(folder: &Path) -> Result<f64> {
     median(times).context("no syncs")
 }
 
-/// Clears the folder that stores are kept in of what a run that was interrupted has left, and fails
-/// if there is no disk behind it: a sync would cost nothing there.
+/// Empties the folder of the stores, in which an interrupted run may have left files. Fails if the folder is
+/// on a tmpfs, because a sync costs nothing there.
 pub(crate) fn clear(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
     let kind = rustix::fs::statfs(folder)?.f_type;
-    ensure!(u64::try_from(kind) != Ok(TMPFS), "{} is in memory", folder.display());
+    ensure!(
+        u64::try_from(kind) != Ok(TMPFS_TYPE),
+        "{} is on a tmpfs; a disk is needed",
+        folder.display()
+    );
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! A store of messages with three notifications each, which queries and the size of the file are measured
-//! on.
+//! Store of messages with three notifications each, on which queries and the size of the file are measured.
 
 use anyhow::{Result, ensure};
 
@@ -7,17 +6,17 @@ use super::Bench;
 use crate::corpus::{Batch, Corpus};
 use crate::load::{Pace, Span, Stream, run};
 use crate::receiver::Receiver;
-use crate::round::{Acknowledged, sole};
+use crate::round::{Acknowledged, only_tally};
 use crate::server::Server;
 
-/// How many messages there are, where nothing else is said.
+/// Number of messages, unless a scenario has its own.
 pub(crate) const MESSAGES: usize = 100_000;
-/// How many messages share a destination and a reference.
-const EACH: usize = 50;
-/// On how many connections a store is filled.
+/// Number of messages that share a destination and a reference.
+const MESSAGES_PER_LIST: usize = 50;
+/// Number of connections that fill a store.
 const CONNECTIONS: usize = 64;
 
-/// A filled server, and what it was filled with.
+/// Filled server, and its messages.
 pub(crate) struct Fixture {
     pub(crate) server: Server,
     pub(crate) corpus: Corpus,
@@ -25,28 +24,28 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// Starts ours or the earlier binary, and fills it.
+    /// Starts this binary or the earlier one, and fills its store.
     pub(crate) fn new(bench: &Bench, receiver: Receiver, messages: usize) -> Result<Self> {
-        let mut corpus = Corpus::new(2, Some(messages / EACH))?;
+        let mut corpus = Corpus::new(2, Some(messages / MESSAGES_PER_LIST))?;
         let batch = corpus.thrice(messages)?;
-        let server = Server::start(&bench.places, receiver, &[])?;
+        let server = Server::start(&bench.paths, receiver, &[])?;
         let mut acknowledged = Acknowledged::default();
         fill(&server, &batch, &mut acknowledged)?;
         Ok(Self { server, corpus, acknowledged })
     }
 }
 
-/// Posts all of these webhooks.
+/// Posts all webhooks of a batch. Fails if one is refused.
 pub(super) fn fill(server: &Server, batch: &Batch, acknowledged: &mut Acknowledged) -> Result<()> {
     let stream = Stream {
         requests: &batch.requests,
-        again: false,
+        repeat: false,
         connections: CONNECTIONS,
         pace: Pace::Closed,
-        answered: &mut |index, status, _| acknowledged.note(batch, index, status),
+        on_answer: &mut |index, status, _| acknowledged.record(batch, index, status),
     };
     let tallies = run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
-    let tally = sole(&tallies)?;
+    let tally = only_tally(&tallies)?;
     ensure!(tally.refused == 0, "{} webhooks were refused", tally.refused);
     Ok(())
 }

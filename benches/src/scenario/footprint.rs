@@ -1,4 +1,4 @@
-//! What it takes besides time: to start, in memory, on disk.
+//! Time to start, memory, and size on disk.
 
 use std::fs;
 use std::path::Path;
@@ -11,97 +11,102 @@ use super::Bench;
 use super::fixture::{Fixture, MESSAGES};
 use crate::corpus::Corpus;
 use crate::figures::{Results, float};
-use crate::load::{Pace, Requests, Span, Stream, run};
+use crate::load::{Pace, Span, Stream, run};
 use crate::process::memory_of;
 use crate::receiver::Receiver;
-use crate::round::get;
+use crate::requests::Requests;
+use crate::round::render_get;
 use crate::server::Server;
 
-/// How many starts of each.
+/// Number of timed starts of each server.
 const STARTS: usize = 15;
-/// How long a server is left alone before its memory is looked at.
-const REST: Duration = Duration::from_secs(2);
+/// Idle time of a server before its memory is measured.
+const IDLE_TIME: Duration = Duration::from_secs(2);
 
-/// Starts, memory, and bytes.
+/// Measures bytes on disk, times of starts, and idle memory.
 pub(super) fn footprint(bench: &mut Bench, results: &mut Results) -> Result<()> {
     let Fixture { mut server, corpus, acknowledged } =
         Fixture::new(bench, Receiver::Ours, MESSAGES)?;
     acknowledged.read_back(&server, &corpus.ids)?;
     server.stop()?;
-    let stored = database(&server.folder)?;
-    results.values("footprint", "bytes a message", vec![float(stored) / float(MESSAGES)]);
-    let binary = fs::metadata(bench.places.product())?.len();
-    results.values("footprint", "binary", vec![float(binary)]);
+    let stored = database_bytes(&server.folder)?;
+    results.add_values("footprint", "bytes a message", vec![float(stored) / float(MESSAGES)]);
+    let binary = fs::metadata(bench.paths.product())?.len();
+    results.add_values("footprint", "binary", vec![float(binary)]);
 
-    let known = corpus.ids.first().context("no message")?;
-    let known = format!("/api/messagestatus/{known}");
-    let mut unknown = Corpus::new(3, None)?;
-    unknown.fresh(1)?;
-    let unknown = unknown.ids.first().context("no message")?;
-    let unknown = format!("/api/messagestatus/{unknown}");
+    let known_id = corpus.ids.first().context("no message")?;
+    let known_path = format!("/api/messagestatus/{known_id}");
+    let mut other_corpus = Corpus::new(3, None)?;
+    other_corpus.fresh(1)?;
+    let unknown_id = other_corpus.ids.first().context("no message")?;
+    let unknown_path = format!("/api/messagestatus/{unknown_id}");
 
     let (mut noop, mut empty, mut existing) = (Vec::new(), Vec::new(), Vec::new());
     let (mut idle_noop, mut idle_empty, mut idle_existing) = (0, 0, 0);
     for start in 0..STARTS {
-        let last = start + 1 == STARTS;
+        let is_last = start + 1 == STARTS;
         for (receiver, path, status, times, idle) in [
             (Receiver::Noop, "/constant/2", 200, &mut noop, &mut idle_noop),
-            (Receiver::Ours, &unknown, 404, &mut empty, &mut idle_empty),
+            (Receiver::Ours, &unknown_path, 404, &mut empty, &mut idle_empty),
         ] {
             let since = Instant::now();
-            let mut fresh = Server::start(&bench.places, receiver, &[])?;
-            first_answer(&fresh, path, status)?;
+            let mut new_server = Server::start(&bench.paths, receiver, &[])?;
+            expect_answer(&new_server, path, status)?;
             times.push(since.elapsed().as_secs_f64() * 1e3);
-            if last {
-                *idle = rested(&fresh)?;
+            if is_last {
+                *idle = idle_memory(&new_server)?;
             }
-            fresh.stop()?;
+            new_server.stop()?;
         }
         let since = Instant::now();
-        server.start_again(&bench.places)?;
-        first_answer(&server, &known, 200)?;
+        server.restart(&bench.paths)?;
+        expect_answer(&server, &known_path, 200)?;
         existing.push(since.elapsed().as_secs_f64() * 1e3);
-        if last {
-            idle_existing = rested(&server)?;
+        if is_last {
+            idle_existing = idle_memory(&server)?;
         }
         server.stop()?;
     }
-    results.values("footprint", "start noop", noop);
-    results.values("footprint", "start empty", empty);
-    results.values("footprint", "start existing", existing);
-    results.values("footprint", "idle noop", vec![float(idle_noop)]);
-    results.values("footprint", "idle empty", vec![float(idle_empty)]);
-    results.values("footprint", "idle existing", vec![float(idle_existing)]);
+    results.add_values("footprint", "start noop", noop);
+    results.add_values("footprint", "start empty", empty);
+    results.add_values("footprint", "start existing", existing);
+    results.add_values("footprint", "idle noop", vec![float(idle_noop)]);
+    results.add_values("footprint", "idle empty", vec![float(idle_empty)]);
+    results.add_values("footprint", "idle existing", vec![float(idle_existing)]);
     Ok(())
 }
 
-fn rested(server: &Server) -> Result<u64> {
-    thread::sleep(REST);
+/// Anonymous memory of an idle server, in bytes.
+fn idle_memory(server: &Server) -> Result<u64> {
+    thread::sleep(IDLE_TIME);
     memory_of(&server.processes)
 }
 
-/// Asks once, and fails unless this is the status.
-fn first_answer(server: &Server, path: &str, expected: u16) -> Result<()> {
+/// Sends one query, and fails unless the answer has the expected status.
+fn expect_answer(server: &Server, path: &str, expected: u16) -> Result<()> {
     let mut requests = Requests::default();
-    requests.push(|bytes| get(bytes, path));
-    let mut found = None;
+    requests.push(|bytes| render_get(bytes, path));
+    let mut answered = None;
     let stream = Stream {
         requests: &requests,
-        again: false,
+        repeat: false,
         connections: 1,
         pace: Pace::Closed,
-        answered: &mut |_, status, _| {
-            found = Some(status);
+        on_answer: &mut |_, status, _| {
+            answered = Some(status);
             Ok(())
         },
     };
     let tallies = run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
-    ensure!(tallies.len() == 1 && found == Some(expected), "{path} is answered by {found:?}");
+    ensure!(
+        tallies.len() == 1 && answered == Some(expected),
+        "{path} is answered with {answered:?} instead of {expected}"
+    );
     Ok(())
 }
 
-/// The size of everything that the store has made.
-pub(super) fn database(folder: &Path) -> Result<u64> {
+/// Total size of the database's files, in bytes.
+pub(super) fn database_bytes(folder: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -3,45 +3,46 @@
 use anyhow::Result;
 use uuid::Builder;
 
-use super::footprint::database;
+use super::footprint::database_bytes;
 use super::{Bench, CONNECTIONS};
 use crate::corpus::SECRET;
 use crate::figures::{Results, float};
-use crate::load::{Pace, Requests, Span, Stream};
+use crate::load::{Pace, Span, Stream};
 use crate::receiver::{Receiver, SIMULATED};
-use crate::round::{figures, measure, sole};
+use crate::requests::Requests;
+use crate::round::{measure, only_tally, round_from};
 use crate::server::Server;
 
-/// A kind of webhook: its name in the figures, how many are posted, the status that they state, and bytes of padding.
+/// Kinds of webhooks: name in the figures, number of webhooks, stated status, and bytes of padding.
 pub(crate) const KINDS: [(&str, usize, &str, usize); 3] = [
     ("messages", 100_000, "SENT", 0),
     ("quarantine", 50_000, "LOST", 0),
     ("large quarantine", 1_000, "LOST", 250_000),
 ];
 
-/// Each kind as fast as it is taken, on an empty store.
+/// Measures each kind at the server's capacity, on an empty store.
 pub(super) fn leak(bench: &Bench, results: &mut Results) -> Result<()> {
     for (name, count, status, padding) in KINDS {
-        let mut server = Server::start(&bench.places, Receiver::Ours, &[])?;
+        let mut server = Server::start(&bench.paths, Receiver::Ours, &[])?;
         let requests = requests(count, status, padding);
         let mut ignore = |_, _, _: &[u8]| Ok(());
         let stream = Stream {
             requests: &requests,
-            again: false,
+            repeat: false,
             connections: CONNECTIONS,
             pace: Pace::Closed,
-            answered: &mut ignore,
+            on_answer: &mut ignore,
         };
-        let (tallies, used, memory) = measure(&server, vec![stream], Span::All)?;
-        let tally = sole(&tallies)?;
-        let round = figures(tally, &used, memory)?;
-        super::progress(name, &round);
+        let (tallies, usage, memory) = measure(&server, vec![stream], Span::All)?;
+        let tally = only_tally(&tallies)?;
+        let round = round_from(tally, &usage, memory)?;
+        super::print_progress(name, &round);
         server.stop()?;
-        let bytes = database(&server.folder)?;
+        let bytes = database_bytes(&server.folder)?;
         let rows = tally.accepted;
         anyhow::ensure!(rows > 0, "{name}: nothing was stored");
-        results.values("leak", &format!("{name} bytes"), vec![float(bytes) / float(rows)]);
-        results.rounds("leak", [(name.to_owned(), vec![round])].into());
+        results.add_values("leak", &format!("{name} bytes"), vec![float(bytes) / float(rows)]);
+        results.add_rounds("leak", [(name.to_owned(), vec![round])].into());
     }
     Ok(())
 }

@@ -7,23 +7,23 @@ use anyhow::Result;
 
 use super::{Bench, CONNECTIONS, ROUNDS, interleaved};
 use crate::figures::{Results, Round, float};
-use crate::listener::Listeners;
+use crate::listener::{Listeners, StreamState};
 use crate::load::{Pace, Span, Stream};
 use crate::receiver::Receiver;
-use crate::round::{figures, measure, sole};
+use crate::round::{measure, only_tally, round_from};
 use crate::server::Server;
 
-/// Counted, and before that not counted.
+/// Warm-up and window of a round.
 const SPAN: Span = Span::Window { warm_up: Duration::from_secs(1), length: Duration::from_secs(5) };
-/// How long clients may take to read what is left at the end.
-const REST: Duration = Duration::from_secs(2);
+/// Time for clients to read the remaining events after the window.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Number and filter of the listeners, and webhooks per second.
 #[derive(Clone, Copy)]
 struct Subject {
     name: &'static str,
     listeners: usize,
-    /// Each wants the events of one phone number only.
+    /// Whether each listener subscribes to one phone number only.
     by_number: bool,
     per_second: f64,
 }
@@ -35,9 +35,9 @@ const SUBJECTS: [Subject; 4] = [
     Subject { name: "1000", listeners: 1_000, by_number: false, per_second: 200.0 },
 ];
 
-/// Each subject on an empty store.
+/// Measures each subject on an empty store.
 pub(super) fn listeners(bench: &Bench, results: &mut Results) -> Result<()> {
-    let mut behind = vec![Vec::new(); SUBJECTS.len()];
+    let mut behind_counts = vec![Vec::new(); SUBJECTS.len()];
     let numbers: Vec<usize> = (0..SUBJECTS.len()).collect();
     let subject = |number: usize| SUBJECTS.get(number).copied().unwrap_or(SUBJECTS[0]);
     let rounds = interleaved(
@@ -46,24 +46,24 @@ pub(super) fn listeners(bench: &Bench, results: &mut Results) -> Result<()> {
         ROUNDS,
         |number| subject(number).name.to_owned(),
         |number| {
-            let (round, late) = round(bench, subject(number))?;
-            if let Some(behind) = behind.get_mut(number) {
-                behind.push(float(late));
+            let (round, behind) = round(bench, subject(number))?;
+            if let Some(counts) = behind_counts.get_mut(number) {
+                counts.push(float(behind));
             }
             Ok(round)
         },
     )?;
-    results.rounds("listeners", rounds);
-    for (subject, behind) in SUBJECTS.iter().zip(behind) {
-        results.values("listeners", &format!("{} behind", subject.name), behind);
+    results.add_rounds("listeners", rounds);
+    for (subject, counts) in SUBJECTS.iter().zip(behind_counts) {
+        results.add_values("listeners", &format!("{} behind", subject.name), counts);
     }
     Ok(())
 }
 
-/// A round, and how many of the listeners fell behind: whose stream was ended, or who, listening to
-/// everything, have not read the last event.
+/// Runs a round. Returns its figures and the number of listeners that fell behind. A listener fell behind if
+/// the server ended its stream, or if it listens to all events and did not read the last one.
 fn round(bench: &Bench, subject: Subject) -> Result<(Round, usize)> {
-    let mut server = Server::start(&bench.places, Receiver::Ours, &[])?;
+    let mut server = Server::start(&bench.paths, Receiver::Ours, &[])?;
     let query = |number: usize| {
         if subject.by_number {
             format!("?phonenumber={}", bench.corpus.destination(number).replace('+', "%2B"))
@@ -76,18 +76,19 @@ fn round(bench: &Bench, subject: Subject) -> Result<(Round, usize)> {
     let mut ignore = |_, _, _: &[u8]| Ok(());
     let stream = Stream {
         requests: &bench.webhooks.requests,
-        again: false,
+        repeat: false,
         connections: CONNECTIONS,
         pace: Pace::Open(subject.per_second),
-        answered: &mut ignore,
+        on_answer: &mut ignore,
     };
-    let (tallies, used, memory) = measure(&server, vec![stream], SPAN)?;
-    thread::sleep(REST);
-    let heard = listeners.stop()?;
-    let last = heard.iter().map(|heard| heard.last).max().unwrap_or_default();
-    let late = |ended: bool, own: u64| ended || (!subject.by_number && own < last);
-    let behind = heard.iter().filter(|heard| late(heard.ended, heard.last)).count();
-    let round = figures(sole(&tallies)?, &used, memory)?;
+    let (tallies, usage, memory) = measure(&server, vec![stream], SPAN)?;
+    thread::sleep(DRAIN_TIME);
+    let states = listeners.stop()?;
+    let last_id = states.iter().map(|state| state.last_id).max().unwrap_or_default();
+    let is_behind =
+        |state: &&StreamState| state.has_ended || (!subject.by_number && state.last_id < last_id);
+    let behind = states.iter().filter(is_behind).count();
+    let round = round_from(only_tally(&tallies)?, &usage, memory)?;
     server.stop()?;
     Ok((round, behind))
 }

@@ -1,97 +1,98 @@
-//! A file that is larger than memory: the server in a control group whose memory, with the pages of
-//! its files, is limited; and the same file afterwards without the limit.
+//! Database file larger than memory. The server runs in a control group that limits its memory, including the
+//! page cache of its files. Afterwards the same file is measured without the limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::footprint::database;
-use super::growth::Growing;
-use super::reads::{any_point, idle};
+use super::footprint::database_bytes;
+use super::growth::GrowingStore;
+use super::reads::{measure_idle, point_requests};
 use super::{Bench, ROUNDS, interleaved};
 use crate::figures::{Results, float};
 
-/// What the server may use.
-const LIMIT: u64 = 128 << 20;
-/// How many messages are stored.
+/// Memory limit of the server.
+const LIMIT_BYTES: u64 = 128 << 20;
+/// Number of stored messages.
 const MESSAGES: usize = 1_000_000;
-/// The first version of control groups has a folder for each kind of limit.
-const FIRST: &str = "/sys/fs/cgroup/memory";
-const SECOND: &str = "/sys/fs/cgroup";
+/// Folder of the memory controller in version 1 of control groups.
+const CGROUP_V1_MEMORY: &str = "/sys/fs/cgroup/memory";
+/// Folder of all controllers in version 2.
+const CGROUP_V2: &str = "/sys/fs/cgroup";
 
-/// A control group of our own; removed when dropped, if nobody is in it any more.
-struct Group {
+/// Control group of this program. When dropped, it is removed if it has no processes.
+struct ControlGroup {
     folder: PathBuf,
-    limit: &'static str,
+    limit_file: &'static str,
     unlimited: &'static str,
 }
 
-impl Group {
+impl ControlGroup {
     fn new() -> Result<Self> {
         let name = format!("statusmirror-bench-{}", std::process::id());
-        let offered = fs::read_to_string(Path::new(SECOND).join("cgroup.subtree_control"))
+        let controllers = fs::read_to_string(Path::new(CGROUP_V2).join("cgroup.subtree_control"))
             .unwrap_or_default();
-        let group = if offered.split_whitespace().any(|controller| controller == "memory") {
-            let folder = Path::new(SECOND).join(name);
-            Self { folder, limit: "memory.max", unlimited: "max" }
-        } else if Path::new(FIRST).exists() {
-            let folder = Path::new(FIRST).join(name);
-            Self { folder, limit: "memory.limit_in_bytes", unlimited: "-1" }
+        let group = if controllers.split_whitespace().any(|controller| controller == "memory") {
+            let folder = Path::new(CGROUP_V2).join(name);
+            Self { folder, limit_file: "memory.max", unlimited: "max" }
+        } else if Path::new(CGROUP_V1_MEMORY).exists() {
+            let folder = Path::new(CGROUP_V1_MEMORY).join(name);
+            Self { folder, limit_file: "memory.limit_in_bytes", unlimited: "-1" }
         } else {
-            bail!("control groups cannot limit memory here");
+            bail!("this machine has no memory controller of control groups");
         };
-        fs::create_dir(&group.folder).context("needs root: cannot make a control group")?;
+        fs::create_dir(&group.folder).context("cannot create a control group; run as root")?;
         Ok(group)
     }
 
-    fn limit(&self, value: &str) -> Result<()> {
-        Ok(fs::write(self.folder.join(self.limit), value)?)
+    fn set_limit(&self, value: &str) -> Result<()> {
+        Ok(fs::write(self.folder.join(self.limit_file), value)?)
     }
 
-    fn take(&self, process: u32) -> Result<()> {
+    fn add_process(&self, process: u32) -> Result<()> {
         Ok(fs::write(self.folder.join("cgroup.procs"), process.to_string())?)
     }
 }
 
-impl Drop for Group {
+impl Drop for ControlGroup {
     fn drop(&mut self) {
         fs::remove_dir(&self.folder).unwrap_or_default();
     }
 }
 
-/// Webhooks and queries with the limit and without.
+/// Measures webhooks and queries with the limit and without.
 pub(super) fn memory(bench: &mut Bench, results: &mut Results) -> Result<()> {
-    let group = Group::new()?;
-    let mut growing = Growing::new(bench)?;
-    group.limit(&LIMIT.to_string())?;
-    for process in &growing.server.processes {
-        group.take(*process)?;
+    let group = ControlGroup::new()?;
+    let mut store = GrowingStore::new(bench)?;
+    group.set_limit(&LIMIT_BYTES.to_string())?;
+    for process in &store.server.processes {
+        group.add_process(*process)?;
     }
-    let taken = growing.grow(MESSAGES)?;
-    let stored = database(&growing.server.folder)?;
-    ensure!(stored > 3 * LIMIT, "the file has only {stored} bytes");
-    results.values("memory", "limit", vec![float(LIMIT)]);
-    results.values("memory", "stored", vec![float(stored)]);
-    results.values("memory", "seconds to fill", vec![taken.as_secs_f64()]);
+    let elapsed = store.grow(MESSAGES)?;
+    let stored = database_bytes(&store.server.folder)?;
+    ensure!(stored > 3 * LIMIT_BYTES, "the file has only {stored} bytes");
+    results.add_values("memory", "limit", vec![float(LIMIT_BYTES)]);
+    results.add_values("memory", "stored", vec![float(stored)]);
+    results.add_values("memory", "seconds to fill", vec![elapsed.as_secs_f64()]);
     let mut rng = fastrand::Rng::with_seed(5);
-    for limited in [true, false] {
-        if !limited {
-            group.limit(group.unlimited)?;
-            growing.read_back()?;
+    for is_limited in [true, false] {
+        if !is_limited {
+            group.set_limit(group.unlimited)?;
+            store.read_back()?;
         }
         let rounds = interleaved(
             bench,
             &["ingest", "point"],
             ROUNDS,
-            |subject| format!("{subject} {}", if limited { "limited" } else { "unlimited" }),
+            |subject| format!("{subject} {}", if is_limited { "limited" } else { "unlimited" }),
             |subject| match subject {
-                "ingest" => growing.round(),
-                _ => idle(&growing.server, &any_point(&growing.corpus, &mut rng)?),
+                "ingest" => store.round(),
+                _ => measure_idle(&store.server, &point_requests(&store.corpus, &mut rng)?),
             },
         )?;
-        results.rounds("memory", rounds);
+        results.add_rounds("memory", rounds);
     }
-    growing.read_back()?;
-    growing.server.stop()
+    store.read_back()?;
+    store.server.stop()
 }

@@ -1,4 +1,4 @@
-//! What is measured: each scenario is a function that runs its rounds and gives their figures.
+//! Scenarios: each is a function that runs its rounds and adds their figures to the results.
 
 mod batches;
 mod disk;
@@ -23,64 +23,64 @@ pub(crate) use disk::{clear, sync_time};
 pub(crate) use fixture::{Fixture, MESSAGES};
 pub(crate) use ingest::{Load, ingest, round};
 pub(crate) use leak::KINDS as LEAKS;
-pub(crate) use reads::{Query, idle, paths};
+pub(crate) use reads::{Query, measure_idle, query_requests};
 pub(crate) use ties::LISTS;
 pub(crate) use views::VIEWS;
 
 use crate::corpus::{Batch, Corpus};
 use crate::figures::{Results, Round, Rounds, median};
-use crate::receiver::{Places, Receiver};
+use crate::receiver::{Paths, Receiver};
 
-/// How many rounds of each subject.
+/// Number of rounds of each subject.
 pub(crate) const ROUNDS: usize = 5;
-/// On how many connections, where nothing else is said.
+/// Number of connections, unless a scenario has its own.
 pub(crate) const CONNECTIONS: usize = 64;
-/// What others may use of the machine, in cores, before a round is repeated.
-const OTHERS: f64 = 0.3;
-/// How often a round is repeated at most.
-const REPETITIONS: u32 = 3;
-/// How many webhooks are rendered: more than any receiver that stores them takes in one round.
+/// CPU use of other processes, in cores, above which a round is repeated.
+const MAX_OTHERS_CORES: f64 = 0.3;
+/// Maximum number of repetitions of a round.
+const MAX_REPETITIONS: u32 = 3;
+/// Number of rendered webhooks: more than any receiver stores in one round.
 const WEBHOOKS: usize = 400_000;
 
-/// What is measured together.
+/// Scenario of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// Every receiver at its capacity.
     Ingest,
-    /// With and without metrics and logs.
+    /// statusmirror with and without metrics and logs.
     Overhead,
-    /// With and without the sums of the hours.
+    /// statusmirror with and without hourly counts.
     Sums,
-    /// On 1, 8, 64 and 256 connections.
+    /// Webhooks on 1, 8, 64 and 256 connections.
     Connections,
-    /// On a schedule, at half of the own capacity.
+    /// Webhooks on a schedule, at half of each receiver's capacity.
     HalfLoad,
-    /// On a schedule, at twice the own capacity.
+    /// Webhooks on a schedule, at twice each receiver's capacity.
     Overload,
-    /// With a disk whose syncs take a millisecond longer.
+    /// Webhooks on a disk whose syncs take a millisecond longer.
     SlowDisk,
-    /// Queries.
+    /// Queries, with and without webhooks arriving.
     Reads,
-    /// The views of the page, one after the other.
+    /// Views of the page, requested one after the other.
     Views,
     /// Deliveries of many entries, all at once.
     Batches,
-    /// With clients that listen to the event stream.
+    /// Webhooks while clients listen to the event stream.
     Listeners,
     /// Pages of lists with many messages of the same second.
     Ties,
     /// Cost of one leaked callback URL.
     Leak,
-    /// Start, memory, bytes on disk.
+    /// Time to start, memory, and bytes on disk.
     Footprint,
-    /// With up to ten million messages stored.
+    /// Webhooks with up to ten million messages stored.
     Growth,
-    /// With a file larger than memory.
+    /// Webhooks and queries with a database file larger than memory.
     Memory,
 }
 
 impl Scenario {
-    /// Those of a run without further arguments, in order.
+    /// Scenarios of a run without further arguments, in order.
     pub(crate) const DEFAULT: [Self; 14] = [
         Self::Ingest,
         Self::Overhead,
@@ -98,7 +98,7 @@ impl Scenario {
         Self::Footprint,
     ];
 
-    /// Runs it and adds what it found.
+    /// Runs the scenario and adds its figures.
     pub(crate) fn run(self, bench: &mut Bench, results: &mut Results) -> Result<()> {
         match self {
             Self::Ingest => ingest::capacity(bench, results),
@@ -121,56 +121,62 @@ impl Scenario {
     }
 }
 
-/// What all scenarios need.
+/// Shared state of the scenarios.
 pub(crate) struct Bench {
-    /// Where everything lies.
-    pub(crate) places: Places,
-    /// The receivers that are left out.
+    /// Paths of programs and data.
+    pub(crate) paths: Paths,
+    /// Receivers that are left out.
     pub(crate) without: Vec<Receiver>,
-    /// Whether rounds are taken as they are, however busy the machine is.
-    pub(crate) busy: bool,
-    /// The messages that the webhooks are about.
+    /// Whether rounds are kept even if other processes used the CPU.
+    pub(crate) keeps_busy_rounds: bool,
+    /// Messages of the webhooks.
     pub(crate) corpus: Corpus,
-    /// The webhooks, the same for every receiver and round.
+    /// Webhooks, the same for every receiver and round.
     pub(crate) webhooks: Batch,
-    capacity: BTreeMap<Receiver, f64>,
+    capacities: BTreeMap<Receiver, f64>,
 }
 
 impl Bench {
     /// Renders the webhooks.
-    pub(crate) fn new(places: Places, without: Vec<Receiver>, busy: bool) -> Result<Self> {
+    pub(crate) fn new(
+        paths: Paths,
+        without: Vec<Receiver>,
+        keeps_busy_rounds: bool,
+    ) -> Result<Self> {
         let mut corpus = Corpus::new(1, None)?;
         let webhooks = corpus.mixed(WEBHOOKS)?;
-        Ok(Self { places, without, busy, corpus, webhooks, capacity: BTreeMap::new() })
+        let capacities = BTreeMap::new();
+        Ok(Self { paths, without, keeps_busy_rounds, corpus, webhooks, capacities })
     }
 
-    /// Renders another number of webhooks.
+    /// Replaces the webhooks by this number of newly rendered ones.
     pub(crate) fn render(&mut self, webhooks: usize) -> Result<()> {
         self.corpus = Corpus::new(1, None)?;
         self.webhooks = self.corpus.mixed(webhooks)?;
         Ok(())
     }
 
-    /// Those of these receivers that are not left out.
-    pub(crate) fn among(&self, receivers: &[Receiver]) -> Vec<Receiver> {
+    /// The given receivers except those that are left out.
+    pub(crate) fn included(&self, receivers: &[Receiver]) -> Vec<Receiver> {
         receivers.iter().filter(|receiver| !self.without.contains(receiver)).copied().collect()
     }
 
-    /// How many webhooks a second a receiver takes on cores of its own, measured now unless it was before.
+    /// Capacity of a receiver with cores of its own, in webhooks per second. Measured at the first call.
     fn capacity(&mut self, receiver: Receiver) -> Result<f64> {
-        if let Some(known) = self.capacity.get(&receiver) {
-            return Ok(*known);
+        if let Some(capacity) = self.capacities.get(&receiver) {
+            return Ok(*capacity);
         }
-        let rounds = ingest(self, &[receiver], 3, |_| Load::closed(CONNECTIONS).divided())?;
-        let taken = rounds.values().flatten().map(|round| round.per_second);
-        let capacity = median(taken).context("no capacity")?;
-        self.capacity.insert(receiver, capacity);
+        let rounds =
+            ingest(self, &[receiver], 3, |_| Load::closed(CONNECTIONS).with_split_cores())?;
+        let rates = rounds.values().flatten().map(|round| round.per_second);
+        let capacity = median(rates).context("no capacity")?;
+        self.capacities.insert(receiver, capacity);
         Ok(capacity)
     }
 }
 
-/// Runs these subjects in turn, so many rounds of each, and repeats a round in which others used
-/// the machine.
+/// Runs `rounds` rounds of each subject, the subjects in turn. Repeats a round in which other processes used
+/// more than [`MAX_OTHERS_CORES`].
 pub(crate) fn interleaved<T: Copy>(
     bench: &Bench,
     subjects: &[T],
@@ -178,27 +184,27 @@ pub(crate) fn interleaved<T: Copy>(
     name: impl Fn(T) -> String,
     mut round: impl FnMut(T) -> Result<Round>,
 ) -> Result<Rounds> {
-    let mut all = Rounds::new();
+    let mut all_rounds = Rounds::new();
     for _ in 0..rounds {
         for subject in subjects {
             let name = name(*subject);
-            let mut taken = round(*subject).with_context(|| name.clone())?;
-            for repeated in 1..=REPETITIONS {
-                if taken.others <= OTHERS || bench.busy {
+            let mut figures = round(*subject).with_context(|| name.clone())?;
+            for repeated in 1..=MAX_REPETITIONS {
+                if figures.others <= MAX_OTHERS_CORES || bench.keeps_busy_rounds {
                     break;
                 }
-                taken = Round { repeated, ..round(*subject).with_context(|| name.clone())? };
+                figures = Round { repeated, ..round(*subject).with_context(|| name.clone())? };
             }
-            progress(&name, &taken);
-            all.entry(name).or_default().push(taken);
+            print_progress(&name, &figures);
+            all_rounds.entry(name).or_default().push(figures);
         }
     }
-    Ok(all)
+    Ok(all_rounds)
 }
 
-/// Says what a round gave.
-#[expect(clippy::print_stderr, reason = "whoever runs the bench sees that it goes on")]
-pub(crate) fn progress(name: &str, round: &Round) {
+/// Prints the figures of a round.
+#[expect(clippy::print_stderr, reason = "progress goes to standard error")]
+pub(crate) fn print_progress(name: &str, round: &Round) {
     let time = |micros: f64| Duration::from_secs_f64(micros.max(0.0) / 1e6);
     let others = if round.repeated > 0 { "others, repeated" } else { "others" };
     eprintln!(

@@ -1,32 +1,33 @@
-//! Queries as fast as they are answered, beside a constant of the same length from the no-op server;
-//! with nothing else going on, and with webhooks arriving.
+//! Queries as fast as they are answered, on an idle server and while webhooks arrive. For comparison the
+//! no-op server answers with a constant of the same length.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::fixture::{Fixture, MESSAGES};
 use super::{Bench, CONNECTIONS, ROUNDS, interleaved};
-use crate::corpus::{Corpus, RECENT};
+use crate::corpus::{Corpus, RECENT_MESSAGES};
 use crate::figures::{Results, Round, float};
-use crate::load::{Pace, Requests, Span, Stream, run};
+use crate::load::{OnAnswer, Pace, Span, Stream, run};
 use crate::receiver::Receiver;
-use crate::round::{LENGTH, WARM_UP, figures, get, measure};
+use crate::requests::Requests;
+use crate::round::{WARM_UP, WINDOW_LENGTH, measure, render_get, round_from};
 use crate::server::Server;
 use crate::tally::Tally;
 
-/// How many webhooks a second arrive meanwhile.
-const ARRIVING: f64 = 3_000.0;
-/// How many queries are rendered for a round, which begins again after the last.
-const QUERIES: usize = 20_000;
+/// Rate of webhooks during the busy rounds.
+const WEBHOOKS_PER_SECOND: f64 = 3_000.0;
+/// Number of queries rendered for a round, which repeats them.
+const ROUND_QUERIES: usize = 20_000;
 
-/// What is asked for.
+/// Kind of query.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Query {
     /// Any message by its id.
     Point,
-    /// One of the last 20,000.
+    /// One of the last 20,000 messages by its id.
     Recent,
-    /// One of the others.
+    /// One of the older messages by its id.
     Old,
     /// The 50 messages of a destination.
     Destination,
@@ -36,18 +37,20 @@ pub(crate) enum Query {
     History,
 }
 
-/// Whom is asked for what.
+/// Server and query that are measured.
 #[derive(Clone, Copy)]
 enum Subject {
+    /// Query to statusmirror.
     Ours(Query),
-    /// A constant as long as the answer to this query.
+    /// Constant of the no-op server, as long as the answer to this query.
     Constant(Query, usize),
 }
 
-const ALL: [Query; 6] =
+const QUERIES: [Query; 6] =
     [Query::Point, Query::Recent, Query::Old, Query::Destination, Query::Reference, Query::History];
 
 impl Query {
+    /// Name in the figures.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Point => "point",
@@ -59,13 +62,13 @@ impl Query {
         }
     }
 
-    /// A path that asks for a random one.
-    fn path(self, corpus: &Corpus, rng: &mut fastrand::Rng) -> Result<String> {
+    /// Path of a query for a random message.
+    fn random_path(self, corpus: &Corpus, rng: &mut fastrand::Rng) -> Result<String> {
         let known = corpus.ids.len();
         let message = match self {
-            Self::Recent => rng.usize(known.saturating_sub(RECENT)..known),
-            Self::Old => rng.usize(..MESSAGES.saturating_sub(RECENT)),
-            // Those that webhooks arriving meanwhile add have fewer notifications.
+            Self::Recent => rng.usize(known.saturating_sub(RECENT_MESSAGES)..known),
+            Self::Old => rng.usize(..MESSAGES.saturating_sub(RECENT_MESSAGES)),
+            // Messages added by webhooks of busy rounds have fewer notifications, so they are left out.
             Self::Point | Self::Destination | Self::Reference | Self::History => {
                 rng.usize(..MESSAGES)
             }
@@ -83,19 +86,22 @@ impl Query {
         })
     }
 
-    /// Fails unless an answer holds what was asked for.
+    /// Fails unless the answer is complete.
     fn check(self, body: &[u8]) -> Result<()> {
         let answer: Value = serde_json::from_slice(body)?;
         let (member, count) = match self {
             Self::Point | Self::Recent | Self::Old => {
-                ensure!(answer.get("message").is_some_and(Value::is_object), "no message");
+                ensure!(
+                    answer.get("message").is_some_and(Value::is_object),
+                    "the answer has no message"
+                );
                 return Ok(());
             }
             Self::Destination | Self::Reference => ("messages", 50),
             Self::History => ("history", 3),
         };
-        let found = answer.get(member).and_then(Value::as_array).map_or(0, Vec::len);
-        ensure!(found == count, "{found} {member} instead of {count}");
+        let length = answer.get(member).and_then(Value::as_array).map_or(0, Vec::len);
+        ensure!(length == count, "the answer has {length} {member} instead of {count}");
         Ok(())
     }
 }
@@ -109,71 +115,77 @@ impl Subject {
     }
 }
 
-/// Everything that is asked, idle and with webhooks arriving.
+/// Measures all queries on an idle server, then while webhooks arrive.
 pub(super) fn reads(bench: &mut Bench, results: &mut Results) -> Result<()> {
     let mut fixture = Fixture::new(bench, Receiver::Ours, MESSAGES)?;
-    let mut constants = Server::start(&bench.places, Receiver::Noop, &[])?;
+    let mut constants = Server::start(&bench.paths, Receiver::Noop, &[])?;
     let mut rng = fastrand::Rng::with_seed(4);
-    let mut subjects: Vec<Subject> = ALL.into_iter().map(Subject::Ours).collect();
+    let mut subjects: Vec<Subject> = QUERIES.into_iter().map(Subject::Ours).collect();
     for query in [Query::Point, Query::Destination, Query::History] {
-        let length = length(&fixture, query, &mut rng)?;
-        results.values("reads-idle", &format!("{} bytes", query.name()), vec![float(length)]);
+        let length = answer_length(&fixture, query, &mut rng)?;
+        results.add_values("reads-idle", &format!("{} bytes", query.name()), vec![float(length)]);
         subjects.push(Subject::Constant(query, length));
     }
     let rounds = interleaved(bench, &subjects, ROUNDS, Subject::name, |subject| match subject {
-        Subject::Ours(query) => idle(&fixture.server, &paths(&fixture.corpus, query, &mut rng)?),
+        Subject::Ours(query) => {
+            measure_idle(&fixture.server, &query_requests(&fixture.corpus, query, &mut rng)?)
+        }
         Subject::Constant(_, length) => {
             let mut requests = Requests::default();
-            requests.push(|bytes| get(bytes, &format!("/constant/{length}")));
-            idle(&constants, &requests)
+            requests.push(|bytes| render_get(bytes, &format!("/constant/{length}")));
+            measure_idle(&constants, &requests)
         }
     })?;
-    results.rounds("reads-idle", rounds);
+    results.add_rounds("reads-idle", rounds);
     let rounds = interleaved(
         bench,
-        &ALL,
+        &QUERIES,
         ROUNDS,
         |query| query.name().to_owned(),
-        |query| busy(&mut fixture, query, &mut rng),
+        |query| measure_busy(&mut fixture, query, &mut rng),
     )?;
-    results.rounds("reads-busy", rounds);
+    results.add_rounds("reads-busy", rounds);
     fixture.acknowledged.read_back(&fixture.server, &fixture.corpus.ids)?;
     constants.stop()?;
     fixture.server.stop()
 }
 
-/// Queries for any messages by their ids, more of them than fit into a small cache.
-pub(super) fn any_point(corpus: &Corpus, rng: &mut fastrand::Rng) -> Result<Requests> {
+/// Queries for random messages by their ids, for more messages than a small cache holds.
+pub(super) fn point_requests(corpus: &Corpus, rng: &mut fastrand::Rng) -> Result<Requests> {
     let mut requests = Requests::default();
-    for _ in 0..5 * QUERIES {
+    for _ in 0..5 * ROUND_QUERIES {
         let id = rng.choice(&corpus.ids).context("no message")?;
-        requests.push(|bytes| get(bytes, &format!("/api/messagestatus/{id}")));
+        requests.push(|bytes| render_get(bytes, &format!("/api/messagestatus/{id}")));
     }
     Ok(requests)
 }
 
-/// Requests of this kind, each for a random message.
-pub(crate) fn paths(corpus: &Corpus, query: Query, rng: &mut fastrand::Rng) -> Result<Requests> {
+/// Queries of this kind, each for a random message.
+pub(crate) fn query_requests(
+    corpus: &Corpus,
+    query: Query,
+    rng: &mut fastrand::Rng,
+) -> Result<Requests> {
     let mut requests = Requests::default();
-    for _ in 0..QUERIES {
-        let path = query.path(corpus, rng)?;
-        requests.push(|bytes| get(bytes, &path));
+    for _ in 0..ROUND_QUERIES {
+        let path = query.random_path(corpus, rng)?;
+        requests.push(|bytes| render_get(bytes, &path));
     }
     Ok(requests)
 }
 
-/// How long an answer is, which must be whole.
-fn length(fixture: &Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<usize> {
-    let path = query.path(&fixture.corpus, rng)?;
+/// Length of the body of an answer, which must be complete.
+fn answer_length(fixture: &Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<usize> {
+    let path = query.random_path(&fixture.corpus, rng)?;
     let mut requests = Requests::default();
-    requests.push(|bytes| get(bytes, &path));
+    requests.push(|bytes| render_get(bytes, &path));
     let mut length = 0;
     let stream = Stream {
         requests: &requests,
-        again: false,
+        repeat: false,
         connections: 1,
         pace: Pace::Closed,
-        answered: &mut |_, _, body| {
+        on_answer: &mut |_, _, body| {
             length = body.len();
             query.check(body)
         },
@@ -182,49 +194,50 @@ fn length(fixture: &Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<us
     Ok(length)
 }
 
-fn queries<'a>(requests: &'a Requests, answered: crate::load::Answered<'a>) -> Stream<'a> {
+fn query_stream<'a>(requests: &'a Requests, on_answer: OnAnswer<'a>) -> Stream<'a> {
     let (connections, pace) = (CONNECTIONS, Pace::Closed);
-    Stream { requests, again: true, connections, pace, answered }
+    Stream { requests, repeat: true, connections, pace, on_answer }
 }
 
 fn window() -> Span {
-    Span::Window { warm_up: WARM_UP / 2, length: LENGTH }
+    Span::Window { warm_up: WARM_UP / 2, length: WINDOW_LENGTH }
 }
 
-/// Queries as fast as they are answered, and nothing else.
-pub(crate) fn idle(server: &Server, requests: &Requests) -> Result<Round> {
+/// Measures queries as fast as they are answered, without other load.
+pub(crate) fn measure_idle(server: &Server, requests: &Requests) -> Result<Round> {
     let mut ignore = |_, _, _: &[u8]| Ok(());
-    let (tallies, used, memory) = measure(server, vec![queries(requests, &mut ignore)], window())?;
-    figures(sound(&tallies)?, &used, memory)
+    let (tallies, usage, memory) =
+        measure(server, vec![query_stream(requests, &mut ignore)], window())?;
+    round_from(first_tally(&tallies)?, &usage, memory)
 }
 
-/// The same with webhooks arriving, whose CPU is counted with that of the queries.
-fn busy(fixture: &mut Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<Round> {
-    // Asked for is what is there already.
-    let requests = paths(&fixture.corpus, query, rng)?;
+/// Measures queries while webhooks arrive. The CPU per query includes the CPU of the webhooks.
+fn measure_busy(fixture: &mut Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<Round> {
+    // Rendered before the new webhooks, so that only stored messages are queried.
+    let requests = query_requests(&fixture.corpus, query, rng)?;
     // Enough for the window and its warm-up.
     let webhooks = fixture.corpus.mixed(4 * 3_000)?;
     let Fixture { server, corpus, acknowledged } = fixture;
     let mut ignore = |_, _, _: &[u8]| Ok(());
-    let arriving = Stream {
+    let webhook_stream = Stream {
         requests: &webhooks.requests,
-        again: false,
+        repeat: false,
         connections: CONNECTIONS,
-        pace: Pace::Open(ARRIVING),
-        answered: &mut |index, status, _| acknowledged.note(&webhooks, index, status),
+        pace: Pace::Open(WEBHOOKS_PER_SECOND),
+        on_answer: &mut |index, status, _| acknowledged.record(&webhooks, index, status),
     };
-    let streams = vec![queries(&requests, &mut ignore), arriving];
-    let (tallies, used, memory) = measure(server, streams, window())?;
+    let streams = vec![query_stream(&requests, &mut ignore), webhook_stream];
+    let (tallies, usage, memory) = measure(server, streams, window())?;
     corpus.forget_unsent(acknowledged.messages());
-    let [_, arrived] = tallies.as_slice() else { anyhow::bail!("not two streams") };
-    ensure!(arrived.refused == 0, "{} webhooks were refused", arrived.refused);
-    figures(sound(&tallies)?, &used, memory)
+    let [_, webhooks] = tallies.as_slice() else { anyhow::bail!("not two streams") };
+    ensure!(webhooks.refused == 0, "{} webhooks were refused", webhooks.refused);
+    round_from(first_tally(&tallies)?, &usage, memory)
 }
 
-/// The first of these, if nothing went wrong with any.
-fn sound(tallies: &[Tally]) -> Result<&Tally> {
+/// Tally of the first stream. Fails if any stream had unexpected answers.
+fn first_tally(tallies: &[Tally]) -> Result<&Tally> {
     for tally in tallies {
-        tally.sound()?;
+        tally.check()?;
     }
     tallies.first().context("no stream")
 }

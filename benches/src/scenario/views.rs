@@ -1,4 +1,4 @@
-//! The views of the page, asked for one after the other, beside a query for one message.
+//! Views of the page, requested one after the other, and for comparison a query for one message.
 
 use std::process::Command;
 
@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use super::{Bench, ROUNDS, interleaved};
 use crate::figures::{Results, Round};
-use crate::load::{Pace, Requests, Span, Stream, run};
+use crate::load::{Pace, Span, Stream, run};
 use crate::receiver::{KEY, Receiver, SIMULATED};
-use crate::round::{LENGTH, WARM_UP, figures, get, measure, sole};
+use crate::requests::Requests;
+use crate::round::{WARM_UP, WINDOW_LENGTH, measure, only_tally, render_get, round_from};
 use crate::server::Server;
 
-/// How many messages there are.
+/// Number of stored messages.
 pub(crate) const MESSAGES: usize = 200_000;
-/// How many of them are asked for in turn.
-const ASKED: usize = 100;
+/// Number of messages that are requested in turn.
+const REQUESTED_MESSAGES: usize = 100;
 
-/// What is asked for, each with its name in the figures.
+/// Views, each with its name in the figures and its path.
 pub(crate) const VIEWS: [(&str, &str); 12] = [
     ("point", "/api/messagestatus/{id}"),
     ("message", "/ui/message/{id}"),
@@ -27,66 +28,70 @@ pub(crate) const VIEWS: [(&str, &str); 12] = [
     ("overview-30d", "/ui/overview?hours=720&offset=60"),
     ("messages", "/ui/messages"),
     ("failed", "/ui/messages?status=REJECTED&status=UNDELIVERED"),
-    // Nothing has them, so that all is looked through.
+    // No message matches, so the whole list is searched.
     ("nothing", "/ui/messages?code=nobody-has-this-code"),
     ("nobody", "/ui/messages?source=nobody"),
     ("source", "/ui/messages?source=api:bench"),
     ("health", "/ui/health"),
 ];
 
-/// Fills a store as `simulate` does, and asks for each view.
+/// Fills a store with `statusmirror simulate`, and measures each view.
 pub(super) fn views(bench: &Bench, results: &mut Results) -> Result<()> {
-    let mut server = Server::start(&bench.places, Receiver::Ours, &[])?;
+    let mut server = Server::start(&bench.paths, Receiver::Ours, &[])?;
     simulate(bench, &server)?;
-    let messages = some(&server)?;
+    let messages = known_messages(&server)?;
     let rounds = interleaved(
         bench,
         &VIEWS,
         ROUNDS,
         |(name, _)| name.to_owned(),
-        |(_, path)| one_by_one(&server, path, &messages),
+        |(_, path)| measure_view(&server, path, &messages),
     )?;
-    results.rounds("views", rounds);
+    results.add_rounds("views", rounds);
     server.stop()
 }
 
 fn simulate(bench: &Bench, server: &Server) -> Result<()> {
-    let done = Command::new(bench.places.product())
+    let output = Command::new(bench.paths.product())
         .arg("--config")
         .arg(server.folder.join("statusmirror.toml"))
         .args(["simulate", "--source", SIMULATED, "--api-key-env", "BENCH_KEY", "--messages"])
         .arg(MESSAGES.to_string())
         .env("BENCH_KEY", KEY)
         .output()?;
-    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-/// What some of the messages are asked for by.
-struct Known {
+/// Values of a stored message that fill the paths of the views.
+struct KnownMessage {
     id: String,
     number: String,
     key: String,
 }
 
-fn some(server: &Server) -> Result<Vec<Known>> {
+/// Reads [`REQUESTED_MESSAGES`] messages of the store.
+fn known_messages(server: &Server) -> Result<Vec<KnownMessage>> {
     let mut requests = Requests::default();
-    requests.push(|bytes| get(bytes, &format!("/api/messages?destination=with&count={ASKED}")));
-    let mut known = Vec::new();
+    requests.push(|bytes| {
+        render_get(bytes, &format!("/api/messages?destination=with&count={REQUESTED_MESSAGES}"));
+    });
+    let mut messages = Vec::new();
     let stream = Stream {
         requests: &requests,
-        again: false,
+        repeat: false,
         connections: 1,
         pace: Pace::Closed,
-        answered: &mut |_, _, body| {
+        on_answer: &mut |_, _, body| {
             let answer: Value = serde_json::from_slice(body)?;
-            let found = answer.get("messages").and_then(Value::as_array);
-            for found in found.context("no list")? {
-                let text = |pointer| {
-                    let text = found.pointer(pointer).and_then(Value::as_str);
-                    text.map(|text| text.replace('+', "%2B")).context("a member is missing")
+            let list = answer.get("messages").and_then(Value::as_array);
+            for entry in list.context("the answer has no `messages`")? {
+                let text = |pointer: &str| {
+                    let text = entry.pointer(pointer).and_then(Value::as_str);
+                    text.map(|text| text.replace('+', "%2B"))
+                        .with_context(|| format!("a message has no {pointer}"))
                 };
-                known.push(Known {
+                messages.push(KnownMessage {
                     id: text("/message/id")?,
                     number: text("/destination")?,
                     key: text("/message/reference/key")?,
@@ -96,27 +101,32 @@ fn some(server: &Server) -> Result<Vec<Known>> {
         },
     };
     run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
-    ensure!(known.len() == ASKED, "{} messages instead of {ASKED}", known.len());
-    Ok(known)
+    ensure!(
+        messages.len() == REQUESTED_MESSAGES,
+        "{} messages instead of {REQUESTED_MESSAGES}",
+        messages.len()
+    );
+    Ok(messages)
 }
 
-fn one_by_one(server: &Server, path: &str, messages: &[Known]) -> Result<Round> {
+/// Measures requests for a view on one connection, for each message in turn.
+fn measure_view(server: &Server, path: &str, messages: &[KnownMessage]) -> Result<Round> {
     let mut requests = Requests::default();
-    for Known { id, number, key } in messages {
+    for KnownMessage { id, number, key } in messages {
         let path = path.replace("{id}", id).replace("{number}", number).replace("{key}", key);
-        requests.push(|bytes| get(bytes, &path));
+        requests.push(|bytes| render_get(bytes, &path));
     }
     let stream = Stream {
         requests: &requests,
-        again: true,
+        repeat: true,
         connections: 1,
         pace: Pace::Closed,
-        answered: &mut |_, status, _| {
+        on_answer: &mut |_, status, _| {
             ensure!(status == 200, "{path}: {status}");
             Ok(())
         },
     };
-    let span = Span::Window { warm_up: WARM_UP / 2, length: LENGTH / 2 };
-    let (tallies, used, memory) = measure(server, vec![stream], span)?;
-    figures(sole(&tallies)?, &used, memory)
+    let span = Span::Window { warm_up: WARM_UP / 2, length: WINDOW_LENGTH / 2 };
+    let (tallies, usage, memory) = measure(server, vec![stream], span)?;
+    round_from(only_tally(&tallies)?, &usage, memory)
 }

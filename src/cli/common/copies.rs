@@ -14,7 +14,7 @@ const APPLICATION_ID_OFFSET: u64 = 68;
 
 /// Every copy in the directory of the database: files whose name begins with the database's, except those of
 /// a database in use, and every other database of this program.
-pub(crate) fn beside(database: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn find_copies(database: &Path) -> io::Result<Vec<PathBuf>> {
     let directory = match database.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),

@@ -31,30 +31,30 @@ pub(crate) const EX_CONFIG: i32 = 78;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: i32,
-    pub(crate) words: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
-    pub(crate) fn new(code: i32, words: impl Into<String>) -> Self {
-        Self { code, words: words.into() }
+    pub(crate) fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
     /// Prints the message and returns the exit code.
     pub(crate) fn report(&self) -> i32 {
-        process::print_last(self.line());
+        process::print_with_timeout(self.line());
         self.code
     }
 
     pub(crate) fn line(&self) -> String {
-        format!("statusmirror: {}\n", self.words)
+        format!("statusmirror: {}\n", self.message)
     }
 
-    pub(crate) fn io(words: impl Into<String>) -> Self {
-        Self::new(EX_IOERR, words)
+    pub(crate) fn io(message: impl Into<String>) -> Self {
+        Self::new(EX_IOERR, message)
     }
 
-    pub(crate) fn unavailable(words: impl Into<String>) -> Self {
-        Self::new(EX_UNAVAILABLE, words)
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(EX_UNAVAILABLE, message)
     }
 }
 
@@ -99,6 +99,6 @@ impl From<OpenError> for Failure {
             | OpenError::Readers { .. }
             | OpenError::Thread { .. } => EX_IOERR,
         };
-        Self::new(code, crate::admin::service::words(&error))
+        Self::new(code, crate::admin::service::error_chain(&error))
     }
 }

@@ -23,12 +23,12 @@ type OnLine<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>;
 
 /// Executes a command that has one reply.
 pub(crate) fn run_command<Q: Request>(config: Config, request: Q) -> Result<Q::Reply, Failure> {
-    let mut only = None;
-    run_command_each(config, request, |reply| {
-        only = Some(reply);
+    let mut reply = None;
+    run_command_each(config, request, |only| {
+        reply = Some(only);
         Ok(())
     })?;
-    only.ok_or_else(no_reply)
+    reply.ok_or_else(no_reply)
 }
 
 /// Executes a command and passes on each reply as it arrives. Fails at the end if a part of the command
@@ -42,16 +42,16 @@ pub(crate) fn run_command_each<Q: Request>(
     let mut on_line = |line: &[u8]| answer.read::<Q>(line, &mut on_reply);
     let command = request.into();
     if !ask_each(&config.store.path, &command, &mut on_line)? {
-        alone(config, command, &mut on_line)?;
+        run_on_file(config, command, &mut on_line)?;
     }
     answer.end()
 }
 
 /// Asks the running server for the one reply to a command; `None` if no server runs.
 pub(crate) fn ask<Q: Request>(database: &Path, request: Q) -> Result<Option<Q::Reply>, Failure> {
-    let (mut only, mut answer) = (None, Answer::default());
-    let mut on_reply = |reply| {
-        only = Some(reply);
+    let (mut reply, mut answer) = (None, Answer::default());
+    let mut on_reply = |only| {
+        reply = Some(only);
         Ok(())
     };
     let has_server =
@@ -60,7 +60,7 @@ pub(crate) fn ask<Q: Request>(database: &Path, request: Q) -> Result<Option<Q::R
         return Ok(None);
     }
     answer.end()?;
-    only.map(Some).ok_or_else(no_reply)
+    reply.map(Some).ok_or_else(no_reply)
 }
 
 fn no_reply() -> Failure {
@@ -81,10 +81,11 @@ impl Answer {
         line: &[u8],
         on_reply: &mut dyn FnMut(Q::Reply) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let line: Line<Q::Reply> = serde_json::from_slice(line).map_err(|error| broken(&error))?;
+        let line: Line<Q::Reply> =
+            serde_json::from_slice(line).map_err(|error| invalid_answer(&error))?;
         match line {
             Line::Reply(reply) => on_reply(reply)?,
-            Line::Error(words) => self.errors.push(words),
+            Line::Error(message) => self.errors.push(message),
             Line::End => self.has_ended = true,
         }
         Ok(())
@@ -93,8 +94,8 @@ impl Answer {
     /// Failure that the lines reported, if any.
     fn end(self) -> Result<(), Failure> {
         if !self.has_ended {
-            let words = "the server ended the conversation; look at its log";
-            return Err(Failure::unavailable(words));
+            let message = "the server ended the conversation; look at its log";
+            return Err(Failure::unavailable(message));
         }
         if self.errors.is_empty() {
             Ok(())
@@ -104,7 +105,7 @@ impl Answer {
     }
 }
 
-fn broken(error: &serde_json::Error) -> Failure {
+fn invalid_answer(error: &serde_json::Error) -> Failure {
     Failure::unavailable(error.to_string())
 }
 
@@ -128,7 +129,7 @@ fn ask_each(
             )));
         }
     };
-    let mut line = serde_json::to_vec(command).map_err(|error| broken(&error))?;
+    let mut line = serde_json::to_vec(command).map_err(|error| invalid_answer(&error))?;
     line.push(b'\n');
     stream.write_all(&line)?;
     for line in BufReader::new(stream).split(b'\n') {
@@ -138,7 +139,11 @@ fn ask_each(
 }
 
 /// Opens the database itself, because no server holds it.
-fn alone(config: Config, command: admin::Command, on_line: OnLine<'_>) -> Result<(), Failure> {
+fn run_on_file(
+    config: Config,
+    command: admin::Command,
+    on_line: OnLine<'_>,
+) -> Result<(), Failure> {
     require_database(&config.store.path)?;
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -165,9 +170,9 @@ pub(crate) fn require_database(path: &Path) -> Result<(), Failure> {
     if path.exists() {
         return Ok(());
     }
-    let words = format!(
+    let message = format!(
         "there is no database {}; give the server's configuration, and run this where it runs",
         path.display()
     );
-    Err(Failure::new(EX_NOINPUT, words))
+    Err(Failure::new(EX_NOINPUT, message))
 }

@@ -26,14 +26,14 @@ fn ignore_file_size_signal() -> io::Result<()> {
 
 /// Writes a line to standard error. Gives up after a second, because the process must end even if standard
 /// error is not read.
-pub(crate) fn print_last(line: String) {
+pub(crate) fn print_with_timeout(line: String) {
     let (done, printed) = sync_channel(1);
-    let saying = thread::Builder::new().spawn(move || {
+    let spawned = thread::Builder::new().spawn(move || {
         write_to_stderr(line.as_bytes());
         // The receiver may have given up.
         done.send(()).ok();
     });
-    if saying.is_ok() {
+    if spawned.is_ok() {
         printed.recv_timeout(MESSAGE_TIMEOUT).ok();
     }
 }

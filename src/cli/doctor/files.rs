@@ -32,34 +32,34 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
     }
     let database = &config.store.path;
     let Ok(found) = fs::metadata(database) else {
-        let words = format!(
+        let detail = format!(
             "there is none at {}; start `statusmirror serve`, or give doctor the server's \
              configuration and working directory",
             database.display()
         );
-        return report.print(Found::Fail, "database", &words);
+        return report.print(Found::Fail, "database", &detail);
     };
     permissions(database, &found, report)?;
     owner(database, &found, report)?;
-    room(database, &found, report)?;
+    disk_space(database, &found, report)?;
     wal(config, report)?;
-    let is_served = serves(database);
+    let is_served = server_answers(database);
     lock(database, is_served, report)?;
     if is_served { prune(database, report) } else { Ok(()) }
 }
 
 fn secret(file: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
-    let what = format!("secret {}", file.display());
+    let label = format!("secret {}", file.display());
     match fs::metadata(file) {
         Ok(found) if found.mode() & 0o004 != 0 => {
-            let words = format!(
+            let detail = format!(
                 "everybody on this machine may read it (mode {:03o}); chmod o= it",
                 found.mode() & 0o777
             );
-            report.print(Found::Warn, &what, &words)
+            report.print(Found::Warn, &label, &detail)
         }
-        Ok(found) => report.print(Found::Ok, &what, &format!("mode {:03o}", found.mode() & 0o777)),
-        Err(error) => report.print(Found::Fail, &what, &format!("{error}; put it back")),
+        Ok(found) => report.print(Found::Ok, &label, &format!("mode {:03o}", found.mode() & 0o777)),
+        Err(error) => report.print(Found::Fail, &label, &format!("{error}; put it back")),
     }
 }
 
@@ -76,18 +76,18 @@ fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Re
     let may_enter = directory & 0o001 != 0;
     let may_replace = directory & 0o1003 == 0o003;
     if may_replace || (may_enter && mode & 0o002 != 0) {
-        let words = format!("{shown}: everybody may change it; chmod 700 the directory");
-        return report.print(Found::Fail, "permissions", &words);
+        let detail = format!("{shown}: everybody may change it; chmod 700 the directory");
+        return report.print(Found::Fail, "permissions", &detail);
     }
     if may_enter && mode & 0o004 != 0 {
-        let words = format!(
+        let detail = format!(
             "{shown}: everybody may read it, and it holds phone numbers; chmod 700 the directory"
         );
-        return report.print(Found::Warn, "permissions", &words);
+        return report.print(Found::Warn, "permissions", &detail);
     }
     // The database may be moved or copied to a place where other users can read it.
-    if let Some(words) = config::exposed(database) {
-        return report.print(Found::Warn, "permissions", &format!("{shown}: {words}"));
+    if let Some(detail) = config::permissions_warning(database) {
+        return report.print(Found::Warn, "permissions", &format!("{shown}: {detail}"));
     }
     report.print(Found::Ok, "permissions", &shown)
 }
@@ -100,28 +100,28 @@ fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(
     let uid = found.uid();
     match foreign {
         Some(path) => {
-            let words = format!(
+            let detail = format!(
                 "the database belongs to user {uid}, {} does not; chown it to the server's user",
                 path.display()
             );
-            report.print(Found::Fail, "owner", &words)
+            report.print(Found::Fail, "owner", &detail)
         }
         None => report.print(Found::Ok, "owner", &format!("all files belong to user {uid}")),
     }
 }
 
-fn room(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
+fn disk_space(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(), Failure> {
     let disk = statvfs(directory(database)).map_err(io::Error::from)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let shown = format!("{} MiB free, the database has {} MiB", free >> 20, found.len() >> 20);
     if free < MIN_FREE_BYTES {
-        let words = format!("{shown}; make room, or webhooks get 503");
-        report.print(Found::Fail, "disk", &words)
+        let detail = format!("{shown}; make room, or webhooks get 503");
+        report.print(Found::Fail, "disk", &detail)
     } else if free < found.len() {
-        let words = format!(
+        let detail = format!(
             "{shown}; make room, since after an error of the disk all of it is copied to new blocks"
         );
-        report.print(Found::Warn, "disk", &words)
+        report.print(Found::Warn, "disk", &detail)
     } else {
         report.print(Found::Ok, "disk", &shown)
     }
@@ -149,23 +149,23 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
         }
         (None, true) => report.print(Found::Ok, "lock", "held by a server"),
         (Some(process), false) => {
-            let words = format!(
+            let detail = format!(
                 "held by process {process}, whose admin socket cannot be reached; wait until it \
                  has started, or run this as the server's user"
             );
-            report.print(Found::Warn, "lock", &words)
+            report.print(Found::Warn, "lock", &detail)
         }
         (None, false) => {
-            let words = "no server has the database; start `statusmirror serve`, or give doctor the \
+            let detail = "no server has the database; start `statusmirror serve`, or give doctor the \
                          server's configuration";
-            report.print(Found::Fail, "lock", words)
+            report.print(Found::Fail, "lock", detail)
         }
     }
 }
 
 /// Check for messages that the daily purge keeps until an operator confirms a prune.
 fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
-    let (found, words) = match live::ask(database, admin::CountWaiting {}) {
+    let (found, detail) = match live::ask(database, admin::CountWaiting {}) {
         Ok(Some(Waiting(0))) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
         Ok(Some(Waiting(waiting))) => (
             Found::Warn,
@@ -176,13 +176,13 @@ fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
             ),
         ),
         Ok(None) => (Found::Warn, "not known: no server has the database".to_owned()),
-        Err(failure) => (Found::Warn, format!("not known: {}", failure.words)),
+        Err(failure) => (Found::Warn, format!("not known: {}", failure.message)),
     };
-    report.print(found, "prune", &words)
+    report.print(found, "prune", &detail)
 }
 
 /// Whether a server answers at the admin socket. The probe sends no command, so the answer is an error.
-fn serves(database: &Path) -> bool {
+fn server_answers(database: &Path) -> bool {
     let Ok(mut stream) = admin::connect(database) else { return false };
     let mut answer = [0];
     stream.shutdown(Shutdown::Write).is_ok()
@@ -197,9 +197,9 @@ fn holder(lock: &Metadata) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let inode = lock.ino().to_string();
     locks.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let process = words.clone().nth(4)?.parse().ok()?;
-        let file = words.nth(5)?;
+        let mut columns = line.split_ascii_whitespace();
+        let process = columns.clone().nth(4)?.parse().ok()?;
+        let file = columns.nth(5)?;
         (line.contains("FLOCK") && file.rsplit(':').next() == Some(&inode)).then_some(process)
     })
 }

@@ -18,7 +18,7 @@ use crate::diagnosis::Found;
 use crate::dialect::Source;
 use crate::message::Timestamp;
 use crate::verify::signed_url::Callback;
-use crate::verify::{Made, Request, Scheme};
+use crate::verify::{GeneratedHeaders, Request, Scheme};
 
 /// Time allowed for an answer; senders wait no longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,30 +72,30 @@ impl Doctor<'_> {
     /// Checks the server at its own address; returns its answer, if it answers.
     fn server(
         &self,
-        what: &str,
+        label: &str,
         listen: &str,
         report: &mut Report<'_>,
     ) -> Result<Option<Answer>, Failure> {
-        let address = reached(listen);
+        let address = local_url(listen);
         let answer = ask(|| self.agent.get(format!("{address}/readyz")).call());
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let words = format!("{address} is not reached: {}", unreached(&error));
-                report.print(Found::Fail, what, &words)?;
+                let detail = format!("{address} is not reached: {}", describe_unreachable(&error));
+                report.print(Found::Fail, label, &detail)?;
                 return Ok(None);
             }
         };
         if answer.status == 200 {
-            report.print(Found::Ok, what, &format!("{address} is ready"))?;
+            report.print(Found::Ok, label, &format!("{address} is ready"))?;
         } else {
             let alive = ask(|| self.agent.get(format!("{address}/livez")).call());
-            let words = if alive.is_ok_and(|alive| alive.status == 200) {
+            let detail = if alive.is_ok_and(|alive| alive.status == 200) {
                 "lives, but is not ready; its log says why the store cannot be written"
             } else {
                 "is something else; see what listens there, and server.listen or internal_listen"
             };
-            report.print(Found::Fail, what, &format!("{address} {words}"))?;
+            report.print(Found::Fail, label, &format!("{address} {detail}"))?;
         }
         Ok(Some(answer))
     }
@@ -103,67 +103,80 @@ impl Doctor<'_> {
     fn clock(&self, ahead: i64, report: &mut Report<'_>) -> Result<(), Failure> {
         let windows = self.config.sources.iter().map(|source| source.settings().window);
         let allowed = windows.map(|window| window.max_skew_seconds).min().unwrap_or_default();
-        let words = difference(ahead);
-        let (found, words) = match ahead.saturating_abs() {
-            off if off <= MAX_CLOCK_DIFFERENCE_SECONDS => (Found::Ok, words),
-            off if off <= allowed.into() => (Found::Warn, format!("{words}; set both by NTP")),
+        let detail = describe_clock_difference(ahead);
+        let (found, detail) = match ahead.saturating_abs() {
+            off if off <= MAX_CLOCK_DIFFERENCE_SECONDS => (Found::Ok, detail),
+            off if off <= allowed.into() => (Found::Warn, format!("{detail}; set both by NTP")),
             _ => (
                 Found::Fail,
                 format!(
-                    "{words}, and signed webhooks may be off by {allowed} s; set both by NTP, and \
+                    "{detail}, and signed webhooks may be off by {allowed} s; set both by NTP, and \
                      start the server again"
                 ),
             ),
         };
-        report.print(found, "clock", &words)
+        report.print(found, "clock", &detail)
     }
 
     /// Sends a test delivery through the public URL, or directly if there is none.
-    fn source(&self, source: &Source, is_up: bool, report: &mut Report<'_>) -> Result<(), Failure> {
-        let what = format!("source {}", source.name);
-        let direct = format!("{}/webhooks/{}", reached(&self.config.server.listen), source.name);
+    fn source(
+        &self,
+        source: &Source,
+        is_reachable: bool,
+        report: &mut Report<'_>,
+    ) -> Result<(), Failure> {
+        let label = format!("source {}", source.name);
+        let direct = format!("{}/webhooks/{}", local_url(&self.config.server.listen), source.name);
         let address = match source.public_url() {
-            "" if !is_up => {
-                return report.print(Found::Warn, &what, "not tried, as the server is not reached");
+            "" if !is_reachable => {
+                return report.print(
+                    Found::Warn,
+                    &label,
+                    "not tried, as the server is not reached",
+                );
             }
             "" => direct.as_str(),
             public => public,
         };
         let Some(answer) = self.deliver(source, address) else {
-            let words = "not tried, as only the provider can sign";
-            return report.print(Found::Warn, &what, words);
+            let detail = "not tried, as only the provider can sign";
+            return report.print(Found::Warn, &label, detail);
         };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let words = format!("{address} is not reached: {}", unreached(&error));
-                return report.print(Found::Fail, &what, &words);
+                let detail = format!("{address} is not reached: {}", describe_unreachable(&error));
+                return report.print(Found::Fail, &label, &detail);
             }
         };
         if answer.ahead.is_some_and(|ahead| ahead.saturating_abs() > MAX_CLOCK_DIFFERENCE_SECONDS)
             && !source.public_url().is_empty()
         {
-            let words = difference(answer.ahead.unwrap_or_default());
-            report.print(Found::Warn, &what, &format!("of what answers at {address}, {words}"))?;
+            let detail = describe_clock_difference(answer.ahead.unwrap_or_default());
+            report.print(
+                Found::Warn,
+                &label,
+                &format!("of what answers at {address}, {detail}"),
+            )?;
         }
         let outcome = answer.body.pointer("/results/0/outcome").and_then(Value::as_str);
         if let (200, Some("ignored")) = (answer.status, outcome) {
             let also = if source.public_url().is_empty() { "; no public_url is set" } else { "" };
-            let words = format!("a test delivery to {address} is taken and ignored{also}");
-            return report.print(Found::Ok, &what, &words);
+            let detail = format!("a test delivery to {address} is taken and ignored{also}");
+            return report.print(Found::Ok, &label, &detail);
         }
-        let words = match (answer.status, outcome) {
+        let detail = match (answer.status, outcome) {
             (200, Some(outcome)) => format!(
                 "a test delivery is {outcome}; the server has another dialect for it than {}: \
                  reload it, or give doctor the server's configuration",
                 source.dialect.name()
             ),
             (401, _) if answer.is_problem => {
-                let is_taken_directly = address != direct
+                let is_accepted_directly = address != direct
                     && self
                         .deliver(source, &direct)
                         .is_some_and(|answer| answer.is_ok_and(|answer| answer.status == 200));
-                rejection_words(source, &answer, is_taken_directly)
+                describe_rejection(source, &answer, is_accepted_directly)
             }
             (404, _) if answer.is_problem => {
                 "the server there knows no such source; reload it, or \
@@ -190,7 +203,7 @@ impl Doctor<'_> {
                 self.config.server.listen
             ),
         };
-        report.print(Found::Fail, &what, &format!("{address}: {words}"))
+        report.print(Found::Fail, &label, &format!("{address}: {detail}"))
     }
 
     /// Posts a signed test delivery; `None` if only the provider can sign.
@@ -205,7 +218,7 @@ impl Doctor<'_> {
             method: "POST",
             query: query.as_deref(),
             content_type: Some(content_type),
-            headers: &Made(&[]),
+            headers: &GeneratedHeaders(&[]),
             body: body.as_bytes(),
         };
         let headers = source.sign(&signed, TEST_DELIVERY_ID, now)?;
@@ -222,10 +235,12 @@ impl Doctor<'_> {
 }
 
 /// URL of a server with this listen address, as it is reached from its own machine.
-fn reached(listen: &str) -> String {
-    let own = |(all, own): (&str, &str)| Some(format!("{own}{}", listen.strip_prefix(all)?));
-    let here = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")].into_iter().find_map(own);
-    format!("http://{}", here.as_deref().unwrap_or(listen))
+fn local_url(listen: &str) -> String {
+    let loopback =
+        |(all, loopback): (&str, &str)| Some(format!("{loopback}{}", listen.strip_prefix(all)?));
+    let local_address =
+        [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")].into_iter().find_map(loopback);
+    format!("http://{}", local_address.as_deref().unwrap_or(listen))
 }
 
 /// Sends a request and reads its answer.
@@ -248,7 +263,7 @@ fn ask(
 }
 
 /// Reason why a test delivery that is signed with this configuration gets 401.
-fn rejection_words(source: &Source, answer: &Answer, is_taken_directly: bool) -> String {
+fn describe_rejection(source: &Source, answer: &Answer, is_accepted_directly: bool) -> String {
     let off = answer.ahead.unwrap_or_default();
     let is_timed = !matches!(source.scheme, Scheme::UrlToken(_) | Scheme::Native(_) | Scheme::None);
     let allowed = if matches!(source.scheme, Scheme::SignedUrl(_)) {
@@ -257,9 +272,9 @@ fn rejection_words(source: &Source, answer: &Answer, is_taken_directly: bool) ->
         source.settings().window.max_skew_seconds.into()
     };
     if is_timed && off.saturating_abs() > allowed {
-        return format!("rejected (401), as {}; set both by NTP", difference(off));
+        return format!("rejected (401), as {}; set both by NTP", describe_clock_difference(off));
     }
-    if is_taken_directly {
+    if is_accepted_directly {
         return "rejected (401), though the server takes it directly; what stands between changes the \
                 query or the body, or passes it on to another server"
             .to_owned();
@@ -296,7 +311,7 @@ fn ahead(date: &str, before: Timestamp, after: Timestamp) -> Option<i64> {
     })
 }
 
-fn difference(ahead: i64) -> String {
+fn describe_clock_difference(ahead: i64) -> String {
     match ahead {
         0 => "the server's clock and the one here agree".to_owned(),
         ahead if ahead > 0 => format!("the server's clock is {ahead} s ahead of the one here"),
@@ -305,7 +320,7 @@ fn difference(ahead: i64) -> String {
 }
 
 /// Reason why a server is not reached, and a hint on where to look.
-fn unreached(error: &Error) -> String {
+fn describe_unreachable(error: &Error) -> String {
     // Errors of the resolver have no kind of their own.
     if matches!(error, Error::HostNotFound) || error.to_string().contains("lookup address") {
         return "its name is not known; look at the DNS, and at the address".to_owned();
@@ -321,9 +336,10 @@ fn unreached(error: &Error) -> String {
             ANSWER_TIMEOUT.as_secs()
         );
     }
-    let beneath = if let Error::Io(error) = error { error.get_ref() } else { None };
-    let is_of_tls = beneath.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-    if is_of_tls || matches!(error, Error::Tls(_) | Error::Rustls(_)) {
+    let inner_error = if let Error::Io(error) = error { error.get_ref() } else { None };
+    let is_tls_error =
+        inner_error.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    if is_tls_error || matches!(error, Error::Tls(_) | Error::Rustls(_)) {
         return format!("TLS fails ({error}); look at the certificate, and at what answers there");
     }
     if let Error::BadUri(_) = error {

@@ -13,10 +13,15 @@ pub(crate) struct Report<'a> {
 
 impl Report<'_> {
     /// Prints one line: the subject, the finding, and the remedy if there is one.
-    pub(crate) fn print(&mut self, found: Found, what: &str, words: &str) -> Result<(), Failure> {
+    pub(crate) fn print(
+        &mut self,
+        found: Found,
+        label: &str,
+        message: &str,
+    ) -> Result<(), Failure> {
         if found == Found::Fail {
             self.failed += 1;
         }
-        Ok(writeln!(self.out, "{found:<4}  {what}: {words}")?)
+        Ok(writeln!(self.out, "{found:<4}  {label}: {message}")?)
     }
 }

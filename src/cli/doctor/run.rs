@@ -33,14 +33,14 @@ fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure
         .as_ref()
         .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let (sources, keys) = (config.sources.len(), config.api_keys.len());
-    let words = format!("right; {file}, sources: {sources}, API keys: {keys}");
-    report.print(Found::Ok, "configuration", &words)?;
+    let detail = format!("right; {file}, sources: {sources}, API keys: {keys}");
+    report.print(Found::Ok, "configuration", &detail)?;
     // Warnings about keys and the database's permissions have checks of their own.
-    let permissions = config::exposed(&config.store.path);
-    let is_said_later = |warning: &&String| {
+    let permissions = config::permissions_warning(&config.store.path);
+    let is_reported_later = |warning: &&String| {
         warning.contains(".expires: ") || permissions.as_ref() == Some(*warning)
     };
-    for warning in config.warnings.iter().filter(|warning| !is_said_later(warning)) {
+    for warning in config.warnings.iter().filter(|warning| !is_reported_later(warning)) {
         report.print(Found::Warn, "configuration", warning)?;
     }
     Ok(())
@@ -50,15 +50,15 @@ fn keys(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     let now = Clock::System.now();
     for key in &config.api_keys {
         let Some(expires) = key.expires else { continue };
-        let what = format!("API key {}", key.name);
+        let label = format!("API key {}", key.name);
         let remedy = "add another, give it to the application, and remove this one";
         if key.has_expired(now) {
-            let words = format!("expired {expires}; {remedy}");
-            report.print(Found::Fail, &what, &words)?;
+            let detail = format!("expired {expires}; {remedy}");
+            report.print(Found::Fail, &label, &detail)?;
         } else if expires.seconds() - now.seconds() < EXPIRY_WARNING_SECONDS {
-            report.print(Found::Warn, &what, &format!("expires {expires}; {remedy}"))?;
+            report.print(Found::Warn, &label, &format!("expires {expires}; {remedy}"))?;
         } else {
-            report.print(Found::Ok, &what, &format!("good until {expires}"))?;
+            report.print(Found::Ok, &label, &format!("good until {expires}"))?;
         }
     }
     Ok(())

@@ -34,20 +34,20 @@ where
     W: Fn(&[u8]) + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut around = Members(Json::with_capacity(0));
-        attributes.record(&mut around);
+        let mut members = Members(Json::with_capacity(0));
+        attributes.record(&mut members);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(SpanMembers(around.0.finish()));
+            span.extensions_mut().insert(SpanMembers(members.0.finish()));
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(SpanMembers(around)) = span.extensions_mut().get_mut()
+            && let Some(SpanMembers(members)) = span.extensions_mut().get_mut()
         {
-            let mut more = Members(Json::behind(mem::take(around)));
+            let mut more = Members(Json::append_to(mem::take(members)));
             values.record(&mut more);
-            *around = more.0.finish();
+            *members = more.0.finish();
         }
     }
 
@@ -56,13 +56,13 @@ where
         // An event that is logged meanwhile finds no buffer, and creates one.
         let mut buffer = LINE_BUFFER.take();
         buffer.clear();
-        let mut line = Members(Json::behind(buffer));
+        let mut line = Members(Json::append_to(buffer));
         line.0.raw("{\"timestamp\":").time(Clock::System.now());
         line.0.raw(",\"level\":").text(metadata.level().as_str());
         event.record(&mut line);
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(SpanMembers(around)) = span.extensions().get() {
-                line.0.raw(around);
+            if let Some(SpanMembers(members)) = span.extensions().get() {
+                line.0.raw(members);
             }
         }
         if !metadata.target().starts_with(OWN_TARGET_PREFIX) {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_json_whatever_it_says() {
+    fn log_lines_are_valid_json() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&log);
         let lines = JsonLines(move |line: &[u8]| written.lock().unwrap().push(line.to_vec()));

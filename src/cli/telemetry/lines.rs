@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::cli::common::process::write_to_stderr;
 
 /// Time for which lines are gathered before a write: a wake-up for each line would cost more than the line.
-const GATHER_TIME: Duration = Duration::from_millis(10);
+const BATCH_WINDOW: Duration = Duration::from_millis(10);
 /// Maximum size of waiting lines, in bytes; further lines are dropped and counted.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
 
@@ -35,7 +35,7 @@ struct State {
     /// Whether lines that were taken from the queue are being written.
     writing: bool,
     /// Number of dropped lines.
-    lost: u64,
+    dropped: u64,
 }
 
 impl Lines {
@@ -47,10 +47,10 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Waits until all lines are written, up to `patience`.
-    pub(crate) fn flush(&self, patience: Duration) {
+    /// Waits until all lines are written, up to `timeout`.
+    pub(crate) fn flush(&self, timeout: Duration) {
         let is_busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        drop(self.0.done.wait_timeout_while(self.state(), patience, is_busy));
+        drop(self.0.done.wait_timeout_while(self.state(), timeout, is_busy));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,19 +63,19 @@ impl Lines {
         loop {
             let is_idle = |state: &mut State| state.waiting.is_empty();
             drop(self.0.more.wait_while(self.state(), is_idle));
-            thread::sleep(GATHER_TIME);
-            let lost = {
+            thread::sleep(BATCH_WINDOW);
+            let dropped = {
                 let mut state = self.state();
                 mem::swap(&mut lines, &mut state.waiting);
                 state.writing = true;
-                mem::take(&mut state.lost)
+                mem::take(&mut state.dropped)
             };
             // A log that cannot be written must not stop the service, and there is no place to report it.
             write_to_stderr(&lines);
             lines.clear();
-            if lost > 0 {
+            if dropped > 0 {
                 tracing::warn!(
-                    lines = lost,
+                    lines = dropped,
                     "standard error was read too slowly; log lines were dropped"
                 );
             }
@@ -88,7 +88,7 @@ impl Lines {
     pub(crate) fn add(&self, line: &[u8]) {
         let mut state = self.state();
         if state.waiting.len() > MAX_QUEUED_BYTES {
-            state.lost += 1;
+            state.dropped += 1;
         } else {
             if state.waiting.is_empty() {
                 self.0.more.notify_one();

@@ -55,8 +55,8 @@ pub(crate) fn start(log: &Log) -> Result<Lines, Failure> {
 /// reader.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let words = panic.payload_as_str().unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or_default();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a thread panicked: {words}");
+        tracing::error!(place, "a thread panicked: {message}");
     }));
 }

@@ -40,7 +40,7 @@ fn from_environment() -> Option<PathBuf> {
 }
 
 /// Whether a file is system-wide, so that no working directory is the right one for its relative paths.
-pub(crate) fn is_of_system(file: &Path) -> bool {
+pub(crate) fn is_system_wide(file: &Path) -> bool {
     let is_plain = !file.components().any(|part| part == Component::ParentDir);
     is_plain && file.starts_with(SYSTEM_DIRECTORY)
         || file.canonicalize().is_ok_and(|file| file.starts_with(SYSTEM_DIRECTORY))

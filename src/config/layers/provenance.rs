@@ -33,17 +33,21 @@ pub(crate) struct Origins<'a> {
     values: config::Value,
     file: Option<&'a Path>,
     /// Whether the file has no setting.
-    pub(crate) sets_nothing: bool,
+    pub(crate) has_no_settings: bool,
 }
 
 impl<'a> Origins<'a> {
-    pub(crate) fn new(values: config::Value, file: Option<&'a Path>, sets_nothing: bool) -> Self {
-        Self { values, file, sets_nothing }
+    pub(crate) fn new(
+        values: config::Value,
+        file: Option<&'a Path>,
+        has_no_settings: bool,
+    ) -> Self {
+        Self { values, file, has_no_settings }
     }
 
     /// Rejects a relative path in a system-wide file.
-    pub(crate) fn require_whole_paths(&self, raw: &Raw) -> Result<(), ConfigError> {
-        let Some(file) = self.file.filter(|file| locate::is_of_system(file)) else {
+    pub(crate) fn require_absolute_paths(&self, raw: &Raw) -> Result<(), ConfigError> {
+        let Some(file) = self.file.filter(|file| locate::is_system_wide(file)) else {
             return Ok(());
         };
         let name = file.display().to_string();
@@ -62,7 +66,7 @@ impl<'a> Origins<'a> {
 
     /// Place where a key is to be fixed: the variable that sets it, else the file. A section has the origin
     /// of its first key; a missing key has the origin of its section.
-    pub(crate) fn of(&self, key: &str) -> String {
+    pub(crate) fn fix_location(&self, key: &str) -> String {
         variable(&self.values, key)
             .or_else(|| self.file.map(|file| file.display().to_string()))
             .unwrap_or_else(|| "configuration".to_owned())
@@ -77,13 +81,13 @@ impl<'a> Origins<'a> {
     }
 
     fn add_settings(&self, key: &str, value: &Value, settings: &mut Vec<Setting>) {
-        let inside =
+        let full_key =
             |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
         match value {
             Value::Null => {}
             Value::Object(section) if !is_reference(section) => {
                 for (name, value) in section {
-                    self.add_settings(&inside(name), value, settings);
+                    self.add_settings(&full_key(name), value, settings);
                 }
             }
             Value::Bool(_)
@@ -114,17 +118,17 @@ impl<'a> Origins<'a> {
     }
 
     /// Keys that are read only at the start, with their values.
-    pub(crate) fn fixed(&self) -> BTreeMap<String, String> {
-        let mut fixed = BTreeMap::new();
+    pub(crate) fn start_only(&self) -> BTreeMap<String, String> {
+        let mut start_only = BTreeMap::new();
         if let config::ValueKind::Table(sections) = &self.values.kind {
             for (name, section) in sections {
                 if !RELOADED_SECTIONS.contains(&name.as_str()) {
-                    flatten(name, section, &mut fixed);
+                    flatten(name, section, &mut start_only);
                 }
             }
         }
-        fixed.remove(RELOADED_KEY);
-        fixed
+        start_only.remove(RELOADED_KEY);
+        start_only
     }
 }
 

@@ -45,18 +45,19 @@ impl Raw {
         paths
     }
 
-    /// Files that hold secrets; includes `own`, the configuration file, if a secret is written as text in it
-    /// or in the environment.
-    pub(crate) fn secret_files(&self, own: Option<&Path>) -> Vec<PathBuf> {
-        let of_keys = self.api_keys.values().filter_map(|key| key.key.as_ref());
-        let of_sources = self.sources.values().filter_map(|source| source.verify.secrets.as_ref());
-        let of_sources = of_sources.flat_map(OneOrMany::as_slice);
+    /// Files that hold secrets. They include `config_file`, the configuration file, if a secret is written as
+    /// text in it or in the environment.
+    pub(crate) fn secret_files(&self, config_file: Option<&Path>) -> Vec<PathBuf> {
+        let key_secrets = self.api_keys.values().filter_map(|key| key.key.as_ref());
+        let source_secrets =
+            self.sources.values().filter_map(|source| source.verify.secrets.as_ref());
+        let source_secrets = source_secrets.flat_map(OneOrMany::as_slice);
         let file = |secret: &Secret| match secret {
             Secret::File { file } => Some(absolute(file)),
-            Secret::Text(_) => own.map(Path::to_owned),
+            Secret::Text(_) => config_file.map(Path::to_owned),
             Secret::Env { .. } => None,
         };
-        let files: BTreeSet<_> = of_keys.chain(of_sources).filter_map(file).collect();
+        let files: BTreeSet<_> = key_secrets.chain(source_secrets).filter_map(file).collect();
         files.into_iter().collect()
     }
 }
@@ -148,7 +149,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     /// Key that only the scheme `hmac` has, if one is set.
-    pub(crate) fn only_for_hmac(&self) -> Option<&'static str> {
+    pub(crate) fn hmac_only_key(&self) -> Option<&'static str> {
         let keys = [
             ("header", &self.header),
             ("algorithm", &self.algorithm),

@@ -14,10 +14,10 @@ use crate::config::error::ConfigError;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// First layer: every key with its default.
-const DEFAULTS: &str = include_str!("../../../config/statusmirror.toml");
+const DEFAULTS_TOML: &str = include_str!("../../../config/statusmirror.toml");
 
 /// Renamed settings: the old key and the new one.
-const RENAMED: [(&str, &str); 2] = [
+const RENAMED_KEYS: [(&str, &str); 2] = [
     ("store.any_filesystem", "store.allow_network_filesystem"),
     ("store.queue", "store.max_in_flight"),
 ];
@@ -44,9 +44,9 @@ impl Written {
             }
             ConfigError::Unreadable { path: path.to_owned(), error: error.to_string() }
         })?;
-        let shown = path.display().to_string();
+        let file_name = path.display().to_string();
         let values = FileFormat::Toml
-            .parse(Some(&shown), text.strip_prefix('\u{feff}').unwrap_or(&text))
+            .parse(Some(&file_name), text.strip_prefix('\u{feff}').unwrap_or(&text))
             .map_err(|error| wrong(without_excerpt(&error.to_string())))?;
         Ok(Self(values))
     }
@@ -65,11 +65,11 @@ impl Layer for Written {
 /// Reads all layers: the defaults, the file if one is given, the environment.
 pub(crate) fn read(file: Option<&Path>) -> Result<(Raw, Origins<'_>), ConfigError> {
     let mut layers =
-        config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
-    let mut sets_nothing = false;
+        config::Config::builder().add_source(File::from_str(DEFAULTS_TOML, FileFormat::Toml));
+    let mut has_no_settings = false;
     if let Some(path) = file {
         let written = Written::read(path)?;
-        sets_nothing = written.0.values().all(is_without_values);
+        has_no_settings = written.0.values().all(has_no_values);
         layers = layers.add_source(written);
     }
     let environment = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__");
@@ -77,24 +77,24 @@ pub(crate) fn read(file: Option<&Path>) -> Result<(Raw, Origins<'_>), ConfigErro
         .add_source(environment)
         .build()
         .map_err(|error| ConfigError::at("", error.to_string()))?;
-    let origins = Origins::new(layers.cache.clone(), file, sets_nothing);
+    let origins = Origins::new(layers.cache.clone(), file, has_no_settings);
     match serde_path_to_error::deserialize(layers) {
         Ok(raw) => {
-            origins.require_whole_paths(&raw)?;
+            origins.require_absolute_paths(&raw)?;
             Ok((raw, origins))
         }
         Err(error) => {
             let path = error.path().to_string();
-            let (key, remedy) = words(&path, &error.into_inner().to_string());
-            Err(ConfigError::Key { origin: origins.of(&key), key, remedy })
+            let (key, remedy) = describe_error(&path, &error.into_inner().to_string());
+            Err(ConfigError::Key { origin: origins.fix_location(&key), key, remedy })
         }
     }
 }
 
 /// Whether a section has no value, in itself or in a section within it.
-fn is_without_values(value: &Value) -> bool {
+fn has_no_values(value: &Value) -> bool {
     if let ValueKind::Table(section) = &value.kind {
-        section.values().all(is_without_values)
+        section.values().all(has_no_values)
     } else {
         false
     }
@@ -111,20 +111,21 @@ fn without_excerpt(message: &str) -> String {
 }
 
 /// Key that an error is about, and how to fix it.
-fn words(path: &str, message: &str) -> (String, String) {
+fn describe_error(path: &str, message: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
-    let inside = |name: &str| match path.strip_suffix(name).unwrap_or(path).trim_end_matches('.') {
+    let full_key = |name: &str| match path.strip_suffix(name).unwrap_or(path).trim_end_matches('.')
+    {
         "" => name.to_owned(),
         parent => format!("{parent}.{name}"),
     };
     // The library repeats the key and its origin, which are shown before this message.
-    let message = message.split_once(" for key `").map_or(message, |(words, _)| words);
+    let message = message.split_once(" for key `").map_or(message, |(text, _)| text);
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field")
         && let Some(unknown) = quoted.next()
     {
-        let key = inside(unknown);
-        if let Some((_, now)) = RENAMED.iter().find(|(before, _)| *before == key) {
+        let key = full_key(unknown);
+        if let Some((_, now)) = RENAMED_KEYS.iter().find(|(before, _)| *before == key) {
             return (key, format!("this setting is now `{now}`; rename it"));
         }
         let nearest = quoted.max_by(|one, other| {
@@ -139,7 +140,7 @@ fn words(path: &str, message: &str) -> (String, String) {
     }
     if let Some(missing) = message.strip_prefix("missing configuration field ") {
         let name = missing.trim_matches('"').rsplit('.').next().unwrap_or_default();
-        return (inside(name), "this key is needed; add it".to_owned());
+        return (full_key(name), "this key is needed; add it".to_owned());
     }
     (path.to_owned(), message.to_owned())
 }

@@ -12,9 +12,9 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
 }
 
-/// Reads the text of a regular file of at most `longest` bytes.
-pub(crate) fn read(path: &Path, longest: u64) -> Result<String, Error> {
-    let wrong = |words: String| Error::new(ErrorKind::InvalidInput, words);
+/// Reads the text of a regular file of at most `max_bytes` bytes.
+pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<String, Error> {
+    let wrong = |message: String| Error::new(ErrorKind::InvalidInput, message);
     // Without this flag, opening a FIFO would wait for a writer.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -22,9 +22,9 @@ pub(crate) fn read(path: &Path, longest: u64) -> Result<String, Error> {
         return Err(wrong("it is not a regular file but a directory, FIFO or device".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > longest) {
-        return Err(wrong(format!("it is longer than {longest} bytes")));
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > max_bytes) {
+        return Err(wrong(format!("it is longer than {max_bytes} bytes")));
     }
     String::from_utf8(bytes).map_err(|_not_utf8| {
         Error::new(ErrorKind::InvalidData, "it is not UTF-8; save it with that encoding")

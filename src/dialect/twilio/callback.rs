@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 
 use super::signature::{Algorithm, parameters, signed_urls};
 use crate::dialect::parse::{channel, missing, unknown};
-use crate::dialect::source::called;
+use crate::dialect::source::called_url;
 use crate::dialect::{
     DecodeError, Dialect, EntryStatement, Name, NativeSignature, NoStatement, ReadEntry,
 };
-use crate::json::read::without_mark;
+use crate::json::read::without_byte_order_mark;
 use crate::message::{Channel, Destination, Reference, StatedProvider, Status, Timestamp};
 use crate::payload::RawPayload;
 use crate::verify::encoding::unhex;
 use crate::verify::hmac::mac;
-use crate::verify::{Header, Place, Request, Secret, Unverified, Verified, any};
+use crate::verify::{Header, Place, Request, Secret, Unverified, Verified, find_secret};
 
 /// Twilio's dialect.
 pub(crate) struct Twilio;
@@ -38,14 +38,14 @@ impl Dialect for Twilio {
     }
 
     fn test_delivery(&self) -> (&'static str, &'static str) {
-        (FORM, "MessageSid=SM00000000000000000000000000000000&MessageStatus=receiving")
+        (FORM_MEDIA_TYPE, "MessageSid=SM00000000000000000000000000000000&MessageStatus=receiving")
     }
 
     fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
-        if is(content.content_type.as_deref(), JSON) {
+        if is_media_type(content.content_type.as_deref(), JSON_MEDIA_TYPE) {
             return Err(DecodeError("the body is JSON, not a form".to_owned()));
         }
-        let form = str::from_utf8(without_mark(&content.body))
+        let form = str::from_utf8(without_byte_order_mark(&content.body))
             .map_err(|_error| DecodeError("the body is not UTF-8".to_owned()))?;
         Ok(vec![statement(&Fields::read(form))])
     }
@@ -87,12 +87,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
-const JSON: &str = "application/json";
+const FORM_MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+const JSON_MEDIA_TYPE: &str = "application/json";
 /// Header that holds the signature.
-const SIGNATURE: &str = "X-Twilio-Signature";
+const SIGNATURE_HEADER: &str = "X-Twilio-Signature";
 /// Header that names the signature's algorithm.
-const SETTINGS: &str = "X-Twilio-Webhooks-Signature-Settings";
+const SETTINGS_HEADER: &str = "X-Twilio-Webhooks-Signature-Settings";
 
 /// Plain words for an error code, if known.
 fn plain_words(code: &str) -> Option<&'static str> {
@@ -120,7 +120,7 @@ fn plain_words(code: &str) -> Option<&'static str> {
     })
 }
 
-fn is(content_type: Option<&str>, wanted: &str) -> bool {
+fn is_media_type(content_type: Option<&str>, wanted: &str) -> bool {
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case(wanted)
 }
@@ -153,7 +153,7 @@ fn statement(fields: &Fields<'_>) -> ReadEntry {
         }
         _ => return Err(unknown("MessageStatus", word)),
     };
-    let words = field("ChannelStatusMessage").or_else(|| field("ErrorMessage"));
+    let description = field("ChannelStatusMessage").or_else(|| field("ErrorMessage"));
     let plain_words = match status {
         Status::Rejected | Status::Undelivered => {
             let cancelled = word.eq_ignore_ascii_case("canceled");
@@ -169,14 +169,14 @@ fn statement(fields: &Fields<'_>) -> ReadEntry {
         stated_at: None,
         accepted_at: None,
         channel,
-        destination: field("To").and_then(Destination::as_provided),
+        destination: field("To").and_then(Destination::parse_lenient),
         reference: Reference::default(),
         provider: StatedProvider {
             name: String::new(),
             id: sid.to_owned(),
             status: word.to_owned(),
             code: own("ErrorCode"),
-            message: words.unwrap_or_default().to_owned(),
+            message: description.unwrap_or_default().to_owned(),
         },
         plain_words,
         segments: None,
@@ -184,8 +184,8 @@ fn statement(fields: &Fields<'_>) -> ReadEntry {
 }
 
 impl NativeSignature for Twilio {
-    fn reads(&self, content_type: Option<&str>) -> bool {
-        is(content_type, FORM) || is(content_type, JSON)
+    fn supports_content_type(&self, content_type: Option<&str>) -> bool {
+        is_media_type(content_type, FORM_MEDIA_TYPE) || is_media_type(content_type, JSON_MEDIA_TYPE)
     }
 
     fn covers_url(&self) -> bool {
@@ -193,7 +193,7 @@ impl NativeSignature for Twilio {
     }
 
     fn credential_places(&self) -> Vec<Place> {
-        vec![Place::Header(SIGNATURE.to_owned())]
+        vec![Place::Header(SIGNATURE_HEADER.to_owned())]
     }
 
     fn sign(
@@ -202,10 +202,10 @@ impl NativeSignature for Twilio {
         request: &Request<'_>,
         url: &str,
     ) -> Option<Vec<(String, String)>> {
-        let url = called(url, request.query);
+        let url = called_url(url, request.query);
         let signed = mac::<Hmac<Sha1>>(secrets.first()?.bytes(), url.as_bytes());
         let signature = signed.chain_update(parameters(request.body)?).finalize().into_bytes();
-        Some(vec![(SIGNATURE.to_owned(), STANDARD.encode(signature))])
+        Some(vec![(SIGNATURE_HEADER.to_owned(), STANDARD.encode(signature))])
     }
 
     fn verify(
@@ -215,25 +215,27 @@ impl NativeSignature for Twilio {
         url: &str,
         _now: Timestamp,
     ) -> Result<Verified, Unverified> {
-        let signature = request.headers.one(SIGNATURE).required()?;
+        let signature = request.headers.get(SIGNATURE_HEADER).required()?;
         let signature = STANDARD.decode(signature).map_err(|_error| Unverified::Wrong)?;
-        let algorithm = match request.headers.one(SETTINGS) {
+        let algorithm = match request.headers.get(SETTINGS_HEADER) {
             Header::Absent => Algorithm::Sha1,
             Header::One(settings) => Algorithm::named(settings, signature.len())?,
             Header::Several => return Err(Unverified::Wrong),
         };
-        let parameters = if is(request.content_type, FORM) {
+        let parameters = if is_media_type(request.content_type, FORM_MEDIA_TYPE) {
             parameters(request.body).ok_or(Unverified::Wrong)?
         } else {
             check_body_hash(request)?;
             Vec::new()
         };
         // The matching form of the URL is no secret, so the search may stop at the first match.
-        let fits = |url: String| {
+        let verifies = |url: String| {
             let signed = [url.as_bytes(), &parameters];
-            any(secrets, |secret| algorithm.fits(secret, signed, &signature)).ok()
+            find_secret(secrets, |secret| algorithm.verifies(secret, signed, &signature)).ok()
         };
-        signed_urls(url, request.query, parameters.len()).find_map(fits).ok_or(Unverified::Wrong)
+        signed_urls(url, request.query, parameters.len())
+            .find_map(verifies)
+            .ok_or(Unverified::Wrong)
     }
 }
 

@@ -13,7 +13,7 @@ use percent_encoding::{
 use sha1::Sha1;
 use sha2::Sha256;
 
-use crate::dialect::source::called;
+use crate::dialect::source::called_url;
 use crate::verify::hmac::mac;
 use crate::verify::{Secret, Unverified};
 
@@ -30,10 +30,10 @@ const MAX_REENCODED_BYTES: usize = 8 << 10;
 const MAX_REENCODED_PARAMETERS: usize = 1_000;
 
 /// Characters that a URL library escapes in a query.
-const NORMALISED: &AsciiSet =
+const NORMALISED_CHARACTERS: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'');
 /// Characters that Node's `querystring` escapes.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+const ESCAPED_CHARACTERS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -74,7 +74,7 @@ impl Algorithm {
     }
 
     /// Whether this is the signature of a URL and its parameters.
-    pub(crate) fn fits(self, secret: &Secret, signed: [&[u8]; 2], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(self, secret: &Secret, signed: [&[u8]; 2], signature: &[u8]) -> bool {
         let [url, parameters] = signed;
         match self {
             Self::Sha1 => {
@@ -169,7 +169,7 @@ pub(crate) fn signed_urls(
     let others = move || if is_long { Vec::new() } else { rewritten(query) };
     let queries = received.chain(std::iter::once_with(others)).flatten();
     queries.flat_map(move |query| {
-        let urls = addresses.iter().map(|url| called(url, query.as_deref()));
+        let urls = addresses.iter().map(|url| called_url(url, query.as_deref()));
         urls.collect::<Vec<_>>()
     })
 }
@@ -183,7 +183,7 @@ fn rewritten(query: Option<&str>) -> Vec<Option<String>> {
         // The library for Python drops a trailing `?`.
         return vec![None];
     }
-    let normalised = utf8_percent_encode(query, NORMALISED).to_string();
+    let normalised = utf8_percent_encode(query, NORMALISED_CHARACTERS).to_string();
     let escaped = reencoded(&normalised);
     let without_tilde = escaped.replace('~', "%7E");
     let mut others = Vec::new();
@@ -220,7 +220,7 @@ fn reencoded(query: &str) -> String {
     });
     let pairs = parameters.iter().flat_map(|(name, values)| {
         values.iter().map(move |value| {
-            let escape = |text| utf8_percent_encode(text, ESCAPED);
+            let escape = |text| utf8_percent_encode(text, ESCAPED_CHARACTERS);
             format!("{}={}", escape(name), escape(value))
         })
     });
@@ -243,8 +243,8 @@ fn addresses(url: &str) -> Vec<String> {
     };
     let port = if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 };
     let mut addresses = Vec::new();
-    let (small_scheme, small_host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
-    for (scheme, host) in [(scheme, host), (&small_scheme, host), (&small_scheme, &small_host)] {
+    let (lower_scheme, lower_host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
+    for (scheme, host) in [(scheme, host), (&lower_scheme, host), (&lower_scheme, &lower_host)] {
         addresses.push(format!("{scheme}://{host}{path}"));
         addresses.push(format!("{scheme}://{host}:{port}{path}"));
     }

@@ -22,9 +22,9 @@ pub(crate) async fn answer(
     let line = Line::begin(&request);
     let route = ApiRoute::parse(request.path(), request.query_string());
     let about = route.as_ref().map_or(About::NO_ROUTE, ApiRoute::about);
-    let caller = auth::caller(&service, &request);
+    let caller = auth::authenticate(&service, &request);
     let respond = async |caller: &Caller| respond(&service, caller, &request, route, payload).await;
-    keyed::answered(&service, &line, about, caller, respond).await
+    keyed::answer(&service, &line, about, caller, respond).await
 }
 
 async fn respond(
@@ -44,7 +44,7 @@ async fn respond(
     match route {
         ApiRoute::Message(id) => messages::show(service, id?).await,
         // Boxed: otherwise every query's future would be as large as these.
-        ApiRoute::MessageToCome(id, wait) => Box::pin(long_poll::answer(service, id?, wait?)).await,
+        ApiRoute::LongPoll(id, wait) => Box::pin(long_poll::answer(service, id?, wait?)).await,
         ApiRoute::History(id) => Box::pin(history::show(service, id?)).await,
         ApiRoute::ByDestination(number) => {
             messages::list(service, request, Key::Destination(number?)).await

@@ -13,85 +13,89 @@ use crate::store::{Key, Place, SearchFilter};
 
 /// Version of the cursors written by this program.
 const VERSION: u8 = 1;
-const CHECK_BYTES: usize = 8;
+/// Bytes of the hash at the end of a cursor.
+const HASH_BYTES: usize = 8;
 
 /// List that a cursor belongs to.
 pub(crate) struct List {
     name: String,
     /// Name of the list in cursors of version 0.1.0, if it differs.
-    name_before: Option<String>,
+    legacy_name: Option<String>,
 }
 
 impl List {
     /// List of the messages under a key.
-    pub(crate) fn of_key(key: &Key) -> Self {
+    pub(crate) fn for_key(key: &Key) -> Self {
         let name = match key {
             Key::Destination(number) => format!("destination\n{number}"),
             Key::Reference(key) => format!("reference\n{key}"),
             Key::Foreign { source, id } => format!("provider\n{source}\n{id}"),
         };
-        Self { name, name_before: None }
+        Self { name, legacy_name: None }
     }
 
     /// List of the messages that a search finds.
-    pub(crate) fn of_search(wanted: &SearchFilter) -> Self {
+    pub(crate) fn for_search(search: &SearchFilter) -> Self {
         let SearchFilter { from, to, statuses, channel, source, provider_code, has_destination } =
-            wanted;
+            search;
         let mut name = form_urlencoded::Serializer::new(String::from("messages\n"));
-        let mut filter = |filter, value: Option<&str>| {
+        let mut add_filter = |filter, value: Option<&str>| {
             if let Some(value) = value {
                 name.append_pair(filter, value);
             }
         };
-        filter("from", from.map(|time| time.to_string()).as_deref());
-        filter("to", to.map(|time| time.to_string()).as_deref());
+        add_filter("from", from.map(|time| time.to_string()).as_deref());
+        add_filter("to", to.map(|time| time.to_string()).as_deref());
         for status in statuses {
-            filter("status", Some(status.name()));
+            add_filter("status", Some(status.name()));
         }
-        filter("channel", channel.map(Channel::name));
-        filter("source", source.as_deref());
-        filter("code", provider_code.as_deref());
-        filter("destination", has_destination.map(|with| if with { "with" } else { "without" }));
+        add_filter("channel", channel.map(Channel::name));
+        add_filter("source", source.as_deref());
+        add_filter("code", provider_code.as_deref());
+        add_filter(
+            "destination",
+            has_destination.map(|with| if with { "with" } else { "without" }),
+        );
         // Written out, because a renamed field must not change what version 0.1.0 hashed.
-        let name_before = Some(format!(
+        let legacy_name = Some(format!(
             "messages\nWanted {{ from: {from:?}, to: {to:?}, statuses: {statuses:?}, channel: {channel:?}, \
              source: {source:?}, provider_code: {provider_code:?}, has_number: {has_destination:?} }}"
         ));
-        Self { name: name.finish(), name_before }
+        Self { name: name.finish(), legacy_name }
     }
 
     /// Creates the cursor of a place, in a database of this lineage.
     pub(crate) fn cursor(&self, lineage: u32, place: Place) -> String {
         let mut cursor = vec![VERSION];
         cursor.extend(lineage.to_be_bytes());
-        cursor.extend(bytes(place));
-        cursor.extend(check(&cursor, &self.name));
+        cursor.extend(place_bytes(place));
+        cursor.extend(list_hash(&cursor, &self.name));
         URL_SAFE_NO_PAD.encode(cursor)
     }
 
     /// Parses a cursor of this list, from a database of this lineage.
-    pub(crate) fn place(&self, lineage: u32, cursor: &str) -> Result<Place, StaleCursor> {
+    pub(crate) fn parse_place(&self, lineage: u32, cursor: &str) -> Result<Place, StaleCursor> {
         let cursor = URL_SAFE_NO_PAD.decode(cursor).map_err(|_other| StaleCursor::Unknown)?;
-        let (of_lineage, place) = self
+        let (cursor_lineage, place) = self
             .versioned(&cursor)
             .or_else(|| Some((0, self.unversioned(&cursor)?)))
             .ok_or(StaleCursor::Unknown)?;
-        if of_lineage == lineage { Ok(place) } else { Err(StaleCursor::Restored) }
+        if cursor_lineage == lineage { Ok(place) } else { Err(StaleCursor::Restored) }
     }
 
     fn versioned(&self, cursor: &[u8]) -> Option<(u32, Place)> {
-        let (stated, checked) = cursor.split_last_chunk::<CHECK_BYTES>()?;
-        let (version, rest) = stated.split_first()?;
+        let (hashed, hash) = cursor.split_last_chunk::<HASH_BYTES>()?;
+        let (version, rest) = hashed.split_first()?;
         let (lineage, rest) = rest.split_first_chunk()?;
-        let is_ours = *version == VERSION && check(stated, &self.name) == checked;
-        is_ours.then(|| Some((u32::from_be_bytes(*lineage), place(rest)?)))?
+        let is_valid = *version == VERSION && list_hash(hashed, &self.name) == hash;
+        is_valid.then(|| Some((u32::from_be_bytes(*lineage), decode_place(rest)?)))?
     }
 
     /// Parses a cursor of version 0.1.0, which has neither version nor lineage.
     fn unversioned(&self, cursor: &[u8]) -> Option<Place> {
-        let (stated, checked) = cursor.split_last_chunk::<CHECK_BYTES>()?;
-        let name = self.name_before.as_ref().unwrap_or(&self.name);
-        (check(stated, name) == checked).then(|| place(stated))?
+        let (hashed, hash) = cursor.split_last_chunk::<HASH_BYTES>()?;
+        let name = self.legacy_name.as_ref().unwrap_or(&self.name);
+        (list_hash(hashed, name) == hash).then(|| decode_place(hashed))?
     }
 }
 
@@ -120,7 +124,7 @@ impl From<StaleCursor> for Problem {
     }
 }
 
-fn bytes(place: Place) -> [u8; 24] {
+fn place_bytes(place: Place) -> [u8; 24] {
     let mut bytes = [0; 24];
     let (time, id) = bytes.split_at_mut(8);
     time.copy_from_slice(&place.accepted_at.micros().to_be_bytes());
@@ -128,8 +132,8 @@ fn bytes(place: Place) -> [u8; 24] {
     bytes
 }
 
-/// Parses the output of [`bytes`].
-fn place(bytes: &[u8]) -> Option<Place> {
+/// Parses the output of [`place_bytes`].
+fn decode_place(bytes: &[u8]) -> Option<Place> {
     let (micros, id) = bytes.split_first_chunk::<8>()?;
     Some(Place {
         accepted_at: Timestamp::from_micros(i64::from_be_bytes(*micros))?,
@@ -137,9 +141,10 @@ fn place(bytes: &[u8]) -> Option<Place> {
     })
 }
 
-fn check(stated: &[u8], list: &str) -> Vec<u8> {
-    let digest = Sha256::new().chain_update(stated).chain_update(list).finalize();
-    digest.into_iter().take(CHECK_BYTES).collect()
+/// Hash of a cursor's content and its list.
+fn list_hash(hashed: &[u8], list: &str) -> Vec<u8> {
+    let digest = Sha256::new().chain_update(hashed).chain_update(list).finalize();
+    digest.into_iter().take(HASH_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -147,7 +152,7 @@ mod tests {
     use super::*;
     use crate::message::Status;
 
-    fn a_place() -> Place {
+    fn example_place() -> Place {
         Place {
             accepted_at: "2026-02-12T14:49:00Z".parse().unwrap(),
             id: "b31b6607-9c55-48ba-b145-3f40b809d2d2".parse().unwrap(),
@@ -156,44 +161,44 @@ mod tests {
 
     /// Cursor of version 0.1.0.
     fn unversioned(name: &str) -> String {
-        let mut cursor = Vec::from(bytes(a_place()));
-        cursor.extend(check(&bytes(a_place()), name));
+        let mut cursor = Vec::from(place_bytes(example_place()));
+        cursor.extend(list_hash(&place_bytes(example_place()), name));
         URL_SAFE_NO_PAD.encode(cursor)
     }
 
     #[test]
-    fn a_cursor_is_of_its_list_its_lineage_and_its_version() {
-        let wanted = SearchFilter { statuses: vec![Status::Sent], ..SearchFilter::default() };
-        let (list, other) = (List::of_search(&wanted), List::of_search(&SearchFilter::default()));
-        let cursor = list.cursor(7, a_place());
-        assert_eq!(list.place(7, &cursor), Ok(a_place()));
-        assert_eq!(list.place(8, &cursor), Err(StaleCursor::Restored));
-        assert_eq!(list.place(0, &cursor), Err(StaleCursor::Restored));
-        assert_eq!(other.place(7, &cursor), Err(StaleCursor::Unknown));
+    fn a_cursor_is_valid_only_for_its_list_lineage_and_version() {
+        let search = SearchFilter { statuses: vec![Status::Sent], ..SearchFilter::default() };
+        let (list, other) = (List::for_search(&search), List::for_search(&SearchFilter::default()));
+        let cursor = list.cursor(7, example_place());
+        assert_eq!(list.parse_place(7, &cursor), Ok(example_place()));
+        assert_eq!(list.parse_place(8, &cursor), Err(StaleCursor::Restored));
+        assert_eq!(list.parse_place(0, &cursor), Err(StaleCursor::Restored));
+        assert_eq!(other.parse_place(7, &cursor), Err(StaleCursor::Unknown));
         let mut later = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         later[0] = 2;
-        assert_eq!(list.place(7, &URL_SAFE_NO_PAD.encode(&later)), Err(StaleCursor::Unknown));
+        assert_eq!(list.parse_place(7, &URL_SAFE_NO_PAD.encode(&later)), Err(StaleCursor::Unknown));
         for text in ["", "x", "AAAA", cursor.trim_start_matches('A'), &format!("{cursor}A")] {
-            assert_eq!(list.place(7, text), Err(StaleCursor::Unknown), "{text}");
+            assert_eq!(list.parse_place(7, text), Err(StaleCursor::Unknown), "{text}");
         }
     }
 
     #[test]
-    fn the_cursors_of_the_version_before_are_accepted() {
-        let (number, wanted) = ("+393331234567".parse().unwrap(), SearchFilter::default());
+    fn cursors_of_version_0_1_0_are_accepted() {
+        let (number, search) = ("+393331234567".parse().unwrap(), SearchFilter::default());
         for (list, name) in [
-            (List::of_key(&Key::Destination(number)), "destination\n+393331234567".to_owned()),
-            (List::of_key(&Key::Reference("k".to_owned())), "reference\nk".to_owned()),
+            (List::for_key(&Key::Destination(number)), "destination\n+393331234567".to_owned()),
+            (List::for_key(&Key::Reference("k".to_owned())), "reference\nk".to_owned()),
             (
-                List::of_search(&wanted),
+                List::for_search(&search),
                 "messages\nWanted { from: None, to: None, statuses: [], channel: None, source: None, \
                  provider_code: None, has_number: None }"
                     .to_owned(),
             ),
         ] {
             let cursor = unversioned(&name);
-            assert_eq!(list.place(0, &cursor), Ok(a_place()));
-            assert_eq!(list.place(1, &cursor), Err(StaleCursor::Restored));
+            assert_eq!(list.parse_place(0, &cursor), Ok(example_place()));
+            assert_eq!(list.parse_place(1, &cursor), Err(StaleCursor::Restored));
         }
     }
 }

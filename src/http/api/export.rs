@@ -12,17 +12,18 @@ use futures_util::stream;
 use thiserror::Error;
 use tokio::time::sleep;
 
-use super::search_query::Asked;
+use super::search_query::SearchQuery;
 use crate::http::app_state::Service;
 use crate::http::body::response_body::{self, next_piece};
-use crate::http::concurrency_limit::Place;
+use crate::http::concurrency_limit::Permit;
 use crate::http::problem::Problem;
 use crate::http::render::Csv;
 use crate::memory_budget::Reservation;
 use crate::store::{Found, StoreError};
 
 /// Error text when the limit of exports is reached.
-pub(crate) const TOO_MANY: &str = "The limit of concurrent exports is reached. Try again later.";
+pub(crate) const TOO_MANY_EXPORTS: &str =
+    "The limit of concurrent exports is reached. Try again later.";
 /// Number of messages read at a time.
 const READ_MESSAGES: u32 = 1_000;
 /// Interval until a read is retried when the store is overloaded or the memory budget exhausted.
@@ -31,14 +32,14 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// Answers with all messages that the search finds.
 pub(crate) async fn answer(
     service: &Data<Service>,
-    mut asked: Asked,
+    mut search: SearchQuery,
     csv: Csv,
     method: &Method,
 ) -> Result<HttpResponse, Problem> {
-    let place = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY))?;
-    asked.count = READ_MESSAGES;
+    let permit = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY_EXPORTS))?;
+    search.count = READ_MESSAGES;
     // The first read comes before the response head, so that a failure has an error response.
-    let first = asked.found(service, csv.write()).await?;
+    let first = search.find(service, csv.write()).await?;
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/csv; charset=utf-8; header=present")
@@ -48,12 +49,12 @@ pub(crate) async fn answer(
     }
     let mut export = Export {
         service: Data::clone(service),
-        asked,
+        search,
         csv,
         text: Bytes::new(),
         charged: response_body::reserve(service, 0)?,
         has_more: true,
-        _place: place,
+        _permit: permit,
     };
     let head = csv.head();
     export.charged.grow(size(&first) + head.len())?;
@@ -77,14 +78,14 @@ enum CutOff {
 /// Export in progress.
 struct Export {
     service: Data<Service>,
-    asked: Asked,
+    search: SearchQuery,
     csv: Csv,
     /// Lines not written yet.
     text: Bytes,
     /// Memory reserved for these lines.
     charged: Reservation,
     has_more: bool,
-    _place: Place,
+    _permit: Permit,
 }
 
 /// Size of the lines found, in bytes.
@@ -112,17 +113,17 @@ impl Export {
             text.extend_from_slice(found.listing.text_of(message));
         }
         self.text = text.into();
-        self.asked.after = found.next;
+        self.search.after = found.next;
         self.has_more = found.next.is_some();
     }
 
     /// Reads the next lines, as soon as there is memory for them.
     async fn read(&mut self) -> Result<Found, CutOff> {
         loop {
-            if self.service.shutdown.has_begun() {
+            if self.service.shutdown.is_triggered() {
                 return Err(CutOff::Closing);
             }
-            match self.asked.found(&self.service, self.csv.write()).await {
+            match self.search.find(&self.service, self.csv.write()).await {
                 Ok(found) if self.charged.grow(size(&found)).is_ok() => return Ok(found),
                 Ok(_) | Err(StoreError::Overloaded) => sleep(RETRY_INTERVAL).await,
                 Err(error) => return Err(error.into()),

@@ -39,21 +39,21 @@ pub(crate) async fn show(service: &Data<Service>, id: MessageId) -> Result<HttpR
         text.extend_from_slice(HISTORY_END);
         return response_body::answer(service, &mut response, text);
     }
-    let writing = Writing {
+    let writer = HistoryWriter {
         service: Data::clone(service),
         text: text.into(),
         rest,
         ended: false,
         _charged: response_body::reserve(service, CHARGED_BYTES)?,
     };
-    let pieces = stream::try_unfold(writing, async |mut writing| {
-        Ok::<_, CutOff>(writing.next().await?.map(|piece| (piece, writing)))
+    let pieces = stream::try_unfold(writer, async |mut writer| {
+        Ok::<_, CutOff>(writer.next().await?.map(|piece| (piece, writer)))
     });
     Ok(response.streaming(Box::pin(pieces)))
 }
 
 /// History in progress.
-struct Writing {
+struct HistoryWriter {
     service: Data<Service>,
     /// Text rendered and not written yet.
     text: Bytes,
@@ -76,7 +76,7 @@ enum CutOff {
     Store(#[from] StoreError),
 }
 
-impl Writing {
+impl HistoryWriter {
     /// Next piece of the response; `None` after the last one.
     async fn next(&mut self) -> Result<Option<Bytes>, CutOff> {
         if self.text.is_empty() && !self.rest.is_empty() {
@@ -99,7 +99,7 @@ impl Writing {
 
     async fn read(&self) -> Result<Vec<StoredNotification>, CutOff> {
         loop {
-            if self.service.shutdown.has_begun() {
+            if self.service.shutdown.is_triggered() {
                 return Err(CutOff::Closing);
             }
             match self.service.store.notifications(self.rest.clone(), READ_BYTES).await {

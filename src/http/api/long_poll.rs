@@ -19,7 +19,7 @@ use crate::store::Message;
 pub(crate) const MAX_WAIT_SECONDS: u64 = 60;
 
 /// Error text when the limit of long polls is reached.
-pub(crate) const TOO_MANY: &str =
+pub(crate) const TOO_MANY_LONG_POLLS: &str =
     "The limit of concurrent long polls is reached. Try again later, or without `wait`.";
 
 /// Condition that a long poll waits for.
@@ -43,8 +43,8 @@ impl Wait {
     /// Parses a query; `None` if it does not ask for a long poll.
     pub(crate) fn parse(query: &str) -> Option<Result<Self, Problem>> {
         let parameters = || form_urlencoded::parse(query.as_bytes());
-        let is_waited = parameters().any(|(name, _)| ["wait", "until"].contains(&&*name));
-        is_waited.then(|| {
+        let asks_to_wait = parameters().any(|(name, _)| ["wait", "until"].contains(&&*name));
+        asks_to_wait.then(|| {
             let (mut until, mut time) = (Condition::Final, None);
             for (name, value) in parameters() {
                 match &*name {
@@ -77,7 +77,7 @@ impl Condition {
         match self {
             Self::Final => now.is_some_and(|now| now.record.status.is_final()),
             Self::Change => match (before, now) {
-                (Some(before), Some(now)) => !now.record.shows_the_same_as(&before.record),
+                (Some(before), Some(now)) => !now.record.shows_same_values(&before.record),
                 (before, now) => before.is_some() != now.is_some(),
             },
         }
@@ -102,7 +102,7 @@ pub(crate) async fn answer(
     id: MessageId,
     Wait { until, time }: Wait,
 ) -> Result<HttpResponse, Problem> {
-    let _place = service.long_polls.take().ok_or(Problem::Unavailable(TOO_MANY))?;
+    let _permit = service.long_polls.take().ok_or(Problem::Unavailable(TOO_MANY_LONG_POLLS))?;
     let end = Instant::now() + time;
     // Registered before the first read, so that no change is missed in between.
     let mut subscription = service.store.subscribe(id);
@@ -111,7 +111,7 @@ pub(crate) async fn answer(
     while !until.is_met(before.as_ref(), now.as_ref()) {
         let is_changed = tokio::select! {
             is_changed = timeout_at(end, subscription.changed()) => is_changed.is_ok(),
-            () = service.shutdown.begins() => false,
+            () = service.shutdown.triggered() => false,
         };
         if !is_changed {
             break;

@@ -42,7 +42,7 @@ pub(crate) async fn list(
     request: &HttpRequest,
     key: Key,
 ) -> Result<HttpResponse, Problem> {
-    let (list, lineage) = (List::of_key(&key), service.store.lineage());
+    let (list, lineage) = (List::for_key(&key), service.store.lineage());
     let page = params::page(request, &list, lineage)?;
     let listing = service.store.list(key, page, message_json::add_envelope).await?;
     let mut response = HttpResponse::Ok();

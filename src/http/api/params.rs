@@ -67,7 +67,7 @@ pub(crate) fn page(request: &HttpRequest, list: &List, lineage: u32) -> Result<P
         match &*name {
             "count" => page.count = count(&value)?,
             "sendDate" => page.before = Some(time("sendDate", &value)?),
-            "cursor" => page.after = Some(list.place(lineage, &value)?),
+            "cursor" => page.after = Some(list.parse_place(lineage, &value)?),
             _ => {}
         }
     }
@@ -97,16 +97,16 @@ pub(crate) fn filter(request: &HttpRequest) -> Result<Filter, Problem> {
 /// Parses a status.
 pub(crate) fn status(word: &str) -> Result<Status, Problem> {
     word.parse().map_err(|_unknown| {
-        let words = Status::ALL.map(Status::name).join(", ");
-        Problem::BadRequest(format!("`status` is one of {words}; give it once for each."))
+        let names = Status::ALL.map(Status::name).join(", ");
+        Problem::BadRequest(format!("`status` is one of {names}; give it once for each."))
     })
 }
 
 /// Parses a channel.
 pub(crate) fn channel(word: &str) -> Result<Channel, Problem> {
     word.parse().map_err(|_unknown| {
-        let words = Channel::ALL.map(Channel::name).join(" or ");
-        Problem::BadRequest(format!("`channel` is {words}."))
+        let names = Channel::ALL.map(Channel::name).join(" or ");
+        Problem::BadRequest(format!("`channel` is {names}."))
     })
 }
 
@@ -121,9 +121,9 @@ fn is_final(word: &str) -> Result<bool, Problem> {
 
 /// Parses the maximum number of messages on a page.
 pub(crate) fn count(text: &str) -> Result<u32, Problem> {
-    let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let digits = text.trim_start_matches('0');
-    if !whole || digits.is_empty() {
+    if !is_whole || digits.is_empty() {
         return Err(Problem::BadRequest(format!(
             "`count` must be a whole number from 1 on; values above {MAX_COUNT} mean {MAX_COUNT}."
         )));

@@ -19,7 +19,7 @@ use crate::message::{
 use crate::store::StoredEntry;
 
 /// Maximum size of a registration, in bytes. It has few members; a larger body is something else.
-const MAX_BYTES: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// Body of a registration.
 #[derive(Deserialize)]
@@ -72,12 +72,12 @@ struct ProviderBody {
 #[serde(deny_unknown_fields)]
 struct Sms {
     /// Number of SMS segments.
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "whole_number")]
     segments: Option<u32>,
 }
 
 /// Deserializes a whole number in any notation.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     read::whole_number(&number.to_string())
         .map(Some)
@@ -91,7 +91,8 @@ pub(crate) async fn register(
     id: MessageId,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body = match read_body(service, Sender::Verified(&caller.0), payload, MAX_BYTES).await {
+    let body = match read_body(service, Sender::Verified(&caller.0), payload, MAX_BODY_BYTES).await
+    {
         Ok(body) => body,
         Err(rejection) => return Ok(rejection.response()),
     };
@@ -113,7 +114,7 @@ pub(crate) async fn register(
 
 /// Reads JSON like the dialects: a byte order mark and unpaired surrogates are tolerated.
 fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
-    let body = read::without_mark(body);
+    let body = read::without_byte_order_mark(body);
     let repaired = |error| {
         let text = str::from_utf8(body).ok().and_then(read::replace_lone_surrogates);
         text.map_or(Err(error), |text| serde_json::from_str(&text))

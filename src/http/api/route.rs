@@ -15,7 +15,7 @@ pub(crate) type Parsed<T> = Result<T, Problem>;
 /// Route of a request under `/api`, with the parsed parts of its path.
 pub(crate) enum ApiRoute {
     Message(Parsed<MessageId>),
-    MessageToCome(Parsed<MessageId>, Parsed<Wait>),
+    LongPoll(Parsed<MessageId>, Parsed<Wait>),
     History(Parsed<MessageId>),
     ByDestination(Parsed<Destination>),
     ByReference(Parsed<String>),
@@ -50,7 +50,7 @@ impl ApiRoute {
             [Some("messagestatus"), Some(id), None] if !id.is_empty() => {
                 let id = params::message_id(id);
                 Some(match Wait::parse(query) {
-                    Some(wait) => Self::MessageToCome(id, wait),
+                    Some(wait) => Self::LongPoll(id, wait),
                     None => Self::Message(id),
                 })
             }
@@ -73,7 +73,7 @@ impl ApiRoute {
         match self {
             Self::Message(id) => of_message("/api/messagestatus/{messageid}", id),
             // Separate, since a long poll takes as long as its client says.
-            Self::MessageToCome(id, _) => of_message("/api/messagestatus/{messageid}?wait", id),
+            Self::LongPoll(id, _) => of_message("/api/messagestatus/{messageid}?wait", id),
             Self::History(id) => of_message("/api/messagestatus/{messageid}/history", id),
             Self::ByDestination(number) => About {
                 destination: number.as_ref().ok().copied(),
@@ -91,7 +91,7 @@ impl ApiRoute {
     pub(crate) fn allowed(&self) -> &'static [Method] {
         match self {
             Self::Message(_)
-            | Self::MessageToCome(..)
+            | Self::LongPoll(..)
             | Self::History(_)
             | Self::ByDestination(_)
             | Self::ByReference(_)

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::export;
-use super::search_query::read;
+use super::search_query::parse;
 use crate::http::app_state::Service;
 use crate::http::body::response_body;
 use crate::http::problem::Problem;
@@ -18,13 +18,13 @@ pub(crate) async fn answer(
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string();
     let lineage = service.store.lineage();
-    let asked = read(query, lineage)?;
-    if let Some(csv) = asked.csv {
-        return export::answer(service, asked, csv, request.method()).await;
+    let search = parse(query, lineage)?;
+    if let Some(csv) = search.csv {
+        return export::answer(service, search, csv, request.method()).await;
     }
-    let found = asked.found(service, message_json::add_found).await?;
+    let found = search.find(service, message_json::add_found).await?;
     let mut response = HttpResponse::Ok();
-    if let Some(next) = asked.next(query, &found, lineage) {
+    if let Some(next) = search.next(query, &found, lineage) {
         response.insert_header((header::LINK, format!("</api/messages?{next}>; rel=\"next\"")));
     }
     response_body::answer(service, response.content_type(JSON), message_json::found(&found))

@@ -12,9 +12,9 @@ use crate::store::{Found, Place, SearchFilter, StoreError, Write};
 
 /// Parsed query of a search.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct SearchQuery {
     /// Filter for the messages.
-    pub(crate) wanted: Arc<SearchFilter>,
+    pub(crate) filter: Arc<SearchFilter>,
     /// Maximum number of messages.
     pub(crate) count: u32,
     /// Place after which the page begins.
@@ -27,23 +27,23 @@ pub(crate) struct Asked {
 
 /// Parses the parameters, for a database of this lineage. An unknown parameter may be a misspelt filter, so
 /// it is an error.
-pub(crate) fn read(query: &str, lineage: u32) -> Result<Asked, Problem> {
-    let (mut wanted, mut count, mut cursor) = (SearchFilter::default(), None, None);
-    let mut asked = Asked::default();
-    let mut filters = Vec::new();
+pub(crate) fn parse(query: &str, lineage: u32) -> Result<SearchQuery, Problem> {
+    let (mut filter, mut count, mut cursor) = (SearchFilter::default(), None, None);
+    let mut search = SearchQuery::default();
+    let mut filter_names = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "format" => asked.csv = csv(&value)?,
-            "ids" => asked.ids = Some(ids(&value)?),
+            "format" => search.csv = csv(&value)?,
+            "ids" => search.ids = Some(ids(&value)?),
             "count" => count = Some(params::count(&value)?),
             "cursor" => cursor = Some(value),
-            "from" => wanted.from = Some(params::time("from", &value)?),
-            "to" => wanted.to = Some(params::time("to", &value)?),
-            "status" => wanted.statuses.push(params::status(&value)?),
-            "channel" => wanted.channel = Some(params::channel(&value)?),
-            "source" => wanted.source = Some(value.into_owned()),
-            "code" => wanted.provider_code = Some(value.into_owned()),
-            "destination" => wanted.has_destination = Some(has_destination(&value)?),
+            "from" => filter.from = Some(params::time("from", &value)?),
+            "to" => filter.to = Some(params::time("to", &value)?),
+            "status" => filter.statuses.push(params::status(&value)?),
+            "channel" => filter.channel = Some(params::channel(&value)?),
+            "source" => filter.source = Some(value.into_owned()),
+            "code" => filter.provider_code = Some(value.into_owned()),
+            "destination" => filter.has_destination = Some(has_destination(&value)?),
             _ => {
                 return Err(Problem::BadRequest(format!(
                     "Unknown parameter `{name}`; the parameters are {PARAMETER_LIST}."
@@ -51,25 +51,25 @@ pub(crate) fn read(query: &str, lineage: u32) -> Result<Asked, Problem> {
             }
         }
         if !matches!(&*name, "format" | "ids") {
-            filters.push(name);
+            filter_names.push(name);
         }
     }
-    if asked.ids.is_some()
-        && let Some(filter) = filters.first()
+    if search.ids.is_some()
+        && let Some(name) = filter_names.first()
     {
-        return Err(Problem::BadRequest(format!("`ids` cannot be combined with `{filter}`.")));
+        return Err(Problem::BadRequest(format!("`ids` cannot be combined with `{name}`.")));
     }
-    if asked.csv.is_some() && (count.is_some() || cursor.is_some()) {
+    if search.csv.is_some() && (count.is_some() || cursor.is_some()) {
         return Err(Problem::BadRequest(
             "A CSV export has all matching messages and no pages: omit `count` and `cursor`."
                 .to_owned(),
         ));
     }
-    asked.after =
-        cursor.map(|cursor| List::of_search(&wanted).place(lineage, &cursor)).transpose()?;
-    asked.count = count.unwrap_or(DEFAULT_COUNT);
-    asked.wanted = Arc::new(wanted);
-    Ok(asked)
+    search.after =
+        cursor.map(|cursor| List::for_search(&filter).parse_place(lineage, &cursor)).transpose()?;
+    search.count = count.unwrap_or(DEFAULT_COUNT);
+    search.filter = Arc::new(filter);
+    Ok(search)
 }
 
 const PARAMETER_LIST: &str = "`from`, `to`, `status`, `channel`, `source`, `code`, `destination`, `count`, \
@@ -101,9 +101,9 @@ fn has_destination(word: &str) -> Result<bool, Problem> {
 
 fn ids(text: &str) -> Result<Vec<MessageId>, Problem> {
     let ids: Result<Vec<_>, _> = text.split(',').map(str::parse).collect();
-    let most = usize::try_from(MAX_COUNT).unwrap_or(usize::MAX);
+    let max_ids = usize::try_from(MAX_COUNT).unwrap_or(usize::MAX);
     match ids {
-        Ok(ids) if ids.len() <= most => Ok(ids),
+        Ok(ids) if ids.len() <= max_ids => Ok(ids),
         Ok(ids) => Err(Problem::BadRequest(format!(
             "`ids` names {} messages; it may name {MAX_COUNT}. Ask several times.",
             ids.len()
@@ -112,12 +112,12 @@ fn ids(text: &str) -> Result<Vec<MessageId>, Problem> {
     }
 }
 
-impl Asked {
+impl SearchQuery {
     /// Reads the messages that the query selects.
-    pub(crate) async fn found(&self, service: &Service, write: Write) -> Result<Found, StoreError> {
+    pub(crate) async fn find(&self, service: &Service, write: Write) -> Result<Found, StoreError> {
         let Some(ids) = &self.ids else {
-            let wanted = Arc::clone(&self.wanted);
-            return service.store.search(wanted, self.after, self.count, write).await;
+            let filter = Arc::clone(&self.filter);
+            return service.store.search(filter, self.after, self.count, write).await;
         };
         let without_destination = service.store.stats().await?.without_destination;
         let mut found = Found { without_destination, ..Found::default() };
@@ -131,7 +131,7 @@ impl Asked {
 
     /// Query string of the next page; `None` on the last page.
     pub(crate) fn next(&self, query: &str, found: &Found, lineage: u32) -> Option<String> {
-        let cursor = List::of_search(&self.wanted).cursor(lineage, found.next?);
+        let cursor = List::for_search(&self.filter).cursor(lineage, found.next?);
         let before = form_urlencoded::parse(query.as_bytes());
         let mut next = form_urlencoded::Serializer::new(String::new());
         next.extend_pairs(before.filter(|(name, _)| name != "cursor"));

@@ -36,7 +36,7 @@ pub(crate) struct WaitingBodies(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    arrived: u64,
+    last_number: u64,
     bodies: HashMap<u64, Entry>,
     groups: HashMap<Group, Members>,
     /// Groups in order of eviction: the last one is evicted from first.
@@ -60,7 +60,7 @@ type Rank = (bool, usize, Reverse<u64>);
 #[derive(Debug)]
 struct Entry {
     group: Group,
-    room: Reservation,
+    reservation: Reservation,
     evicted: Arc<Notify>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Evicted;
 /// Guard of one waiting body; removes it when dropped.
 pub(crate) struct WaitingBody<'a> {
     bodies: &'a WaitingBodies,
-    place: u64,
+    number: u64,
     evicted: Arc<Notify>,
 }
 
@@ -79,25 +79,25 @@ impl WaitingBodies {
     /// Adds a body to this group's waiting bodies. A body that waits again keeps its sequence number.
     pub(crate) fn wait(
         &self,
-        place: &mut Option<u64>,
+        number: &mut Option<u64>,
         group: Group,
-        room: Reservation,
+        reservation: Reservation,
     ) -> WaitingBody<'_> {
         let evicted = Arc::new(Notify::new());
         let mut table = self.table();
-        let place = *place.get_or_insert_with(|| {
-            table.arrived += 1;
-            table.arrived
+        let number = *number.get_or_insert_with(|| {
+            table.last_number += 1;
+            table.last_number
         });
-        table.add(place, Entry { group, room, evicted: Arc::clone(&evicted) });
-        WaitingBody { bodies: self, place, evicted }
+        table.add(number, Entry { group, reservation, evicted: Arc::clone(&evicted) });
+        WaitingBody { bodies: self, number, evicted }
     }
 
     /// Evicts one body; returns `false` if none waits.
     pub(crate) fn evict(&self) -> bool {
         let mut table = self.table();
-        let place = table.ranks.last_key_value().map(|((_, _, Reverse(place)), _)| *place);
-        let evicted = place.and_then(|place| table.remove(place));
+        let number = table.ranks.last_key_value().map(|((_, _, Reverse(number)), _)| *number);
+        let evicted = number.and_then(|number| table.remove(number));
         evicted.inspect(|entry| entry.evicted.notify_one()).is_some()
     }
 
@@ -108,27 +108,27 @@ impl WaitingBodies {
 
 impl Group {
     /// Clients of this network address.
-    pub(crate) fn of_client(client: IpAddr) -> Self {
+    pub(crate) fn for_client(client: IpAddr) -> Self {
         Self::Client(network(client))
     }
 }
 
 impl Table {
-    fn add(&mut self, place: u64, entry: Entry) {
-        let bytes = entry.room.bytes();
+    fn add(&mut self, number: u64, entry: Entry) {
+        let bytes = entry.reservation.bytes();
         self.change(&entry.group, |members| {
             members.bytes += bytes;
-            members.of_size(bytes).insert(place);
+            members.by_size(bytes).insert(number);
         });
-        self.bodies.insert(place, entry);
+        self.bodies.insert(number, entry);
     }
 
-    fn remove(&mut self, place: u64) -> Option<Entry> {
-        let entry = self.bodies.remove(&place)?;
-        let bytes = entry.room.bytes();
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.bodies.remove(&number)?;
+        let bytes = entry.reservation.bytes();
         self.change(&entry.group, |members| {
             members.bytes = members.bytes.saturating_sub(bytes);
-            members.of_size(bytes).remove(&place);
+            members.by_size(bytes).remove(&number);
         });
         Some(entry)
     }
@@ -147,7 +147,7 @@ impl Table {
 }
 
 impl Members {
-    fn of_size(&mut self, bytes: usize) -> &mut BTreeSet<u64> {
+    fn by_size(&mut self, bytes: usize) -> &mut BTreeSet<u64> {
         if bytes > SMALL_BODY_BYTES { &mut self.large } else { &mut self.small }
     }
 
@@ -165,14 +165,14 @@ impl WaitingBody<'_> {
     }
 
     /// Ends the wait when more of the body has arrived; returns its memory unless it was evicted.
-    pub(crate) fn go_on(self) -> Result<Reservation, Evicted> {
-        self.bodies.table().remove(self.place).map(|entry| entry.room).ok_or(Evicted)
+    pub(crate) fn resume(self) -> Result<Reservation, Evicted> {
+        self.bodies.table().remove(self.number).map(|entry| entry.reservation).ok_or(Evicted)
     }
 }
 
 impl Drop for WaitingBody<'_> {
     fn drop(&mut self) {
-        self.bodies.table().remove(self.place);
+        self.bodies.table().remove(self.number);
     }
 }
 
@@ -182,15 +182,15 @@ mod tests {
     use crate::memory_budget::{MemoryBudget, Share};
 
     fn client(last: u8) -> Group {
-        Group::of_client(IpAddr::from([192, 0, 2, last]))
+        Group::for_client(IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
     fn the_oldest_large_body_of_the_group_with_the_most_bytes_is_evicted_first() {
         let (budget, bodies) = (MemoryBudget::default(), WaitingBodies::default());
         let wait = |last: u8, bytes: usize| {
-            let room = budget.reserve(Share::UnverifiedBodies, bytes).unwrap();
-            bodies.wait(&mut None, client(last), room)
+            let reservation = budget.reserve(Share::UnverifiedBodies, bytes).unwrap();
+            bodies.wait(&mut None, client(last), reservation)
         };
         let waiting = [
             wait(1, 100),
@@ -204,30 +204,30 @@ mod tests {
         let mut left: Vec<usize> = (0..waiting.len()).collect();
         while bodies.evict() {
             let table = bodies.table();
-            let is_gone = |at: &usize| !table.bodies.contains_key(&waiting[*at].place);
+            let is_gone = |at: &usize| !table.bodies.contains_key(&waiting[*at].number);
             order.extend(left.extract_if(.., |at| is_gone(at)));
         }
         assert_eq!(order, [2, 1, 3, 4, 0, 5]);
         assert_eq!(budget.reserved(Share::UnverifiedBodies), 0);
         assert!(bodies.table().groups.is_empty());
         for body in waiting {
-            assert_eq!(body.go_on().err(), Some(Evicted));
+            assert_eq!(body.resume().err(), Some(Evicted));
         }
     }
 
     #[test]
-    fn a_body_that_goes_on_or_is_given_up_waits_no_longer() {
+    fn a_resumed_or_dropped_body_no_longer_waits() {
         let (budget, bodies) = (MemoryBudget::default(), WaitingBodies::default());
-        let room = budget.reserve(Share::UnverifiedBodies, 9_000).unwrap();
-        let mut place = None;
-        let room = bodies.wait(&mut place, client(1), room).go_on().unwrap();
-        assert_eq!((room.bytes(), bodies.evict()), (9_000, false));
+        let reservation = budget.reserve(Share::UnverifiedBodies, 9_000).unwrap();
+        let mut number = None;
+        let reservation = bodies.wait(&mut number, client(1), reservation).resume().unwrap();
+        assert_eq!((reservation.bytes(), bodies.evict()), (9_000, false));
         // The body keeps its age.
         let younger = budget.reserve(Share::UnverifiedBodies, 9_000).unwrap();
         let younger = bodies.wait(&mut None, client(1), younger);
-        let older = bodies.wait(&mut place, client(1), room);
+        let older = bodies.wait(&mut number, client(1), reservation);
         assert!(bodies.evict());
-        assert_eq!(older.go_on().err(), Some(Evicted));
+        assert_eq!(older.resume().err(), Some(Evicted));
         drop(younger);
         assert!(!bodies.evict());
         assert_eq!(budget.reserved(Share::UnverifiedBodies), 0);

@@ -57,7 +57,7 @@ impl BodyRejection {
 /// Rejects a request whose body was not read, and drains the body.
 pub(crate) async fn reject_unread(problem: Problem, mut payload: impl Chunks) -> HttpResponse {
     let mut response = problem.response();
-    if !drained(&mut payload).await {
+    if !drain(&mut payload).await {
         close(&mut response);
     }
     response
@@ -72,41 +72,43 @@ pub(crate) enum Sender<'a> {
     Unverified(&'a HttpRequest),
 }
 
-/// Reads a body of at most `most` bytes, within the time limit and its share of the memory budget.
+/// Reads a body of at most `max_bytes` bytes, within the time limit and its share of the memory budget.
 pub(crate) async fn read_body(
     service: &Service,
     sender: Sender<'_>,
     payload: Payload,
-    most: usize,
+    max_bytes: usize,
 ) -> Result<Body, BodyRejection> {
     let mut payload = SenderBody::new(payload, matches!(sender, Sender::Verified(_)));
-    let (share, others) = match sender {
+    let (share, waiting_bodies) = match sender {
         Sender::Verified(_) => (Share::Bodies, &service.verified_bodies),
         Sender::Unverified(_) => (Share::UnverifiedBodies, &service.unverified_bodies),
     };
     let read = async {
-        let room = service.budget.reserve(share, 0).map_err(|_full| BodyRejection::overloaded())?;
-        let mut held = PartialBody { service, sender, others, room, place: None };
+        let reservation =
+            service.budget.reserve(share, 0).map_err(|_full| BodyRejection::overloaded())?;
+        let mut partial =
+            PartialBody { service, sender, waiting_bodies, reservation, number: None };
         let mut content = Vec::new();
-        while let Some(chunk) = held.next(&mut payload).await? {
+        while let Some(chunk) = partial.next(&mut payload).await? {
             let chunk = chunk.map_err(|_broken| {
                 let detail = "The body ended before it was complete.";
                 BodyRejection::closing(RejectReason::Body, Problem::BadRequest(detail.to_owned()))
             })?;
-            if content.len() + chunk.len() > most {
-                drop(held);
-                let reusable = drained(&mut payload).await;
-                let (reason, problem) = (RejectReason::TooLarge, Problem::TooLarge { most });
+            if content.len() + chunk.len() > max_bytes {
+                drop(partial);
+                let reusable = drain(&mut payload).await;
+                let (reason, problem) = (RejectReason::TooLarge, Problem::TooLarge { max_bytes });
                 return Err(BodyRejection { reason, problem, reusable });
             }
-            held.grow(chunk.len())?;
+            partial.grow(chunk.len())?;
             if content.capacity() - content.len() < chunk.len() {
                 // No doubling, which could take twice the memory that is reserved for the body.
                 content.reserve_exact(chunk.len().max(content.len() / 4));
             }
             content.extend_from_slice(&chunk);
         }
-        Ok(Body { content, bytes: held.room })
+        Ok(Body { content, bytes: partial.reservation })
     };
     timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_elapsed| {
         let detail = "The body came too slowly. Nothing was stored; try again.";
@@ -118,10 +120,10 @@ pub(crate) async fn read_body(
 struct PartialBody<'a> {
     service: &'a Service,
     sender: Sender<'a>,
-    others: &'a WaitingBodies,
-    room: Reservation,
+    waiting_bodies: &'a WaitingBodies,
+    reservation: Reservation,
     /// Sequence number among the waiting bodies, once the body had to wait.
-    place: Option<u64>,
+    number: Option<u64>,
 }
 
 impl PartialBody<'_> {
@@ -130,7 +132,7 @@ impl PartialBody<'_> {
         &mut self,
         payload: &mut SenderBody<Payload>,
     ) -> Result<Option<Result<web::Bytes, PayloadError>>, BodyRejection> {
-        if self.room.bytes() == 0 {
+        if self.reservation.bytes() == 0 {
             return Ok(payload.next().await);
         }
         if let Some(chunk) = payload.next().now_or_never() {
@@ -138,26 +140,31 @@ impl PartialBody<'_> {
         }
         let group = match self.sender {
             Sender::Verified(name) => Group::Verified(name.to_owned()),
-            Sender::Unverified(request) => {
-                Group::of_client(auth::client(self.service, request.peer_addr(), request.headers()))
-            }
+            Sender::Unverified(request) => Group::for_client(auth::client(
+                self.service,
+                request.peer_addr(),
+                request.headers(),
+            )),
         };
-        let room = self.room.split();
-        let waiting = self.others.wait(&mut self.place, group, room);
+        let reservation = self.reservation.split();
+        let waiting = self.waiting_bodies.wait(&mut self.number, group, reservation);
         let chunk = select! {
             biased;
             () = waiting.evicted() => None,
             chunk = payload.next() => Some(chunk),
         };
-        self.room = waiting.go_on().map_err(|Evicted| BodyRejection::overloaded())?;
+        self.reservation = waiting.resume().map_err(|Evicted| BodyRejection::overloaded())?;
         chunk.ok_or_else(BodyRejection::overloaded)
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), BodyRejection> {
-        while self.room.grow(bytes).is_err() {
-            if !self.others.evict() {
+        while self.reservation.grow(bytes).is_err() {
+            if !self.waiting_bodies.evict() {
                 // A body larger than the whole share is read if it is the only one.
-                return self.room.grow_or_alone(bytes).map_err(|_full| BodyRejection::overloaded());
+                return self
+                    .reservation
+                    .grow_or_alone(bytes)
+                    .map_err(|_full| BodyRejection::overloaded());
             }
         }
         Ok(())
@@ -165,7 +172,7 @@ impl PartialBody<'_> {
 }
 
 /// Drains an unwanted body; returns whether its end was reached.
-async fn drained(payload: &mut impl Chunks) -> bool {
+async fn drain(payload: &mut impl Chunks) -> bool {
     let read = async {
         let mut length = 0;
         while let Some(chunk) = payload.next().await {

@@ -33,7 +33,7 @@ pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
     text: Vec<u8>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(charged(&service.budget, response, text)?)
+    Ok(charged_response(&service.budget, response, text)?)
 }
 
 /// Response after a committed write, which can no longer be rejected: with this text, or with the short one
@@ -42,15 +42,15 @@ pub(crate) fn answer_or(
     service: &Service,
     response: &mut HttpResponseBuilder,
     text: Vec<u8>,
-    short: &'static str,
+    short_text: &'static str,
 ) -> HttpResponse {
-    match charged(&service.budget, response, text) {
+    match charged_response(&service.budget, response, text) {
         Ok(response) => response,
-        Err(Exhausted) => response.body(short),
+        Err(Exhausted) => response.body(short_text),
     }
 }
 
-fn charged(
+fn charged_response(
     budget: &MemoryBudget,
     response: &mut HttpResponseBuilder,
     text: Vec<u8>,

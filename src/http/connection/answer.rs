@@ -15,13 +15,13 @@ use super::registry::Phase;
 use super::state::Connection;
 use super::timer::Timer;
 
-/// Time in which a client must take [`MIN_TAKEN_BYTES`] of an answer while more waits for it; otherwise the
-/// connection is closed.
-pub(crate) const TAKING_TIME: Duration = Duration::from_mins(1);
-/// Minimum number of bytes that a client must take in [`TAKING_TIME`].
-const MIN_TAKEN_BYTES: u64 = 64 << 10;
+/// Time in which a client must take [`MIN_PROGRESS_BYTES`] of an answer while more waits for it; otherwise
+/// the connection is closed.
+pub(crate) const PROGRESS_WINDOW: Duration = Duration::from_mins(1);
+/// Minimum number of bytes that a client must take in [`PROGRESS_WINDOW`].
+const MIN_PROGRESS_BYTES: u64 = 64 << 10;
 /// Bytes written at a time while more follow.
-const WRITTEN_BYTES: usize = 32 << 10;
+const WRITE_CHUNK_BYTES: usize = 32 << 10;
 /// Time for the client to close its side after the last answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 pub(crate) struct Framing {
     is_head: bool,
-    has_chunks: bool,
+    allows_chunked: bool,
     closes: bool,
 }
 
@@ -39,14 +39,14 @@ impl Framing {
         let head = request.head();
         Self {
             is_head: head.method == Method::HEAD,
-            has_chunks: head.version > Version::HTTP_10,
+            allows_chunked: head.version > Version::HTTP_10,
             // After CONNECT the connection no longer carries HTTP.
             closes: head.method == Method::CONNECT,
         }
     }
 
     /// Framing of the last answer on a connection, whose further input cannot be read.
-    pub(crate) const LAST: Self = Self { is_head: false, has_chunks: true, closes: true };
+    pub(crate) const FINAL: Self = Self { is_head: false, allows_chunked: true, closes: true };
 }
 
 /// State of the connection after an answer.
@@ -74,7 +74,7 @@ pub(crate) async fn send<B: MessageBody>(
         // HEAD states the length that GET would have, or none. An empty body here is one that was not
         // created.
         BodySize::Stream | BodySize::Sized(0) if framing.is_head => BodySize::None,
-        BodySize::Stream if !framing.has_chunks => {
+        BodySize::Stream if !framing.allows_chunked => {
             head.head_mut().no_chunking(true);
             closes = true;
             BodySize::Stream
@@ -85,7 +85,8 @@ pub(crate) async fn send<B: MessageBody>(
         head.head_mut().set_connection_type(ConnectionType::Close);
     }
     // An event stream has no end of its own, so a client that has closed its side is gone.
-    let is_endless = head.headers().get(CONTENT_TYPE).is_some_and(|of| of == "text/event-stream");
+    let is_event_stream =
+        head.headers().get(CONTENT_TYPE).is_some_and(|of| of == "text/event-stream");
     head.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let Ok(alive) = connection.link.borrow_mut().encode_head(head, size) else {
         return After::Gone;
@@ -94,7 +95,7 @@ pub(crate) async fn send<B: MessageBody>(
         || match size {
             BodySize::None => true,
             BodySize::Sized(length) => send_sized(connection, timer, body, length).await,
-            BodySize::Stream => send_stream(connection, timer, body, is_endless).await,
+            BodySize::Stream => send_stream(connection, timer, body, is_event_stream).await,
         };
     if !is_written || !flush(connection, timer).await {
         return After::Gone;
@@ -110,16 +111,16 @@ async fn send_sized<B: MessageBody>(
     length: u64,
 ) -> bool {
     let mut body = pin!(body);
-    let mut left = length;
-    while left > 0 {
+    let mut remaining = length;
+    while remaining > 0 {
         let Ok(Some(chunk)) = next_chunk(connection, body.as_mut(), false).await else {
             return false;
         };
         let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        let Some(rest) = left.checked_sub(bytes) else { return false };
-        left = rest;
+        let Some(rest) = remaining.checked_sub(bytes) else { return false };
+        remaining = rest;
         connection.link.borrow_mut().add(chunk);
-        if !flush_if_full(connection, timer, WRITTEN_BYTES).await {
+        if !flush_if_full(connection, timer, WRITE_CHUNK_BYTES).await {
             return false;
         }
     }
@@ -131,13 +132,13 @@ async fn send_stream<B: MessageBody>(
     connection: &Connection,
     timer: &mut Timer,
     body: B,
-    is_endless: bool,
+    is_event_stream: bool,
 ) -> bool {
     let mut body = pin!(body);
     // Thousands of event streams may wait for their clients, each with its unwritten bytes.
-    let written_bytes = if is_endless { READ_BYTES } else { WRITTEN_BYTES };
+    let write_chunk_bytes = if is_event_stream { READ_BYTES } else { WRITE_CHUNK_BYTES };
     loop {
-        let chunk = next_chunk(connection, body.as_mut(), is_endless).await;
+        let chunk = next_chunk(connection, body.as_mut(), is_event_stream).await;
         let Ok(chunk) = chunk else { return false };
         let is_last = chunk.is_none();
         if connection.link.borrow_mut().encode_chunk(chunk).is_err() {
@@ -146,7 +147,7 @@ async fn send_stream<B: MessageBody>(
         if is_last {
             return true;
         }
-        if !flush_if_full(connection, timer, written_bytes).await {
+        if !flush_if_full(connection, timer, write_chunk_bytes).await {
             return false;
         }
     }
@@ -157,7 +158,7 @@ async fn send_stream<B: MessageBody>(
 async fn next_chunk<B: MessageBody>(
     connection: &Connection,
     mut body: Pin<&mut B>,
-    is_endless: bool,
+    is_event_stream: bool,
 ) -> Result<Option<Bytes>, ()> {
     poll_fn(|cx| {
         loop {
@@ -178,7 +179,7 @@ async fn next_chunk<B: MessageBody>(
             Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        let is_gone = link.read_ahead(cx).is_err() || (is_endless && link.has_ended());
+        let is_gone = link.read_ahead(cx).is_err() || (is_event_stream && link.has_ended());
         if is_gone { Poll::Ready(Err(())) } else { Poll::Pending }
     })
     .await
@@ -191,38 +192,39 @@ async fn flush_if_full(connection: &Connection, timer: &mut Timer, bytes: usize)
 
 /// Writes all encoded bytes; returns whether the client took them.
 async fn flush(connection: &Connection, timer: &mut Timer) -> bool {
-    let mut begun: Option<(Instant, u64)> = None;
+    let mut window_start: Option<(Instant, u64)> = None;
     let member = &connection.member;
     poll_fn(|cx| {
         let mut link = connection.link.borrow_mut();
         if let Poll::Ready(written) = link.poll_flush(cx) {
-            member.go_on();
+            member.end_wait();
             return Poll::Ready(written.is_ok());
         }
         if connection.is_public.get() {
-            member.wakes(cx.waker());
+            member.set_waker(cx.waker());
             member.wait_for(Phase::PublicAnswer);
-            if member.is_asked_to_leave() {
+            if member.must_close() {
                 return Poll::Ready(false);
             }
         }
         loop {
-            let (since, before) = *begun.get_or_insert_with(|| (Instant::now(), link.written()));
-            if !timer.has_passed(since + connection.taking_time, cx) {
+            let (since, before) =
+                *window_start.get_or_insert_with(|| (Instant::now(), link.written()));
+            if !timer.has_passed(since + connection.progress_window, cx) {
                 return Poll::Pending;
             }
             if is_too_slow(link.written() - before) {
                 return Poll::Ready(false);
             }
-            begun = None;
+            window_start = None;
         }
     })
     .await
 }
 
-/// Whether a client that took this many bytes in [`TAKING_TIME`] is too slow to be kept.
+/// Whether a client that took this many bytes in [`PROGRESS_WINDOW`] is too slow to be kept.
 fn is_too_slow(taken_bytes: u64) -> bool {
-    taken_bytes < MIN_TAKEN_BYTES
+    taken_bytes < MIN_PROGRESS_BYTES
 }
 
 /// Closes a connection in order, after all answers are written.
@@ -242,9 +244,9 @@ pub(crate) async fn close(connection: &Connection, timer: &mut Timer, is_broken:
     member.wait_for(Phase::Head);
     let deadline = Instant::now() + LINGER_TIME;
     poll_fn(|cx| {
-        member.wakes(cx.waker());
+        member.set_waker(cx.waker());
         if connection.link.borrow_mut().poll_discard(cx).is_ready()
-            || member.is_asked_to_leave()
+            || member.must_close()
             || timer.has_passed(deadline, cx)
         {
             return Poll::Ready(());
@@ -272,16 +274,16 @@ mod tests {
     use crate::memory_budget::{MemoryBudget, Share};
 
     /// Timeout of the test, reached if a slow client is not disconnected.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_client_that_takes_64_kib_in_each_time_is_not_too_slow() {
+    fn a_client_that_reads_64_kib_per_minute_is_not_too_slow() {
         assert!(is_too_slow(0) && is_too_slow((64 << 10) - 1));
         assert!(!is_too_slow(64 << 10));
     }
 
     #[actix_web::test]
-    async fn an_answer_that_is_not_taken_ends_and_gives_its_memory_back() {
+    async fn an_unread_answer_ends_and_releases_its_memory() {
         let budget = MemoryBudget::default();
         for is_sized in [false, true] {
             let charged = budget.reserve(Share::Answers, 1 << 20).unwrap();
@@ -304,14 +306,14 @@ mod tests {
                     Limits { connections: 1, head_bytes: 1 },
                     budget.reservation(Share::Heads),
                 )
-                .enter(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                .register(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 is_public: Cell::new(false),
-                taking_time: Duration::from_millis(10),
+                progress_window: Duration::from_millis(10),
             };
             let mut timer = Timer::new(Instant::now());
-            let framing = Framing { is_head: false, has_chunks: true, closes: false };
+            let framing = Framing { is_head: false, allows_chunked: true, closes: false };
             let answer = Response::ok().set_body(body);
-            let sent = timeout(PATIENCE, send(&connection, &mut timer, answer, framing)).await;
+            let sent = timeout(TEST_TIMEOUT, send(&connection, &mut timer, answer, framing)).await;
             assert_eq!(sent.unwrap(), After::Gone);
             assert_eq!(budget.reserved(Share::Answers), 0);
         }

@@ -42,11 +42,11 @@ impl Stream for Body {
         loop {
             match link.next_piece() {
                 Ok(Piece::Chunk(chunk)) => {
-                    member.go_on();
+                    member.end_wait();
                     return Poll::Ready(Some(Ok(chunk)));
                 }
                 Ok(Piece::End) => {
-                    member.go_on();
+                    member.end_wait();
                     return Poll::Ready(None);
                 }
                 Ok(Piece::Incomplete) if link.has_ended() => {
@@ -63,15 +63,15 @@ impl Stream for Body {
             };
             if read.is_pending() {
                 // The task was woken by a timer, not by the socket: its handler is about to give up.
-                if member.phase() != Phase::Answer && !link.waits_to_write() && link.read_directly()
+                if member.phase() != Phase::Answer && !link.has_unwritten() && link.read_directly()
                 {
                     continue;
                 }
-                member.wakes(cx.waker());
+                member.set_waker(cx.waker());
                 let is_verified = sender::is_verified();
                 member.wait_for(if is_verified { Phase::VerifiedBody } else { Phase::Body });
                 // The request refers to its head in memory until it is answered.
-                member.hold(link.head_bytes());
+                member.charge(link.head_bytes());
             }
             if let Err(error) = ready!(read) {
                 return Poll::Ready(Some(Err(PayloadError::Io(error))));

@@ -6,18 +6,18 @@ use std::cell::RefCell;
 use actix_web::web::BytesMut;
 
 /// Size in bytes above which a returned buffer is freed.
-const KEPT_BYTES: usize = 16 << 10;
+const MAX_POOLED_BUFFER_BYTES: usize = 16 << 10;
 /// Number of buffers kept for reading, and of those kept for writing.
-const KEPT_BUFFERS: usize = 64;
+const MAX_POOLED_BUFFERS: usize = 64;
 
 /// Pool of unused buffers.
 pub(crate) struct Buffers(RefCell<Vec<BytesMut>>);
 
 thread_local! {
     /// Buffers for reading.
-    pub(crate) static INPUT: Buffers = const { Buffers(RefCell::new(Vec::new())) };
+    pub(crate) static READ_BUFFERS: Buffers = const { Buffers(RefCell::new(Vec::new())) };
     /// Buffers for writing.
-    pub(crate) static OUTPUT: Buffers = const { Buffers(RefCell::new(Vec::new())) };
+    pub(crate) static WRITE_BUFFERS: Buffers = const { Buffers(RefCell::new(Vec::new())) };
 }
 
 impl Buffers {
@@ -29,9 +29,9 @@ impl Buffers {
     /// Returns a buffer to the pool, or frees it.
     pub(crate) fn give_back(&self, mut buffer: BytesMut) {
         buffer.clear();
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < KEPT_BUFFERS && !buffer.try_reclaim(KEPT_BYTES + 1) {
-            kept.push(buffer);
+        let mut pool = self.0.borrow_mut();
+        if pool.len() < MAX_POOLED_BUFFERS && !buffer.try_reclaim(MAX_POOLED_BUFFER_BYTES + 1) {
+            pool.push(buffer);
         }
     }
 }
@@ -41,19 +41,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_buffers_of_the_usual_size_are_used_again() {
+    fn a_few_buffers_of_normal_size_are_reused() {
         let buffers = Buffers(RefCell::default());
         let mut small = BytesMut::with_capacity(8 << 10);
         small.extend_from_slice(b"head");
         let address = small.as_ptr();
         buffers.give_back(small);
-        buffers.give_back(BytesMut::with_capacity(KEPT_BYTES + 1));
+        buffers.give_back(BytesMut::with_capacity(MAX_POOLED_BUFFER_BYTES + 1));
         assert_eq!(buffers.0.borrow().len(), 1);
-        let again = buffers.take();
-        assert_eq!((again.as_ptr(), again.len()), (address, 0));
-        for _ in 0..=KEPT_BUFFERS {
+        let reused = buffers.take();
+        assert_eq!((reused.as_ptr(), reused.len()), (address, 0));
+        for _ in 0..=MAX_POOLED_BUFFERS {
             buffers.give_back(BytesMut::new());
         }
-        assert_eq!(buffers.0.borrow().len(), KEPT_BUFFERS);
+        assert_eq!(buffers.0.borrow().len(), MAX_POOLED_BUFFERS);
     }
 }

@@ -16,7 +16,7 @@ use actix_web::web::{Buf as _, Bytes, BytesMut};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::AsyncWrite as _;
 
-use super::buffers::{Buffers, INPUT, OUTPUT};
+use super::buffers::{Buffers, READ_BUFFERS, WRITE_BUFFERS};
 use super::date;
 
 /// Minimum free room of the buffer before a read, in bytes.
@@ -47,16 +47,16 @@ pub(crate) struct Link {
     config: ServiceConfig,
     input: BytesMut,
     /// Whether `input` has only as much memory as its bytes need.
-    is_tight: bool,
+    is_shrunk: bool,
     output: BytesMut,
     /// Bytes to be written after `output`, not copied into it.
-    large: Bytes,
+    uncopied: Bytes,
     /// Bytes written since the connection began.
     written: u64,
     /// Whether the client has closed its side.
     ended: bool,
     /// Whether `100 Continue` is still to be sent.
-    continues: bool,
+    expects_continue: bool,
     /// Number of the current request.
     request: u64,
     /// Bytes of the current request's head.
@@ -70,12 +70,12 @@ impl Link {
             codec: Codec::new(config.clone()),
             config: config.clone(),
             input: BytesMut::new(),
-            is_tight: false,
+            is_shrunk: false,
             output: BytesMut::new(),
-            large: Bytes::new(),
+            uncopied: Bytes::new(),
             written: 0,
             ended: false,
-            continues: false,
+            expects_continue: false,
             request: 0,
             head_bytes: 0,
         }
@@ -95,12 +95,12 @@ impl Link {
         let Some(Message::Item(request)) = self.codec.decode(&mut self.input)? else {
             return Ok(None);
         };
-        self.is_tight = false;
+        self.is_shrunk = false;
         self.head_bytes = before - self.input.len();
         if self.codec.upgrade() || self.codec.message_type() == MessageType::Stream {
             self.codec = codec_without_upgrade(&self.config, &request)?;
         }
-        self.continues = request.head().expect();
+        self.expects_continue = request.head().expect();
         self.request += 1;
         Ok(Some(request))
     }
@@ -150,17 +150,17 @@ impl Link {
     /// Reads once; zero bytes mean that the client has closed its side.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() == 0 {
-            self.input = INPUT.with(Buffers::take);
+            self.input = READ_BUFFERS.with(Buffers::take);
         }
         if self.input.capacity() - self.input.len() < MIN_FREE_BYTES {
             self.input.reserve(READ_BYTES);
-            self.is_tight = false;
+            self.is_shrunk = false;
         }
         let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
         // The memory budget has no share for idle connections.
         if read.is_pending() && self.input.is_empty() {
             let input = mem::take(&mut self.input);
-            INPUT.with(|buffers| buffers.give_back(input));
+            READ_BUFFERS.with(|buffers| buffers.give_back(input));
         }
         let read = ready!(read)?;
         self.ended |= read == 0;
@@ -169,20 +169,20 @@ impl Link {
 
     /// Shrinks the input buffer to its undecoded bytes, since further ones may take long to arrive; returns
     /// the remaining memory in bytes.
-    pub(crate) fn tighten(&mut self) -> usize {
+    pub(crate) fn shrink_input(&mut self) -> usize {
         let bytes = self.input.len().next_multiple_of(ALLOCATION_STEP_BYTES);
-        if !self.input.is_empty() && !self.is_tight {
-            let mut tight = BytesMut::with_capacity(bytes);
-            tight.extend_from_slice(&self.input);
-            let input = mem::replace(&mut self.input, tight);
-            INPUT.with(|buffers| buffers.give_back(input));
-            self.is_tight = true;
+        if !self.input.is_empty() && !self.is_shrunk {
+            let mut shrunk = BytesMut::with_capacity(bytes);
+            shrunk.extend_from_slice(&self.input);
+            let input = mem::replace(&mut self.input, shrunk);
+            READ_BUFFERS.with(|buffers| buffers.give_back(input));
+            self.is_shrunk = true;
         }
         bytes
     }
 
     /// Drops all bytes read and not decoded.
-    pub(crate) fn forget_unread(&mut self) {
+    pub(crate) fn discard_input(&mut self) {
         self.input = BytesMut::new();
     }
 
@@ -193,7 +193,7 @@ impl Link {
         match recv(&self.io, &mut bytes, RecvFlags::DONTWAIT) {
             Ok((read @ 1.., _)) => {
                 self.input.extend_from_slice(bytes.get(..read).unwrap_or_default());
-                self.is_tight = false;
+                self.is_shrunk = false;
                 true
             }
             // The next read finds the end of the input or an error.
@@ -203,8 +203,8 @@ impl Link {
 
     /// Sends `100 Continue` if the client waits for it, before the body is read.
     pub(crate) fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.continues {
-            self.continues = false;
+        if self.expects_continue {
+            self.expects_continue = false;
             self.take_output();
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -228,7 +228,7 @@ impl Link {
     /// that the connection can be reused.
     pub(crate) fn drain(&mut self, cx: &mut Context<'_>) -> bool {
         let mut drained = 0;
-        while self.has_body() && !self.continues {
+        while self.has_body() && !self.expects_continue {
             match self.next_piece() {
                 Ok(Piece::Chunk(chunk)) => drained += chunk.len(),
                 Ok(Piece::End) => {}
@@ -278,13 +278,13 @@ impl Link {
 
     fn take_output(&mut self) {
         if self.output.is_empty() {
-            self.output = OUTPUT.with(Buffers::take);
+            self.output = WRITE_BUFFERS.with(Buffers::take);
         }
     }
 
     /// Whether encoded bytes remain that the client has not taken.
-    pub(crate) fn waits_to_write(&self) -> bool {
-        !self.output.is_empty() || !self.large.is_empty()
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.output.is_empty() || !self.uncopied.is_empty()
     }
 
     /// Adds bytes of a body with known length.
@@ -293,13 +293,13 @@ impl Link {
             self.take_output();
             self.output.extend_from_slice(&bytes);
         } else {
-            self.large = bytes;
+            self.uncopied = bytes;
         }
     }
 
     /// Whether this many bytes are encoded, or uncopied ones wait: they are written before more is added.
     pub(crate) fn is_full(&self, bytes: usize) -> bool {
-        !self.large.is_empty() || self.output.len() >= bytes
+        !self.uncopied.is_empty() || self.output.len() >= bytes
     }
 
     /// Writes all encoded bytes.
@@ -310,13 +310,13 @@ impl Link {
             self.output.advance(written);
             if self.output.is_empty() {
                 let output = mem::take(&mut self.output);
-                OUTPUT.with(|buffers| buffers.give_back(output));
+                WRITE_BUFFERS.with(|buffers| buffers.give_back(output));
             }
         }
-        while !self.large.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.large))?;
+        while !self.uncopied.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.uncopied))?;
             self.count(written)?;
-            self.large.advance(written);
+            self.uncopied.advance(written);
         }
         Poll::Ready(Ok(()))
     }

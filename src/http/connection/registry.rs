@@ -53,13 +53,13 @@ pub(crate) struct Member {
     peer: IpAddr,
     phase: Cell<Phase>,
     /// Phase whose wait began at `since`.
-    waited_for: Cell<Phase>,
+    wait_phase: Cell<Phase>,
     since: Cell<Instant>,
     /// Charged bytes of the unfinished request.
-    held_bytes: Cell<usize>,
-    is_asked_to_leave: Cell<bool>,
+    charged_bytes: Cell<usize>,
+    must_close: Cell<bool>,
     waker: RefCell<Option<Waker>>,
-    place: Cell<usize>,
+    index: Cell<usize>,
     registry: Rc<Registry>,
 }
 
@@ -75,10 +75,10 @@ pub(crate) struct Limits {
 pub(crate) struct Registry {
     limits: Limits,
     members: RefCell<Vec<Rc<Member>>>,
-    /// Number of members that were asked to leave and have not left.
-    leaving: Cell<usize>,
+    /// Number of members that were asked to close and are still registered.
+    close_requests: Cell<usize>,
     /// Bytes of unfinished requests of all members.
-    held: RefCell<Reservation>,
+    charged: RefCell<Reservation>,
     descriptors: Resource,
     memory: Resource,
 }
@@ -90,9 +90,9 @@ struct Resource {
 }
 
 impl Registry {
-    /// Registry of this worker thread, shared by all its listeners. `held` reserves the memory of unfinished
-    /// requests.
-    pub(crate) fn of_this_thread(limits: Limits, held: Reservation) -> Rc<Self> {
+    /// Registry of this worker thread, shared by all its listeners. `charged` reserves the memory of
+    /// unfinished requests.
+    pub(crate) fn of_this_thread(limits: Limits, charged: Reservation) -> Rc<Self> {
         thread_local! {
             static REGISTRY: OnceCell<Rc<Registry>> = const { OnceCell::new() };
         }
@@ -101,8 +101,8 @@ impl Registry {
                 Rc::new(Self {
                     limits,
                     members: RefCell::default(),
-                    leaving: Cell::new(0),
-                    held: RefCell::new(held),
+                    close_requests: Cell::new(0),
+                    charged: RefCell::new(charged),
                     descriptors: Resource::new("file descriptors"),
                     memory: Resource::new("memory for unfinished requests"),
                 })
@@ -110,18 +110,18 @@ impl Registry {
         })
     }
 
-    /// Adds a connection; asks others to leave if there are too many.
-    pub(crate) fn enter(self: &Rc<Self>, peer: IpAddr) -> Rc<Member> {
+    /// Adds a connection; asks others to close if there are too many.
+    pub(crate) fn register(self: &Rc<Self>, peer: IpAddr) -> Rc<Member> {
         let mut members = self.members.borrow_mut();
         let member = Rc::new(Member {
             peer: network(peer),
             phase: Cell::new(Phase::Head),
-            waited_for: Cell::new(Phase::Head),
+            wait_phase: Cell::new(Phase::Head),
             since: Cell::new(Instant::now()),
-            held_bytes: Cell::new(0),
-            is_asked_to_leave: Cell::new(false),
+            charged_bytes: Cell::new(0),
+            must_close: Cell::new(false),
             waker: RefCell::default(),
-            place: Cell::new(members.len()),
+            index: Cell::new(members.len()),
             registry: Rc::clone(self),
         });
         members.push(Rc::clone(&member));
@@ -130,10 +130,10 @@ impl Registry {
     }
 
     fn free_descriptors(&self, members: &[Rc<Member>]) {
-        if members.len() - self.leaving.get() <= self.limits.connections {
+        if members.len() - self.close_requests.get() <= self.limits.connections {
             return;
         }
-        let enough = (self.limits.connections / SCAN_DIVISOR).max(1);
+        let goal = (self.limits.connections / SCAN_DIVISOR).max(1);
         let now = Instant::now();
         let mut order: [(&[Phase], Duration); 4] = [
             (&[Phase::Head, Phase::Body], LONG_WAIT),
@@ -141,31 +141,32 @@ impl Registry {
             (&[Phase::Head, Phase::Body, Phase::PublicAnswer], Duration::ZERO),
             (&[Phase::VerifiedBody], Duration::ZERO),
         ];
-        if held_by_verified(members, |_| 1) > self.limits.connections / 2 {
+        if charged_to_verified(members, |_| 1) > self.limits.connections / 2 {
             order.rotate_right(1);
         }
-        let ask = |(phases, wait): (&[Phase], Duration)| {
-            ask_to_leave(members, enough, |member| {
+        let close_matching = |(phases, wait): (&[Phase], Duration)| {
+            request_closes(members, goal, |member| {
                 let has_waited = now.saturating_duration_since(member.since.get()) >= wait;
                 usize::from(has_waited && phases.contains(&member.phase.get()))
             })
         };
-        let closed = order.into_iter().map(ask).find(|closed| *closed > 0);
+        let closed = order.into_iter().map(close_matching).find(|closed| *closed > 0);
         self.descriptors.warn(closed.unwrap_or(0));
     }
 
     fn free_memory(&self) {
         let members = self.members.borrow();
-        let enough = (self.limits.head_bytes / SCAN_DIVISOR).max(1);
-        let held_bytes = |member: &Member| member.held_bytes.get();
-        let verified_first = held_by_verified(&members, held_bytes) > self.limits.head_bytes / 2;
-        let ask = |verified: bool| {
-            ask_to_leave(&members, enough, |member| {
-                if member.is_verified() == verified { held_bytes(member) } else { 0 }
+        let goal = (self.limits.head_bytes / SCAN_DIVISOR).max(1);
+        let charged_bytes = |member: &Member| member.charged_bytes.get();
+        let verified_first =
+            charged_to_verified(&members, charged_bytes) > self.limits.head_bytes / 2;
+        let close_matching = |verified: bool| {
+            request_closes(&members, goal, |member| {
+                if member.is_verified() == verified { charged_bytes(member) } else { 0 }
             })
         };
-        let closed = match ask(verified_first) {
-            0 => ask(!verified_first),
+        let closed = match close_matching(verified_first) {
+            0 => close_matching(!verified_first),
             closed => closed,
         };
         self.memory.warn(closed);
@@ -191,55 +192,56 @@ impl Resource {
     }
 }
 
-/// Sum of what `holds` counts, of the members that read the body of a verified sender and may be asked to leave.
-fn held_by_verified(members: &[Rc<Member>], holds: impl Fn(&Member) -> usize) -> usize {
-    let stays = |member: &&Rc<Member>| member.is_verified() && !member.is_asked_to_leave.get();
-    members.iter().filter(stays).map(|member| holds(member)).sum()
+/// Sum of `amount` over the members that read the body of a verified sender and may be asked to close.
+fn charged_to_verified(members: &[Rc<Member>], amount: impl Fn(&Member) -> usize) -> usize {
+    let counts = |member: &&Rc<Member>| member.is_verified() && !member.must_close.get();
+    members.iter().filter(counts).map(|member| amount(member)).sum()
 }
 
-/// Members of one peer that may be asked to leave.
+/// Members of one peer that may be asked to close.
 #[derive(Default)]
-struct Waiting<'a> {
-    /// Sum of what the members hold.
-    held: usize,
-    /// Members, each with what it holds.
+struct PeerMembers<'a> {
+    /// Sum of the amounts of the members.
+    charged: usize,
+    /// Members, each with its amount.
     members: Vec<(&'a Member, usize)>,
 }
 
-/// Asks members to leave until they give back `enough` of what `holds` counts; returns the number of members
-/// asked. The member that has waited longest, of the peer that holds the most, is asked first.
-fn ask_to_leave(members: &[Rc<Member>], enough: usize, holds: impl Fn(&Member) -> usize) -> usize {
-    let mut peers: HashMap<IpAddr, Waiting<'_>> = HashMap::new();
-    for member in members.iter().filter(|member| !member.is_asked_to_leave.get()) {
-        let held = holds(member);
-        if held > 0 {
+/// Asks members to close until the sum of their amounts reaches `goal`; returns the number of members asked.
+/// Members with the amount 0 are not asked. The peer with the largest sum is asked first, and of its members
+/// the one that has waited longest.
+fn request_closes(members: &[Rc<Member>], goal: usize, amount: impl Fn(&Member) -> usize) -> usize {
+    let mut peers: HashMap<IpAddr, PeerMembers<'_>> = HashMap::new();
+    for member in members.iter().filter(|member| !member.must_close.get()) {
+        let charged = amount(member);
+        if charged > 0 {
             let peer = peers.entry(member.peer).or_default();
-            peer.held += held;
-            peer.members.push((member, held));
+            peer.charged += charged;
+            peer.members.push((member, charged));
         }
     }
     for peer in peers.values_mut() {
         // The member with the longest wait is the last one.
         peer.members.sort_unstable_by_key(|(member, _)| Reverse(member.since.get()));
     }
-    let rank = |address: IpAddr, peer: &Waiting<'_>| {
-        Some((peer.held, Reverse(peer.members.last()?.0.since.get()), address))
+    let rank = |address: IpAddr, peer: &PeerMembers<'_>| {
+        Some((peer.charged, Reverse(peer.members.last()?.0.since.get()), address))
     };
     let mut ranks: BinaryHeap<_> =
         peers.iter().filter_map(|(address, peer)| rank(*address, peer)).collect();
-    let (mut given_back, mut asked) = (0, 0);
-    while given_back < enough
+    let (mut released, mut requested) = (0, 0);
+    while released < goal
         && let Some((_, _, address)) = ranks.pop()
         && let Some(peer) = peers.get_mut(&address)
-        && let Some((member, held)) = peer.members.pop()
+        && let Some((member, charged)) = peer.members.pop()
     {
-        member.ask_to_leave();
-        asked += 1;
-        given_back += held;
-        peer.held -= held;
+        member.request_close();
+        requested += 1;
+        released += charged;
+        peer.charged -= charged;
         ranks.extend(rank(address, peer));
     }
-    asked
+    requested
 }
 
 impl Member {
@@ -247,28 +249,28 @@ impl Member {
     /// request as before.
     pub(crate) fn wait_for(&self, phase: Phase) {
         self.phase.set(phase);
-        if self.waited_for.replace(phase) != phase {
+        if self.wait_phase.replace(phase) != phase {
             self.since.set(Instant::now());
         }
     }
 
     /// Begins the wait for the rest of a request's head.
-    pub(crate) fn begin_head(&self) {
+    pub(crate) fn start_head(&self) {
         self.since.set(Instant::now());
     }
 
     /// Ends the wait for a request's head: the head is complete.
-    pub(crate) fn begin_request(&self) {
-        self.waited_for.set(Phase::Answer);
-        self.go_on();
-        self.stay();
+    pub(crate) fn start_request(&self) {
+        self.wait_phase.set(Phase::Answer);
+        self.end_wait();
+        self.cancel_close_request();
     }
 
     /// Ends a wait: the client has sent or read something. A further wait of the same request keeps its
     /// beginning.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn end_wait(&self) {
         self.phase.set(Phase::Answer);
-        self.hold(0);
+        self.charge(0);
     }
 
     /// Whether the connection waits for the body of a verified sender.
@@ -282,17 +284,17 @@ impl Member {
     }
 
     /// Charges the connection for `bytes` of an unfinished request, in place of the bytes charged before. If
-    /// the worker's connections exceed the limit, some of them are asked to leave.
-    pub(crate) fn hold(&self, bytes: usize) {
-        let before = self.held_bytes.get();
-        if bytes == before || (self.is_asked_to_leave.get() && bytes > before) {
+    /// the worker's connections exceed the limit, some of them are asked to close.
+    pub(crate) fn charge(&self, bytes: usize) {
+        let before = self.charged_bytes.get();
+        if bytes == before || (self.must_close.get() && bytes > before) {
             return;
         }
-        self.held_bytes.set(bytes);
+        self.charged_bytes.set(bytes);
         let is_too_much = {
-            let mut held = self.registry.held.borrow_mut();
-            let sum = held.bytes() - before + bytes;
-            held.set(sum);
+            let mut charged = self.registry.charged.borrow_mut();
+            let sum = charged.bytes() - before + bytes;
+            charged.set(sum);
             bytes > before && sum > self.registry.limits.head_bytes
         };
         if is_too_much {
@@ -301,7 +303,7 @@ impl Member {
     }
 
     /// Stores the waker of the connection's task.
-    pub(crate) fn wakes(&self, waker: &Waker) {
+    pub(crate) fn set_waker(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             *known = Some(waker.clone());
@@ -309,45 +311,45 @@ impl Member {
     }
 
     /// Whether the connection must close unless a request has arrived.
-    pub(crate) fn is_asked_to_leave(&self) -> bool {
-        self.is_asked_to_leave.get()
+    pub(crate) fn must_close(&self) -> bool {
+        self.must_close.get()
     }
 
-    /// Cancels the request to leave, since the awaited input has arrived. Others may have to leave instead.
-    pub(crate) fn stay(&self) {
-        if self.takes_back_leave() {
+    /// Cancels the request to close, since the awaited input has arrived. Others may have to close instead.
+    pub(crate) fn cancel_close_request(&self) {
+        if self.withdraw_close_request() {
             self.registry.free_descriptors(&self.registry.members.borrow());
         }
     }
 
-    /// Withdraws the request to leave; returns whether there was one.
-    fn takes_back_leave(&self) -> bool {
-        let was_asked = self.is_asked_to_leave.replace(false);
-        if was_asked {
-            self.registry.leaving.set(self.registry.leaving.get() - 1);
+    /// Withdraws the request to close; returns whether there was one.
+    fn withdraw_close_request(&self) -> bool {
+        let was_requested = self.must_close.replace(false);
+        if was_requested {
+            self.registry.close_requests.set(self.registry.close_requests.get() - 1);
         }
-        was_asked
+        was_requested
     }
 
     /// Removes the connection from the registry.
-    pub(crate) fn leave(&self) {
-        self.hold(0);
-        self.takes_back_leave();
+    pub(crate) fn deregister(&self) {
+        self.charge(0);
+        self.withdraw_close_request();
         let mut members = self.registry.members.borrow_mut();
-        let place = self.place.get();
-        if place < members.len() {
-            members.swap_remove(place);
-            if let Some(moved) = members.get(place) {
-                moved.place.set(place);
+        let index = self.index.get();
+        if index < members.len() {
+            members.swap_remove(index);
+            if let Some(moved) = members.get(index) {
+                moved.index.set(index);
             }
         }
     }
 
-    fn ask_to_leave(&self) {
-        self.is_asked_to_leave.set(true);
-        self.registry.leaving.set(self.registry.leaving.get() + 1);
+    fn request_close(&self) {
+        self.must_close.set(true);
+        self.registry.close_requests.set(self.registry.close_requests.get() + 1);
         // Another request may need the memory at once: it is given back before the next read.
-        self.hold(0);
+        self.charge(0);
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

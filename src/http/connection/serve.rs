@@ -13,7 +13,7 @@ use actix_http::error::ParseError;
 use actix_http::{Payload, Request, Response, ServiceConfig, StatusCode};
 use actix_web::rt::net::TcpStream;
 
-use super::answer::{After, Framing, TAKING_TIME, close, send};
+use super::answer::{After, Framing, PROGRESS_WINDOW, close, send};
 use super::body::Body;
 use super::link::Link;
 use super::registry::{Phase, Registry};
@@ -56,9 +56,9 @@ pub(crate) async fn serve<A, B>(
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let connection = Rc::new(Connection {
         link: RefCell::new(Link::new(io, &worker.config)),
-        member: worker.registry.enter(address),
+        member: worker.registry.register(address),
         is_public: Cell::new(true),
-        taking_time: TAKING_TIME,
+        progress_window: PROGRESS_WINDOW,
     });
     let mut wait = Wait::first();
     let mut timer = Timer::new(wait.deadline);
@@ -67,10 +67,10 @@ pub(crate) async fn serve<A, B>(
         let mut request = match next {
             Next::Request(request) => request,
             Next::Reject(problem) => {
-                connection.link.borrow_mut().forget_unread();
+                connection.link.borrow_mut().discard_input();
                 connection.is_public.set(true);
                 let answer = Response::from(problem.response());
-                if send(&connection, &mut timer, answer, Framing::LAST).await != After::Gone {
+                if send(&connection, &mut timer, answer, Framing::FINAL).await != After::Gone {
                     close(&connection, &mut timer, true).await;
                 }
                 return;
@@ -82,7 +82,7 @@ pub(crate) async fn serve<A, B>(
         if connection.link.borrow().has_body() {
             *request.payload() = Payload::Stream { payload: Box::pin(Body::new(&connection)) };
         }
-        let Some(answer) = answered(&connection, call(request)).await else { return };
+        let Some(answer) = wait_for_answer(&connection, call(request)).await else { return };
         connection.is_public.set(answer.is_public);
         match send(&connection, &mut timer, answer.response, framing).await {
             After::Next => {}
@@ -96,7 +96,7 @@ pub(crate) async fn serve<A, B>(
 
 /// Waits for the service's answer; `None` if the client is gone, or the connection must close before its body
 /// has arrived.
-async fn answered<B>(
+async fn wait_for_answer<B>(
     connection: &Connection,
     answer: impl Future<Output = Answer<B>>,
 ) -> Option<Answer<B>> {
@@ -104,11 +104,11 @@ async fn answered<B>(
     let member = &connection.member;
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            member.go_on();
-            member.stay();
+            member.end_wait();
+            member.cancel_close_request();
             return Poll::Ready(Some(answer));
         }
-        if member.is_asked_to_leave() && member.phase() != Phase::Answer {
+        if member.must_close() && member.phase() != Phase::Answer {
             return Poll::Ready(None);
         }
         match connection.link.borrow_mut().read_ahead(cx) {
@@ -129,18 +129,18 @@ enum Next {
 /// Wait for the next request's head.
 struct Wait {
     deadline: Instant,
-    has_begun: bool,
+    has_started: bool,
 }
 
 impl Wait {
     /// Wait of a new connection.
     fn first() -> Self {
-        Self { deadline: Instant::now() + HEAD_TIMEOUT, has_begun: false }
+        Self { deadline: Instant::now() + HEAD_TIMEOUT, has_started: false }
     }
 
     /// Wait after an answer.
     fn idle() -> Self {
-        Self { deadline: Instant::now() + IDLE_TIMEOUT, has_begun: false }
+        Self { deadline: Instant::now() + IDLE_TIMEOUT, has_started: false }
     }
 
     fn poll_next(
@@ -154,26 +154,26 @@ impl Wait {
         loop {
             if let Some(next) = Self::read(&mut link, cx) {
                 if !matches!(next, Next::Close) {
-                    member.begin_request();
+                    member.start_request();
                 }
                 return Poll::Ready(next);
             }
-            if link.unread() > 0 && !self.has_begun {
-                self.has_begun = true;
+            if link.unread() > 0 && !self.has_started {
+                self.has_started = true;
                 self.deadline = Instant::now() + HEAD_TIMEOUT;
-                member.begin_head();
+                member.start_head();
             }
-            member.hold(link.tighten());
-            member.wakes(cx.waker());
-            if !member.is_asked_to_leave() && !timer.has_passed(self.deadline, cx) {
+            member.charge(link.shrink_input());
+            member.set_waker(cx.waker());
+            if !member.must_close() && !timer.has_passed(self.deadline, cx) {
                 return Poll::Pending;
             }
             // All available bytes are read before the limit is applied.
             if link.read_directly() {
                 continue;
             }
-            if self.has_begun && !member.is_asked_to_leave() {
-                member.begin_request();
+            if self.has_started && !member.must_close() {
+                member.start_request();
                 return Poll::Ready(reject(StatusCode::REQUEST_TIMEOUT));
             }
             return Poll::Ready(Next::Close);

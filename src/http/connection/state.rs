@@ -16,11 +16,11 @@ pub(crate) struct Connection {
     /// Whether anyone gets the current answer without a credential.
     pub(crate) is_public: Cell<bool>,
     /// Time in which a client must take the next part of its answer.
-    pub(crate) taking_time: Duration,
+    pub(crate) progress_window: Duration,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.member.leave();
+        self.member.deregister();
     }
 }

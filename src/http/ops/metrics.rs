@@ -25,7 +25,7 @@ pub(crate) async fn show(service: Data<Service>, request: HttpRequest) -> HttpRe
     let accept = request.headers().get_all(header::ACCEPT);
     let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
     // One request at a time, because strangers can request metrics too.
-    let _turn = service.watching.lock().await;
+    let _query_guard = service.metrics_query.lock().await;
     let stats = match service.store.stats().await {
         Ok(stats) => Some(stats),
         Err(error) => {
@@ -33,25 +33,25 @@ pub(crate) async fn show(service: Data<Service>, request: HttpRequest) -> HttpRe
             None
         }
     };
-    let mut shown = String::new();
+    let mut output = String::new();
     // Writing to a String does not fail.
     service
         .metrics
-        .write(&mut shown)
-        .and_then(|()| text::encode_registry(&mut shown, &present(&service, stats)))
-        .and_then(|()| text::encode_eof(&mut shown))
+        .write(&mut output)
+        .and_then(|()| text::encode_registry(&mut output, &state_gauges(&service, stats)))
+        .and_then(|()| text::encode_eof(&mut output))
         .unwrap_or_default();
     if format == Format::Text {
-        shown = metrics_text::from_open_metrics(&shown);
+        output = metrics_text::from_open_metrics(&output);
     }
     HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, header::ACCEPT.as_str()))
-        .body(shown)
+        .body(output)
 }
 
 /// Gauges of the service's current state.
-fn present(service: &Service, stats: Option<Stats>) -> Registry {
+fn state_gauges(service: &Service, stats: Option<Stats>) -> Registry {
     let mut registry = Registry::with_prefix(PREFIX);
     let mut size = |name: &str, help: &str, value: u64| {
         let gauge = Size::default();
@@ -62,7 +62,7 @@ fn present(service: &Service, stats: Option<Stats>) -> Registry {
     size(
         "deliveries_in_flight",
         "Deliveries that wait for their commit",
-        number(service.ingest.slots.taken()),
+        number(service.ingest.slots.in_flight()),
     );
     size(
         "deliveries_in_flight_limit",
@@ -92,9 +92,9 @@ fn present(service: &Service, stats: Option<Stats>) -> Registry {
         "Messages without a known destination, so that no query by phone number finds them",
         without_destination,
     );
-    let files = Family::<OfFile, Size>::default();
-    files.get_or_create(&OfFile { file: "database" }).set(database_bytes);
-    files.get_or_create(&OfFile { file: "wal" }).set(wal_bytes);
+    let files = Family::<FileLabels, Size>::default();
+    files.get_or_create(&FileLabels { file: "database" }).set(database_bytes);
+    files.get_or_create(&FileLabels { file: "wal" }).set(wal_bytes);
     registry.register_with_unit(
         "store_size",
         "The length of the database and of its write-ahead log",
@@ -114,6 +114,6 @@ fn present(service: &Service, stats: Option<Stats>) -> Registry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfFile {
+struct FileLabels {
     file: &'static str,
 }

@@ -17,11 +17,12 @@ impl Format {
 
     /// Format that the client prefers; the text format if it accepts none of them.
     pub(crate) fn negotiate<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
-        let ranges: Vec<_> = accept.flat_map(|header| split(header, ',')).map(Range::of).collect();
+        let ranges: Vec<_> =
+            accept.flat_map(|header| split(header, ',')).map(Range::parse).collect();
         let mut best = (Self::Text, Match::default());
         for format in Self::ALL {
-            let matched = format.matched(&ranges);
-            if matched.is_better_than(best.1) {
+            let matched = format.best_match(&ranges);
+            if matched.is_preferred_over(best.1) {
                 best = (format, matched);
             }
         }
@@ -38,18 +39,18 @@ impl Format {
     }
 
     /// Match of the format with its most specific media range.
-    fn matched(self, ranges: &[Option<Range<'_>>]) -> Match {
+    fn best_match(self, ranges: &[Option<Range<'_>>]) -> Match {
         let (name, version) = match self {
             Self::Text => ("text/plain", "0.0.4"),
             Self::OpenMetrics => ("application/openmetrics-text", "1.0.0"),
             Self::OpenMetricsDraft => ("application/openmetrics-text", "0.0.1"),
         };
         let mut best: Option<Match> = None;
-        for (place, range) in ranges.iter().enumerate() {
+        for (position, range) in ranges.iter().enumerate() {
             let Some(range) = range else { continue };
             let Some(specificity) = range.specificity(name, version) else { continue };
             if best.is_none_or(|best| specificity > best.specificity) {
-                best = Some(Match { quality: range.quality, specificity, place });
+                best = Some(Match { quality: range.quality, specificity, position });
             }
         }
         best.unwrap_or_default()
@@ -61,14 +62,14 @@ impl Format {
 struct Match {
     quality: f32,
     specificity: u8,
-    place: usize,
+    position: usize,
 }
 
 impl Match {
-    fn is_better_than(self, other: Self) -> bool {
-        let before = self.quality.total_cmp(&other.quality);
-        let before = before.then(self.specificity.cmp(&other.specificity));
-        before.then(other.place.cmp(&self.place)).is_gt()
+    fn is_preferred_over(self, other: Self) -> bool {
+        let order = self.quality.total_cmp(&other.quality);
+        let order = order.then(self.specificity.cmp(&other.specificity));
+        order.then(other.position.cmp(&self.position)).is_gt()
     }
 }
 
@@ -82,7 +83,7 @@ struct Range<'a> {
 
 impl<'a> Range<'a> {
     /// Parses a media range; `None` if its quality is invalid.
-    fn of(text: &'a str) -> Option<Self> {
+    fn parse(text: &'a str) -> Option<Self> {
         let mut parts = split(text, ';').map(str::trim);
         let mut range = Self { name: parts.next()?, version: None, quality: 1.0 };
         for part in parts {
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_better_match_is_given() {
+    fn the_best_match_of_the_accept_header_is_chosen() {
         let open = "application/openmetrics-text";
         for (accept, wanted) in [
             ("", Format::Text),

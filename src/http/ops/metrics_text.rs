@@ -8,7 +8,7 @@ pub(crate) fn from_open_metrics(metrics: &str) -> String {
     for line in metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             // HELP names the metric like its samples, and their name depends on the type.
-            help = rest.split_once(' ').map(|(_name, words)| words);
+            help = rest.split_once(' ').map(|(_name, text)| text);
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
         {
@@ -19,10 +19,10 @@ pub(crate) fn from_open_metrics(metrics: &str) -> String {
                 "histogram" | "summary" => ("", kind),
                 _ => ("", "untyped"),
             };
-            if let Some(words) = help.take() {
+            if let Some(text) = help.take() {
                 // Only `OpenMetrics` escapes quotes in HELP.
-                let words = words.replace("\\\"", "\"");
-                plain.extend(["# HELP ", name, suffix, " ", &words, "\n"]);
+                let text = text.replace("\\\"", "\"");
+                plain.extend(["# HELP ", name, suffix, " ", &text, "\n"]);
             }
             plain.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if !line.starts_with('#') {
@@ -37,7 +37,7 @@ mod tests {
     use super::from_open_metrics;
 
     #[test]
-    fn types_and_names_are_those_of_the_text_format() {
+    fn types_and_names_follow_the_text_format() {
         let metrics = "# HELP a Said \\\"so\\\".\n# TYPE a counter\na_total{x=\"#\"} 1\n\
                        # HELP b What.\n# TYPE b info\nb_info{version=\"1\"} 1\n\
                        # HELP c_bytes How long.\n# TYPE c_bytes gauge\n# UNIT c_bytes bytes\nc_bytes 2\n\

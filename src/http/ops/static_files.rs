@@ -38,13 +38,14 @@ impl File {
         headers: &[(HeaderName, &'static str)],
     ) -> HttpResponse {
         let tag = self.tag();
-        let is_known = request.headers().get_all(IF_NONE_MATCH).any(|known| names(known, tag));
-        let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        let is_current =
+            request.headers().get_all(IF_NONE_MATCH).any(|client_tag| matches_tag(client_tag, tag));
+        let mut answer = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         answer.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "no-cache"));
         for (name, value) in headers {
             answer.insert_header((name, *value));
         }
-        if is_known {
+        if is_current {
             return answer.finish();
         }
         if self.is_gzip {
@@ -66,11 +67,11 @@ impl File {
 }
 
 /// Whether an `If-None-Match` names this tag (RFC 9110, section 13.1.2; weak comparison).
-fn names(header: &HeaderValue, tag: &str) -> bool {
+fn matches_tag(header: &HeaderValue, tag: &str) -> bool {
     let Ok(text) = header.to_str() else { return false };
     text.trim() == "*"
-        || text.split(',').any(|known| {
-            let known = known.trim();
-            known.strip_prefix("W/").unwrap_or(known) == tag
+        || text.split(',').any(|client_tag| {
+            let client_tag = client_tag.trim();
+            client_tag.strip_prefix("W/").unwrap_or(client_tag) == tag
         })
 }

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use csv::WriterBuilder;
 
-use super::formula_guard::guarded;
+use super::formula_guard::guard;
 use crate::message::{Channel, Provider, Shown};
 use crate::store::Write;
 
 /// Typical size of a line, in bytes.
 const LINE_BYTES: usize = 512;
 /// Names of the columns.
-const HEAD: [&str; 15] = [
+const COLUMNS: [&str; 15] = [
     "id",
     "destination",
     "status",
@@ -48,21 +48,21 @@ impl Csv {
             Self::Guarded => BYTE_ORDER_MARK.into(),
             Self::Plain => Vec::new(),
         };
-        add_line(&mut text, &HEAD.map(Cow::Borrowed));
+        add_line(&mut text, &COLUMNS.map(Cow::Borrowed));
         text
     }
 
     /// Function that appends the line of a message to a text.
     pub(crate) fn write(self) -> Write {
         match self {
-            Self::Guarded => |text, message| add(text, message, guarded),
+            Self::Guarded => |text, message| add(text, message, guard),
             Self::Plain => |text, message| add(text, message, |cell| Cow::Borrowed(cell)),
         }
     }
 }
 
 fn add(text: &mut Vec<u8>, message: &Shown<'_>, cell: fn(&str) -> Cow<'_, str>) {
-    let Provider { name, id, status, code, message: words } = message.provider;
+    let Provider { name, id, status, code, message: description } = message.provider;
     let reference =
         [message.reference.service(), message.reference.action(), message.reference.key()];
     let [service, action, key] = reference.map(|text| cell(text.unwrap_or_default()));
@@ -82,13 +82,13 @@ fn add(text: &mut Vec<u8>, message: &Shown<'_>, cell: fn(&str) -> Cow<'_, str>) 
         cell(id),
         cell(status),
         cell(code),
-        cell(words.unwrap_or_default()),
+        cell(description.unwrap_or_default()),
         segments.map(|segments| segments.to_string()).unwrap_or_default().into(),
     ];
     add_line(text, &line);
 }
 
-fn add_line(text: &mut Vec<u8>, cells: &[Cow<'_, str>; HEAD.len()]) {
+fn add_line(text: &mut Vec<u8>, cells: &[Cow<'_, str>; COLUMNS.len()]) {
     // Writing to memory cannot fail, and all lines are of one length.
     let _written = WriterBuilder::new()
         .buffer_capacity(LINE_BYTES)

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 /// First characters of a formula, in every width.
-const FORMULA: [char; 13] =
+const FORMULA_STARTS: [char; 13] =
     ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '−'];
 /// Characters that end a cell for a program that does not know quotes, or uses another separator.
 const CELL_ENDS: [char; 9] =
@@ -16,8 +16,8 @@ const CELL_ENDS: [char; 9] =
 const MAX_SHOWN_DIGITS: usize = 11;
 
 /// Puts a `'` before each part of the text that a spreadsheet would not take for text.
-pub(crate) fn guarded(text: &str) -> Cow<'_, str> {
-    let parts = parts_guarded(text);
+pub(crate) fn guard(text: &str) -> Cow<'_, str> {
+    let parts = guard_parts(text);
     if !parts.starts_with('\'') && (text.starts_with(['\t', '\r']) || is_changed(text)) {
         return Cow::Owned(format!("'{parts}"));
     }
@@ -25,7 +25,7 @@ pub(crate) fn guarded(text: &str) -> Cow<'_, str> {
 }
 
 /// Guards the text, and each part of it that follows a character that ends a cell.
-fn parts_guarded(text: &str) -> Cow<'_, str> {
+fn guard_parts(text: &str) -> Cow<'_, str> {
     if !text.split_inclusive(CELL_ENDS).any(is_formula) {
         return Cow::Borrowed(text);
     }
@@ -41,7 +41,7 @@ fn parts_guarded(text: &str) -> Cow<'_, str> {
 
 /// Whether the first visible character makes the part a formula.
 fn is_formula(part: &str) -> bool {
-    part.trim_start_matches(is_skipped).starts_with(FORMULA)
+    part.trim_start_matches(is_skipped).starts_with(FORMULA_STARTS)
 }
 
 /// Whether a spreadsheet skips this character before a formula: blanks, invisible characters, and the quote,
@@ -71,15 +71,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_takes_for_a_formula_has_a_quote_before_it() {
-        for formula in FORMULA {
+    fn formulas_are_prefixed_with_a_quote() {
+        for formula in FORMULA_STARTS {
             for before in ["", " ", "\u{a0}", "\u{3000}", "\u{feff}", "\u{200b} ", "\"", "\u{1}"] {
                 let text = format!("{before}{formula}1+A1");
-                assert_eq!(guarded(&text), format!("'{text}"), "{text:?}");
+                assert_eq!(guard(&text), format!("'{text}"), "{text:?}");
                 for end in CELL_ENDS {
                     let text = format!("ok{end}{before}{formula}cmd|' /C calc'!A0");
                     let safe = format!("ok{end}'{before}{formula}cmd|' /C calc'!A0");
-                    assert_eq!(guarded(&text), safe, "{text:?}");
+                    assert_eq!(guard(&text), safe, "{text:?}");
                 }
             }
         }
@@ -90,12 +90,12 @@ mod tests {
             ("a\r\n\r\n =x", "a\r\n\r\n' =x"),
             ("=a\n=b", "'=a\n'=b"),
         ] {
-            assert_eq!(guarded(text), safe, "{text:?}");
+            assert_eq!(guard(text), safe, "{text:?}");
         }
     }
 
     #[test]
-    fn what_it_would_change_is_text() {
+    fn texts_that_a_spreadsheet_would_change_are_prefixed() {
         for text in [
             "007",
             "00",
@@ -111,12 +111,12 @@ mod tests {
             "1 000",
             "０１２",
         ] {
-            assert_eq!(guarded(text), format!("'{text}"));
+            assert_eq!(guard(text), format!("'{text}"));
         }
     }
 
     #[test]
-    fn all_else_stays_as_it_is() {
+    fn other_texts_stay_unchanged() {
         for text in [
             "",
             "0",
@@ -134,7 +134,7 @@ mod tests {
             "a; b",
             "b31b6607-9c55-48ba-b145-3f40b809d2d2",
         ] {
-            assert_eq!(guarded(text), text);
+            assert_eq!(guard(text), text);
         }
     }
 }

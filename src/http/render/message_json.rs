@@ -24,7 +24,7 @@ pub(crate) fn envelope(message: &Shown<'_>) -> Vec<u8> {
 
 /// Appends `{"message": …}` to a text.
 pub(crate) fn add_envelope(text: &mut Vec<u8>, message: &Shown<'_>) {
-    let mut json = Json::behind(mem::take(text));
+    let mut json = Json::append_to(mem::take(text));
     json.raw(r#"{"message":"#);
     write_message(&mut json, message);
     json.raw("}");
@@ -34,7 +34,7 @@ pub(crate) fn add_envelope(text: &mut Vec<u8>, message: &Shown<'_>) {
 /// Appends `{"message": …, "previous": …|null, "corrected": …}` to a text.
 pub(crate) fn add_change(text: &mut Vec<u8>, change: &Change<'_>) {
     let Change { message, previous, .. } = change;
-    let mut json = Json::behind(mem::take(text));
+    let mut json = Json::append_to(mem::take(text));
     json.raw(r#"{"message":"#);
     write_message(&mut json, message);
     json.raw(r#","previous":"#).quoted_or_null(*previous);
@@ -58,7 +58,7 @@ pub(crate) fn list(listing: &Listing) -> Vec<u8> {
 
 /// Appends `{"message": …, "destination": …|null}` to a text.
 pub(crate) fn add_found(text: &mut Vec<u8>, message: &Shown<'_>) {
-    let mut json = Json::behind(mem::take(text));
+    let mut json = Json::append_to(mem::take(text));
     json.raw(r#"{"message":"#);
     write_message(&mut json, message);
     json.raw(r#","destination":"#).quoted_or_null(message.destination).raw("}");
@@ -94,7 +94,7 @@ pub(crate) fn add_history(
     notifications: &[StoredNotification],
     is_first: bool,
 ) {
-    let mut json = Json::behind(mem::take(text));
+    let mut json = Json::append_to(mem::take(text));
     let mut before = if is_first { "" } else { "," };
     for notification in notifications {
         json.raw(before);
@@ -120,9 +120,9 @@ pub(crate) fn registered(outcome: Outcome, id: MessageId, record: Option<&Record
 pub(crate) const EMPTY_RECEIPT: &str = r#"{"results":[]}"#;
 
 /// `{"results": […]}`
-pub(crate) fn receipt(done: &[EntryResult]) -> Vec<u8> {
+pub(crate) fn receipt(results: &[EntryResult]) -> Vec<u8> {
     let mut json = Json::with_capacity(TYPICAL_MESSAGE_BYTES);
-    json.raw(r#"{"results":"#).array(done, write_result).raw("}");
+    json.raw(r#"{"results":"#).array(results, write_result).raw("}");
     json.finish()
 }
 
@@ -186,8 +186,8 @@ fn write_notification(json: &mut Json, notification: &StoredNotification) {
     json.raw("}");
 }
 
-fn write_result(json: &mut Json, done: &EntryResult) {
-    match done {
+fn write_result(json: &mut Json, result: &EntryResult) {
+    match result {
         EntryResult::Judged { message, outcome, status } => {
             json.raw(r#"{"messageId":"#).id(*message);
             json.raw(r#","outcome":"#).text(outcome.name());
@@ -196,12 +196,12 @@ fn write_result(json: &mut Json, done: &EntryResult) {
             }
         }
         EntryResult::Quarantined { id, reason } => {
-            json.raw(r#"{"outcome":"#).text(done.outcome().name());
+            json.raw(r#"{"outcome":"#).text(result.outcome().name());
             json.raw(r#","reason":"#).text(reason);
             json.raw(r#","quarantineId":"#).quoted(id);
         }
         EntryResult::Ignored { reason } => {
-            json.raw(r#"{"outcome":"#).text(done.outcome().name());
+            json.raw(r#"{"outcome":"#).text(result.outcome().name());
             json.raw(r#","reason":"#).text(reason);
         }
     }

@@ -42,7 +42,7 @@ pub(crate) struct Line<'a> {
     method: &'a Method,
     headers: &'a HeaderMap,
     peer: Option<SocketAddr>,
-    began: Instant,
+    started: Instant,
     id: String,
     trace: Option<Cow<'a, str>>,
 }
@@ -94,14 +94,14 @@ impl<'a> Line<'a> {
     }
 
     /// Starts the line of a request that has not reached a handler.
-    pub(crate) fn of_unrouted(request: &'a Request) -> Self {
+    pub(crate) fn for_unrouted(request: &'a Request) -> Self {
         Self::of(request.method(), request.headers(), request.peer_addr())
     }
 
     fn of(method: &'a Method, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Self {
         let id = client_names::id(headers, &REQUEST_ID).map_or_else(new_id, str::to_owned);
-        let trace = client_names::trace_id(headers).map(client_names::without_number);
-        Self { method, headers, peer, began: Instant::now(), id, trace }
+        let trace = client_names::trace_id(headers).map(client_names::with_phone_numbers_masked);
+        Self { method, headers, peer, started: Instant::now(), id, trace }
     }
 
     /// Span for log lines written while a webhook is handled.
@@ -121,16 +121,16 @@ impl<'a> Line<'a> {
     }
 
     /// Logs an accepted webhook.
-    pub(crate) fn stored(&self, source: &str, done: &[EntryResult], answer: &mut HttpResponse) {
-        let message = match done {
+    pub(crate) fn stored(&self, source: &str, results: &[EntryResult], answer: &mut HttpResponse) {
+        let message = match results {
             [EntryResult::Judged { message, .. }] => Some(*message),
             _ => None,
         };
         let fields = LogFields {
             source: Some(source),
             message,
-            outcome: Some(&outcomes(done)),
-            entries: Some(done.len()).filter(|entries| *entries != 1),
+            outcome: Some(&outcomes(results)),
+            entries: Some(results.len()).filter(|entries| *entries != 1),
             ..LogFields::default()
         };
         self.log("accepted a webhook", &fields, Some(answer));
@@ -184,7 +184,7 @@ impl<'a> Line<'a> {
     /// Writes the line, exports the span, and puts the request id into the answer, so that the request can be
     /// found in the log.
     fn log(&self, text: &str, fields: &LogFields<'_>, answer: Option<&mut HttpResponse>) {
-        let mut room = [0; 36];
+        let mut buffer = [0; 36];
         tracing::info!(
             request_id = self.id,
             trace_id = self.trace.as_deref(),
@@ -195,7 +195,7 @@ impl<'a> Line<'a> {
             // The line of a webhook has neither route nor method.
             method = fields.route.and_then(|_| self.method()),
             route = fields.route,
-            message_id = fields.message.map(|message| message.write(&mut room)),
+            message_id = fields.message.map(|message| message.write(&mut buffer)),
             phonenumber = fields.destination.map(Masked).map(tracing::field::display),
             outcome = fields.outcome,
             entries = fields.entries,
@@ -218,10 +218,10 @@ impl<'a> Line<'a> {
             method: self.method(),
             headers: self.headers,
             id: &self.id,
-            took: self.elapsed(),
+            duration: self.elapsed(),
         };
         let route = fields.route.unwrap_or(span::WEBHOOKS);
-        if let Some(mut span) = span::Exported::of(&request, route, answer) {
+        if let Some(mut span) = span::RequestSpan::of(&request, route, answer) {
             span.set("source", fields.source);
             span.set("key", fields.key);
             span.set("reason", fields.reason.map(RejectReason::name));
@@ -232,7 +232,7 @@ impl<'a> Line<'a> {
 
     /// Time since the request began.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
     fn client(&self, service: &Service) -> IpAddr {
@@ -255,17 +255,17 @@ fn new_id() -> String {
 }
 
 /// Outcomes of the entries, each named once.
-fn outcomes(done: &[EntryResult]) -> Cow<'static, str> {
-    if let [only] = done {
+fn outcomes(results: &[EntryResult]) -> Cow<'static, str> {
+    if let [only] = results {
         return only.outcome().name().into();
     }
-    let mut words = Vec::new();
-    for word in done.iter().map(|entry| entry.outcome().name()) {
-        if !words.contains(&word) {
-            words.push(word);
+    let mut names = Vec::new();
+    for name in results.iter().map(|entry| entry.outcome().name()) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    words.join(",").into()
+    names.join(",").into()
 }
 
 /// Phone number of which only the first three and the last four characters are shown.
@@ -286,7 +286,7 @@ mod tests {
 
     /// No dialect so far has deliveries with several entries.
     #[test]
-    fn what_became_of_several_entries_is_said_once() {
+    fn each_outcome_of_a_delivery_is_named_once() {
         let message = MessageId::from_bytes([1; 16]);
         let judged = |outcome| EntryResult::Judged { message, outcome, status: None };
         let ignored = || EntryResult::Ignored { reason: String::new() };

@@ -35,19 +35,19 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Option<&'static str>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) id: &'a str,
-    pub(crate) took: Duration,
+    pub(crate) duration: Duration,
 }
 
 /// Span that is exported when it is dropped.
-pub(crate) struct Exported(BoxedSpan);
+pub(crate) struct RequestSpan(BoxedSpan);
 
-impl Exported {
+impl RequestSpan {
     /// Creates the span of an answered request on this route; `None` if no collector records it.
     pub(crate) fn of(request: &Request<'_>, route: &str, answer: &HttpResponse) -> Option<Self> {
         let method = request.method;
         let span = SpanBuilder::from_name(format!("{} {route}", method.unwrap_or("HTTP")))
             .with_kind(SpanKind::Server)
-            .with_start_time(began(request.took));
+            .with_start_time(start_time(request.duration));
         let context = Context::new();
         let context = match parent(request.headers) {
             Some(parent) => context.with_remote_span_context(parent),
@@ -79,9 +79,9 @@ impl Exported {
 }
 
 /// Time at which the request began.
-fn began(took: Duration) -> SystemTime {
+fn start_time(duration: Duration) -> SystemTime {
     let now = u64::try_from(Clock::System.now().micros()).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_micros(now).saturating_sub(took)
+    SystemTime::UNIX_EPOCH + Duration::from_micros(now).saturating_sub(duration)
 }
 
 /// Parent span, stated in the client's `traceparent` header; `None` if that is invalid or absent.

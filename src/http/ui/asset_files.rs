@@ -8,13 +8,13 @@ use crate::http::ops::static_files::File;
 use crate::http::problem::Problem;
 
 /// Content security policy: the page may contact only this server.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SCRIPT_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
 
 /// Style sheet in one file, so that the browser asks for it once. Later parts refine earlier ones.
-const STYLE: &str = concat!(
+const STYLE_SHEET: &str = concat!(
     include_str!("assets/css/theme.css"),
     include_str!("assets/css/controls.css"),
     include_str!("assets/css/header.css"),
@@ -29,32 +29,32 @@ const STYLE: &str = concat!(
 
 /// Files by their names under `/page/`.
 pub(crate) static FILES: [(&str, File); 10] = [
-    ("page.css", File::new("text/css; charset=utf-8", STYLE.as_bytes())),
+    ("page.css", File::new("text/css; charset=utf-8", STYLE_SHEET.as_bytes())),
     ("icon.svg", File::new("image/svg+xml", include_bytes!("assets/icon.svg"))),
-    ("page.js", File::new(SCRIPT, include_bytes!("assets/page.js"))),
-    ("ask.js", File::new(SCRIPT, include_bytes!("assets/ask.js"))),
-    ("times.js", File::new(SCRIPT, include_bytes!("assets/times.js"))),
-    ("copy.js", File::new(SCRIPT, include_bytes!("assets/copy.js"))),
-    ("filters.js", File::new(SCRIPT, include_bytes!("assets/filters.js"))),
-    ("message.js", File::new(SCRIPT, include_bytes!("assets/message.js"))),
-    ("live.js", File::new(SCRIPT, include_bytes!("assets/live.js"))),
-    ("events.js", File::new(SCRIPT, include_bytes!("assets/events.js"))),
+    ("page.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/page.js"))),
+    ("ask.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/ask.js"))),
+    ("times.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/times.js"))),
+    ("copy.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/copy.js"))),
+    ("filters.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/filters.js"))),
+    ("message.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/message.js"))),
+    ("live.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/live.js"))),
+    ("events.js", File::new(SCRIPT_MEDIA_TYPE, include_bytes!("assets/events.js"))),
 ];
 
 static SHELL: File = File::new("text/html; charset=utf-8", include_bytes!("assets/shell.html"));
 
 /// `GET /`
 pub(crate) async fn shell(request: HttpRequest) -> HttpResponse {
-    SHELL.answer(&request, &HEADERS)
+    SHELL.answer(&request, &SECURITY_HEADERS)
 }
 
 /// `GET /page/{file}`
 pub(crate) async fn file(name: Path<String>, request: HttpRequest) -> HttpResponse {
-    match FILES.iter().find(|(known, _)| *known == name.as_str()) {
-        Some((_, file)) => file.answer(&request, &HEADERS),
+    match FILES.iter().find(|(file_name, _)| *file_name == name.as_str()) {
+        Some((_, file)) => file.answer(&request, &SECURITY_HEADERS),
         None => Problem::NoRoute.response(),
     }
 }
 
-const HEADERS: [(HeaderName, &str); 2] =
-    [(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "no-referrer")];
+const SECURITY_HEADERS: [(HeaderName, &str); 2] =
+    [(CONTENT_SECURITY_POLICY, CONTENT_POLICY), (REFERRER_POLICY, "no-referrer")];

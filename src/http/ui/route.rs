@@ -12,33 +12,33 @@ use crate::http::auth::{self, Caller};
 use crate::http::body::response_body;
 use crate::http::problem::Problem;
 use crate::http::request_log::{About, Line};
-use crate::http::ui::views::fragment::STOPPED;
+use crate::http::ui::views::fragment::RENDER_FAILED;
 use crate::http::ui::views::{health, message, messages, overview, search};
 use crate::http::{keyed, path};
 use crate::message::MessageId;
 
 /// Authenticates a request and answers it with a fragment.
 pub(crate) async fn answer(service: Data<Service>, request: HttpRequest) -> HttpResponse {
-    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    let is_get_or_head = [Method::GET, Method::HEAD].contains(request.method());
     let line = Line::begin(&request);
     let route = UiRoute::parse(request.path());
     let about = route.as_ref().map_or(About::NO_ROUTE, UiRoute::about);
-    let caller = auth::caller(&service, &request);
+    let caller = auth::authenticate(&service, &request);
     let respond = async |_caller: &Caller| {
         path::check(request.path())?;
         let route = route.ok_or(Problem::NoRoute)?;
-        if !is_read {
+        if !is_get_or_head {
             return Err(Problem::Method { allowed: "GET, HEAD".to_owned() });
         }
         // A request waits for its turn before it reads anything, so that waiting requests hold no memory.
-        let _turn = service.rendering.acquire().await.map_err(|_closed| STOPPED)?;
+        let _slot = service.render_slots.acquire().await.map_err(|_closed| RENDER_FAILED)?;
         // Boxed: otherwise the future would be as large as the largest of all views.
         let html = Box::pin(route.html(&service, request.query_string())).await?;
         let mut response = HttpResponse::Ok();
         response.content_type("text/html; charset=utf-8");
         response_body::answer(&service, &mut response, html.into_bytes())
     };
-    keyed::answered(&service, &line, about, caller, respond).await
+    keyed::answer(&service, &line, about, caller, respond).await
 }
 
 /// Route of a request for a fragment, with the parsed part of its path.

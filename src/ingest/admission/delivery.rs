@@ -31,23 +31,23 @@ impl Entries {
     /// Reserves room for this many entries. May exceed the maximum if no other entries wait.
     fn take(&self, entries: usize) -> Result<EntryRoom, Rejection> {
         let before = self.0.fetch_add(entries, Ordering::Relaxed);
-        let taken = EntryRoom { entries, of: self.clone() };
+        let room = EntryRoom { entries, total: self.clone() };
         if before > 0 && before + entries > MAX_ENTRIES {
             return Err(Rejection::Overloaded);
         }
-        Ok(taken)
+        Ok(room)
     }
 }
 
 /// Reserved room for entries; released when dropped.
 struct EntryRoom {
     entries: usize,
-    of: Entries,
+    total: Entries,
 }
 
 impl Drop for EntryRoom {
     fn drop(&mut self) {
-        self.of.0.fetch_sub(self.entries, Ordering::Relaxed);
+        self.total.0.fetch_sub(self.entries, Ordering::Relaxed);
     }
 }
 
@@ -66,12 +66,12 @@ impl Admission {
 
     /// Charges the entries that were read, or fails without a charge. The first entry is covered by the slot
     /// and the body's bytes.
-    pub(crate) fn charge(&mut self, of: &Entries, entries: usize) -> Result<(), Rejection> {
+    pub(crate) fn charge(&mut self, total: &Entries, entries: usize) -> Result<(), Rejection> {
         let Some(more @ 1..) = entries.checked_sub(1) else { return Ok(()) };
-        let taken = of.take(more)?;
+        let room = total.take(more)?;
         // The texts of the entries are parts of the body.
         self.bytes.grow_or_alone(self.bytes.bytes() + entries.saturating_mul(ENTRY_BYTES))?;
-        self.entries = Some(taken);
+        self.entries = Some(room);
         Ok(())
     }
 }

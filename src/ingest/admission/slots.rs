@@ -24,7 +24,7 @@ impl Slots {
     }
 
     /// Number of deliveries under way.
-    pub fn taken(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.limit.saturating_sub(self.free.available_permits())
     }
 
@@ -35,7 +35,7 @@ impl Slots {
 
     /// Whether enough deliveries are under way to keep the writer busy, so that another one may be shed.
     pub fn keep_writer_busy(&self) -> bool {
-        self.taken() >= MIN_BUSY_DELIVERIES
+        self.in_flight() >= MIN_BUSY_DELIVERIES
     }
 
     /// Takes a slot, if one is free.

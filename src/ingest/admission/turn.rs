@@ -10,28 +10,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
 /// Maximum size of a body that needs no turn, in bytes: it takes a tenth of a millisecond.
-const SMALL_BYTES: usize = 16 << 10;
+const MAX_IMMEDIATE_BYTES: usize = 16 << 10;
 
 thread_local! {
-    static TURNS: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+    static TURN_SEMAPHORE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
 }
 
 /// Turn of a delivery; released when dropped.
 pub(crate) struct Turn {
-    _taken: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
     /// Waits for the turn of a body of this size, in bytes.
-    pub(crate) async fn of(bytes: usize) -> Self {
-        if bytes <= SMALL_BYTES {
-            return Self { _taken: None };
+    pub(crate) async fn wait(bytes: usize) -> Self {
+        if bytes <= MAX_IMMEDIATE_BYTES {
+            return Self { _permit: None };
         }
         // The semaphore is never closed.
-        let taken = TURNS.with(Arc::clone).acquire_owned().await.ok();
+        let permit = TURN_SEMAPHORE.with(Arc::clone).acquire_owned().await.ok();
         // Without this, the next delivery could take its turn before the thread has seen what arrived
         // meanwhile.
         yield_now().await;
-        Self { _taken: taken }
+        Self { _permit: permit }
     }
 }

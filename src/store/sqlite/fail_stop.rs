@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 
 use super::files;
-use super::paths::beside;
+use super::paths::with_extension;
 
 /// Time limit for writing the marks. A slower write is not waited for: the process must end.
 const MARK_TIMEOUT: Duration = Duration::from_millis(300);
@@ -53,21 +53,21 @@ impl Failure {
     /// Reports the fail-stop that an SQLite error requires, and logs the error.
     pub(crate) fn report(&self, failed: StopCause, during: &str, error: &rusqlite::Error) {
         tracing::error!(%error, during, "the store failed; no further webhook is acknowledged");
-        self.begin(failed);
+        self.stop(failed);
     }
 
     /// Reports a fail-stop. Only the first one counts.
-    pub(crate) fn begin(&self, failed: StopCause) {
-        if self.has_begun() {
+    pub(crate) fn stop(&self, failed: StopCause) {
+        if self.has_stopped() {
             return;
         }
         if failed == StopCause::Disk {
-            self.marks.leave();
+            self.marks.write();
         }
         self.cause.send_replace(Some(failed));
     }
 
-    pub(crate) fn has_begun(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.cause.borrow().is_some()
     }
 }
@@ -78,7 +78,7 @@ pub(crate) struct Guard(pub(crate) Failure);
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.begin(StopCause::Panicked);
+            self.0.stop(StopCause::Panicked);
         }
     }
 }
@@ -98,7 +98,7 @@ pub(crate) enum ErrorClass {
 
 impl ErrorClass {
     /// Cause of the fail-stop, for a call where only success or a lock conflict was expected.
-    pub(crate) fn lasting(self) -> StopCause {
+    pub(crate) fn to_stop_cause(self) -> StopCause {
         match self {
             Self::Lasting(failed) => failed,
             Self::Busy | Self::Full | Self::Other => StopCause::Disk,
@@ -142,13 +142,13 @@ pub(crate) struct Marks(Vec<PathBuf>);
 
 impl Marks {
     pub(crate) fn of(database: &Path, runtime_directory: Option<&Path>) -> Self {
-        let mark = beside(database, "failed");
-        let cached_ids =
+        let mark = with_extension(database, "failed");
+        let runtime_mark =
             runtime_directory.zip(mark.file_name()).map(|(path, name)| path.join(name));
-        Self([Some(mark), cached_ids].into_iter().flatten().collect())
+        Self([Some(mark), runtime_mark].into_iter().flatten().collect())
     }
 
-    fn leave(&self) {
+    fn write(&self) {
         let paths = self.0.clone();
         let (done, written) = sync_channel(1);
         // A failing disk may never answer.
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_panics_ends_the_store() {
+    fn a_panicking_thread_stops_the_store() {
         let (failure, failed) = Failure::new(Marks(Vec::new()));
         let ended = thread::spawn(move || {
             let _guard = Guard(failure);

@@ -13,14 +13,14 @@ use rustix::io::Errno;
 use super::paths::{directory, with_suffix};
 
 /// Makes a finished file durable and renames it.
-pub(crate) fn keep(partial: &Path, name: &Path) -> io::Result<()> {
+pub(crate) fn persist(partial: &Path, name: &Path) -> io::Result<()> {
     File::open(partial)?.sync_all()?;
     fs::rename(partial, name)?;
     sync_directory(name)
 }
 
 /// Makes a finished file durable and renames it, unless a file with that name exists.
-pub(crate) fn keep_new(partial: &Path, name: &Path) -> io::Result<()> {
+pub(crate) fn persist_new(partial: &Path, name: &Path) -> io::Result<()> {
     File::open(partial)?.sync_all()?;
     match renameat_with(CWD, partial, CWD, name, RenameFlags::NOREPLACE) {
         // Some file systems cannot do that in one step.

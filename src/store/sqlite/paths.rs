@@ -15,7 +15,7 @@ pub fn real_path(database: &Path) -> PathBuf {
 }
 
 /// Path of the database with one more extension.
-pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
+pub(crate) fn with_extension(database: &Path, extension: &str) -> PathBuf {
     with_suffix(database, &format!(".{extension}"))
 }
 

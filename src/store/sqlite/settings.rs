@@ -12,7 +12,7 @@ const CACHE_MAX_MESSAGES: usize = 1 << 15;
 
 /// Default time limit of a search part for the cache, and again for the table; other queries wait for the
 /// thread meanwhile.
-const SEARCH_PART: Duration = Duration::from_millis(25);
+const SEARCH_PART_TIME: Duration = Duration::from_millis(25);
 
 /// Settings of the store.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Settings {
             quarantine_max_bytes: 1 << 30,
             cache_max_messages: CACHE_MAX_MESSAGES,
             cache_max_bytes: Share::Cache.limit(),
-            search_part: SEARCH_PART,
+            search_part: SEARCH_PART_TIME,
             lock_wait: Duration::ZERO,
             allow_network_filesystem: false,
             external_checkpoints: false,

@@ -18,7 +18,7 @@ pub struct Closing {
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) writer: JoinHandle<()>,
     pub(crate) others: Vec<JoinHandle<()>>,
-    pub(crate) ends: Arc<AtomicBool>,
+    pub(crate) should_stop: Arc<AtomicBool>,
     pub(crate) settings: Settings,
     pub(crate) lock: Lock,
     pub(crate) failed: watch::Receiver<Option<StopCause>>,
@@ -28,7 +28,7 @@ impl Closing {
     /// Ends the threads once all queued work is done, empties the WAL and releases the database. Returns
     /// whether everything succeeded. Blocks, so do not call it on an async worker.
     pub fn close(self) -> bool {
-        self.ends.store(true, Ordering::Relaxed);
+        self.should_stop.store(true, Ordering::Relaxed);
         // A writer that cannot be reached has ended already.
         drop(self.orders.blocking_send(Order::Other(Task::End)));
         let mut ended = self.writer.join().is_ok();
@@ -39,9 +39,10 @@ impl Closing {
             return false;
         }
         let path = &self.settings.path;
-        let emptied = self.settings.external_checkpoints
-            || schema::open_again(path).is_ok_and(|db| checkpoint::truncate(&db).is_ok());
-        let left = emptied && self.lock.mark_clean(path).is_ok();
-        ended && left
+        let is_wal_empty = self.settings.external_checkpoints
+            || schema::open_second_connection(path)
+                .is_ok_and(|db| checkpoint::truncate(&db).is_ok());
+        let is_marked_clean = is_wal_empty && self.lock.mark_clean(path).is_ok();
+        ended && is_marked_clean
     }
 }

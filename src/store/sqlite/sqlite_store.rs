@@ -62,57 +62,59 @@ impl SqliteStore {
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
         let state = initial_writer_state(&db, settings).map_err(failed)?;
         let lineage = schema::lineage(&db).map_err(failed)?;
-        let old_quarantine = state.counters.quarantine.is_to_be_moved();
+        let old_quarantine = state.counters.quarantine.has_unmoved();
         let watched = WatchedFiles::new(path, &lock)
             .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let cache = state.cache.clone();
         let (failure, failed) = Failure::new(marks);
-        let ends = Arc::new(AtomicBool::new(false));
-        let moved = Arc::new(checkpoint::CheckpointedPages::default());
-        let changing = Arc::new(checkpoint::TransactionLock::default());
-        let reading = Arc::new(RwLock::new(()));
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let checkpointed = Arc::new(checkpoint::CheckpointedPages::default());
+        let transaction_lock = Arc::new(checkpoint::TransactionLock::default());
+        let read_lock = Arc::new(RwLock::new(()));
         let mut others = Vec::new();
         let mut checkpoints = None;
         if !settings.external_checkpoints {
-            let (wake, wakes) = sync_channel(1);
-            let (db, failure) = (schema::open_again(path)?, failure.clone());
-            let (moved, changing) = (Arc::clone(&moved), Arc::clone(&changing));
+            let (wake_sender, wake_receiver) = sync_channel(1);
+            let (db, failure) = (schema::open_second_connection(path)?, failure.clone());
+            let (checkpointed, transaction_lock) =
+                (Arc::clone(&checkpointed), Arc::clone(&transaction_lock));
             others.push(spawn("checkpoints", &failure.clone(), move || {
-                checkpoint::run(&db, &wakes, &moved, &changing, &failure);
+                checkpoint::run(&db, &wake_receiver, &checkpointed, &transaction_lock, &failure);
             })?);
-            checkpoints = Some(wake);
+            checkpoints = Some(wake_sender);
         }
         let (orders, queue) = mpsc::channel(settings.max_in_flight.max(1));
         let writer = Writer {
             orders: queue,
             state,
-            wal: Wal::new(checkpoints, moved, Arc::clone(&reading)),
-            changing,
+            wal: Wal::new(checkpoints, checkpointed, Arc::clone(&read_lock)),
+            transaction_lock,
             failure: failure.clone(),
             watched,
             commits: settings.commits.clone(),
-            full: false,
+            disk_full: false,
             locked: false,
         };
-        let readers = Readers::start(path, &cache, &reading, &settings.budget, &failure)?;
+        let readers = Readers::start(path, &cache, &read_lock, &settings.budget, &failure)?;
         let writer = spawn("writer", &failure, move || writer.run(&db))?;
         if unchecked {
-            let (failure, ends) = (failure.clone(), Arc::clone(&ends));
+            let (failure, is_closing) = (failure.clone(), Arc::clone(&is_closing));
             let db = schema::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
             others.push(spawn("check", &failure.clone(), move || {
-                integrity::continue_check(&db, &failure, &ends);
+                integrity::continue_check(&db, &failure, &is_closing);
             })?);
         }
         if old_quarantine {
-            let (orders, ends) = (orders.clone(), Arc::clone(&ends));
-            others
-                .push(spawn("quarantine", &failure, move || quarantine::move_all(&orders, &ends))?);
+            let (orders, is_closing) = (orders.clone(), Arc::clone(&is_closing));
+            others.push(spawn("quarantine", &failure, move || {
+                quarantine::move_all(&orders, &is_closing);
+            })?);
         }
         let closing = Closing {
             orders: orders.clone(),
             writer,
             others,
-            ends,
+            should_stop: is_closing,
             settings: settings.clone(),
             lock,
             failed: failed.clone(),
@@ -132,11 +134,11 @@ impl SqliteStore {
     }
 
     /// Has the writer run a small task in a transaction of its own.
-    pub(crate) async fn act(&self, act: Action) -> Result<u64, StoreError> {
-        self.task(|reply| Task::Act(act, reply)).await
+    pub(crate) async fn run_action(&self, action: Action) -> Result<u64, StoreError> {
+        self.run_task(|reply| Task::Act(action, reply)).await
     }
 
-    pub(crate) async fn task<T: Send + 'static>(
+    pub(crate) async fn run_task<T: Send + 'static>(
         &self,
         task: impl FnOnce(Answer<T>) -> Task,
     ) -> Result<T, StoreError> {
@@ -151,11 +153,11 @@ impl SqliteStore {
 /// the table, once all records have been written back.
 fn initial_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
     let mut state = replay::read_writer_state(db, settings)?;
-    if !hourly_counts::are_made(db)? {
+    if !hourly_counts::are_built(db)? {
         let mut txn = Txn::begin(db, &mut state)?;
         let (tables, changed) = txn.parts();
-        write_back::write_back_some(tables, changed, usize::MAX)?;
-        hourly_counts::make(tables)?;
+        write_back::write_back_batch(tables, changed, usize::MAX)?;
+        hourly_counts::build(tables)?;
         txn.commit()?;
         state.publish();
     }
@@ -184,7 +186,7 @@ impl Store for SqliteStore {
     async fn ingest(&self, delivery: Delivery) -> Result<Vec<StoredEntry>, StoreError> {
         let (reply, result) = reply::channel();
         self.orders.try_send(Order::Store(Job { delivery, reply })).map_err(
-            |refused| match refused {
+            |error| match error {
                 mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
             },
@@ -198,7 +200,7 @@ impl Store for SqliteStore {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        let cached = self.cache.now().get(id).cloned();
+        let cached = self.cache.read().get(id).cloned();
         match cached {
             Some(entry) => {
                 Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }))
@@ -214,16 +216,17 @@ impl Store for SqliteStore {
 
     async fn search(
         &self,
-        wanted: Arc<SearchFilter>,
+        filter: Arc<SearchFilter>,
         after: Option<Place>,
         count: u32,
         write: Write,
     ) -> Result<Found, StoreError> {
-        let (cache, lasts) = (self.cache.clone(), self.search_part);
+        let (cache, time_limit) = (self.cache.clone(), self.search_part);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.readers
             .query(move |db| {
-                Search { db, cache: &cache, wanted: &wanted, after, count, lasts, write }.part()
+                Search { db, cache: &cache, filter: &filter, after, count, time_limit, write }
+                    .read_part()
             })
             .await
     }
@@ -246,11 +249,11 @@ impl Store for SqliteStore {
     }
 
     fn subscribe(&self, id: MessageId) -> Waiting {
-        self.cache.notifier.of(id)
+        self.cache.notifier.subscribe(id)
     }
 
     fn latest_change(&self) -> LatestChange {
-        self.cache.notifier.latest()
+        self.cache.notifier.subscribe_latest()
     }
 
     async fn changes(
@@ -271,15 +274,15 @@ impl Store for SqliteStore {
 
     async fn erase(
         &self,
-        number: Destination,
+        destination: Destination,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Removed, StoreError> {
-        self.remove_number(number, now, until).await
+        self.erase_destination(destination, now, until).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        self.purge_older(before).await
+        self.purge_before(before).await
     }
 
     async fn purge_daily(
@@ -287,7 +290,7 @@ impl Store for SqliteStore {
         retained_from: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Option<DailyPurge>, StoreError> {
-        self.purge_old(retained_from, now).await
+        self.run_daily_purge(retained_from, now).await
     }
 
     async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError> {

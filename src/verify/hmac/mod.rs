@@ -10,5 +10,5 @@ pub(crate) mod signing;
 pub(crate) mod variants;
 
 pub use self::scheme::{Hmac, Settings};
-pub(crate) use self::scheme::{digits, is_any, mac};
-pub use self::variants::is_of_signature;
+pub(crate) use self::scheme::{mac, matches_any, parse_digits};
+pub use self::variants::is_signature_header;

@@ -10,7 +10,9 @@ use super::header_items::items;
 use crate::message::Timestamp;
 use crate::verify::encoding::{from_base64, unhex};
 use crate::verify::verdict::MAX_SIGNATURES;
-use crate::verify::{Place, Request, SchemeError, Secret, Unverified, Verified, Window, any};
+use crate::verify::{
+    Place, Request, SchemeError, Secret, Unverified, Verified, Window, find_secret,
+};
 
 /// Settings of the scheme, as written in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,16 +197,17 @@ impl Hmac {
             .iter()
             .filter_map(|item| self.decode(item.strip_prefix(self.prefix.as_slice())?))
             .collect();
-        let proven = any(&self.secrets, |secret| self.fits(secret, &message, &signatures))?;
+        let verified =
+            find_secret(&self.secrets, |secret| self.verifies(secret, &message, &signatures))?;
         match (time, &self.timestamp) {
-            (Some(time), Some((_, unit))) => window.judge(proven, seconds(time, *unit)?, now),
-            _ => Ok(proven),
+            (Some(time), Some((_, unit))) => window.judge(verified, to_seconds(time, *unit)?, now),
+            _ => Ok(verified),
         }
     }
 
     pub(crate) fn value(&self, request: &Request<'_>) -> Result<Vec<u8>, Unverified> {
         match &self.at {
-            Place::Header(name) => request.headers.one(name).required().map(<[u8]>::to_vec),
+            Place::Header(name) => request.headers.get(name).required().map(<[u8]>::to_vec),
             Place::Parameter(wanted) => {
                 let mut found = request.parameters().filter(|(name, _)| name == wanted.as_str());
                 match (found.next(), found.next()) {
@@ -223,7 +226,7 @@ impl Hmac {
     ) -> Result<Option<&'a [u8]>, Unverified> {
         match &self.timestamp {
             None => Ok(None),
-            Some((TimeAt::Header(name), _)) => request.headers.one(name).required().map(Some),
+            Some((TimeAt::Header(name), _)) => request.headers.get(name).required().map(Some),
             Some((TimeAt::Item(name), _)) => {
                 let mut times = items.iter().filter_map(|item| item.strip_prefix(name.as_slice()));
                 match (times.next(), times.next()) {
@@ -249,12 +252,12 @@ impl Hmac {
                 Part::Body => message.extend_from_slice(request.body),
                 Part::Timestamp => message.extend_from_slice(time),
                 Part::Id => {
-                    message.extend_from_slice(request.headers.one(&self.id_header).required()?);
+                    message.extend_from_slice(request.headers.get(&self.id_header).required()?);
                 }
                 Part::Method => message.extend_from_slice(request.method.as_bytes()),
                 Part::Url => message.extend_from_slice(url.as_bytes()),
                 Part::Header(name) => {
-                    message.extend_from_slice(request.headers.one(name).required()?);
+                    message.extend_from_slice(request.headers.get(name).required()?);
                 }
             }
         }
@@ -268,19 +271,19 @@ impl Hmac {
         }
     }
 
-    fn fits(&self, secret: &Secret, message: &[u8], signatures: &[Vec<u8>]) -> bool {
+    fn verifies(&self, secret: &Secret, message: &[u8], signatures: &[Vec<u8>]) -> bool {
         let key = secret.bytes();
         match self.algorithm {
-            Algorithm::Sha1 => is_any(&mac::<Keyed<Sha1>>(key, message), signatures),
-            Algorithm::Sha256 => is_any(&mac::<Keyed<Sha256>>(key, message), signatures),
-            Algorithm::Sha512 => is_any(&mac::<Keyed<Sha512>>(key, message), signatures),
+            Algorithm::Sha1 => matches_any(&mac::<Keyed<Sha1>>(key, message), signatures),
+            Algorithm::Sha256 => matches_any(&mac::<Keyed<Sha256>>(key, message), signatures),
+            Algorithm::Sha512 => matches_any(&mac::<Keyed<Sha512>>(key, message), signatures),
         }
     }
 }
 
 /// Whether one of these signatures matches a MAC that has been fed the message. The message is hashed once,
 /// however many signatures the request carries.
-pub(crate) fn is_any<M: Mac + Clone>(mac: &M, signatures: &[Vec<u8>]) -> bool {
+pub(crate) fn matches_any<M: Mac + Clone>(mac: &M, signatures: &[Vec<u8>]) -> bool {
     signatures
         .iter()
         .filter(|signature| signature.len() == M::output_size())
@@ -369,9 +372,9 @@ fn template(text: &str) -> Result<Vec<Part>, SchemeError> {
     Ok(parts)
 }
 
-pub(crate) fn seconds(time: &[u8], unit: Unit) -> Result<i64, Unverified> {
+pub(crate) fn to_seconds(time: &[u8], unit: Unit) -> Result<i64, Unverified> {
     let text = str::from_utf8(time).map_err(|_not_text| Unverified::Wrong)?;
-    let number = || digits(text).ok_or(Unverified::Wrong);
+    let number = || parse_digits(text).ok_or(Unverified::Wrong);
     match unit {
         Unit::Seconds => number(),
         Unit::Milliseconds => number().map(|milliseconds| milliseconds.div_euclid(1_000)),
@@ -382,6 +385,6 @@ pub(crate) fn seconds(time: &[u8], unit: Unit) -> Result<i64, Unverified> {
 }
 
 /// Parses a number of ASCII digits only: no sign, no fraction.
-pub(crate) fn digits(text: &str) -> Option<i64> {
+pub(crate) fn parse_digits(text: &str) -> Option<i64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -9,7 +9,7 @@ use sha2::{Sha256, Sha512};
 use super::scheme::{Algorithm, Encoding, Hmac, Part, TimeAt, Unit, mac};
 use crate::message::Timestamp;
 use crate::verify::encoding::hex;
-use crate::verify::request::Made;
+use crate::verify::request::GeneratedHeaders;
 use crate::verify::{Place, Request};
 
 impl Hmac {
@@ -25,7 +25,7 @@ impl Hmac {
         let Place::Header(header) = &self.at else { return None };
         let key = self.secrets.first()?.bytes();
         let mut headers = Vec::new();
-        let time = self.timestamp.as_ref().map(|(at, unit)| (at, written(*unit, now)));
+        let time = self.timestamp.as_ref().map(|(at, unit)| (at, format_time(*unit, now)));
         if let Some((TimeAt::Header(name), time)) = &time {
             headers.push((name.clone(), time.clone()));
         }
@@ -34,7 +34,7 @@ impl Hmac {
         }
         for part in &self.signed {
             if let Part::Header(name) = part {
-                let given = request.headers.one(name).required().ok();
+                let given = request.headers.get(name).required().ok();
                 let given = given.and_then(|value| str::from_utf8(value).ok());
                 if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                     headers.push((name.clone(), given.unwrap_or(id).to_owned()));
@@ -42,12 +42,12 @@ impl Hmac {
             }
         }
         let stated = time.as_ref().map(|(_, time)| time.as_bytes()).unwrap_or_default();
-        let signed = Request { headers: &Made(&headers), ..*request };
+        let signed = Request { headers: &GeneratedHeaders(&headers), ..*request };
         let message = self.render(&signed, url, stated).ok()?;
         let signature = match self.algorithm {
-            Algorithm::Sha1 => finished(mac::<Keyed<Sha1>>(key, &message)),
-            Algorithm::Sha256 => finished(mac::<Keyed<Sha256>>(key, &message)),
-            Algorithm::Sha512 => finished(mac::<Keyed<Sha512>>(key, &message)),
+            Algorithm::Sha1 => finalize(mac::<Keyed<Sha1>>(key, &message)),
+            Algorithm::Sha256 => finalize(mac::<Keyed<Sha256>>(key, &message)),
+            Algorithm::Sha512 => finalize(mac::<Keyed<Sha512>>(key, &message)),
         };
         let signature = match self.encoding {
             Encoding::Hex => hex(&signature),
@@ -63,11 +63,11 @@ impl Hmac {
     }
 }
 
-fn finished(mac: impl Mac) -> Vec<u8> {
+fn finalize(mac: impl Mac) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn written(unit: Unit, now: Timestamp) -> String {
+fn format_time(unit: Unit, now: Timestamp) -> String {
     match unit {
         Unit::Seconds => now.seconds().to_string(),
         Unit::Milliseconds => now.micros().div_euclid(1_000).to_string(),

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::header_items::items;
-use super::scheme::{Algorithm, Encoding, Hmac, Part, TimeAt, seconds};
+use super::scheme::{Algorithm, Encoding, Hmac, Part, TimeAt, to_seconds};
 use crate::verify::encoding::from_base64;
 use crate::verify::{Place, Request, Secret};
 
@@ -36,7 +36,7 @@ impl Hmac {
         let (_, unit) = self.timestamp.as_ref()?;
         let value = self.value(request).ok()?;
         let time = self.time(request, &items(&value, self.separator.as_deref())).ok()??;
-        seconds(time, *unit).ok()
+        to_seconds(time, *unit).ok()
     }
 
     /// Other settings with which the request verifies, written as in the configuration; `names` are the names
@@ -45,7 +45,7 @@ impl Hmac {
         &self,
         request: &Request<'_>,
         names: &[&str],
-        fits: &dyn Fn(Self) -> bool,
+        verifies: &dyn Fn(Self) -> bool,
     ) -> Option<String> {
         let mut others = vec![Variant { changed: Vec::new(), hmac: self.clone() }];
         vary(&mut others, |hmac| hmac.other_credential_places(names));
@@ -55,12 +55,12 @@ impl Hmac {
         vary(&mut others, |hmac| hmac.other_templates(names));
         // The variant with the fewest changes is the likeliest.
         others.sort_by_key(|other| other.changed.len());
-        let found = others.into_iter().find(|other| fits(other.hmac.clone()))?;
+        let found = others.into_iter().find(|other| verifies(other.hmac.clone()))?;
         Some(found.changed.join(", "))
     }
 
     fn other_credential_places(&self, names: &[&str]) -> Vec<Change> {
-        let others = names.iter().filter(|name| is_of_signature(name));
+        let others = names.iter().filter(|name| is_signature_header(name));
         let at = |name: &&str| {
             let hmac = Self { at: Place::Header((*name).to_owned()), ..self.clone() };
             (vec![format!("header = \"{name}\"")], hmac)
@@ -184,7 +184,7 @@ fn vary(others: &mut Vec<Variant>, changes: impl Fn(&Hmac) -> Vec<Change>) {
 }
 
 /// Whether a header of this name may hold a signature.
-pub fn is_of_signature(name: &str) -> bool {
+pub fn is_signature_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["signature", "hmac", "digest", "-sign"].iter().any(|part| name.contains(part))
 }

@@ -53,11 +53,11 @@ fn only_static_files_may_be_cached() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
     }
     for path in ["/api/messages", "/ui/overview"] {
-        let denied = server.send("GET", path, &[], b"");
-        assert_eq!((denied.status, denied.header("cache-control")), (403, Some("no-store")));
+        let rejection = server.send("GET", path, &[], b"");
+        assert_eq!((rejection.status, rejection.header("cache-control")), (403, Some("no-store")));
     }
-    let taken = server.post(EXAMPLE);
-    assert_eq!(taken.header("x-content-type-options"), Some("nosniff"));
+    let accepted = server.post(EXAMPLE);
+    assert_eq!(accepted.header("x-content-type-options"), Some("nosniff"));
 }
 
 #[test]
@@ -66,27 +66,27 @@ fn a_matching_etag_is_304() {
     let mut connection = server.connect();
     let mut tags = Vec::new();
     for path in FILES {
-        let mut ask = |known: &str| {
+        let mut get_file = |known: &str| {
             let headers = [("If-None-Match", known)];
             connection.send("HEAD", path, &headers[..usize::from(!known.is_empty())], b"")
         };
-        let file = ask("");
-        let tag = file.header("etag").unwrap().to_owned();
+        let answer = get_file("");
+        let tag = answer.header("etag").unwrap().to_owned();
         assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{path}: {tag}");
-        assert_eq!(file.header("cache-control"), Some("no-cache"), "{path}");
-        assert_eq!(file.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
-            let same = ask(&known);
-            assert_eq!((same.status, &*same.body), (304, ""), "{path} {known}");
-            assert_eq!(same.header("etag"), Some(&*tag), "{path}");
-            assert_eq!(same.header("cache-control"), Some("no-cache"), "{path}");
+            let not_modified = get_file(&known);
+            assert_eq!((not_modified.status, &*not_modified.body), (304, ""), "{path} {known}");
+            assert_eq!(not_modified.header("etag"), Some(&*tag), "{path}");
+            assert_eq!(not_modified.header("cache-control"), Some("no-cache"), "{path}");
         }
         for other in ["\"x\"", "W/\"x\"", "x"] {
-            assert_eq!(ask(other).status, 200, "{path} {other}");
+            assert_eq!(get_file(other).status, 200, "{path} {other}");
         }
         tags.push(tag);
     }
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), FILES.len(), "each has a tag of its own");
+    assert_eq!(tags.len(), FILES.len(), "each file has its own tag");
 }

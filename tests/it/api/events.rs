@@ -24,11 +24,11 @@ use statusmirror::store::sqlite::SqliteStore;
 use statusmirror::store::{Change, Changes, Filter, Store};
 use statusmirror::verify::Scheme;
 
-use crate::support::faults::amounts::Chance;
+use crate::support::faults::amounts::SeededRng;
 use crate::support::http::event_client::EventClient;
-use crate::support::store::deliveries::{about, delivery, entry};
+use crate::support::store::deliveries::{delivery, entry, with_message};
 use crate::support::store::ingest_service::IngestService;
-use crate::support::store::logged_run::{DATABASE, folder, open, place};
+use crate::support::store::logged_run::{DATABASE, folder, open, random_index};
 use crate::support::store::notifications::{any_notification, at, statement};
 use crate::support::*;
 
@@ -39,20 +39,20 @@ fn post(server: &Server, body: &Value) {
 #[test]
 fn an_event_has_the_message_and_the_previous_status() {
     let server = Server::start(GATEWAY);
-    let mut listener = EventClient::to(&server, "", None);
-    assert_eq!(listener.begin(), 0);
+    let mut client = EventClient::to(&server, "", None);
+    assert_eq!(client.read_start(), 0);
     let id = id(1);
     for (status, second) in [("SENT", 2), ("SENT", 2), ("SENT", 3), ("UNDELIVERED", 4)] {
         post(&server, &webhook(&id, status, second));
     }
     assert_eq!(server.put(&id, &json!({"destination": "+393331234567"})).status, 200);
     post(&server, &webhook(&id, "DELIVERED", 5));
-    let told = listener.changes(4);
-    let told: Vec<_> = told.iter().map(|event| &event.data).collect();
-    let shown = |change: &Value| change["message"]["status"].as_str().unwrap().to_owned();
-    let said: Vec<_> = told
+    let events = client.changes(4);
+    let changes: Vec<_> = events.iter().map(|event| &event.data).collect();
+    let status = |change: &Value| change["message"]["status"].as_str().unwrap().to_owned();
+    let actual: Vec<_> = changes
         .iter()
-        .map(|change| (shown(change), change["previous"].clone(), change["corrected"] == true))
+        .map(|change| (status(change), change["previous"].clone(), change["corrected"] == true))
         .collect();
     let expected = [
         ("SENT", Value::Null, false),
@@ -61,38 +61,37 @@ fn an_event_has_the_message_and_the_previous_status() {
         ("DELIVERED", json!("UNDELIVERED"), true),
     ]
     .map(|(status, previous, corrected)| (status.to_owned(), previous, corrected));
-    assert_eq!(said, expected);
-    let asked = server.get(&format!("/api/messagestatus/{id}")).json();
-    assert_eq!(told[3]["message"], asked["message"]);
+    assert_eq!(actual, expected);
+    let current = server.get(&format!("/api/messagestatus/{id}")).json();
+    assert_eq!(changes[3]["message"], current["message"]);
 }
 
 #[test]
 fn filters_select_events() {
     let server = Server::start(GATEWAY);
-    let about = |number: u64, status: &str, key: &str| {
+    let post_about = |number: u64, status: &str, key: &str| {
         let mut body = webhook(&id(number), status, 1);
         body["message"]["reference"] = json!({"service": "s", "key": key});
         body["message"]["destination"] = json!(format!("+39333123456{number}"));
         post(&server, &body);
     };
-    about(1, "SENT", "a b");
-    about(2, "DELIVERED", "c");
-    about(1, "REJECTED", "a b");
-    about(3, "UNDELIVERED", "a b");
-    let told = |filter: &str, count| {
-        let mut listener = EventClient::to(&server, filter, Some(0));
-        listener.begin();
-        let told = listener.changes(count);
-        let told: Vec<_> = told.iter().map(|event| event.id).collect();
-        // Whatever comes next was not there before.
-        about(9, "DELIVERED", "c");
-        told
+    post_about(1, "SENT", "a b");
+    post_about(2, "DELIVERED", "c");
+    post_about(1, "REJECTED", "a b");
+    post_about(3, "UNDELIVERED", "a b");
+    let selected = |filter: &str, count| {
+        let mut client = EventClient::to(&server, filter, Some(0));
+        client.read_start();
+        let events = client.changes(count);
+        // No filter of this test selects this change.
+        post_about(9, "DELIVERED", "c");
+        events.iter().map(|event| event.id).collect::<Vec<_>>()
     };
-    assert_eq!(told("phonenumber=%2B393331234561", 2), [1, 3]);
-    assert_eq!(told("phonenumber=+393331234561&final=true", 1), [3]);
-    assert_eq!(told("referencekey=a+b", 3), [1, 3, 4]);
-    assert_eq!(told("final=false", 1), [1]);
-    assert_eq!(told("status=SENT&status=UNDELIVERED", 2), [1, 4]);
+    assert_eq!(selected("phonenumber=%2B393331234561", 2), [1, 3]);
+    assert_eq!(selected("phonenumber=+393331234561&final=true", 1), [3]);
+    assert_eq!(selected("referencekey=a+b", 3), [1, 3, 4]);
+    assert_eq!(selected("final=false", 1), [1]);
+    assert_eq!(selected("status=SENT&status=UNDELIVERED", 2), [1, 4]);
     for filter in ["phonenumber=1", "referencekey=", "status=sent", "final=yes", "key=a", "count=5"]
     {
         server.get(&format!("/api/events?{filter}")).assert_problem(400);
@@ -104,9 +103,9 @@ fn filters_select_events() {
 #[test]
 fn a_client_resumes_from_its_last_event_id_also_after_a_kill() {
     let mut server = Server::start(GATEWAY);
-    let mut chance = Chance::of("events");
-    let mut told = Vec::new();
-    let mut last = 0;
+    let mut rng = SeededRng::for_test("events");
+    let mut events = Vec::new();
+    let mut last_id = 0;
     for round in 0..4_u64 {
         thread::scope(|scope| {
             for sender in 0..4 {
@@ -122,11 +121,11 @@ fn a_client_resumes_from_its_last_event_id_also_after_a_kill() {
                 });
             }
             for _ in 0..5 {
-                let mut listener = EventClient::to(&server, "", Some(last));
-                assert_eq!(listener.begin(), last);
-                let some = usize::try_from(1 + chance.below(4)).unwrap();
-                told.extend(listener.changes(some));
-                last = told.last().unwrap().id;
+                let mut client = EventClient::to(&server, "", Some(last_id));
+                assert_eq!(client.read_start(), last_id);
+                let count = usize::try_from(1 + rng.below(4)).unwrap();
+                events.extend(client.changes(count));
+                last_id = events.last().unwrap().id;
             }
         });
         if round % 2 == 0 {
@@ -134,32 +133,33 @@ fn a_client_resumes_from_its_last_event_id_also_after_a_kill() {
         } else {
             assert_eq!(server.terminate(), Some(0));
         }
-        server.start_again();
+        server.restart();
     }
-    // All of it once more, of which nothing is in memory.
-    let mut listener = EventClient::to(&server, "", Some(last));
-    listener.begin();
+    // The remaining events, up to that of a last message.
+    let mut client = EventClient::to(&server, "", Some(last_id));
+    client.read_start();
     post(&server, &webhook(&id(9_999), "SENT", 1));
-    while told.last().unwrap().data["message"]["id"] != id(9_999) {
-        told.extend(listener.changes(1));
+    while events.last().unwrap().data["message"]["id"] != id(9_999) {
+        events.extend(client.changes(1));
     }
     assert_eq!(server.terminate(), Some(0));
-    server.start_again();
-    let mut again = EventClient::to(&server, "", Some(0));
-    again.begin();
-    assert_eq!(again.changes(told.len()), told);
-    assert!(told.is_sorted_by(|one, other| one.id < other.id));
-    let mut now = std::collections::BTreeMap::new();
-    for event in &told {
+    server.restart();
+    // The whole feed again, from the database: after a restart, nothing of it is in memory.
+    let mut replayed = EventClient::to(&server, "", Some(0));
+    replayed.read_start();
+    assert_eq!(replayed.changes(events.len()), events);
+    assert!(events.is_sorted_by(|a, b| a.id < b.id));
+    let mut statuses = std::collections::BTreeMap::new();
+    for event in &events {
         let message = &event.data["message"];
-        let before = now.insert(message["id"].to_string(), message["status"].clone());
-        assert_eq!(event.data["previous"], before.unwrap_or(Value::Null), "{event:?}");
+        let previous = statuses.insert(message["id"].to_string(), message["status"].clone());
+        assert_eq!(event.data["previous"], previous.unwrap_or(Value::Null), "{event:?}");
     }
-    for (number, ahead) in [("1000000", true), ("-1", false), ("x", false)] {
-        let headers = [("X-Api-Key", KEY), ("Last-Event-ID", number)];
+    for (last_id, is_ahead) in [("1000000", true), ("-1", false), ("x", false)] {
+        let headers = [("X-Api-Key", KEY), ("Last-Event-ID", last_id)];
         let answer = server.send("GET", "/api/events", &headers, b"");
         answer.assert_problem(400);
-        assert_eq!(answer.body.contains("is none that was given"), ahead, "{answer:?}");
+        assert_eq!(answer.body.contains("is none that was given"), is_ahead, "{answer:?}");
     }
 }
 
@@ -172,25 +172,25 @@ fn erased_messages_have_no_events() {
         post(&server, &body);
     }
     assert!(server.run(&["erase", "--destination", "+393331234563", "--yes"]).status.success());
-    let mut listener = EventClient::to(&server, "", Some(1));
-    assert_eq!(listener.begin(), 1);
-    assert_eq!(listener.changes(1)[0].id, 2);
+    let mut client = EventClient::to(&server, "", Some(1));
+    assert_eq!(client.read_start(), 1);
+    assert_eq!(client.changes(1)[0].id, 2);
     post(&server, &webhook(&id(1), "DELIVERED", 2));
-    assert_eq!(listener.changes(1)[0].id, 4);
+    assert_eq!(client.changes(1)[0].id, 4);
 }
 
-/// What a change is for the law below: its message as it is shown, and what it was before.
+/// Writes a change as one line: its number, the previous status, and the message as the API shows it.
 fn write(text: &mut Vec<u8>, change: &Change<'_>) {
     writeln!(text, "{} {:?} {:?}", change.number, change.previous, change.message).unwrap();
 }
 
-/// All changes behind a number, and each number.
-async fn behind(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
+/// Changes after the number `after`, each with its number.
+async fn changes_after(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
     let mut found = Vec::new();
     loop {
-        let Changes { text: said, last, more, .. } =
+        let Changes { text: lines, last, more, .. } =
             store.changes(after, Arc::new(Filter::default()), write).await.unwrap();
-        found.extend(text(&said).lines().map(|line| {
+        found.extend(text(&lines).lines().map(|line| {
             let (number, rest) = line.split_once(' ').unwrap();
             (number.parse().unwrap(), rest.to_owned())
         }));
@@ -205,9 +205,9 @@ async fn behind(store: &dyn Store, mut after: i64) -> Vec<(i64, String)> {
 fn the_change_feed_equals_the_model_wherever_the_records_are() {
     let folder = folder();
     let path = folder.path().join(DATABASE);
-    let mut chance = Chance::of("changes");
+    let mut rng = SeededRng::for_test("changes");
     let mut runner = TestRunner::deterministic();
-    let mut known: std::collections::HashMap<MessageId, (Option<Record>, Vec<_>)> =
+    let mut model: std::collections::HashMap<MessageId, (Option<Record>, Vec<_>)> =
         std::collections::HashMap::new();
     let mut expected = Vec::new();
     for period in 1..=6 {
@@ -215,29 +215,29 @@ fn the_change_feed_equals_the_model_wherever_the_records_are() {
         System::new().block_on(async {
             for second in 1..=60 {
                 let received_at = at(period * 100 + second);
-                let message = id(chance.below(20)).parse().unwrap();
-                let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
-                let said = about(message, &said);
-                let (record, identities) = known.entry(message).or_default();
-                let stored = identities.contains(&said.identity());
-                let judged = Record::judge(record.as_ref(), &said, received_at, stored);
+                let message = id(rng.below(20)).parse().unwrap();
+                let (notification, _) = any_notification().new_tree(&mut runner).unwrap().current();
+                let notification = with_message(message, &notification);
+                let (record, identities) = model.entry(message).or_default();
+                let is_stored = identities.contains(&notification.identity());
+                let judged = Record::judge(record.as_ref(), &notification, received_at, is_stored);
                 if judged.changed {
-                    let (previous, shown) = (
+                    let (previous, current) = (
                         record.as_ref().map(|record| record.status),
                         judged.record.as_ref().unwrap(),
                     );
-                    expected.push(format!("{previous:?} {:?}", shown.shown(message)));
+                    expected.push(format!("{previous:?} {:?}", current.shown(message)));
                 }
                 *record = judged.record;
-                identities.push(said.identity());
-                store.ingest(delivery(received_at, vec![entry(0, said)])).await.unwrap();
+                identities.push(notification.identity());
+                store.ingest(delivery(received_at, vec![entry(0, notification)])).await.unwrap();
             }
-            let all = behind(&store, 0).await;
-            let told: Vec<_> = all.iter().map(|(_, change)| change.clone()).collect();
-            assert_eq!(told, expected);
-            assert!(all.is_sorted_by_key(|(number, _)| *number));
-            let from = place(&mut chance, all.len());
-            assert_eq!(behind(&store, all[from].0).await, all[from + 1..]);
+            let feed = changes_after(&store, 0).await;
+            let changes: Vec<_> = feed.iter().map(|(_, change)| change.clone()).collect();
+            assert_eq!(changes, expected);
+            assert!(feed.is_sorted_by_key(|(number, _)| *number));
+            let from = random_index(&mut rng, feed.len());
+            assert_eq!(changes_after(&store, feed[from].0).await, feed[from + 1..]);
         });
         drop(store);
         assert!(closing.close());
@@ -262,7 +262,7 @@ fn event_streams_leave_half_of_the_memory_for_answers() {
         let sent = Notification::new(statement(Status::Sent, Some(at(1))), Added::default());
         service.store.ingest(delivery(at(1), vec![entry(0, sent)])).await.unwrap();
         let stream = get("/api/events").await.into_body();
-        // A stream that takes more does not end.
+        // A stream that could take more memory would not end.
         let text = timeout(Duration::from_secs(10), to_bytes(stream)).await.unwrap();
         let text = String::from_utf8(text.ok().unwrap().to_vec()).unwrap();
         assert!(text.contains("\"unavailable\""), "{text}");

@@ -1,4 +1,4 @@
-//! The gateway's three queries, and the mirror's additions to them.
+//! The three queries of the gateway, and the additions of statusmirror.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::http::list_page::{next, numbers};
 use crate::support::*;
 
-/// Posts a DELIVERED webhook about the numbered message with these members besides.
+/// Posts a DELIVERED webhook for message `number`, with these additional members.
 fn post(server: &Server, number: u64, members: &Value) {
     let mut webhook = webhook(&id(number), "DELIVERED", 30);
     for (name, value) in members.as_object().unwrap() {
@@ -29,7 +29,7 @@ fn without_a_valid_key_every_api_path_is_403_before_anything_else() {
         "/api/",
     ];
     for method in ["GET", "PUT", "POST", "DELETE"] {
-        // One each, because a server soon refuses to look at further keys.
+        // One server per method, because failed attempts are rate-limited.
         let server = Server::start(GATEWAY);
         for path in paths {
             server.send(method, path, &[], b"").assert_problem(403);
@@ -46,16 +46,16 @@ fn scopes_do_not_imply_one_another() {
          [api_keys.registrar]\nsha256 = \"63FD26F477B745868A90A35C9AE19A1CD29C4DF7FB9508B9C14E77E407163EE2\"\n\
          scopes = \"register\"\n",
     );
-    let path = format!("/api/messages/{}", id(1));
+    let registration_path = format!("/api/messages/{}", id(1));
     let body = br#"{"destination":"+393331234567"}"#;
-    let show = format!("/api/messagestatus/{}", id(1));
+    let message_path = format!("/api/messagestatus/{}", id(1));
     let reader = [("X-Api-Key", "the-key-of-the-reader")];
-    server.send("PUT", &path, &reader, body).assert_problem(403);
-    server.send("GET", &show, &reader, b"").assert_problem(404);
+    server.send("PUT", &registration_path, &reader, body).assert_problem(403);
+    server.send("GET", &message_path, &reader, b"").assert_problem(404);
     let registrar = [("X-Api-Key", "the-key-of-the-registrar")];
-    server.send("GET", &show, &registrar, b"").assert_problem(403);
-    assert_eq!(server.send("PUT", &path, &registrar, body).status, 201);
-    assert_eq!(server.send("GET", &show, &reader, b"").status, 200);
+    server.send("GET", &message_path, &registrar, b"").assert_problem(403);
+    assert_eq!(server.send("PUT", &registration_path, &registrar, body).status, 201);
+    assert_eq!(server.send("GET", &message_path, &reader, b"").status, 200);
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn a_message_is_found_by_its_hyphenated_uuid_in_any_case() {
     let path = |id: &str| format!("/api/messagestatus/{id}");
     assert_eq!(server.get(&path(&EXAMPLE_ID.to_uppercase())).status, 200);
     server.get(&path("00000000-0000-4000-8000-000000000000")).assert_problem(404);
-    for bad in ["x", &EXAMPLE_ID.replace('-', ""), "%7B%7D", &format!("{EXAMPLE_ID}0"), "%FF"] {
-        server.get(&path(bad)).assert_problem(400);
+    for invalid in ["x", &EXAMPLE_ID.replace('-', ""), "%7B%7D", &format!("{EXAMPLE_ID}0"), "%FF"] {
+        server.get(&path(invalid)).assert_problem(400);
     }
     let answer = server.send("HEAD", &path(EXAMPLE_ID), &[("X-Api-Key", KEY)], b"");
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
@@ -79,16 +79,16 @@ fn a_message_is_found_by_its_hyphenated_uuid_in_any_case() {
 fn a_phone_number_may_be_written_in_four_ways() {
     let server = Server::start(GATEWAY);
     post(&server, 1, &json!({"destination": "+393331234567"}));
-    for number in ["+393331234567", "%2B393331234567", "%20393331234567", "393331234567"] {
-        let answer = server.get(&format!("/api/messagestatus/phonenumber/{number}"));
-        assert_eq!(numbers(&answer), [1], "{number}");
+    for written in ["+393331234567", "%2B393331234567", "%20393331234567", "393331234567"] {
+        let answer = server.get(&format!("/api/messagestatus/phonenumber/{written}"));
+        assert_eq!(numbers(&answer), [1], "{written}");
     }
     let none = server.get("/api/messagestatus/phonenumber/+393330000000");
     assert_eq!(none.body, r#"{"messages":[]}"#);
-    for bad in
+    for invalid in
         ["", "12345", "+0393331234567", "++393331234567", "+39%20333", "+39a3331234567", "1/2"]
     {
-        server.get(&format!("/api/messagestatus/phonenumber/{bad}")).assert_problem(400);
+        server.get(&format!("/api/messagestatus/phonenumber/{invalid}")).assert_problem(400);
     }
 }
 
@@ -134,15 +134,15 @@ fn a_reference_key_may_hold_any_characters() {
         let answer = server.get(&format!("/api/messagestatus/reference/{encoded}"));
         assert_eq!(numbers(&answer), [number], "{key}");
     }
-    // As lazy clients write them.
+    // Keys without percent-encoding.
     for (number, path) in [(1, "a/b"), (3, ".."), (5, "history"), (7, "a+b")] {
         let answer = server.get(&format!("/api/messagestatus/reference/{path}"));
         assert_eq!(numbers(&answer), [number], "{path}");
     }
-    for bad in ["", "%FF", "a%2", &"k".repeat(513)] {
-        let answer = server.get(&format!("/api/messagestatus/reference/{bad}"));
-        match bad {
-            // A percent sign that encodes nothing stands for itself.
+    for path in ["", "%FF", "a%2", &"k".repeat(513)] {
+        let answer = server.get(&format!("/api/messagestatus/reference/{path}"));
+        match path {
+            // An incomplete percent-encoding is taken literally.
             "a%2" => assert_eq!(numbers(&answer), Vec::<u64>::new()),
             _ => answer.assert_problem(400),
         }
@@ -165,8 +165,8 @@ fn count_is_one_to_a_hundred_and_fifty_by_default() {
     ] {
         assert_eq!(numbers(&list(query)).len(), length, "{query}");
     }
-    for bad in ["0", "-1", "", "x", "1.5", "+1", "%2B1", "1e2", "00"] {
-        list(&format!("?count={bad}")).assert_problem(400);
+    for invalid in ["0", "-1", "", "x", "1.5", "+1", "%2B1", "1e2", "00"] {
+        list(&format!("?count={invalid}")).assert_problem(400);
     }
 }
 
@@ -191,8 +191,8 @@ fn send_date_is_an_exclusive_bound() {
     ] {
         assert_eq!(numbers(&list(date)), expected, "{date}");
     }
-    for bad in ["2026-02-12T10:00:00", "2026-02-12", "now", "", "1770000000"] {
-        list(bad).assert_problem(400);
+    for invalid in ["2026-02-12T10:00:00", "2026-02-12", "now", "", "1770000000"] {
+        list(invalid).assert_problem(400);
     }
 }
 
@@ -247,11 +247,11 @@ fn a_cursor_of_another_list_is_400() {
     assert_eq!(numbers(&list(cursor)), [2, 3]);
     let (first, rest) = cursor.split_at(1);
     let changed = format!("{}{rest}", if first == "A" { "B" } else { "A" });
-    for bad in ["", "x", "AAAA", &changed, rest, &format!("{cursor}A")] {
-        list(bad).assert_problem(400);
+    for invalid in ["", "x", "AAAA", &changed, rest, &format!("{cursor}A")] {
+        list(invalid).assert_problem(400);
     }
-    let other = "/api/messagestatus/phonenumber/+393331234567?cursor=";
-    server.get(&format!("{other}{cursor}")).assert_problem(400);
+    let other_list = "/api/messagestatus/phonenumber/+393331234567?cursor=";
+    server.get(&format!("{other_list}{cursor}")).assert_problem(400);
 }
 
 #[test]
@@ -301,9 +301,9 @@ fn segments_are_shown_only_for_sms() {
     let server = Server::start(GATEWAY);
     post(&server, 1, &json!({"sms": {"segments": 3}}));
     post(&server, 2, &json!({"sms": {"segments": 3}, "channel": "RCS"}));
-    let shown = |number| server.get(&format!("/api/messagestatus/{}", id(number))).json();
-    assert_eq!(shown(1)["message"]["sms"], json!({"segments": 3}));
-    assert_eq!(shown(2)["message"].get("sms"), None);
+    let body = |number| server.get(&format!("/api/messagestatus/{}", id(number))).json();
+    assert_eq!(body(1)["message"]["sms"], json!({"segments": 3}));
+    assert_eq!(body(2)["message"].get("sms"), None);
 }
 
 #[test]
@@ -321,15 +321,15 @@ fn every_other_path_is_a_404_problem() {
 fn a_message_of_a_provider_is_found_by_its_own_id() {
     let server = Server::start(TWILIO_BY_TOKEN);
     let sid = "SM1342fe1b2c904d1ab04f0fc7a58abca9";
-    let posted = |number: u64, query: &str| {
+    let post_callback = |number: u64, query: &str| {
         let path = format!("/webhooks/twilio?token={TOKEN}{query}");
         let body = format!("MessageSid={sid}&MessageStatus=sent&To=%2B1555867531{number}");
         server.send("POST", &path, FORM, body.as_bytes())
     };
-    let own = "620d8626-4243-5a65-915a-f198f7c03350";
-    assert_eq!(posted(0, "").json()["results"][0]["messageId"], own);
+    let derived = "620d8626-4243-5a65-915a-f198f7c03350";
+    assert_eq!(post_callback(0, "").json()["results"][0]["messageId"], derived);
     assert_eq!(
-        posted(1, &format!("&messageid={}", id(1))).json()["results"][0]["messageId"],
+        post_callback(1, &format!("&messageid={}", id(1))).json()["results"][0]["messageId"],
         id(1)
     );
     let found = server.get(&format!("/api/messagestatus/provider/twilio/{sid}"));
@@ -339,7 +339,7 @@ fn a_message_of_a_provider_is_found_by_its_own_id() {
         .iter()
         .map(|entry| entry["message"]["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids, BTreeSet::from([own.to_owned(), id(1)]));
+    assert_eq!(ids, BTreeSet::from([derived.to_owned(), id(1)]));
     let page = server.get(&format!("/api/messagestatus/provider/twilio/{sid}?count=1"));
     let rest = server.get(&next(&page).unwrap());
     assert_ne!(page.body, rest.body);

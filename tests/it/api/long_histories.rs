@@ -1,4 +1,4 @@
-//! Long histories: complete as JSON in small chunks, and in parts on the page.
+//! Long histories: complete and in small chunks as JSON, in parts on the page.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,8 +25,8 @@ use statusmirror::store::sqlite::SqliteStore;
 use statusmirror::verify::Scheme;
 use tokio::task::yield_now;
 
-use crate::support::faults::amounts::times;
-use crate::support::history::{fill_with, history_path};
+use crate::support::faults::amounts::repetitions;
+use crate::support::history::{history_path, post_long_history};
 use crate::support::http::raw_client::{RawClient, get};
 use crate::support::store::deliveries::{delivery, entry};
 use crate::support::store::ingest_service::{IngestService, poll_once};
@@ -34,16 +34,16 @@ use crate::support::store::notifications::{at, statement};
 use crate::support::*;
 
 const NOTIFICATIONS: u32 = 250;
-const PIECE_BYTES: usize = 64 << 10;
+const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-/// Posts that many notifications of one message, with texts that grow when they are escaped.
+/// Posts `NOTIFICATIONS` notifications of one message, with texts that grow when escaped; returns its id.
 fn fill(server: &Server) -> String {
     let (id, mut connection) = (id(1), server.connect());
     for number in 0..NOTIFICATIONS {
         let mut body = webhook(&id, "SENT", number % 60);
-        let said = format!("{number} {}", "\"\u{1}<&é".repeat(165));
+        let text = format!("{number} {}", "\"\u{1}<&é".repeat(165));
         body["message"]["provider"] =
-            json!({"name": "N", "id": "I", "status": said, "code": said, "message": said});
+            json!({"name": "N", "id": "I", "status": text, "code": text, "message": text});
         let body = body.to_string();
         let answer = connection.send("POST", &webhook_path(""), JSON, body.as_bytes());
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -51,15 +51,15 @@ fn fill(server: &Server) -> String {
     id
 }
 
-/// Asks.
-fn ask(stream: &mut TcpStream, path: &str) {
+/// Sends a query with the API key.
+fn send_query(stream: &mut TcpStream, path: &str) {
     stream.write_all(get(path).as_bytes()).unwrap();
 }
 
-/// The chunks of an answer.
+/// Queries a path and returns the chunks of the body.
 fn chunks(server: &Server, path: &str) -> Vec<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    ask(&mut stream, path);
+    send_query(&mut stream, path);
     let mut reader = BufReader::new(stream);
     let line = |reader: &mut BufReader<TcpStream>| {
         let mut line = String::new();
@@ -87,20 +87,20 @@ fn a_long_history_is_complete_and_sent_in_small_chunks() {
     let id = fill(&server);
     let chunks = chunks(&server, &history_path(&id));
     let longest = chunks.iter().map(Vec::len).max().unwrap();
-    assert!(chunks.len() > 10 && longest <= PIECE_BYTES, "{} {longest}", chunks.len());
+    assert!(chunks.len() > 10 && longest <= MAX_CHUNK_BYTES, "{} {longest}", chunks.len());
     let history: Value = serde_json::from_slice(&chunks.concat()).unwrap();
-    let all = history["history"].as_array().unwrap();
-    let numbers: Vec<_> = all
+    let entries = history["history"].as_array().unwrap();
+    let numbers: Vec<_> = entries
         .iter()
-        .map(|said| {
-            let text = said["provider"]["status"].as_str().unwrap();
+        .map(|entry| {
+            let text = entry["provider"]["status"].as_str().unwrap();
             text.split(' ').next().unwrap().parse::<u32>().unwrap()
         })
         .collect();
     assert_eq!(numbers, (0..NOTIFICATIONS).collect::<Vec<_>>(), "in the order of arrival");
-    let shown = server.get(&format!("/api/messagestatus/{id}")).json();
-    assert_eq!(history["message"], shown["message"]);
-    // A short one has a length.
+    let current = server.get(&format!("/api/messagestatus/{id}")).json();
+    assert_eq!(history["message"], current["message"]);
+    // A short history has a content length.
     server.post(EXAMPLE);
     let short = server.get(&history_path(EXAMPLE_ID));
     assert_eq!(short.header("content-length"), Some(&*short.body.len().to_string()));
@@ -112,29 +112,29 @@ fn a_long_history_is_complete_and_sent_in_small_chunks() {
 fn the_page_shows_the_newest_entries_and_older_ones_on_request() {
     let server = Server::start(GATEWAY);
     let id = fill(&server);
-    let entries = |html: &str| {
+    let entry_numbers = |html: &str| {
         let parts = html.split("<dt>Status</dt><dd>").skip(1);
         let numbers = parts.filter_map(|part| part.split(' ').next()?.parse::<u32>().ok());
         numbers.collect::<Vec<_>>()
     };
-    let older = |html: &str| {
+    let older_path = |html: &str| {
         let address = html.split("data-older=\"").nth(1)?.split('"').next()?;
         Some(format!("/{address}"))
     };
     let mut seen = BTreeSet::new();
     let (mut path, mut expected) = (Some(format!("/ui/message/{id}")), NOTIFICATIONS);
-    while let Some(asked) = path {
-        let answer = server.get(&asked);
+    while let Some(page) = path {
+        let answer = server.get(&page);
         assert_eq!(answer.status, 200, "{answer:?}");
-        let shown = entries(&answer.body);
+        let shown = entry_numbers(&answer.body);
         let first = expected.saturating_sub(100);
-        assert_eq!(shown, (first..expected).collect::<Vec<_>>(), "{asked}");
+        assert_eq!(shown, (first..expected).collect::<Vec<_>>(), "{page}");
         seen.extend(shown);
         assert_eq!(answer.body.contains("<h1"), expected == NOTIFICATIONS);
         expected = first;
-        path = older(&answer.body);
-        let left = format!("{expected} older entries are not shown");
-        assert_eq!(answer.body.contains(&left), expected > 0);
+        path = older_path(&answer.body);
+        let notice = format!("{expected} older entries are not shown");
+        assert_eq!(answer.body.contains(&notice), expected > 0);
     }
     assert_eq!((expected, seen.len()), (0, usize::try_from(NOTIFICATIONS).unwrap()));
     server.get(&format!("/ui/message/{id}?before=x")).assert_problem(400);
@@ -151,7 +151,7 @@ fn pages_wait_for_their_turn_without_taking_memory() {
     let http = HttpService::new(ingest, store, keys, proxies, Clock::Fixed(at(1)));
     let reserved = || service.budget.reserved(Share::Answers);
     System::new().block_on(async {
-        let said = |second| {
+        let notification_entry = |second| {
             let text = "<".repeat(1_024);
             let provider = StatedProvider {
                 name: text.clone(),
@@ -160,45 +160,49 @@ fn pages_wait_for_their_turn_without_taking_memory() {
                 code: text.clone(),
                 message: text,
             };
-            let said = Statement { provider, ..statement(Status::Sent, Some(at(second))) };
-            entry(0, Notification::new(said, Added::default()))
+            let statement = Statement { provider, ..statement(Status::Sent, Some(at(second))) };
+            entry(0, Notification::new(statement, Added::default()))
         };
-        service.store.ingest(delivery(at(1), (0..100).map(said).collect())).await.unwrap();
+        service
+            .store
+            .ingest(delivery(at(1), (0..100).map(notification_entry).collect()))
+            .await
+            .unwrap();
         let app = test::init_service(http::app(Data::new(http), http::all)).await;
         let path = format!("/ui/message/{}", statement(Status::Sent, None).message);
-        let ask = async || {
+        let get_page = async || {
             let request = TestRequest::get().uri(&path).insert_header(("X-Api-Key", KEY));
             let answer = test::call_service(&app, request.to_request()).await;
             (answer.status(), reserved())
         };
-        let (_, alone) = ask().await;
-        // All 40 pages are larger than what answers may take.
-        assert!(alone * PAGES > 2 * Share::Answers.limit(), "{alone} bytes");
-        let mut pages: Vec<_> = (0..PAGES).map(|_| Box::pin(ask())).collect();
+        let (_, single_page) = get_page().await;
+        // All 40 pages together need more than the memory share of responses.
+        assert!(single_page * PAGES > 2 * Share::Answers.limit(), "{single_page} bytes");
+        let mut pages: Vec<_> = (0..PAGES).map(|_| Box::pin(get_page())).collect();
         for page in &mut pages {
             assert!(poll_once(page).await.is_pending());
         }
-        // By now the store has answered whom it was asked by.
+        // Time for the store to answer all queries that it was sent.
         thread::sleep(Duration::from_millis(500));
-        let mut most = 0;
+        let mut peak = 0;
         while !pages.is_empty() {
-            let mut waiting = Vec::new();
+            let mut pending = Vec::new();
             for mut page in pages {
                 match poll_once(&mut page).await {
-                    Poll::Ready((status, held)) => {
+                    Poll::Ready((status, reserved_bytes)) => {
                         assert_eq!(status, 200);
-                        most = most.max(held);
+                        peak = peak.max(reserved_bytes);
                     }
-                    Poll::Pending => waiting.push(page),
+                    Poll::Pending => pending.push(page),
                 }
             }
-            pages = waiting;
-            most = most.max(reserved());
+            pages = pending;
+            peak = peak.max(reserved());
             yield_now().await;
         }
-        // What is being rendered is charged, too.
-        assert!(most > alone, "{most} bytes; one answer takes {alone}");
-        assert!(most < 6 * alone, "{most} bytes; one answer takes {alone}");
+        // Pages that are being rendered are charged to the memory budget, too.
+        assert!(peak > single_page, "{peak} bytes; one page takes {single_page}");
+        assert!(peak < 6 * single_page, "{peak} bytes; one page takes {single_page}");
     });
     service.close();
 }
@@ -206,20 +210,20 @@ fn pages_wait_for_their_turn_without_taking_memory() {
 #[test]
 fn a_large_response_without_memory_budget_is_503() {
     let server = Server::start(GATEWAY);
-    let id = fill_with(&server, 60, '\u{1}');
+    let id = post_long_history(&server, 60, '\u{1}');
     let path = history_path(&id);
-    // They read the beginning of what they are sent, and no more.
+    // Each client reads only the head of its response.
     let mut readers = Vec::new();
-    let refused = loop {
-        let mut raw = RawClient::with_small_buffer(server.port);
-        let head = String::from_utf8(raw.send(get(&path)).until("\r\n\r\n")).unwrap();
+    let rejected_head = loop {
+        let mut client = RawClient::with_small_buffer(server.port);
+        let head = String::from_utf8(client.send(get(&path)).until("\r\n\r\n")).unwrap();
         if !head.starts_with("HTTP/1.1 200 ") {
             break head;
         }
-        readers.push(raw);
-        assert!(readers.len() < 1_000, "1,000 readers are answered; none gets 503");
+        readers.push(client);
+        assert!(readers.len() < 1_000, "none of 1,000 clients gets 503");
     };
-    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(rejected_head.starts_with("HTTP/1.1 503 "), "{rejected_head}");
     let large = [
         &*path,
         &format!("/ui/message/{id}"),
@@ -229,22 +233,22 @@ fn a_large_response_without_memory_budget_is_503() {
         "/api/messages",
     ];
     for path in large {
-        let refused = server.get(path);
-        refused.assert_problem(503);
-        assert!(refused.header("retry-after").is_some(), "{refused:?}");
-        assert!(refused.body.contains("large responses"), "{refused:?}");
+        let rejection = server.get(path);
+        rejection.assert_problem(503);
+        assert!(rejection.header("retry-after").is_some(), "{rejection:?}");
+        assert!(rejection.body.contains("large responses"), "{rejection:?}");
     }
-    // What is small needs no room.
+    // Small responses are not rejected.
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
     assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
-    if times(0, 1, 1) == 0 {
+    if repetitions(0, 1, 1) == 0 {
         drop(readers);
     } else {
-        // Whoever takes nothing for a minute is given up.
+        // The server closes a connection whose client reads nothing for a minute.
         thread::sleep(Duration::from_mins(1));
         mem::forget(readers);
     }
     for path in large {
-        eventually(|| (server.get(path).status == 200).then_some(()));
+        wait_for(|| (server.get(path).status == 200).then_some(()));
     }
 }

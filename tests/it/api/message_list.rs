@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::http::list_page::{next, numbers};
 use crate::support::*;
 
-/// Posts what a message has reached, with these members besides.
+/// Posts a webhook with `status` for message `number`, with these additional members.
 fn post(server: &Server, number: u64, status: &str, members: &Value) {
     let mut webhook = webhook(&id(number), status, u32::try_from(number % 60).unwrap());
     for (name, value) in members.as_object().unwrap() {
@@ -14,11 +14,11 @@ fn post(server: &Server, number: u64, status: &str, members: &Value) {
     assert_eq!(server.post(&webhook.to_string()).outcome(), "applied");
 }
 
-/// Six messages that differ.
-fn filled() -> Server {
+/// Starts a server with six different messages.
+fn start_with_messages() -> Server {
     let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
-    let number = json!({"destination": "+393331234567"});
-    post(&server, 1, "SENT", &number);
+    let destination = json!({"destination": "+393331234567"});
+    post(&server, 1, "SENT", &destination);
     post(&server, 2, "DELIVERED", &json!({"reference": {"key": "=HYPERLINK(\"x\")"}}));
     let failed = json!({"name": "N", "id": "I", "status": "failed", "code": "30003",
         "message": "gone, \"for good\"\nor so"});
@@ -38,16 +38,16 @@ fn filled() -> Server {
 
 #[test]
 fn each_filter_excludes_other_messages() {
-    let server = filled();
+    let server = start_with_messages();
     let found = |query: &str| numbers(&server.get(&format!("/api/messages{query}")));
-    let accepted = |number: u64| {
+    let accepted_at = |number: u64| {
         let shown = server.get(&format!("/api/messagestatus/{}", id(number))).json();
         shown["message"]["providerAcceptanceAt"].as_str().unwrap().to_owned()
     };
     // Newest acceptance first.
     let mut all = found("");
-    let times: Vec<_> = all.iter().map(|number| accepted(*number)).collect();
-    assert!(times.is_sorted_by(|one, other| one >= other), "{times:?}");
+    let times: Vec<_> = all.iter().map(|number| accepted_at(*number)).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3, 4, 5, 6]);
     let sorted = |query: &str| {
@@ -69,21 +69,21 @@ fn each_filter_excludes_other_messages() {
     ] {
         assert_eq!(sorted(query), expected, "{query}");
     }
-    // The bound is part of `from`, and not of `to`.
-    let bound = accepted(3);
+    // `from` is inclusive, and `to` is exclusive.
+    let bound = accepted_at(3);
     let since = sorted(&format!("?from={bound}"));
     let before = sorted(&format!("?to={bound}"));
     assert!(since.contains(&3) && !before.contains(&3), "{since:?} {before:?}");
     assert_eq!(since.len() + before.len(), 6);
     assert_eq!(found(&format!("?from={bound}&to={bound}")), [0; 0]);
-    // What the number of is, and how many have none, is told.
+    // The answer has the destination of each message, and the number of messages without one.
     let body = server.get("/api/messages?code=30003").json();
     assert_eq!(body["messages"][0]["destination"], "+393331234567");
     assert_eq!(body["withoutDestination"], 2);
     let body = server.get("/api/messages?channel=RCS").json();
     assert_eq!(body["messages"][0]["destination"], Value::Null);
     let shown = server.get(&format!("/api/messagestatus/{}", id(4))).json();
-    assert_eq!(body["messages"][0]["message"], shown["message"], "as the gateway shows it");
+    assert_eq!(body["messages"][0]["message"], shown["message"], "in the format of the gateway");
 }
 
 #[test]
@@ -99,48 +99,48 @@ fn pages_cover_all_messages_also_at_equal_times() {
     {
         let mut seen = Vec::new();
         let mut path = Some(format!("/api/messages?count=4{query}"));
-        while let Some(asked) = path {
-            let answer = server.get(&asked);
+        while let Some(page) = path {
+            let answer = server.get(&page);
             let found = numbers(&answer);
             assert!(found.len() <= 4);
             seen.extend(found);
             path = next(&answer);
         }
-        let pages = seen.len();
+        let listed = seen.len();
         seen.sort_unstable();
         seen.dedup();
-        assert_eq!((pages, seen.len()), (expected, expected), "{query}");
+        assert_eq!((listed, seen.len()), (expected, expected), "{query}");
     }
-    let link = server.get("/api/messages?count=4&status=SENT");
-    let cursor = link.header("link").unwrap().split("cursor=").nth(1).unwrap();
+    let answer = server.get("/api/messages?count=4&status=SENT");
+    let cursor = answer.header("link").unwrap().split("cursor=").nth(1).unwrap();
     let cursor = cursor.split('>').next().unwrap();
-    // A cursor is of its filters alone.
-    let other = server.get(&format!("/api/messages?count=4&status=READ&cursor={cursor}"));
-    other.assert_problem(400);
+    // A cursor is valid only with the filters of its list.
+    let rejection = server.get(&format!("/api/messages?count=4&status=READ&cursor={cursor}"));
+    rejection.assert_problem(400);
 }
 
 #[test]
 fn messages_are_listed_by_id() {
-    let server = filled();
+    let server = start_with_messages();
     let ids = [3, 9, 1].map(id).join(",");
     let answer = server.get(&format!("/api/messages?ids={ids}"));
-    assert_eq!(numbers(&answer), [3, 1], "in that order, as far as they are known");
+    assert_eq!(numbers(&answer), [3, 1], "known messages, in the order of the query");
     assert_eq!(answer.header("link"), None);
-    assert_eq!(answer.json()["withoutDestination"], 2, "of all messages");
-    let many = |count: u64| (1..=count).map(id).collect::<Vec<_>>().join(",");
-    assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", many(100)))).len(), 6);
-    server.get(&format!("/api/messages?ids={}", many(101))).assert_problem(400);
+    assert_eq!(answer.json()["withoutDestination"], 2, "the number for all messages");
+    let ids_up_to = |count: u64| (1..=count).map(id).collect::<Vec<_>>().join(",");
+    assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", ids_up_to(100)))).len(), 6);
+    server.get(&format!("/api/messages?ids={}", ids_up_to(101))).assert_problem(400);
     server.get(&format!("/api/messages?ids={ids}&status=SENT")).assert_problem(400);
     let csv = server.get(&format!("/api/messages?ids={ids}&format=csv"));
-    let head = csv.body.lines().next().unwrap();
-    assert!(head.starts_with("\u{feff}id,destination,"), "{head}");
+    let header = csv.body.lines().next().unwrap();
+    assert!(header.starts_with("\u{feff}id,destination,"), "{header}");
     assert!(csv.body.contains(&id(3)) && csv.body.contains(&id(1)));
 }
 
 #[test]
 fn an_unknown_parameter_is_400_and_lists_the_known_ones() {
     let server = Server::start(GATEWAY);
-    for (query, says) in [
+    for (query, expected) in [
         ("phone=1", "Unknown parameter `phone`"),
         ("status=LOST", "PROVIDER_ACCEPTANCE, SENT"),
         ("channel=FAX", "SMS or RCS"),
@@ -155,25 +155,26 @@ fn an_unknown_parameter_is_400_and_lists_the_known_ones() {
     ] {
         let answer = server.get(&format!("/api/messages?{query}"));
         answer.assert_problem(400);
-        assert!(answer.body.contains(says), "{query}: {}", answer.body);
+        assert!(answer.body.contains(expected), "{query}: {}", answer.body);
     }
     server.send("POST", "/api/messages", &[("X-Api-Key", KEY)], b"").assert_problem(405);
 }
 
 #[test]
 fn a_csv_has_all_matches_and_no_formulas() {
-    let server = filled();
+    let server = start_with_messages();
     let answer = server.get("/api/messages?format=csv&destination=without");
     assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
     let attachment = answer.header("content-disposition");
     assert_eq!(attachment, Some("attachment; filename=\"messages.csv\""));
-    let unmarked =
-        |body: &str| body.strip_prefix('\u{feff}').expect("a byte order mark").to_owned();
-    let text = unmarked(&answer.body);
+    let without_bom = |body: &str| {
+        body.strip_prefix('\u{feff}').expect("a CSV begins with a byte order mark").to_owned()
+    };
+    let text = without_bom(&answer.body);
     let mut rows = csv::Reader::from_reader(text.as_bytes());
-    let head = rows.headers().unwrap().clone();
+    let columns = rows.headers().unwrap().clone();
     let cell = |row: &csv::StringRecord, name: &str| {
-        row.get(head.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
+        row.get(columns.iter().position(|column| column == name).unwrap()).unwrap().to_owned()
     };
     let found: Vec<_> = rows.records().map(Result::unwrap).collect();
     assert_eq!(found.len(), 2);
@@ -181,7 +182,7 @@ fn a_csv_has_all_matches_and_no_formulas() {
     assert_eq!(cell(second, "reference.key"), "'=HYPERLINK(\"x\")");
     assert_eq!((&*cell(second, "destination"), &*cell(second, "status")), ("", "DELIVERED"));
     let answer = server.get("/api/messages?format=csv&code=30003");
-    let text = unmarked(&answer.body);
+    let text = without_bom(&answer.body);
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     let row = rows.records().next().unwrap().unwrap();
     assert_eq!(cell(&row, "provider.message"), "gone, \"for good\"\nor so");
@@ -206,11 +207,11 @@ fn csv_plain_has_every_text_unchanged() {
             _ => format!("'{text}"),
         });
     }
-    for (format, wanted) in [("csv-plain", texts.map(str::to_owned).to_vec()), ("csv", guarded)] {
+    for (format, expected) in [("csv-plain", texts.map(str::to_owned).to_vec()), ("csv", guarded)] {
         let answer = server.get(&format!("/api/messages?format={format}"));
         assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
-        let is_marked = answer.body.starts_with('\u{feff}');
-        assert_eq!(is_marked, format == "csv");
+        let has_bom = answer.body.starts_with('\u{feff}');
+        assert_eq!(has_bom, format == "csv");
         let mut rows =
             csv::Reader::from_reader(answer.body.trim_start_matches('\u{feff}').as_bytes());
         let column = rows.headers().unwrap().iter().position(|name| name == "reference.key");
@@ -219,9 +220,9 @@ fn csv_plain_has_every_text_unchanged() {
             .map(|row| row.unwrap().get(column.unwrap()).unwrap().to_owned())
             .collect();
         keys.sort_unstable();
-        let mut wanted = wanted;
-        wanted.sort_unstable();
-        assert_eq!(keys, wanted, "{format}");
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(keys, expected, "{format}");
     }
 }
 

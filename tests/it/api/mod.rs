@@ -1,4 +1,4 @@
-//! The query API: messages, history, lists, events, registration, and who may use them.
+//! The query API: messages, history, lists, events, registration, and access to them.
 
 mod access;
 mod auth_limiter;

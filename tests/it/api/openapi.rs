@@ -6,9 +6,9 @@ use crate::support::http::event_client::EventClient;
 use crate::support::openapi_document::{DOCUMENT, OpenApiCoverage};
 use crate::support::*;
 
-/// What it takes a slow client or a broken store to provoke. Their bodies are those of all errors.
-const ELSEWHERE: [&str; 3] = ["408", "500", "503"];
-/// A number of which something is erased.
+/// Statuses that only a slow client or a failing store provokes. Their bodies have the schema of all errors.
+const NOT_PROVOKED: [&str; 3] = ["408", "500", "503"];
+/// Destination that a test erases.
 const ERASED: &str = "+393330000000";
 const SOURCES: &str = r#"
 [sources.gateway]
@@ -25,7 +25,7 @@ verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
 "#;
 
 const MESSAGE: (&str, &str) = ("get", "/api/messagestatus/{messageid}");
-const BY_NUMBER: (&str, &str) = ("get", "/api/messagestatus/phonenumber/{phonenumber}");
+const BY_DESTINATION: (&str, &str) = ("get", "/api/messagestatus/phonenumber/{phonenumber}");
 const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey}");
 const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
 const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
@@ -36,7 +36,7 @@ const EVENTS: (&str, &str) = ("get", "/api/events");
 const REGISTRATION: (&str, &str) = ("put", "/api/messages/{messageid}");
 const WEBHOOK: (&str, &str) = ("post", "/webhooks/{source}");
 
-/// A path like those of the template.
+/// Fills in the parameters of a path template.
 fn filled(path: &str) -> String {
     path.replace("{messageid}", &id(1))
         .replace("{phonenumber}", "+393331234567")
@@ -62,8 +62,8 @@ fn every_described_response_occurs_and_matches_its_schema() {
     let mut documented = OpenApiCoverage::new();
     post_webhooks(&server, &mut documented);
     register(&server, &mut documented);
-    ask(&server, &mut documented);
-    // What never reaches a handler is the same for all, and has no name.
+    query(&server, &mut documented);
+    // Errors before routing are the same for all operations.
     let large = "x".repeat(200_000);
     let large = server.send("GET", "/livez", &[("X-Large", &large)], b"");
     let mut broken = server.connect();
@@ -73,10 +73,9 @@ fn every_described_response_occurs_and_matches_its_schema() {
         documented.check((&method, &path), &large);
         documented.check_body((&method, &path), &broken);
     }
-    // Last, because then nobody is asked any more.
-    let of_the_api =
-        |(_, path): &(String, String)| path.starts_with("/api") || path.starts_with("/ui");
-    let api: Vec<_> = documented.operations().into_iter().filter(of_the_api).collect();
+    // Last, because afterwards this address is rate-limited.
+    let is_api = |(_, path): &(String, String)| path.starts_with("/api") || path.starts_with("/ui");
+    let api: Vec<_> = documented.operations().into_iter().filter(is_api).collect();
     for attempt in 0..60 {
         let (method, path) = &api[attempt % api.len()];
         let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
@@ -85,7 +84,7 @@ fn every_described_response_occurs_and_matches_its_schema() {
     }
     for (method, path) in &api {
         // On a slow machine the address may fail again meanwhile.
-        let answer = eventually(|| {
+        let answer = wait_for(|| {
             let answer = server.send(&method.to_uppercase(), &filled(path), &[], b"");
             (answer.status == 429).then_some(answer)
         });
@@ -95,18 +94,18 @@ fn every_described_response_occurs_and_matches_its_schema() {
     for (method, path) in documented.operations() {
         let responses = &documented.document["paths"][&path][&method]["responses"];
         for status in responses.as_object().unwrap().keys() {
-            let one = (method.clone(), path.clone(), status.clone());
-            if !ELSEWHERE.contains(&&**status) && !documented.seen.contains(&one) {
-                missing.push(one);
+            let response = (method.clone(), path.clone(), status.clone());
+            if !NOT_PROVOKED.contains(&&**status) && !documented.seen.contains(&response) {
+                missing.push(response);
             }
         }
     }
-    assert_eq!(missing, [], "described, but not seen");
+    assert_eq!(missing, [], "described responses that did not occur");
 }
 
-/// Webhooks with every kind of result, and every refusal.
+/// Posts webhooks with every outcome and every rejection.
 fn post_webhooks(server: &Server, documented: &mut OpenApiCoverage) {
-    let rich = json!({"type": "STATUS_UPDATE", "message": {
+    let complete = json!({"type": "STATUS_UPDATE", "message": {
         "id": id(1), "channel": "RCS", "status": "UNDELIVERED",
         "providerAcceptanceAt": "2026-02-12T14:00:00.123Z",
         "statusChangedAt": "2026-02-12T14:00:01.123456Z", "destination": "+393331234567",
@@ -115,7 +114,7 @@ fn post_webhooks(server: &Server, documented: &mut OpenApiCoverage) {
     }});
     for (body, outcome) in [
         (EXAMPLE.to_owned(), "applied"),
-        (rich.to_string(), "applied"),
+        (complete.to_string(), "applied"),
         (webhook(&id(2), "READ", 1).to_string(), "invalid"),
         ("{}".to_owned(), "quarantined"),
     ] {
@@ -125,8 +124,8 @@ fn post_webhooks(server: &Server, documented: &mut OpenApiCoverage) {
         documented.check(WEBHOOK, &answer);
     }
     let twilio = format!("/webhooks/twilio?token={TOKEN}");
-    for (word, outcome) in [("sending", "ignored"), ("sent", "applied")] {
-        let body = format!("MessageSid=SM1&MessageStatus={word}");
+    for (status, outcome) in [("sending", "ignored"), ("sent", "applied")] {
+        let body = format!("MessageSid=SM1&MessageStatus={status}");
         let answer = server.send("POST", &twilio, FORM, body.as_bytes());
         assert_eq!(answer.outcome(), outcome);
         documented.check(WEBHOOK, &answer);
@@ -164,30 +163,30 @@ fn register(server: &Server, documented: &mut OpenApiCoverage) {
     documented.check(REGISTRATION, &answer);
 }
 
-fn ask(server: &Server, documented: &mut OpenApiCoverage) {
-    let of = |id: &str, more: &str| format!("/api/messagestatus/{id}{more}");
+fn query(server: &Server, documented: &mut OpenApiCoverage) {
+    let path = |id: &str, suffix: &str| format!("/api/messagestatus/{id}{suffix}");
     for (status, operation, path) in [
-        (200, MESSAGE, of(EXAMPLE_ID, "")),
-        (200, MESSAGE, of(&id(1), "")),
-        (400, MESSAGE, of("x", "")),
-        (404, MESSAGE, of(&id(2), "")),
-        (200, MESSAGE, of(EXAMPLE_ID, "?wait=60&until=final")),
-        (200, MESSAGE, of(EXAMPLE_ID, "?wait=0&until=change")),
-        (400, MESSAGE, of(EXAMPLE_ID, "?wait=x")),
-        (400, MESSAGE, of(EXAMPLE_ID, "?until=final")),
-        (404, MESSAGE, of(&id(2), "?wait=0")),
-        (200, HISTORY, of(EXAMPLE_ID, "/history")),
-        // Of what is invalid there is a history alone.
-        (200, HISTORY, of(&id(2), "/history")),
-        (400, HISTORY, of("x", "/history")),
-        (404, HISTORY, of(&id(9), "/history")),
-        (200, BY_NUMBER, of("phonenumber", "/+393331234567")),
-        (400, BY_NUMBER, of("phonenumber", "/39")),
-        (200, BY_KEY, of("reference", "/webhook_3")),
-        (400, BY_KEY, of("reference", "/webhook_3?count=0")),
-        (200, BY_PROVIDER, of("provider", "/twilio/SM1")),
-        (400, BY_PROVIDER, of("provider", "/twilio/SM1?sendDate=now")),
-        (404, BY_PROVIDER, of("provider", "/nobody/SM1")),
+        (200, MESSAGE, path(EXAMPLE_ID, "")),
+        (200, MESSAGE, path(&id(1), "")),
+        (400, MESSAGE, path("x", "")),
+        (404, MESSAGE, path(&id(2), "")),
+        (200, MESSAGE, path(EXAMPLE_ID, "?wait=60&until=final")),
+        (200, MESSAGE, path(EXAMPLE_ID, "?wait=0&until=change")),
+        (400, MESSAGE, path(EXAMPLE_ID, "?wait=x")),
+        (400, MESSAGE, path(EXAMPLE_ID, "?until=final")),
+        (404, MESSAGE, path(&id(2), "?wait=0")),
+        (200, HISTORY, path(EXAMPLE_ID, "/history")),
+        // A message with only invalid notifications has a history and no record.
+        (200, HISTORY, path(&id(2), "/history")),
+        (400, HISTORY, path("x", "/history")),
+        (404, HISTORY, path(&id(9), "/history")),
+        (200, BY_DESTINATION, path("phonenumber", "/+393331234567")),
+        (400, BY_DESTINATION, path("phonenumber", "/39")),
+        (200, BY_KEY, path("reference", "/webhook_3")),
+        (400, BY_KEY, path("reference", "/webhook_3?count=0")),
+        (200, BY_PROVIDER, path("provider", "/twilio/SM1")),
+        (400, BY_PROVIDER, path("provider", "/twilio/SM1?sendDate=now")),
+        (404, BY_PROVIDER, path("provider", "/nobody/SM1")),
         (200, SEARCH, "/api/messages?count=1&destination=with".to_owned()),
         (200, SEARCH, format!("/api/messages?ids={},{EXAMPLE_ID}", id(1))),
         (400, SEARCH, "/api/messages?status=LOST".to_owned()),
@@ -227,9 +226,9 @@ fn ask(server: &Server, documented: &mut OpenApiCoverage) {
     let first = server.get("/api/messagestatus/phonenumber/+393331234567?count=1");
     let link = first.header("link").unwrap();
     let next = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
-    documented.check(BY_NUMBER, &server.get(next));
+    documented.check(BY_DESTINATION, &server.get(next));
     let filters = "phonenumber=%2B393331234567&referencekey=k&status=SENT&status=READ&final=true";
-    // Of the first there is a head alone: it never ends.
+    // Only the head of an event stream is read, because the stream does not end.
     for (status, path) in [
         (200, format!("/api/events?{filters}")),
         (400, "/api/events?key=k".to_owned()),
@@ -245,37 +244,37 @@ fn ask(server: &Server, documented: &mut OpenApiCoverage) {
 fn events_match_their_schema() {
     let mut server = Server::start(GATEWAY);
     let documented = OpenApiCoverage::new();
-    let mut listener = EventClient::to(&server, "", None);
-    listener.begin();
+    let mut client = EventClient::to(&server, "", None);
+    client.read_start();
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
     assert_eq!(server.put(EXAMPLE_ID, &json!({"destination": ERASED})).status, 200);
-    let changes = listener.changes(2);
+    let changes = client.changes(2);
     for change in &changes {
-        documented.assert_is("MessageChange", &change.data);
+        documented.assert_matches_schema("MessageChange", &change.data);
     }
     assert_eq!(changes[0].data["previous"], Value::Null);
     assert_eq!(changes[1].data["previous"], "DELIVERED");
     server.signal("-TERM");
-    let end = listener.next().expect("an end");
+    let end = client.next().expect("the stream ends with an `end` event");
     assert_eq!(end.name, "end");
-    documented.assert_is("StreamEnd", &end.data);
+    documented.assert_matches_schema("StreamEnd", &end.data);
     assert_eq!(server.wait(), Some(0));
     let (method, path) = EVENTS;
     let described = &documented.document["paths"][path][method]["responses"]["200"];
     let example = described["content"]["text/event-stream"]["example"].as_str().unwrap();
-    let mut shown = Vec::new();
+    let mut schemas = Vec::new();
     for event in example.split("\n\n").filter(|event| event.contains("data: ")) {
         let fields: Vec<_> = event.lines().filter_map(|line| line.split_once(": ")).collect();
-        let of = |name: &str| fields.iter().find(|(field, _)| *field == name).unwrap().1;
-        let shape = match of("event") {
+        let field = |name: &str| fields.iter().find(|(field, _)| *field == name).unwrap().1;
+        let schema = match field("event") {
             "change" => "MessageChange",
             "end" => "StreamEnd",
-            other => panic!("no event is called {other}"),
+            other => panic!("unknown event `{other}` in the example"),
         };
-        documented.assert_is(shape, &serde_json::from_str(of("data")).unwrap());
-        shown.push(shape);
+        documented.assert_matches_schema(schema, &serde_json::from_str(field("data")).unwrap());
+        schemas.push(schema);
     }
-    assert_eq!(shown, ["MessageChange", "StreamEnd"]);
+    assert_eq!(schemas, ["MessageChange", "StreamEnd"]);
 }
 
 #[test]
@@ -301,24 +300,24 @@ fn undocumented_methods_are_405() {
 
 #[test]
 fn every_example_matches_its_schema() {
-    fn walk(documented: &OpenApiCoverage, at: &Value, found: &mut usize) {
-        if let Some(schema) = at.get("schema") {
-            let named = at.get("examples").and_then(Value::as_object).into_iter().flatten();
+    fn walk(documented: &OpenApiCoverage, node: &Value, count: &mut usize) {
+        if let Some(schema) = node.get("schema") {
+            let named = node.get("examples").and_then(Value::as_object).into_iter().flatten();
             let named = named.map(|(_, example)| &example["value"]);
-            for example in at.get("example").into_iter().chain(named) {
+            for example in node.get("example").into_iter().chain(named) {
                 documented.assert_valid(schema, example);
-                *found += 1;
+                *count += 1;
             }
         }
-        let members = at.as_object().into_iter().flatten().map(|(_, at)| at);
+        let members = node.as_object().into_iter().flatten().map(|(_, member)| member);
         members
-            .chain(at.as_array().into_iter().flatten())
-            .for_each(|at| walk(documented, at, found));
+            .chain(node.as_array().into_iter().flatten())
+            .for_each(|child| walk(documented, child, count));
     }
     let documented = OpenApiCoverage::new();
-    let mut found = 0;
-    walk(&documented, &documented.document["paths"], &mut found);
-    assert!(found > 100, "{found} examples");
+    let mut count = 0;
+    walk(&documented, &documented.document["paths"], &mut count);
+    assert!(count > 100, "{count} examples");
 }
 
 #[test]

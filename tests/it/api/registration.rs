@@ -1,12 +1,12 @@
-//! `PUT /api/messages/{messageid}`: a registration by the sender.
+//! `PUT /api/messages/{messageid}`: registration by the sender.
 
 use serde_json::{Value, json};
 
 use crate::support::*;
 
-const NUMBER: &str = "+393331234567";
+const DESTINATION: &str = "+393331234567";
 
-fn shown(server: &Server, number: u64) -> Value {
+fn message(server: &Server, number: u64) -> Value {
     server.get(&format!("/api/messagestatus/{}", id(number))).json()["message"].clone()
 }
 
@@ -16,7 +16,7 @@ fn a_registration_creates_a_record_that_webhooks_update() {
     let answer = server.put(
         &id(1),
         &json!({
-            "destination": NUMBER,
+            "destination": DESTINATION,
             "reference": {"service": "S", "action": "A", "key": "k"},
             "channel": "RCS",
             "providerAcceptanceAt": "2026-02-12T14:00:00+01:00",
@@ -33,7 +33,7 @@ fn a_registration_creates_a_record_that_webhooks_update() {
     );
     assert_eq!(answer.body, expected);
     assert_eq!(server.post(&webhook(&id(1), "DELIVERED", 5).to_string()).outcome(), "applied");
-    let list = server.get(&format!("/api/messagestatus/phonenumber/{NUMBER}")).json();
+    let list = server.get(&format!("/api/messagestatus/phonenumber/{DESTINATION}")).json();
     assert_eq!(list["messages"][0]["message"]["status"], "DELIVERED");
     assert_eq!(list["messages"][0]["message"]["reference"]["key"], "k");
     let history = server.history(&id(1));
@@ -44,9 +44,9 @@ fn a_registration_creates_a_record_that_webhooks_update() {
 #[test]
 fn the_defaults_are_sms_and_the_time_of_arrival() {
     let server = Server::start(GATEWAY);
-    let first = server.put(&id(1), &json!({"destination": NUMBER})).json();
-    assert_eq!(first["message"]["channel"], "SMS");
-    assert_eq!(first["message"]["providerAcceptanceAt"], first["message"]["statusChangedAt"]);
+    let body = server.put(&id(1), &json!({"destination": DESTINATION})).json();
+    assert_eq!(body["message"]["channel"], "SMS");
+    assert_eq!(body["message"]["providerAcceptanceAt"], body["message"]["statusChangedAt"]);
     assert_eq!(server.history(&id(1))[0]["statusChangedAt"], Value::Null);
 }
 
@@ -57,35 +57,36 @@ fn a_known_message_is_200_and_the_registration_wins() {
     reported["message"]["destination"] = json!("+393330000000");
     reported["message"]["reference"] = json!({"key": "theirs"});
     server.post(&reported.to_string());
-    let body = json!({"destination": NUMBER, "reference": {"key": "ours"}});
+    let body = json!({"destination": DESTINATION, "reference": {"key": "ours"}});
     let answer = server.put(&id(1), &body);
     assert_eq!((answer.status, &answer.json()["outcome"]), (200, &json!("applied")));
-    assert_eq!(shown(&server, 1)["reference"], json!({"key": "ours"}));
-    assert_eq!(shown(&server, 1)["status"], "DELIVERED");
-    let found = |number: &str| {
-        let list = server.get(&format!("/api/messagestatus/phonenumber/{number}")).json();
+    assert_eq!(message(&server, 1)["reference"], json!({"key": "ours"}));
+    assert_eq!(message(&server, 1)["status"], "DELIVERED");
+    let list_length = |destination: &str| {
+        let list = server.get(&format!("/api/messagestatus/phonenumber/{destination}")).json();
         list["messages"].as_array().unwrap().len()
     };
-    assert_eq!((found(NUMBER), found("+393330000000")), (1, 0));
+    assert_eq!((list_length(DESTINATION), list_length("+393330000000")), (1, 0));
 }
 
 #[test]
 fn a_repetition_is_a_duplicate_unless_another_came_between() {
     let server = Server::start(GATEWAY);
-    let (one, other) = (json!({"destination": NUMBER}), json!({"destination": "+393337654321"}));
+    let (first, second) =
+        (json!({"destination": DESTINATION}), json!({"destination": "+393337654321"}));
     let outcome = |body: &Value| {
         let answer = server.put(&id(1), body);
         (answer.status, answer.json()["outcome"].as_str().unwrap().to_owned())
     };
-    let told = |status, outcome: &str| (status, outcome.to_owned());
-    assert_eq!(outcome(&one), told(201, "applied"));
-    let before = shown(&server, 1);
-    assert_eq!(outcome(&one), told(200, "duplicate"));
-    assert_eq!(shown(&server, 1), before);
-    assert_eq!(outcome(&other), told(200, "applied"));
-    assert_eq!(outcome(&one), told(200, "applied"), "the last one wins");
-    assert_eq!(outcome(&one), told(200, "duplicate"));
-    let list = server.get(&format!("/api/messagestatus/phonenumber/{NUMBER}")).json();
+    let expected = |status, outcome: &str| (status, outcome.to_owned());
+    assert_eq!(outcome(&first), expected(201, "applied"));
+    let before = message(&server, 1);
+    assert_eq!(outcome(&first), expected(200, "duplicate"));
+    assert_eq!(message(&server, 1), before);
+    assert_eq!(outcome(&second), expected(200, "applied"));
+    assert_eq!(outcome(&first), expected(200, "applied"), "the latest registration wins");
+    assert_eq!(outcome(&first), expected(200, "duplicate"));
+    let list = server.get(&format!("/api/messagestatus/phonenumber/{DESTINATION}")).json();
     assert_eq!(list["messages"].as_array().unwrap().len(), 1);
     assert_eq!(server.history(&id(1)).len(), 2);
 }
@@ -93,7 +94,8 @@ fn a_repetition_is_a_duplicate_unless_another_came_between() {
 #[test]
 fn a_registration_without_news_is_superseded() {
     let server = Server::start(GATEWAY);
-    let mut body = json!({"destination": NUMBER, "providerAcceptanceAt": "2026-02-12T10:00:00Z"});
+    let mut body =
+        json!({"destination": DESTINATION, "providerAcceptanceAt": "2026-02-12T10:00:00Z"});
     server.put(&id(1), &body);
     server.post(&webhook(&id(1), "DELIVERED", 5).to_string());
     body["providerAcceptanceAt"] = json!("2026-02-12T11:00:00Z");
@@ -105,7 +107,7 @@ fn a_whole_number_may_be_written_as_a_fraction() {
     let server = Server::start(GATEWAY);
     for (written, segments) in [("2.0", 2), ("3e0", 3), ("-0.0", 0), ("4294967295.0", u32::MAX)] {
         let path = format!("/api/messages/{}", id(u64::from(segments)));
-        let body = format!(r#"{{"destination":"{NUMBER}","sms":{{"segments":{written}}}}}"#);
+        let body = format!(r#"{{"destination":"{DESTINATION}","sms":{{"segments":{written}}}}}"#);
         let answer = server.send("PUT", &path, &[("X-Api-Key", KEY)], body.as_bytes());
         assert_eq!(answer.json()["message"]["sms"]["segments"], segments, "{written}");
     }
@@ -115,7 +117,7 @@ fn a_whole_number_may_be_written_as_a_fraction() {
 fn an_invalid_registration_is_400_with_the_reason() {
     let server = Server::start(GATEWAY);
     let with = |name: &str, value: Value| {
-        let mut body = json!({"destination": NUMBER});
+        let mut body = json!({"destination": DESTINATION});
         body[name] = value;
         body
     };
@@ -124,7 +126,7 @@ fn an_invalid_registration_is_400_with_the_reason() {
         (json!({"destination": "393331234567"}), "E.164"),
         (json!({"destination": "+12345"}), "E.164"),
         (json!({"destination": null}), "null"),
-        (json!([NUMBER]), "sequence"),
+        (json!([DESTINATION]), "sequence"),
         (json!("x"), "string"),
         (with("destinaton", json!("x")), "destinaton"),
         (with("channel", json!("FAX")), "FAX"),
@@ -145,7 +147,7 @@ fn an_invalid_registration_is_400_with_the_reason() {
     let path = format!("/api/messages/{}", id(1));
     server.send("PUT", &path, &[("X-Api-Key", KEY)], b"{").assert_problem(400);
     server.send("PUT", &path, &[("X-Api-Key", KEY)], &vec![b' '; 70_000]).assert_problem(413);
-    server.put("x", &json!({"destination": NUMBER})).assert_problem(400);
+    server.put("x", &json!({"destination": DESTINATION})).assert_problem(400);
     server.send("GET", &path, &[("X-Api-Key", KEY)], b"").assert_problem(405);
     assert!(server.history(&id(1)).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Texts that look like protocol, through every output: none changes the framing of a response.
+//! Texts that look like protocol syntax, in every output: none changes the framing of a response.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::http::raw_client::{RawClient, RawResponse};
 use crate::support::*;
 
-/// Texts that a program on the way could take for something else.
+/// Texts that a proxy, browser or spreadsheet could take for its own syntax.
 const TEXTS: [&str; 20] = [
     "HTTP/1.1 400 x\r\ncontent-length: 0",
     "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n",
@@ -30,16 +30,16 @@ const TEXTS: [&str; 20] = [
     "%0d%0aSet-Cookie: x=y",
 ];
 
-/// Sends a request and reads its answer, and another one behind it: whoever lost count would fail there.
-fn ask(raw: &mut RawClient, request: &str) -> RawResponse {
-    let answer = raw.send(request).answer(request.split(' ').next().unwrap());
-    let alive = raw.send("GET /livez HTTP/1.1\r\nHost: t\r\n\r\n").answer("GET");
-    assert_eq!((alive.status, alive.text()), (200, "ok\n"), "behind {request}");
+/// Sends a request and reads its answer. A second request on the connection fails if the framing was wrong.
+fn exchange(client: &mut RawClient, request: &str) -> RawResponse {
+    let answer = client.send(request).answer(request.split(' ').next().unwrap());
+    let alive = client.send("GET /livez HTTP/1.1\r\nHost: t\r\n\r\n").answer("GET");
+    assert_eq!((alive.status, alive.text()), (200, "ok\n"), "after {request}");
     answer
 }
 
-fn get(raw: &mut RawClient, path: &str) -> RawResponse {
-    ask(raw, &format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"))
+fn get(client: &mut RawClient, path: &str) -> RawResponse {
+    exchange(client, &format!("GET {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"))
 }
 
 fn encoded(text: &str) -> String {
@@ -49,7 +49,7 @@ fn encoded(text: &str) -> String {
 #[test]
 fn no_text_changes_the_framing_of_a_response() {
     let server = Server::start(GATEWAY);
-    let mut raw = RawClient::to(server.port);
+    let mut client = RawClient::to(server.port);
     for (number, text) in (1..).zip(TEXTS) {
         let mut body = webhook(&id(number), "DELIVERED", 1);
         let message = &mut body["message"];
@@ -57,8 +57,8 @@ fn no_text_changes_the_framing_of_a_response() {
         message["provider"] =
             json!({"name": text, "id": text, "status": text, "code": text, "message": text});
         let body = body.to_string();
-        let posted = ask(
-            &mut raw,
+        let posted = exchange(
+            &mut client,
             &format!(
                 "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
                 webhook_path(""),
@@ -66,30 +66,30 @@ fn no_text_changes_the_framing_of_a_response() {
             ),
         );
         assert_eq!(posted.status, 200, "{posted:?}");
-        let whole = format!(
+        let invalid_body = format!(
             "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{text}",
             webhook_path(""),
             text.len()
         );
-        // As a body that is no JSON, and as an unknown word: its reason may repeat it.
-        assert_ne!(ask(&mut raw, &whole).status, 401);
-        let word = json!({"type": text, "message": {"status": text}}).to_string();
-        let unknown = format!(
-            "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{word}",
+        // As an invalid body, and as an unknown status. The reason for the rejection may quote the text.
+        assert_ne!(exchange(&mut client, &invalid_body).status, 401);
+        let body = json!({"type": text, "message": {"status": text}}).to_string();
+        let unknown_status = format!(
+            "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
             webhook_path(""),
-            word.len()
+            body.len()
         );
-        ask(&mut raw, &unknown);
+        exchange(&mut client, &unknown_status);
     }
     for (number, text) in (1..).zip(TEXTS) {
         let message = format!("/api/messagestatus/{}", id(number));
         for path in [message.clone(), format!("{message}/history")] {
-            let json: Value = serde_json::from_str(get(&mut raw, &path).text()).unwrap();
+            let json: Value = serde_json::from_str(get(&mut client, &path).text()).unwrap();
             let key = json.pointer("/message/reference/key").unwrap();
             assert_eq!(key, text, "{path}");
         }
         let text = encoded(text);
-        let list = get(&mut raw, &format!("/api/messagestatus/reference/{text}"));
+        let list = get(&mut client, &format!("/api/messagestatus/reference/{text}"));
         assert!(list.text().contains(&id(number)), "{list:?}");
         for path in [
             format!("/api/messages?code={text}"),
@@ -104,7 +104,7 @@ fn no_text_changes_the_framing_of_a_response() {
             format!("/ui/messages?code={text}&source={text}"),
             format!("/ui/message/{}", id(number)),
         ] {
-            let answer = get(&mut raw, &path);
+            let answer = get(&mut client, &path);
             assert!(answer.status < 500, "{path}: {answer:?}");
             if path.starts_with("/ui") && answer.status == 200 {
                 assert!(
@@ -113,17 +113,17 @@ fn no_text_changes_the_framing_of_a_response() {
                 );
             }
         }
-        let name = format!(
+        let request_with_id = format!(
             "GET /api/messages HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\nX-Request-Id: {text}\r\n\r\n"
         );
-        assert_eq!(ask(&mut raw, &name).status, 200);
+        assert_eq!(exchange(&mut client, &request_with_id).status, 200);
     }
-    // Each in a line of its own, whatever is in it.
-    let csv = get(&mut raw, "/api/messages?format=csv");
+    // Each message is one record of the CSV.
+    let csv = get(&mut client, "/api/messages?format=csv");
     let mut reader = csv::Reader::from_reader(&*csv.body);
     assert_eq!(reader.records().map(Result::unwrap).count(), TEXTS.len());
     for path in ["/metrics", "/ui/overview", "/ui/health", "/api/messages"] {
-        assert_eq!(get(&mut raw, path).status, 200, "{path}");
+        assert_eq!(get(&mut client, path).status, 200, "{path}");
     }
     let mut events = RawClient::to(server.port);
     events.send(format!(
@@ -143,7 +143,7 @@ fn no_text_changes_the_framing_of_a_response() {
 #[test]
 fn a_doubled_slash_or_an_encoded_letter_of_a_route_is_400_but_reaches_a_webhook() {
     let server = Server::start(GATEWAY);
-    let mut raw = RawClient::to(server.port);
+    let mut client = RawClient::to(server.port);
     for path in [
         "//api/messages",
         "/api//messages",
@@ -159,10 +159,10 @@ fn a_doubled_slash_or_an_encoded_letter_of_a_route_is_400_but_reaches_a_webhook(
         "/%77ebhooks/gateway",
         "//docs",
     ] {
-        let answer = get(&mut raw, path);
+        let answer = get(&mut client, path);
         assert!(answer.status == 400 && answer.text().contains("detail"), "{path}: {answer:?}");
     }
-    // Behind the key, as everything is.
+    // The key is checked first.
     server.send("GET", "/api//messages", &[], b"").assert_problem(403);
     let query = webhook_path("").split_once('?').unwrap().1.to_owned();
     for path in [
@@ -174,6 +174,6 @@ fn a_doubled_slash_or_an_encoded_letter_of_a_route_is_400_but_reaches_a_webhook(
         let answer = server.send("POST", &format!("{path}?{query}"), JSON, EXAMPLE.as_bytes());
         assert!(["applied", "duplicate"].contains(&&*answer.outcome()), "{path}: {answer:?}");
     }
-    let whole = format!("http://hooks.example.com//webhooks/gateway/?{query}");
-    assert_eq!(server.send("POST", &whole, JSON, EXAMPLE.as_bytes()).outcome(), "duplicate");
+    let absolute_url = format!("http://hooks.example.com//webhooks/gateway/?{query}");
+    assert_eq!(server.send("POST", &absolute_url, JSON, EXAMPLE.as_bytes()).outcome(), "duplicate");
 }

@@ -1,4 +1,4 @@
-//! Event ids and cursors from before a restore: rejected with the reason, never skipped over.
+//! Event ids and cursors from before a restore: rejected with the reason, so that no change is skipped.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,18 +7,19 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::support::http::event_client::EventClient;
+use crate::support::http::list_page;
 use crate::support::*;
 
-/// Gives the stopped server's database another lineage, as a restore does.
+/// Sets the lineage of the stopped server's database, as a restore does.
 fn set_lineage(server: &Server, lineage: u32) {
     let file = Connection::open(server.database()).unwrap();
     assert_eq!(file.execute("UPDATE progress SET lineage = ?", [lineage]).unwrap(), 1);
 }
 
+/// Cursor of the next page, from the `Link` header.
 fn cursor(server: &Server, path: &str) -> String {
-    let answer = server.get(path);
-    let link = answer.header("link").unwrap();
-    link.split("cursor=").nth(1).unwrap().split('>').next().unwrap().to_owned()
+    let next_path = list_page::next(&server.get(path)).unwrap();
+    next_path.split_once("cursor=").unwrap().1.to_owned()
 }
 
 #[test]
@@ -34,13 +35,13 @@ fn cursors_and_event_ids_from_before_a_restore_are_400() {
     for lineage in [1, 7, 8_191_u32] {
         assert_eq!(server.terminate(), Some(0));
         set_lineage(&server, lineage);
-        server.start_again();
-        let listen = |id: u64| {
+        server.restart();
+        let resume_from = |id: u64| {
             let headers = [("X-Api-Key", KEY), ("Last-Event-ID", &*id.to_string())];
             server.send("GET", "/api/events", &headers, b"")
         };
         for old in [1, 3, 6, 99, (u64::from(lineage) - 1) << 40 | 3] {
-            let answer = listen(old);
+            let answer = resume_from(old);
             answer.assert_problem(400);
             assert!(answer.body.contains("restored from a backup"), "{old}: {}", answer.body);
         }
@@ -49,18 +50,18 @@ fn cursors_and_event_ids_from_before_a_restore_are_400() {
             answer.assert_problem(400);
             assert!(answer.body.contains("restored from a backup"), "{}", answer.body);
         }
-        // All of it is told again, under names that are valid now.
+        // All changes are streamed again, with ids of the new lineage.
         let first = u64::from(lineage) << 40;
-        let mut listener = EventClient::to(&server, "", Some(0));
-        assert_eq!(listener.begin(), first);
-        let told: Vec<_> = listener.changes(6).iter().map(|event| event.id).collect();
-        assert_eq!(told, (first + 1..=first + 6).collect::<Vec<_>>());
-        let mut again = EventClient::to(&server, "", Some(told[3]));
-        assert_eq!(again.begin(), told[3]);
-        assert_eq!(again.changes(1)[0].id, told[4]);
-        let beyond = listen(first + 7);
-        beyond.assert_problem(400);
-        assert!(beyond.body.contains("none that was given"), "{}", beyond.body);
+        let mut client = EventClient::to(&server, "", Some(0));
+        assert_eq!(client.read_start(), first);
+        let ids: Vec<_> = client.changes(6).iter().map(|event| event.id).collect();
+        assert_eq!(ids, (first + 1..=first + 6).collect::<Vec<_>>());
+        let mut resumed = EventClient::to(&server, "", Some(ids[3]));
+        assert_eq!(resumed.read_start(), ids[3]);
+        assert_eq!(resumed.changes(1)[0].id, ids[4]);
+        let ahead = resume_from(first + 7);
+        ahead.assert_problem(400);
+        assert!(ahead.body.contains("none that was given"), "{}", ahead.body);
         for path in lists {
             let next = cursor(&server, path);
             assert_eq!(server.get(&format!("{path}&cursor={next}")).status, 200);
@@ -68,8 +69,8 @@ fn cursors_and_event_ids_from_before_a_restore_are_400() {
     }
 }
 
-/// The same cursor of another version, as a program that knows that version would write it.
-fn of_version(cursor: &str, version: u8, list: &str) -> String {
+/// Changes the version of a cursor and its checksum, as a program of that version would write it.
+fn with_version(cursor: &str, version: u8, list: &str) -> String {
     let mut bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap();
     bytes.truncate(bytes.len() - 8);
     bytes[0] = version;
@@ -87,13 +88,13 @@ fn a_cursor_of_a_later_version_is_rejected_with_words() {
         assert_eq!(server.post(&body.to_string()).outcome(), "applied");
     }
     let path = "/api/messagestatus/reference/k?count=2";
-    let given = cursor(&server, path);
-    let ask = |cursor: &str| server.get(&format!("{path}&cursor={cursor}"));
-    let own = of_version(&given, 1, "reference\nk");
-    assert_eq!(own, given, "this test writes cursors as the server does");
-    assert_eq!(ask(&own).status, 200);
+    let current = cursor(&server, path);
+    let list = |cursor: &str| server.get(&format!("{path}&cursor={cursor}"));
+    let rewritten = with_version(&current, 1, "reference\nk");
+    assert_eq!(rewritten, current, "this test writes cursors as the server does");
+    assert_eq!(list(&rewritten).status, 200);
     for later in [2, 3, 255] {
-        let answer = ask(&of_version(&given, later, "reference\nk"));
+        let answer = list(&with_version(&current, later, "reference\nk"));
         answer.assert_problem(400);
         assert!(answer.body.contains("another version"), "{answer:?}");
     }

@@ -8,12 +8,12 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::*;
 
-/// A whole configuration that listens on this port.
+/// Complete configuration that listens on this port.
 fn listening_on(port: u16) -> String {
     format!("[server]\nlisten = \"127.0.0.1:{port}\"\n{GATEWAY}[api_keys.tests]\nkey = \"{KEY}\"\n")
 }
 
-/// Runs a command as another user than root, who may read everything.
+/// Runs a command without the rights of root, who may read every file; `None` if that is not possible.
 fn as_nobody(folder: &Path, arguments: &[&str]) -> Option<Output> {
     if !rustix::process::geteuid().is_root() || !is_installed("setpriv") {
         return None;
@@ -29,8 +29,8 @@ fn the_first_existing_file_is_read_and_each_command_names_it() {
     let write = |name: &str, port| fs::write(folder.path().join(name), listening_on(port)).unwrap();
     let named = folder.path().join("named.toml").display().to_string();
     let envs = [("STATUSMIRROR_CONFIG", named.as_str())];
-    let none = run_in(folder.path(), &["check-config"], &[]);
-    assert!(text(&none.stdout).contains("file:     none; defaults"), "{none:?}");
+    let output = run_program_in(folder.path(), &["check-config"], &[]);
+    assert!(text(&output.stdout).contains("file:     none; defaults"), "{output:?}");
     write("statusmirror.toml", 7001);
     write("named.toml", 7002);
     write("given.toml", 7003);
@@ -40,25 +40,25 @@ fn the_first_existing_file_is_read_and_each_command_names_it() {
         (&[], &envs, "named.toml", 7002),
         (&["--config", "given.toml"], &envs, "given.toml", 7003),
     ] {
-        let whole = folder.path().join(file).display().to_string();
-        let checked = run_in(folder.path(), &[arguments, &["check-config"]].concat(), envs);
-        let told = text(&checked.stdout);
-        assert!(told.contains(&format!("file:     {whole}\n")), "{told}");
-        assert!(told.contains(&format!("listen:   127.0.0.1:{port}\n")), "{told}");
+        let path = folder.path().join(file).display().to_string();
+        let checked = run_program_in(folder.path(), &[arguments, &["check-config"]].concat(), envs);
+        let stdout = text(&checked.stdout);
+        assert!(stdout.contains(&format!("file:     {path}\n")), "{stdout}");
+        assert!(stdout.contains(&format!("listen:   127.0.0.1:{port}\n")), "{stdout}");
         for command in
             [&["print-config"][..], &["callback-url", "gateway"], &["quarantine", "list"]]
         {
-            let output = run_in(folder.path(), &[arguments, command].concat(), envs);
-            let said = format!("configuration file: {whole}\n");
-            assert!(text(&output.stderr).contains(&said), "{command:?}: {output:?}");
+            let output = run_program_in(folder.path(), &[arguments, command].concat(), envs);
+            let expected = format!("configuration file: {path}\n");
+            assert!(text(&output.stderr).contains(&expected), "{command:?}: {output:?}");
         }
     }
-    // A file that is named must be there.
-    let gone = [("STATUSMIRROR_CONFIG", "gone.toml")];
-    let output = run_in(folder.path(), &["check-config"], &gone);
+    // A file that is named must exist.
+    let missing = [("STATUSMIRROR_CONFIG", "gone.toml")];
+    let output = run_program_in(folder.path(), &["check-config"], &missing);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    let gone = folder.path().join("gone.toml").display().to_string();
-    assert!(text(&output.stderr).contains(&gone), "{output:?}");
+    let missing = folder.path().join("gone.toml").display().to_string();
+    assert!(text(&output.stderr).contains(&missing), "{output:?}");
 }
 
 #[test]
@@ -70,29 +70,32 @@ fn an_unreadable_file_is_an_error_and_the_next_one_is_not_tried() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     if let Some(output) = as_nobody(folder.path(), &["check-config"]) {
         assert_eq!(output.status.code(), Some(77), "{output:?}");
-        let told = text(&output.stderr);
-        assert!(told.contains(file.to_str().unwrap()) && told.contains("ermission"), "{told}");
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains(file.to_str().unwrap()) && stderr.contains("ermission"),
+            "{stderr}"
+        );
     }
-    // What is no file is there too, and cannot be read.
+    // A path that exists and is not a regular file is an error, too.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    let directory = run_in(folder.path(), &["check-config"], &[]);
+    let directory = run_program_in(folder.path(), &["check-config"], &[]);
     assert_eq!(directory.status.code(), Some(77), "{directory:?}");
     fs::remove_dir(&file).unwrap();
     std::os::unix::fs::symlink("nowhere", &file).unwrap();
-    let dangling = run_in(folder.path(), &["check-config"], &[]);
+    let dangling = run_program_in(folder.path(), &["check-config"], &[]);
     assert_eq!(dangling.status.code(), Some(78), "{dangling:?}");
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
-    let fifo = run_in(folder.path(), &["check-config"], &[]);
+    let fifo = run_program_in(folder.path(), &["check-config"], &[]);
     assert_eq!(fifo.status.code(), Some(77), "{fifo:?}");
 }
 
-/// Needs a file system of its own at /etc.
+/// Needs the permission to mount a file system at `/etc`.
 #[test]
 fn a_file_under_etc_is_found_last_and_requires_absolute_paths() {
-    let usable = Command::new("unshare").args(["-m", "true"]).status();
-    if !usable.is_ok_and(|status| status.success()) {
+    let unshare = Command::new("unshare").args(["-m", "true"]).status();
+    if !unshare.is_ok_and(|status| status.success()) {
         eprintln!("NOT TESTED: unshare -m is not possible");
         return;
     }
@@ -108,21 +111,21 @@ fn a_file_under_etc_is_found_last_and_requires_absolute_paths() {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", &script]).output().unwrap()
     };
-    let whole = format!("[store]\nurl = \"sqlite:{path}/mirror.db\"\n");
-    let found = check(&whole);
-    if text(&found.stderr).contains("mount:") {
-        eprintln!("NOT TESTED: nothing can be mounted");
+    let absolute = format!("[store]\nurl = \"sqlite:{path}/mirror.db\"\n");
+    let output = check(&absolute);
+    if text(&output.stderr).contains("mount:") {
+        eprintln!("NOT TESTED: no file system can be mounted");
         return;
     }
-    assert!(found.status.success(), "{found:?}");
-    let said = "file:     /etc/statusmirror/statusmirror.toml\n";
-    assert!(text(&found.stdout).contains(said), "{found:?}");
+    assert!(output.status.success(), "{output:?}");
+    let expected = "file:     /etc/statusmirror/statusmirror.toml\n";
+    assert!(text(&output.stdout).contains(expected), "{output:?}");
     for (config, key) in [
         ("[store]\nurl = \"sqlite:data/mirror.db\"\n".to_owned(), "store.url"),
-        (format!("{whole}[api_keys.a]\nkey = {{ file = \"secrets/key\" }}\n"), "api_keys.a.key"),
+        (format!("{absolute}[api_keys.a]\nkey = {{ file = \"secrets/key\" }}\n"), "api_keys.a.key"),
         (
             format!(
-                "{whole}[sources.a]\nverify = {{ scheme = \"url-token\", \
+                "{absolute}[sources.a]\nverify = {{ scheme = \"url-token\", \
                  secrets = [{{ file = \"token\" }}] }}\n"
             ),
             "sources.a.verify.secrets",
@@ -130,10 +133,10 @@ fn a_file_under_etc_is_found_last_and_requires_absolute_paths() {
     ] {
         let rejected = check(&config);
         assert_eq!(rejected.status.code(), Some(78), "{rejected:?}");
-        let told = text(&rejected.stderr);
-        assert!(told.contains(key) && told.contains("write the whole path"), "{told}");
+        let stderr = text(&rejected.stderr);
+        assert!(stderr.contains(key) && stderr.contains("write the whole path"), "{stderr}");
     }
-    // The default is not in the file.
+    // Only paths in the file must be absolute. The default of `store.url` is relative.
     let default = check("[log]\nlevel = \"warn\"\n");
     assert!(default.status.success(), "{default:?}");
 }
@@ -141,11 +144,11 @@ fn a_file_under_etc_is_found_last_and_requires_absolute_paths() {
 #[test]
 fn a_file_without_settings_cannot_be_served() {
     let folder = tempfile::tempdir().unwrap();
-    let shown = "# [server]\n# listen = \"127.0.0.1:1\"\n";
-    for config in ["", "\n", "\u{feff}", shown, "[server]\n", "[api_keys]\n[sources]\n"] {
+    let comments = "# [server]\n# listen = \"127.0.0.1:1\"\n";
+    for config in ["", "\n", "\u{feff}", comments, "[server]\n", "[api_keys]\n[sources]\n"] {
         fs::write(folder.path().join("it.toml"), config).unwrap();
         for command in ["serve", "check-config"] {
-            let output = run_in(folder.path(), &["--config", "it.toml", command], &[]);
+            let output = run_program_in(folder.path(), &["--config", "it.toml", command], &[]);
             assert_eq!(output.status.code(), Some(78), "{config:?}: {output:?}");
             assert!(text(&output.stderr).contains("it has no setting"), "{output:?}");
         }
@@ -157,19 +160,20 @@ fn a_file_without_settings_cannot_be_served() {
 fn a_byte_order_mark_before_a_configuration_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("it.toml"), format!("\u{feff}{}", listening_on(7001))).unwrap();
-    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
     assert!(text(&output.stdout).contains("listen:   127.0.0.1:7001\n"), "{output:?}");
-    // In another encoding it is none.
+    // A file in UTF-16 is rejected.
     fs::write(folder.path().join("it.toml"), b"\xff\xfe[\0s\0]\0\n\0").unwrap();
-    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
     assert!(text(&output.stderr).contains("it.toml: it is not UTF-8"), "{output:?}");
 }
 
 #[test]
 fn an_invalid_store_url_is_rejected_with_the_expected_form() {
     let folder = tempfile::tempdir().unwrap();
-    let check =
-        |url: &str| run_in(folder.path(), &["check-config"], &[("STATUSMIRROR__STORE__URL", url)]);
+    let check = |url: &str| {
+        run_program_in(folder.path(), &["check-config"], &[("STATUSMIRROR__STORE__URL", url)])
+    };
     for (url, path) in [
         ("sqlite:data/x.db", "data/x.db"),
         ("sqlite:./data/x.db", "./data/x.db"),
@@ -183,12 +187,12 @@ fn an_invalid_store_url_is_rejected_with_the_expected_form() {
         ("sqlite:data/100%.db", "data/100%.db"),
     ] {
         let output = check(url);
-        let told = text(&output.stdout);
-        assert!(told.contains(&format!("database: {path}\n")), "{url}: {output:?}");
-        let whole = folder.path().join(path.trim_start_matches("./")).display().to_string();
-        assert!(path.starts_with('/') || told.contains(&whole), "{url}: {told}");
+        let stdout = text(&output.stdout);
+        assert!(stdout.contains(&format!("database: {path}\n")), "{url}: {output:?}");
+        let absolute = folder.path().join(path.trim_start_matches("./")).display().to_string();
+        assert!(path.starts_with('/') || stdout.contains(&absolute), "{url}: {stdout}");
     }
-    for (url, mend) in [
+    for (url, expected) in [
         ("sqlite:", "write sqlite: and the path"),
         ("sqlite://", "write sqlite: and the path"),
         ("sqlite:///", "write sqlite: and the path"),
@@ -207,7 +211,7 @@ fn an_invalid_store_url_is_rejected_with_the_expected_form() {
     ] {
         let output = check(url);
         assert_eq!(output.status.code(), Some(78), "{url}: {output:?}");
-        assert!(text(&output.stderr).contains(mend), "{url}: {output:?}");
+        assert!(text(&output.stderr).contains(expected), "{url}: {output:?}");
     }
 }
 
@@ -222,49 +226,56 @@ fn a_list_in_the_environment_is_split_at_commas_unless_it_holds_secrets() {
         ("STATUSMIRROR__SOURCES__A__VERIFY__SCHEME", "url-token"),
         ("STATUSMIRROR__SOURCES__A__VERIFY__SECRETS", token),
     ];
-    let printed = run_in(folder.path(), &["print-config"], &envs);
-    let told = text(&printed.stdout);
+    let printed = run_program_in(folder.path(), &["print-config"], &envs);
+    let stdout = text(&printed.stdout);
     for line in [
         r#"server.trusted_proxies = ["10.0.0.7", "fd00::/8"]"#,
         r#"api_keys.a.scopes = ["read", "register"]"#,
     ] {
-        assert!(told.contains(line), "{printed:?}");
+        assert!(stdout.contains(line), "{printed:?}");
     }
-    let checked = run_in(folder.path(), &["check-config"], &envs);
+    let checked = run_program_in(folder.path(), &["check-config"], &envs);
     let warning = "warning:  sources.a.verify.secrets: the secret contains a comma (U+002C)";
     assert!(text(&checked.stdout).contains(warning), "{checked:?}");
-    let url = run_in(folder.path(), &["callback-url", "a"], &envs);
-    assert!(text(&url.stdout).contains("first-token-of-a-list%2Csecond"), "it is one secret");
-    let wrong = [("STATUSMIRROR__API_KEYS__A__SCOPES", "read,write"), envs[1]];
-    let rejected = run_in(folder.path(), &["check-config"], &wrong);
+    let url = run_program_in(folder.path(), &["callback-url", "a"], &envs);
+    assert!(
+        text(&url.stdout).contains("first-token-of-a-list%2Csecond"),
+        "a secret is not split at its comma"
+    );
+    let invalid = [("STATUSMIRROR__API_KEYS__A__SCOPES", "read,write"), envs[1]];
+    let rejected = run_program_in(folder.path(), &["check-config"], &invalid);
     assert!(text(&rejected.stderr).contains("unknown scope `write`"), "{rejected:?}");
 }
 
 #[test]
 fn a_path_in_an_error_is_absolute() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = |name: &str| folder.path().join(name).display().to_string();
+    let absolute = |name: &str| folder.path().join(name).display().to_string();
     let key = [("STATUSMIRROR__API_KEYS__A__KEY__FILE", "secrets/key")];
-    let not_there = run_in(folder.path(), &["check-config"], &key);
-    assert!(text(&not_there.stderr).contains(&whole("secrets/key")), "{not_there:?}");
+    let missing = run_program_in(folder.path(), &["check-config"], &key);
+    assert!(text(&missing.stderr).contains(&absolute("secrets/key")), "{missing:?}");
     fs::write(folder.path().join("data"), "in the way").unwrap();
     for command in [&["serve"][..], &["quarantine", "list"], &["prune", "--older-than", "1d"]] {
-        let output = run_in(folder.path(), command, &[]);
-        assert!(text(&output.stderr).contains(&whole("data")), "{command:?}: {output:?}");
+        let output = run_program_in(folder.path(), command, &[]);
+        assert!(text(&output.stderr).contains(&absolute("data")), "{command:?}: {output:?}");
     }
-    let no_file = run_in(folder.path(), &["check", "backup.db"], &[]);
-    assert!(text(&no_file.stderr).contains(&whole("backup.db")), "{no_file:?}");
+    let no_file = run_program_in(folder.path(), &["check", "backup.db"], &[]);
+    assert!(text(&no_file.stderr).contains(&absolute("backup.db")), "{no_file:?}");
 }
 
 #[test]
 fn a_retention_of_zero_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    for time in ["0d", "0s", "00h"] {
-        let output =
-            run_in(folder.path(), &["check-config"], &[("STATUSMIRROR__STORE__RETENTION", time)]);
+    for retention in ["0d", "0s", "00h"] {
+        let output = run_program_in(
+            folder.path(),
+            &["check-config"],
+            &[("STATUSMIRROR__STORE__RETENTION", retention)],
+        );
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         assert!(text(&output.stderr).contains("would mean everything"), "{output:?}");
-        let output = run_in(folder.path(), &["prune", "--older-than", time, "--yes"], &[]);
+        let output =
+            run_program_in(folder.path(), &["prune", "--older-than", retention, "--yes"], &[]);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
     }
 }
@@ -275,6 +286,6 @@ fn a_socket_is_rejected_as_a_secret_file() {
     let socket = folder.path().join("socket");
     let _listening = UnixListener::bind(&socket).unwrap();
     let envs = [("STATUSMIRROR__API_KEYS__A__KEY__FILE", socket.to_str().unwrap())];
-    let output = run_in(folder.path(), &["check-config"], &envs);
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
 }

@@ -11,25 +11,25 @@ use crate::support::canaries;
 use crate::support::unconfigured_server::UnconfiguredServer;
 use crate::support::*;
 
-/// A key besides that of all tests.
+/// Section of a second API key.
 const BILLING: &str = "[api_keys.billing]\nkey = \"the-key-of-billing-0123\"\n";
 const BILLING_KEY: &str = "the-key-of-billing-0123";
 const PATH: &str = "/api/messagestatus/reference/x";
 
-fn asked(connection: &mut Connection, key: &str) -> u16 {
+fn query_status(connection: &mut Connection, key: &str) -> u16 {
     connection.send("GET", PATH, &[("X-Api-Key", key)], b"").status
 }
 
-fn posted(server: &Server, source: &str, token: &str) -> u16 {
+fn webhook_status(server: &Server, source: &str, token: &str) -> u16 {
     let path = format!("/webhooks/{source}?token={token}");
     server.send("POST", &path, JSON, EXAMPLE.as_bytes()).status
 }
 
-/// The line of a log that has these words, and is of this level.
+/// First log line that contains this text; asserts its level.
 #[track_caller]
-fn line(log: &str, level: &str, words: &str) -> Value {
-    let mut lines = log.lines().filter(|line| line.contains(words));
-    let line: Value = serde_json::from_str(lines.next().expect(words)).unwrap();
+fn line(log: &str, level: &str, text: &str) -> Value {
+    let mut lines = log.lines().filter(|line| line.contains(text));
+    let line: Value = serde_json::from_str(lines.next().expect(text)).unwrap();
     assert_eq!(line["level"], level, "{log}");
     line
 }
@@ -37,77 +37,81 @@ fn line(log: &str, level: &str, words: &str) -> Value {
 #[test]
 fn keys_and_sources_change_at_once_also_on_open_connections_and_are_logged() {
     let server = Server::start(&format!("{GATEWAY}{BILLING}"));
-    let mut open = server.connect();
-    assert_eq!(asked(&mut open, BILLING_KEY), 200);
-    assert_eq!(asked(&mut open, "the-key-of-support-0123"), 403);
+    let mut connection = server.connect();
+    assert_eq!(query_status(&mut connection, BILLING_KEY), 200);
+    assert_eq!(query_status(&mut connection, "the-key-of-support-0123"), 403);
     server.configure(|config| {
         config.replace(BILLING, "[api_keys.support]\nkey = \"the-key-of-support-0123\"\n")
             + "[sources.second]\nverify = { scheme = \"url-token\", secrets = \"another-token-of-ours\" }\n"
     });
-    assert_eq!(asked(&mut open, BILLING_KEY), 200, "it was not told yet");
+    assert_eq!(query_status(&mut connection, BILLING_KEY), 200, "the file was not reloaded yet");
     let log = server.reload();
-    assert_eq!(asked(&mut open, BILLING_KEY), 403);
-    assert_eq!(asked(&mut open, "the-key-of-support-0123"), 200);
-    assert_eq!(asked(&mut open, KEY), 200);
-    assert_eq!(posted(&server, "second", "another-token-of-ours"), 200);
-    let said = line(&log, "INFO", "reloaded");
-    assert_eq!(said["added"], "api_keys.support, sources.second");
-    assert_eq!(said["removed"], "api_keys.billing");
-    assert_eq!(said["changed"], "");
+    assert_eq!(query_status(&mut connection, BILLING_KEY), 403);
+    assert_eq!(query_status(&mut connection, "the-key-of-support-0123"), 200);
+    assert_eq!(query_status(&mut connection, KEY), 200);
+    assert_eq!(webhook_status(&server, "second", "another-token-of-ours"), 200);
+    let log_line = line(&log, "INFO", "reloaded");
+    assert_eq!(log_line["added"], "api_keys.support, sources.second");
+    assert_eq!(log_line["removed"], "api_keys.billing");
+    assert_eq!(log_line["changed"], "");
     server.configure(|config| {
         let register = "key-of-support-4567\"\nscopes = \"register\"";
         config.replace("key-of-support-0123\"", register).replace(GATEWAY, "")
     });
-    let said = line(&server.reload(), "INFO", "reloaded");
-    assert_eq!(said["added"], "");
-    assert_eq!(said["removed"], "sources.gateway");
-    assert_eq!(said["changed"], "api_keys.support");
-    assert_eq!(posted(&server, "gateway", TOKEN), 404);
-    assert_eq!(asked(&mut open, "the-key-of-support-4567"), 403, "it may not read any more");
+    let log_line = line(&server.reload(), "INFO", "reloaded");
+    assert_eq!(log_line["added"], "");
+    assert_eq!(log_line["removed"], "sources.gateway");
+    assert_eq!(log_line["changed"], "api_keys.support");
+    assert_eq!(webhook_status(&server, "gateway", TOKEN), 404);
+    assert_eq!(
+        query_status(&mut connection, "the-key-of-support-4567"),
+        403,
+        "the key has lost the scope `read`"
+    );
 }
 
 #[test]
 fn an_invalid_file_changes_nothing_and_is_reported_at_each_reload() {
     let server = Server::start(&format!("{GATEWAY}{BILLING}"));
-    let mut open = server.connect();
+    let mut connection = server.connect();
     for round in 0..5 {
-        let good = fs::read_to_string(server.config()).unwrap();
-        for (bad, words) in [
+        let valid = fs::read_to_string(server.config()).unwrap();
+        for (invalid, expected) in [
             (
-                good.replace("scheme", "schme"),
+                valid.replace("scheme", "schme"),
                 "sources.gateway.verify.schme: unknown key; did you mean `scheme`?",
             ),
-            (good.replace("[store]", "[store"), "statusmirror.toml: TOML parse error"),
+            (valid.replace("[store]", "[store"), "statusmirror.toml: TOML parse error"),
             (
-                good.replace("\"the-key-of-billing-0123\"", "{ file = \"/none\" }"),
+                valid.replace("\"the-key-of-billing-0123\"", "{ file = \"/none\" }"),
                 "api_keys.billing.key: cannot read /none",
             ),
             (
                 format!(
-                    "{good}[api_keys.late]\nkey = \"a-key-of-some-length\"\nexpires = \"soon\"\n"
+                    "{valid}[api_keys.late]\nkey = \"a-key-of-some-length\"\nexpires = \"soon\"\n"
                 ),
                 "api_keys.late.expires: `soon` is not a time",
             ),
         ] {
-            server.configure(|_| bad);
+            server.configure(|_| invalid);
             let log = server.reload();
-            let said =
+            let log_line =
                 line(&log, "ERROR", "not reloaded; the old API keys and sources stay in effect");
-            let error = said["error"].as_str().unwrap();
-            assert!(error.contains("statusmirror.toml") && error.contains(words), "{error}");
-            assert_eq!(asked(&mut open, BILLING_KEY), 200, "round {round}");
-            assert_eq!(posted(&server, "gateway", TOKEN), 200, "round {round}");
+            let error = log_line["error"].as_str().unwrap();
+            assert!(error.contains("statusmirror.toml") && error.contains(expected), "{error}");
+            assert_eq!(query_status(&mut connection, BILLING_KEY), 200, "round {round}");
+            assert_eq!(webhook_status(&server, "gateway", TOKEN), 200, "round {round}");
         }
-        server.configure(|_| good.replace(BILLING, ""));
+        server.configure(|_| valid.replace(BILLING, ""));
         server.reload();
-        assert_eq!(asked(&mut open, BILLING_KEY), 403, "round {round}");
-        server.configure(|_| good);
+        assert_eq!(query_status(&mut connection, BILLING_KEY), 403, "round {round}");
+        server.configure(|_| valid);
         server.reload();
-        assert_eq!(asked(&mut open, BILLING_KEY), 200, "round {round}");
+        assert_eq!(query_status(&mut connection, BILLING_KEY), 200, "round {round}");
     }
     fs::remove_file(server.config()).unwrap();
     line(&server.reload(), "ERROR", "No such file");
-    assert_eq!(asked(&mut open, BILLING_KEY), 200);
+    assert_eq!(query_status(&mut connection, BILLING_KEY), 200);
 }
 
 #[test]
@@ -123,21 +127,21 @@ fn secret_files_are_read_again() {
         file("token"),
         file("key")
     ));
-    let mut open = server.connect();
-    assert_eq!(posted(&server, "filed", "the-first-token-in-a-file"), 200);
-    assert_eq!(asked(&mut open, "the-first-key-in-a-file"), 200);
-    let nothing = line(&server.reload(), "INFO", "reloaded");
+    let mut connection = server.connect();
+    assert_eq!(webhook_status(&server, "filed", "the-first-token-in-a-file"), 200);
+    assert_eq!(query_status(&mut connection, "the-first-key-in-a-file"), 200);
+    let log_line = line(&server.reload(), "INFO", "reloaded");
     assert_eq!(
-        (&nothing["added"], &nothing["removed"], &nothing["changed"]),
+        (&log_line["added"], &log_line["removed"], &log_line["changed"]),
         (&"".into(), &"".into(), &"".into())
     );
     write("token", "the-second-token-in-a-file\n");
     write("key", "the-second-key-in-a-file\n");
     let log = server.reload();
-    assert_eq!(posted(&server, "filed", "the-first-token-in-a-file"), 401);
-    assert_eq!(posted(&server, "filed", "the-second-token-in-a-file"), 200);
-    assert_eq!(asked(&mut open, "the-first-key-in-a-file"), 403);
-    assert_eq!(asked(&mut open, "the-second-key-in-a-file"), 200);
+    assert_eq!(webhook_status(&server, "filed", "the-first-token-in-a-file"), 401);
+    assert_eq!(webhook_status(&server, "filed", "the-second-token-in-a-file"), 200);
+    assert_eq!(query_status(&mut connection, "the-first-key-in-a-file"), 403);
+    assert_eq!(query_status(&mut connection, "the-second-key-in-a-file"), 200);
     assert_eq!(line(&log, "INFO", "reloaded")["changed"], "api_keys.filed, sources.filed");
 }
 
@@ -150,9 +154,9 @@ fn settings_that_need_a_restart_are_named() {
         config.replace("[server]", server).replace("[store]", "[store]\nmax_in_flight = 7")
     });
     let log = server.reload();
-    let said = line(&log, "WARN", "restart");
-    assert_eq!(said["settings"], "log.level, server.trusted_proxies, store.max_in_flight");
-    // It logs as before.
+    let log_line = line(&log, "WARN", "restart");
+    assert_eq!(log_line["settings"], "log.level, server.trusted_proxies, store.max_in_flight");
+    // The old log level stays in effect.
     assert_eq!(line(&log, "INFO", "reloaded")["changed"], "sources.gateway");
     server.configure(|config| config.replace("[store]\nmax_in_flight = 7", "[store]"));
     let log = server.reload();
@@ -162,19 +166,20 @@ fn settings_that_need_a_restart_are_named() {
 #[test]
 fn requests_go_on_during_a_reload() {
     let server = Server::start(GATEWAY);
-    let done = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let asking = [0; 2].map(|_| {
+        let clients = [0; 2].map(|_| {
             scope.spawn(|| {
-                let mut open = server.connect();
-                let mut answered = 0_u32;
-                while !done.load(Ordering::SeqCst) {
-                    assert_eq!(asked(&mut open, KEY), 200);
-                    let webhook = open.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
+                let mut connection = server.connect();
+                let mut count = 0_u32;
+                while !is_done.load(Ordering::SeqCst) {
+                    assert_eq!(query_status(&mut connection, KEY), 200);
+                    let webhook =
+                        connection.send("POST", &webhook_path(""), JSON, EXAMPLE.as_bytes());
                     assert_eq!(webhook.status, 200);
-                    answered += 1;
+                    count += 1;
                 }
-                answered
+                count
             })
         });
         for round in 0..20 {
@@ -184,9 +189,9 @@ fn requests_go_on_during_a_reload() {
             });
             server.reload();
         }
-        done.store(true, Ordering::SeqCst);
-        for answered in asking {
-            assert!(answered.join().unwrap() > 0);
+        is_done.store(true, Ordering::SeqCst);
+        for client in clients {
+            assert!(client.join().unwrap() > 0);
         }
     });
 }
@@ -197,15 +202,15 @@ fn a_fifo_in_place_of_a_secret_file_blocks_nothing() {
     let fifo = server.folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let secret = format!("secrets = [\"{TOKEN}\"]");
-    let hangs = format!("secrets = {{ file = \"{}\" }}", fifo.display());
-    let good = fs::read_to_string(server.config()).unwrap();
-    fs::write(server.config(), good.replace(&secret, &hangs)).unwrap();
-    let said = line(&server.reload(), "ERROR", "not reloaded");
-    assert!(said["error"].as_str().unwrap().contains("it is not a regular file"), "{said}");
-    assert_eq!((server.get(PATH).status, posted(&server, "gateway", TOKEN)), (200, 200));
-    fs::write(server.config(), good + BILLING).unwrap();
+    let fifo_secret = format!("secrets = {{ file = \"{}\" }}", fifo.display());
+    let valid = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), valid.replace(&secret, &fifo_secret)).unwrap();
+    let log_line = line(&server.reload(), "ERROR", "not reloaded");
+    assert!(log_line["error"].as_str().unwrap().contains("it is not a regular file"), "{log_line}");
+    assert_eq!((server.get(PATH).status, webhook_status(&server, "gateway", TOKEN)), (200, 200));
+    fs::write(server.config(), valid + BILLING).unwrap();
     assert_eq!(line(&server.reload(), "INFO", "\"reloaded\"")["added"], "api_keys.billing");
-    assert_eq!(asked(&mut server.connect(), BILLING_KEY), 200);
+    assert_eq!(query_status(&mut server.connect(), BILLING_KEY), 200);
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -213,31 +218,37 @@ fn a_fifo_in_place_of_a_secret_file_blocks_nothing() {
 fn without_a_file_the_generated_key_and_secret_are_read_or_generated_again() {
     let folder = tempfile::tempdir().unwrap();
     let server = UnconfiguredServer::start(folder.path());
-    let kept = |name: &str| folder.path().join("data").join(name);
-    let read = |name: &str| fs::read_to_string(kept(name)).unwrap().trim().to_owned();
+    let path = |name: &str| folder.path().join("data").join(name);
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap().trim().to_owned();
     let log = || fs::read_to_string(folder.path().join("log")).unwrap();
-    let reload = |times: usize| {
-        assert!(kill("-HUP", server.0.id()));
-        eventually(|| (log().matches("\"reloaded\"").count() == times).then_some(()));
+    let reload = |count: usize| {
+        assert!(kill("-HUP", server.child.id()));
+        wait_for(|| (log().matches("\"reloaded\"").count() == count).then_some(()));
     };
-    let mut open = Connection::to(server.1);
+    let mut connection = Connection::to(server.port);
     let post = |token: &str| {
         let path = format!("/webhooks/demo?token={token}");
-        Connection::to(server.1).send("POST", &path, JSON, EXAMPLE.as_bytes()).status
+        Connection::to(server.port).send("POST", &path, JSON, EXAMPLE.as_bytes()).status
     };
     let (key, secret) = (read("demo.key"), read("demo.secret"));
-    assert_eq!((asked(&mut open, &key), post(&secret)), (200, 200));
-    fs::write(kept("demo.key"), "a-key-that-i-chose-myself\n").unwrap();
+    assert_eq!((query_status(&mut connection, &key), post(&secret)), (200, 200));
+    fs::write(path("demo.key"), "a-key-that-i-chose-myself\n").unwrap();
     reload(1);
-    assert_eq!((asked(&mut open, &key), post(&secret)), (403, 200));
-    assert_eq!(asked(&mut open, "a-key-that-i-chose-myself"), 200);
-    fs::remove_file(kept("demo.key")).unwrap();
-    fs::remove_file(kept("demo.secret")).unwrap();
+    assert_eq!((query_status(&mut connection, &key), post(&secret)), (403, 200));
+    assert_eq!(query_status(&mut connection, "a-key-that-i-chose-myself"), 200);
+    fs::remove_file(path("demo.key")).unwrap();
+    fs::remove_file(path("demo.secret")).unwrap();
     reload(2);
-    assert_eq!((asked(&mut open, "a-key-that-i-chose-myself"), post(&secret)), (403, 401));
-    assert_eq!((asked(&mut open, &read("demo.key")), post(&read("demo.secret"))), (200, 200));
-    let shown = fs::read_to_string(folder.path().join("shown")).unwrap();
-    assert!(shown.contains(&key) && shown.contains(&read("demo.key")), "{shown}");
+    assert_eq!(
+        (query_status(&mut connection, "a-key-that-i-chose-myself"), post(&secret)),
+        (403, 401)
+    );
+    assert_eq!(
+        (query_status(&mut connection, &read("demo.key")), post(&read("demo.secret"))),
+        (200, 200)
+    );
+    let stdout = fs::read_to_string(folder.path().join("stdout")).unwrap();
+    assert!(stdout.contains(&key) && stdout.contains(&read("demo.key")), "{stdout}");
     canaries::assert_none("the log", &log());
 }
 
@@ -248,28 +259,28 @@ fn no_keys_are_generated_on_a_public_address() {
     server.configure(|config| {
         config.replace("[server]", "[server]\ninternal_listen = \"0.0.0.0:0\"")
     });
-    server.start_again();
-    // What will hold after a restart does not matter: this is about where it listens now.
+    server.restart();
+    // The current address counts, not the one that a restart would use.
     server.configure(|config| {
         let (before, rest) = config.split_once("[api_keys.tests]").unwrap();
         let (_, after) = rest.split_once("[sources").unwrap();
         format!("{before}[sources{after}").replace("0.0.0.0:0", "127.0.0.1:0")
     });
     let log = server.reload();
-    let said = line(&log, "ERROR", "not reloaded");
-    let error = said["error"].as_str().unwrap();
+    let log_line = line(&log, "ERROR", "not reloaded");
+    let error = log_line["error"].as_str().unwrap();
     assert!(error.contains("remove 1 of 1 API keys (tests)"), "{error}");
     assert!(!server.folder.path().join("demo.key").exists());
 }
 
 #[test]
 fn the_admin_socket_uses_the_reloaded_sources() {
-    let wrong = TWILIO_BY_TOKEN.replace("dialect = \"twilio\"", "dialect = \"gateway\"");
-    let server = Server::start(&wrong);
+    let wrong_dialect = TWILIO_BY_TOKEN.replace("dialect = \"twilio\"", "dialect = \"gateway\"");
+    let server = Server::start(&wrong_dialect);
     let path = format!("/webhooks/twilio?token={TOKEN}");
     server.send("POST", &path, FORM, b"MessageSid=SM1&MessageStatus=sent").assert_problem(400);
-    let stays = server.run(&["quarantine", "replay", "--all"]);
-    assert!(text(&stays.stdout).contains("quarantined"), "{stays:?}");
+    let unchanged = server.run(&["quarantine", "replay", "--all"]);
+    assert!(text(&unchanged.stdout).contains("quarantined"), "{unchanged:?}");
     server.configure(|config| config.replace("dialect = \"gateway\"", "dialect = \"twilio\""));
     assert_eq!(line(&server.reload(), "INFO", "reloaded")["changed"], "sources.twilio");
     let replayed = server.run(&["quarantine", "replay", "--all"]);
@@ -283,10 +294,10 @@ fn a_warning_is_logged_at_each_reload() {
         config.replace(BILLING, &format!("{BILLING}expires = \"2020-01-31\"\n"))
     });
     let log = server.reload();
-    let said = line(&log, "WARN", "api_keys.billing.expires");
-    let words =
+    let log_line = line(&log, "WARN", "api_keys.billing.expires");
+    let expected =
         "api_keys.billing.expires: the key expired 2020-01-31T23:59:59.999999Z; make another";
-    assert_eq!(said["message"], words);
+    assert_eq!(log_line["message"], expected);
     assert_eq!(line(&log, "INFO", "\"reloaded\"")["changed"], "api_keys.billing");
-    assert_eq!(asked(&mut server.connect(), BILLING_KEY), 403);
+    assert_eq!(query_status(&mut server.connect(), BILLING_KEY), 403);
 }

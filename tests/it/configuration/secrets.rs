@@ -1,4 +1,4 @@
-//! Texts of secrets: empty ones are rejected, and unusual characters are reported.
+//! Secrets: empty ones are rejected, and unusual characters are reported.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,8 +10,8 @@ use crate::support::*;
 
 const SECRET: &str = "a-secret-of-these-tests-0123";
 
-/// A configuration whose source has the secret, and whose key has the other one.
-fn with(secret: &str, key: &str) -> String {
+/// Configuration with a source that has this secret and an API key with this key, both in TOML.
+fn config_with(secret: &str, key: &str) -> String {
     format!(
         "[sources.gateway]\nverify = {{ scheme = \"url-token\", secrets = [{secret}] }}\n\
          [api_keys.a]\nkey = {key}\n"
@@ -23,8 +23,8 @@ fn an_empty_secret_or_key_is_rejected_wherever_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     let reference = format!("{{ file = \"{}\" }}", file.display());
-    let good = format!("\"{KEY}\"");
-    for nothing in [
+    let valid = format!("\"{KEY}\"");
+    for empty in [
         "",
         " ",
         "\n",
@@ -37,54 +37,58 @@ fn an_empty_secret_or_key_is_rejected_wherever_it_is_written() {
         "''",
         "\u{2060}\u{ad}\0",
     ] {
-        fs::write(&file, nothing).unwrap();
-        let envs = [("A_SECRET", nothing.trim_matches('\0'))];
+        fs::write(&file, empty).unwrap();
+        let envs = [("A_SECRET", empty.trim_matches('\0'))];
         for secret in [reference.as_str(), "{ env = \"A_SECRET\" }"] {
             for (config, key) in [
-                (with(secret, &good), "sources.gateway.verify.secrets"),
-                (with(&good, secret), "api_keys.a.key"),
+                (config_with(secret, &valid), "sources.gateway.verify.secrets"),
+                (config_with(&valid, secret), "api_keys.a.key"),
             ] {
                 fs::write(folder.path().join("it.toml"), config).unwrap();
-                let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
-                assert_eq!(output.status.code(), Some(78), "{nothing:?}, {secret}: {output:?}");
-                let told = text(&output.stderr);
-                assert!(told.contains(key) && told.contains("the secret is empty"), "{told}");
+                let output =
+                    run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
+                assert_eq!(output.status.code(), Some(78), "{empty:?}, {secret}: {output:?}");
+                let stderr = text(&output.stderr);
+                assert!(stderr.contains(key) && stderr.contains("the secret is empty"), "{stderr}");
             }
         }
     }
-    // What a scheme decodes to nothing is nothing too.
-    for (scheme, secret, mend) in [
+    // Secrets that the scheme decodes to an empty, blank or zero key, or to no valid key.
+    for (scheme, secret, expected) in [
         ("standard-webhooks", "whsec_", "not base64, or is empty"),
         ("standard-webhooks", "whsec_ICAgICAgICAgICAgICAgIA==", "not base64, or is empty"),
         ("standard-webhooks", "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "not base64, or is empty"),
         ("standard-webhooks", "whpk_", "not an ed25519 public key"),
-        // Points of small order, under which anybody can sign.
+        // Points of small order, for which anyone can forge a signature.
         ("standard-webhooks", "whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "small order"),
         ("standard-webhooks", "whpk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "small order"),
         ("standard-webhooks", "whpk_7P///////////////////////////////////////38=", "small order"),
     ] {
         let verify = format!("verify = {{ scheme = \"{scheme}\", secrets = \"{secret}\" }}");
         fs::write(folder.path().join("it.toml"), format!("[sources.a]\n{verify}\n")).unwrap();
-        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
         assert_eq!(output.status.code(), Some(78), "{secret}: {output:?}");
-        assert!(text(&output.stderr).contains(mend), "{secret}: {output:?}");
+        assert!(text(&output.stderr).contains(expected), "{secret}: {output:?}");
     }
 }
 
 #[test]
 fn the_hash_of_an_empty_key_is_rejected_and_an_empty_key_grants_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    for nothing in ["", "\n", " ", "\r\n", "\"\"", "''\n", "\t", "\u{feff}", "\0\n"] {
-        let hash = Sha256::digest(nothing).iter().fold(String::new(), |mut hash, byte| {
+    for empty in ["", "\n", " ", "\r\n", "\"\"", "''\n", "\t", "\u{feff}", "\0\n"] {
+        let hash = Sha256::digest(empty).iter().fold(String::new(), |mut hash, byte| {
             write!(hash, "{byte:02x}").unwrap();
             hash
         });
         let config = format!("[api_keys.a]\nsha256 = \"{hash}\"\n");
         fs::write(folder.path().join("it.toml"), config).unwrap();
-        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-        assert_eq!(output.status.code(), Some(78), "{nothing:?}: {output:?}");
-        let told = text(&output.stderr);
-        assert!(told.contains("api_keys.a.sha256") && told.contains("empty or blank"), "{told}");
+        let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        assert_eq!(output.status.code(), Some(78), "{empty:?}: {output:?}");
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains("api_keys.a.sha256") && stderr.contains("empty or blank"),
+            "{stderr}"
+        );
     }
     let server = Server::start(GATEWAY);
     for key in ["", " ", "\t"] {
@@ -97,10 +101,11 @@ fn the_hash_of_an_empty_key_is_rejected_and_an_empty_key_grants_nothing() {
 fn line_ends_of_secret_files_are_removed_and_unusual_characters_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
-    let config = with(&format!("{{ file = \"{}\" }}", file.display()), &format!("\"{KEY}\""));
+    let config =
+        config_with(&format!("{{ file = \"{}\" }}", file.display()), &format!("\"{KEY}\""));
     fs::write(folder.path().join("it.toml"), config).unwrap();
     let run = |command: &[&str]| {
-        run_in(folder.path(), &[&["--config", "it.toml"], command].concat(), &[])
+        run_program_in(folder.path(), &[&["--config", "it.toml"], command].concat(), &[])
     };
     let token = || {
         let printed = run(&["callback-url", "gateway"]);
@@ -135,19 +140,19 @@ fn line_ends_of_secret_files_are_removed_and_unusual_characters_reported() {
     ] {
         fs::write(&file, format!("{written}\n")).unwrap();
         let checked = run(&["check-config"]);
-        let told = text(&checked.stdout);
+        let stdout = text(&checked.stdout);
         let warning = format!("sources.gateway.verify.secrets: the secret {warning}");
-        assert!(told.contains(&format!("warning:  {warning}")), "{written:?}: {checked:?}");
-        assert!(!told.contains(SECRET), "{told}");
-        let kept = written.strip_prefix('\u{feff}').unwrap_or(&written);
-        assert_eq!(token(), kept, "it is used as it is");
+        assert!(stdout.contains(&format!("warning:  {warning}")), "{written:?}: {checked:?}");
+        assert!(!stdout.contains(SECRET), "{stdout}");
+        let expected = written.strip_prefix('\u{feff}').unwrap_or(&written);
+        assert_eq!(token(), expected, "the secret is used unchanged");
     }
 }
 
 #[test]
 fn verify_reports_an_unusual_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let config = with(&format!("\"'{SECRET}'\""), &format!("\"'{KEY}'\""));
+    let config = config_with(&format!("\"'{SECRET}'\""), &format!("\"'{KEY}'\""));
     fs::write(folder.path().join("it.toml"), config).unwrap();
     fs::write(folder.path().join("body"), EXAMPLE).unwrap();
     let request = "POST /webhooks/gateway?token=x HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -158,11 +163,11 @@ fn verify_reports_an_unusual_secret() {
         .stdin(fs::File::open(folder.path().join("request")).unwrap())
         .output()
         .unwrap();
-    let told = text(&output.stdout);
+    let stdout = text(&output.stdout);
     let warning =
         "warning: sources.gateway.verify.secrets: the secret begins with a quotation mark";
-    assert!(told.contains(warning) && told.contains("verdict: rejected"), "{output:?}");
-    assert!(!told.contains("api_keys"), "{told}");
+    assert!(stdout.contains(warning) && stdout.contains("verdict: rejected"), "{output:?}");
+    assert!(!stdout.contains("api_keys"), "{stdout}");
 }
 
 #[test]
@@ -171,12 +176,13 @@ fn a_fifo_is_rejected_as_a_secret_file() {
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let fifo = format!("{{ file = \"{}\" }}", fifo.display());
-    for odd in
+    for secret in
         [fifo.as_str(), "{ file = \"/\" }", "{ file = \"/dev/zero\" }", "{ file = \"/dev/null\" }"]
     {
-        fs::write(folder.path().join("it.toml"), with(odd, &format!("\"{KEY}\""))).unwrap();
-        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-        assert_eq!(output.status.code(), Some(78), "{odd}: {output:?}");
-        assert!(text(&output.stderr).contains("it is not a regular file"), "{odd}: {output:?}");
+        fs::write(folder.path().join("it.toml"), config_with(secret, &format!("\"{KEY}\"")))
+            .unwrap();
+        let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        assert_eq!(output.status.code(), Some(78), "{secret}: {output:?}");
+        assert!(text(&output.stderr).contains("it is not a regular file"), "{secret}: {output:?}");
     }
 }

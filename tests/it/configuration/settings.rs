@@ -8,9 +8,9 @@ use statusmirror::message::Timestamp;
 
 use crate::support::*;
 
-/// What is wrong, and the key and the mend that must be named.
+/// Invalid configuration, and the key and the correction that the error must name.
 #[rustfmt::skip]
-const WRONG: &[(&str, &str, &str)] = &[
+const INVALID: &[(&str, &str, &str)] = &[
     (r#"server.listn = "x""#, "server.listn", "did you mean `listen`?"),
     ("[servr]", "servr", "did you mean `server`?"),
     ("store.queue = 7", "store.queue", "now `store.max_in_flight`"),
@@ -74,13 +74,13 @@ sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "set
 fn an_invalid_configuration_is_reported_with_file_key_and_correction() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("it.toml");
-    for (config, key, mend) in WRONG {
+    for (config, key, correction) in INVALID {
         fs::write(&file, config).unwrap();
-        let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-        let told = text(&output.stderr);
+        let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(78), "{config}");
-        for part in ["it.toml", key, mend] {
-            assert!(told.contains(part), "{config}: {part} is not in {told}");
+        for part in ["it.toml", key, correction] {
+            assert!(stderr.contains(part), "{config}: {part} is not in {stderr}");
         }
     }
 }
@@ -89,26 +89,26 @@ fn an_invalid_configuration_is_reported_with_file_key_and_correction() {
 fn errors_name_the_variable_and_hide_secrets() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("it.toml"), "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
-    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
-    let told = text(&output.stderr);
-    assert!(told.contains("line 2") && !told.contains("a-secret-key"), "{told}");
+    let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("line 2") && !stderr.contains("a-secret-key"), "{stderr}");
     let envs = [("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "many")];
-    let output = run_in(folder.path(), &["check-config"], &envs);
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
     assert!(
         text(&output.stderr).contains("STATUSMIRROR__STORE__MAX_IN_FLIGHT: store.max_in_flight"),
         "{output:?}"
     );
     let envs = [("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "0")];
     fs::write(folder.path().join("it.toml"), "store.max_in_flight = 5").unwrap();
-    let output = run_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
+    let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &envs);
     assert!(
         text(&output.stderr).contains("STATUSMIRROR__STORE__MAX_IN_FLIGHT: store.max_in_flight"),
         "{output:?}"
     );
     let envs = [("STATUSMIRROR__STOER__QUEUE", "1")];
-    let output = run_in(folder.path(), &["check-config"], &envs);
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
     assert!(text(&output.stderr).contains("did you mean `store`?"), "{output:?}");
-    let output = run_in(folder.path(), &["--config", "none.toml", "check-config"], &[]);
+    let output = run_program_in(folder.path(), &["--config", "none.toml", "check-config"], &[]);
     assert!(text(&output.stderr).contains("none.toml: No such file"), "{output:?}");
 }
 
@@ -116,7 +116,7 @@ fn errors_name_the_variable_and_hide_secrets() {
 fn a_public_address_is_rejected_with_generated_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let envs = [("STATUSMIRROR__SERVER__LISTEN", "0.0.0.0:0")];
-    let output = run_in(folder.path(), &["serve"], &envs);
+    let output = run_program_in(folder.path(), &["serve"], &envs);
     assert_eq!(output.status.code(), Some(78));
     assert!(text(&output.stderr).contains("can be reached from elsewhere"), "{output:?}");
 }
@@ -124,7 +124,7 @@ fn a_public_address_is_rejected_with_generated_secrets() {
 #[test]
 fn check_config_reports_the_settings_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run_in(folder.path(), &["check-config"], &[]);
+    let output = run_program_in(folder.path(), &["check-config"], &[]);
     assert!(output.status.success(), "{output:?}");
     assert!(text(&output.stdout).contains("source:   demo (gateway, url-token)"), "{output:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -133,21 +133,21 @@ fn check_config_reports_the_settings_and_writes_nothing() {
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "0123"),
     ];
-    let output = run_in(folder.path(), &["check-config"], &envs);
-    let told = text(&output.stdout);
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
+    let stdout = text(&output.stdout);
     assert!(
-        told.contains("warning:  source `any` accepts every request without verification"),
-        "{told}"
+        stdout.contains("warning:  source `any` accepts every request without verification"),
+        "{stdout}"
     );
-    assert!(told.contains("fewer than 16 characters"), "{told}");
-    assert!(!told.contains("0123"), "{told}");
+    assert!(stdout.contains("fewer than 16 characters"), "{stdout}");
+    assert!(!stdout.contains("0123"), "{stdout}");
 }
 
 #[test]
 fn print_config_shows_values_and_origins_and_hides_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("it.toml");
-    let written = r#"
+    let contents = r#"
 server.listen = "127.0.0.1:7070"
 server.trusted_proxies = "10.0.0.0/8"
 [api_keys.a]
@@ -156,16 +156,16 @@ expires = 2027-01-31
 [sources.env]
 verify = { scheme = "hmac", secrets = ["a-secret-that-is-written-out", { env = "OTHER" }], header = "X", prefix = "a\"b" }
 "#;
-    fs::write(&file, written).unwrap();
+    fs::write(&file, contents).unwrap();
     let envs = [
         ("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "7"),
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "url-token"),
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "another-secret-written-out"),
         ("OTHER", "a-secret-that-is-elsewhere"),
     ];
-    let output = run_in(folder.path(), &["--config", "it.toml", "print-config"], &envs);
+    let output = run_program_in(folder.path(), &["--config", "it.toml", "print-config"], &envs);
     assert!(output.status.success(), "{output:?}");
-    let told = text(&output.stdout);
+    let stdout = text(&output.stdout);
     for line in [
         r#"server.listen = "127.0.0.1:7070"  # FOLDER/it.toml"#,
         r#"server.internal_listen = ""  # default"#,
@@ -182,19 +182,20 @@ verify = { scheme = "hmac", secrets = ["a-secret-that-is-written-out", { env = "
         r#"sources.own.verify.secrets = "(hidden)"  # STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS"#,
     ] {
         let line = line.replace("FOLDER", folder.path().to_str().unwrap());
-        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+        assert!(stdout.lines().any(|printed| printed == line), "{line} is not in {stdout}");
     }
     for secret in ["written", "elsewhere"] {
-        assert!(!told.contains(secret), "{told}");
+        assert!(!stdout.contains(secret), "{stdout}");
     }
-    // It is a configuration itself, of which the same is printed but for where it comes from.
-    fs::write(folder.path().join("again.toml"), told).unwrap();
-    let again = ["--config", "again.toml", "print-config"];
-    let output = run_in(folder.path(), &again, &[("OTHER", "a-secret-that-is-elsewhere")]);
-    let values = |told: &str| -> Vec<String> {
-        told.lines().map(|line| line.split_once("  # ").unwrap().0.to_owned()).collect()
+    // The output is a valid configuration. Its settings are printed with the same values and other origins.
+    fs::write(folder.path().join("printed.toml"), stdout).unwrap();
+    let arguments = ["--config", "printed.toml", "print-config"];
+    let output =
+        run_program_in(folder.path(), &arguments, &[("OTHER", "a-secret-that-is-elsewhere")]);
+    let values = |output: &str| -> Vec<String> {
+        output.lines().map(|line| line.split_once("  # ").unwrap().0.to_owned()).collect()
     };
-    assert_eq!(values(told), values(text(&output.stdout)), "{output:?}");
+    assert_eq!(values(stdout), values(text(&output.stdout)), "{output:?}");
 }
 
 #[test]
@@ -215,8 +216,8 @@ fn check_config_shows_when_keys_expire_and_warns_two_weeks_ahead() {
         ("STATUSMIRROR__API_KEYS__C__EXPIRES", &far),
         ("STATUSMIRROR__API_KEYS__D__KEY", "a-key-of-some-length-d"),
     ];
-    let output = run_in(folder.path(), &["check-config"], &envs);
-    let told = text(&output.stdout);
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
+    let stdout = text(&output.stdout);
     for line in [
         "API key:  a (until 2026-01-31T23:59:59.999999Z)\n",
         &format!("API key:  b (until {near})\n"),
@@ -225,9 +226,9 @@ fn check_config_shows_when_keys_expire_and_warns_two_weeks_ahead() {
         "warning:  api_keys.a.expires: the key expired 2026-01-31T23:59:59.999999Z",
         &format!("warning:  api_keys.b.expires: the key expires {near}"),
     ] {
-        assert!(told.contains(line), "{line} is not in {told}");
+        assert!(stdout.contains(line), "{line} is not in {stdout}");
     }
-    assert_eq!(told.matches("warning").count(), 2, "{told}");
+    assert_eq!(stdout.matches("warning").count(), 2, "{stdout}");
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn a_key_is_valid_through_its_last_moment_and_a_date_through_its_end_in_utc() {
     ] {
         let sections = "[sources.gateway]\nverify = { scheme = \"none\" }\n[api_keys.a]";
         fs::write(&file, format!("{sections}\nkey = \"{KEY}\"\nexpires = {expires}\n")).unwrap();
-        let key = config::read(Some(&file), Secrets::Find).unwrap().api_keys.pop().unwrap();
+        let key = config::read(Some(&file), Secrets::Require).unwrap().api_keys.pop().unwrap();
         assert!(!key.has_expired(last.parse().unwrap()), "{expires}");
         assert!(key.has_expired(first_after.parse().unwrap()), "{expires}");
     }
@@ -253,24 +254,28 @@ fn a_key_is_valid_through_its_last_moment_and_a_date_through_its_end_in_utc() {
 fn the_shipped_file_contains_only_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/statusmirror.toml");
-    let bare = run_in(folder.path(), &["check-config"], &[]);
-    let given = run_in(folder.path(), &["--config", shipped, "check-config"], &[]);
-    let without_file = |told: &str| told.replace(&format!("file:     {shipped}\n"), "");
+    let defaults = run_program_in(folder.path(), &["check-config"], &[]);
+    let shipped_output = run_program_in(folder.path(), &["--config", shipped, "check-config"], &[]);
+    let without_file = |stdout: &str| stdout.replace(&format!("file:     {shipped}\n"), "");
     let none = "file:     none; defaults and environment variables apply\n";
-    assert_eq!(text(&bare.stdout).replace(none, ""), without_file(text(&given.stdout)));
-    // What it shows as comments can be uncommented.
+    assert_eq!(
+        text(&defaults.stdout).replace(none, ""),
+        without_file(text(&shipped_output.stdout))
+    );
+    // The settings that are commented out are valid.
     let commented = fs::read_to_string(shipped).unwrap();
-    let shown = commented
+    let settings = commented
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
         .filter(|line| line.starts_with('[') || line.split(' ').nth(1) == Some("="));
-    let all = shown.fold(String::new(), |all, line| all + line + "\n");
-    let all = all
+    let config = settings.fold(String::new(), |config, line| config + line + "\n");
+    let config = config
         .replace("/run/secrets/gateway", folder.path().join("secret").to_str().unwrap())
         .replace("\"signed-url\"", "\"hmac\"");
     fs::write(folder.path().join("secret"), "a-secret-in-a-file\n").unwrap();
-    fs::write(folder.path().join("all.toml"), all).unwrap();
+    fs::write(folder.path().join("all.toml"), config).unwrap();
     let arguments = ["--config", "all.toml", "check-config"];
-    let output = run_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
+    let output =
+        run_program_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
     assert!(text(&output.stdout).contains("gateway (gateway, hmac)"), "{output:?}");
 }

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
-use crate::support::backups::{copies, large};
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::backups::{backup_files, large_server};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::*;
 
-/// Says that it is over when dropped, also by a panic: whoever goes on until then would not end.
-struct Until<'a>(&'a AtomicBool);
+/// Sets the flag when dropped, also by a panic, so that a thread that runs until then ends.
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Until<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Starts this command of a server.
-fn begin(server: &Server, command: &[&str]) -> Child {
+/// Starts a command with the server's configuration.
+fn spawn(server: &Server, command: &[&str]) -> Child {
     Command::new(PROGRAM)
         .arg("--config")
         .arg(server.config())
@@ -35,83 +35,85 @@ fn begin(server: &Server, command: &[&str]) -> Child {
         .unwrap()
 }
 
-/// How all of these commands end, which run at once.
-fn at_once(server: &Server, commands: &[&[&str]]) -> Vec<Output> {
-    let begun: Vec<_> = commands.iter().map(|command| begin(server, command)).collect();
-    begun.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
+/// Runs these commands at the same time; returns their outputs.
+fn run_concurrently(server: &Server, commands: &[&[&str]]) -> Vec<Output> {
+    let children: Vec<_> = commands.iter().map(|command| spawn(server, command)).collect();
+    children.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
 }
 
 #[test]
 fn of_two_concurrent_backups_to_one_name_one_succeeds() {
-    let server = large();
+    let server = large_server();
     let file = server.folder.path().join("copy.db");
-    let whole = server.run(&["check"]).stdout;
+    let expected = server.run(&["check"]).stdout;
     for round in 0..4 {
         let backup: &[&str] = &["backup", file.to_str().unwrap()];
-        let (made, rejected): (Vec<_>, Vec<_>) =
-            at_once(&server, &[backup, backup]).into_iter().partition(|one| one.status.success());
+        let (made, rejected): (Vec<_>, Vec<_>) = run_concurrently(&server, &[backup, backup])
+            .into_iter()
+            .partition(|output| output.status.success());
         assert_eq!((made.len(), rejected.len()), (1, 1), "round {round}: {rejected:?}");
         assert_eq!(rejected[0].status.code(), Some(65), "{rejected:?}");
         assert!(text(&rejected[0].stderr).contains("copy.db exists already"), "{rejected:?}");
-        assert_eq!(server.run(&["check", file.to_str().unwrap()]).stdout, whole, "round {round}");
-        assert_eq!(copies(server.folder.path()), ["copy.db"]);
+        let checked = server.run(&["check", file.to_str().unwrap()]);
+        assert_eq!(checked.stdout, expected, "round {round}");
+        assert_eq!(backup_files(server.folder.path()), ["copy.db"]);
         fs::remove_file(&file).unwrap();
     }
 }
 
 #[test]
 fn concurrent_backups_to_several_names_and_checks_succeed() {
-    let mut server = large();
-    let whole = server.run(&["check"]).stdout;
+    let mut server = large_server();
+    let expected = server.run(&["check"]).stdout;
     let files = ["copy-1.db", "copy-2.db", "copy-3.db"].map(|name| server.folder.path().join(name));
     let [first, second, third] = files.each_ref().map(|file| file.to_str().unwrap());
     let check: &[&str] = &["check"];
     for _ in 0..2 {
         let commands: [&[&str]; 5] =
             [&["backup", first], check, &["backup", second], check, &["backup", third]];
-        for (command, ended) in commands.iter().zip(at_once(&server, &commands)) {
-            assert!(ended.status.success(), "{command:?}: {ended:?}");
+        for (command, output) in commands.iter().zip(run_concurrently(&server, &commands)) {
+            assert!(output.status.success(), "{command:?}: {output:?}");
             if command[0] == "check" {
-                assert_eq!(ended.stdout, whole);
+                assert_eq!(output.stdout, expected);
             }
         }
-        assert_eq!(copies(server.folder.path()), ["copy-1.db", "copy-2.db", "copy-3.db"]);
+        assert_eq!(backup_files(server.folder.path()), ["copy-1.db", "copy-2.db", "copy-3.db"]);
         for file in [first, second, third] {
-            assert_eq!(server.run(&["check", file]).stdout, whole);
+            assert_eq!(server.run(&["check", file]).stdout, expected);
             fs::remove_file(file).unwrap();
         }
     }
-    // One is made while the server is killed, and others wait.
-    let waiting = [first, second, third].map(|file| begin(&server, &["backup", file]));
+    // The server is killed while it makes one backup and two others wait.
+    let backups = [first, second, third].map(|file| spawn(&server, &["backup", file]));
     let unfinished = || {
-        let names = copies(server.folder.path());
+        let names = backup_files(server.folder.path());
         names.iter().filter(|name| name.ends_with(".partial")).count()
     };
-    eventually(|| (unfinished() > 0).then_some(()));
+    wait_for(|| (unfinished() > 0).then_some(()));
     for _ in 0..20 {
-        assert!(unfinished() <= 1, "only one of them can be found after a kill");
+        assert!(unfinished() <= 1, "at most one backup may be unfinished at a time");
         thread::sleep(Duration::from_millis(1));
     }
     server.kill();
-    for backup in waiting {
+    for backup in backups {
         drop(backup.wait_with_output());
     }
-    server.start_again();
-    let left = copies(server.folder.path());
-    let is_whole = |name: &String| files.iter().any(|file| file.ends_with(name));
-    assert!(left.iter().all(is_whole), "{left:?}");
+    server.restart();
+    let left = backup_files(server.folder.path());
+    let is_complete = |name: &String| files.iter().any(|file| file.ends_with(name));
+    assert!(left.iter().all(is_complete), "{left:?}");
 }
 
 #[test]
 fn two_servers_do_not_mix_their_backups_to_one_name() {
-    let (large, small) = (large(), Server::start(GATEWAY));
+    let (large, small) = (large_server(), Server::start(GATEWAY));
     assert_eq!(small.post(EXAMPLE).outcome(), "applied");
     let file = large.folder.path().join("copy.db");
     let backup: &[&str] = &["backup", file.to_str().unwrap()];
     for round in 0..4 {
-        let slow = begin(&large, backup);
+        let slow = spawn(&large, backup);
         if round % 2 == 0 {
-            eventually(|| copies(large.folder.path()).len().ge(&2).then_some(()));
+            wait_for(|| backup_files(large.folder.path()).len().ge(&2).then_some(()));
         }
         let fast = small.run(backup);
         let slow = slow.wait_with_output().unwrap();
@@ -119,33 +121,34 @@ fn two_servers_do_not_mix_their_backups_to_one_name() {
             if slow.status.success() { (&large, &fast) } else { (&small, &slow) };
         assert!(slow.status.success() != fast.status.success(), "{slow:?} {fast:?}");
         assert!(text(&rejected.stderr).contains("copy.db exists already"), "{rejected:?}");
-        let whole = made.run(&["check"]).stdout;
-        assert_eq!(made.run(&["check", file.to_str().unwrap()]).stdout, whole, "round {round}");
-        assert_eq!(copies(large.folder.path()), ["copy.db"]);
+        let expected = made.run(&["check"]).stdout;
+        let checked = made.run(&["check", file.to_str().unwrap()]);
+        assert_eq!(checked.stdout, expected, "round {round}");
+        assert_eq!(backup_files(large.folder.path()), ["copy.db"]);
         fs::remove_file(&file).unwrap();
     }
 }
 
 #[test]
 fn a_backup_under_load_is_complete() {
-    let chance = Chance::of("backup");
+    let rng = SeededRng::for_test("backup");
     let since = Instant::now();
-    let backups = times(3, 10, 300);
+    let backups = repetitions(3, 10, 300);
     let server = Server::start(GATEWAY);
-    // More than is copied at once.
+    // More data than a backup copies in one step.
     for number in 1..=20 {
         let body = json!({"type": number.to_string(), "pad": "a".repeat(200_000)});
         assert_eq!(server.post(&body.to_string()).outcome(), "quarantined");
     }
     let next = AtomicU64::new(1);
     let acknowledged = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
-    let mut held = 0;
+    let is_finished = AtomicBool::new(false);
+    let mut acknowledged_before = 0;
     thread::scope(|scope| {
-        // One connection, so that what is acknowledged is all up to a number.
+        // One connection, so that all webhooks up to a number are acknowledged.
         scope.spawn(|| {
             let mut connection = server.connect();
-            while !done.load(Ordering::Relaxed) {
+            while !is_finished.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let path = webhook_path(&format!("&key={number}&action={}", "a".repeat(500)));
                 let body = webhook(&id(number), "SENT", 1).to_string();
@@ -154,7 +157,7 @@ fn a_backup_under_load_is_complete() {
                 acknowledged.store(number, Ordering::SeqCst);
             }
         });
-        let _posting = Until(&done);
+        let _finish = SetOnDrop(&is_finished);
         for number in 0..backups {
             let before = acknowledged.load(Ordering::SeqCst);
             let file = server.folder.path().join(format!("backup-{number}.db"));
@@ -164,19 +167,20 @@ fn a_backup_under_load_is_complete() {
             assert!(checked.status.success(), "{checked:?}");
             let copy =
                 Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-            let whole: String =
+            let integrity: String =
                 copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-            assert_eq!(whole, "ok");
+            assert_eq!(integrity, "ok");
             let rows: i64 =
                 copy.query_row("SELECT count(*) FROM notification", [], |row| row.get(0)).unwrap();
             assert!(u64::try_from(rows).unwrap() >= before, "{rows} of {before}");
-            held += before;
+            acknowledged_before += before;
             fs::remove_file(&file).unwrap();
         }
     });
-    assert!(held > 0, "nothing was acknowledged meanwhile");
-    let figures = [("backups", backups), ("acknowledged before them", held), ("missing", 0)];
-    report("P11", &chance, &figures, since);
+    assert!(acknowledged_before > 0, "expected acknowledged webhooks before a backup");
+    let figures =
+        [("backups", backups), ("acknowledged before them", acknowledged_before), ("missing", 0)];
+    report("P11", &rng, &figures, since);
 }
 
 #[test]
@@ -194,14 +198,14 @@ fn a_backup_is_one_private_file_that_can_replace_the_database() {
         .filter(|name| name.starts_with("backup.db"))
         .collect();
     assert_eq!(beside, ["backup.db"]);
-    let again = server.run(&["backup", file.to_str().unwrap()]);
-    assert_eq!(again.status.code(), Some(65), "{again:?}");
-    assert!(text(&again.stderr).contains("exists already"), "{again:?}");
-    let nowhere = server.run(&["backup", "/nowhere/backup.db"]);
-    assert!(text(&nowhere.stderr).contains("/nowhere/backup.db"), "{nowhere:?}");
+    let repeated = server.run(&["backup", file.to_str().unwrap()]);
+    assert_eq!(repeated.status.code(), Some(65), "{repeated:?}");
+    assert!(text(&repeated.stderr).contains("exists already"), "{repeated:?}");
+    let no_folder = server.run(&["backup", "/nowhere/backup.db"]);
+    assert!(text(&no_folder.stderr).contains("/nowhere/backup.db"), "{no_folder:?}");
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).outcome(), "applied");
     assert_eq!(server.terminate(), Some(0));
-    // At rest too.
+    // A stopped server's database can be backed up, too.
     let second = server.folder.path().join("second.db");
     assert!(server.run(&["backup", second.to_str().unwrap()]).status.success());
     assert_eq!(
@@ -209,7 +213,7 @@ fn a_backup_is_one_private_file_that_can_replace_the_database() {
         server.run(&["check"]).stdout
     );
     fs::rename(&file, server.database()).unwrap();
-    server.start_again();
+    server.restart();
     assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
     assert_eq!(server.get(&format!("/api/messagestatus/{}", id(1))).status, 404);
 }

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::support::backups::copies;
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::backups::backup_files;
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::faults::fault_disk::FaultyDisk;
 use crate::support::*;
 
-/// A page of the database.
+/// Length of a page of the database in bytes.
 const PAGE: usize = 4_096;
 
 fn wal(server: &Server) -> std::path::PathBuf {
     server.folder.path().join("mirror.db-wal")
 }
 
-/// A server that has stored something of every kind.
+/// Server with records and a quarantined entry.
 fn filled() -> Server {
     let server = Server::start(GATEWAY);
     for number in 1..=60 {
@@ -33,9 +33,9 @@ fn filled() -> Server {
 
 #[test]
 fn a_damaged_file_is_rejected_and_unchanged() {
-    let mut chance = Chance::of("damage");
+    let mut rng = SeededRng::for_test("damage");
     let since = Instant::now();
-    let rounds = times(8, 60, 600);
+    let rounds = repetitions(8, 60, 600);
     let mut server = filled();
     assert_eq!(server.terminate(), Some(0));
     let sound = fs::read(server.database()).unwrap();
@@ -44,11 +44,11 @@ fn a_damaged_file_is_rejected_and_unchanged() {
     for round in 0..rounds {
         let mut damaged = sound.clone();
         if round % 4 == 3 {
-            let kept = usize::try_from(1 + chance.below(pages - 1)).unwrap();
+            let kept = usize::try_from(1 + rng.below(pages - 1)).unwrap();
             damaged.truncate(kept * PAGE);
         } else {
-            let page = usize::try_from(chance.below(pages)).unwrap();
-            let byte = u8::try_from(chance.below(256)).unwrap();
+            let page = usize::try_from(rng.below(pages)).unwrap();
+            let byte = u8::try_from(rng.below(256)).unwrap();
             damaged[page * PAGE..][..PAGE].fill(byte);
         }
         fs::write(server.database(), &damaged).unwrap();
@@ -57,16 +57,16 @@ fn a_damaged_file_is_rejected_and_unchanged() {
         }
         let started = server.run(&["serve"]);
         assert_eq!(started.status.code(), Some(65), "{started:?}");
-        let words = text(&started.stderr);
-        assert!(words.contains("is damaged") || words.contains("is not a database"), "{words}");
-        assert!(!words.contains("serving"), "{words}");
+        let stderr = text(&started.stderr);
+        assert!(stderr.contains("is damaged") || stderr.contains("is not a database"), "{stderr}");
+        assert!(!stderr.contains("serving"), "{stderr}");
         assert!(fs::read(server.database()).unwrap() == damaged, "round {round}");
         assert!(server.run(&["check"]).status.code() == Some(65));
     }
     fs::write(server.database(), &sound).unwrap();
-    server.start_again();
+    server.restart();
     assert_eq!(server.history(&id(60)).len(), 1);
-    report("P7", &chance, &[("damaged files", rounds), ("accepted", 0)], since);
+    report("P7", &rng, &[("damaged files", rounds), ("accepted", 0)], since);
 }
 
 #[test]
@@ -82,13 +82,13 @@ fn a_wal_without_its_database_is_kept() {
     assert!(text(&started.stderr).contains("its -wal file is there"), "{started:?}");
     assert!(fs::read(wal(&server)).unwrap() == kept);
     fs::rename(&elsewhere, server.database()).unwrap();
-    server.start_again();
+    server.restart();
     assert_eq!(server.history(&id(60)).len(), 1);
 }
 
 #[test]
 fn a_removed_or_replaced_file_stops_the_server_without_another_200() {
-    let chance = Chance::of("removed files");
+    let rng = SeededRng::for_test("removed files");
     let since = Instant::now();
     let mut late = 0;
     let remove = |path: &std::path::Path| fs::remove_file(path).unwrap();
@@ -109,7 +109,7 @@ fn a_removed_or_replaced_file_stops_the_server_without_another_200() {
         }
     }
     let figures = [("files", 6), ("acknowledged afterwards", 0), ("ends later than 1 s", late)];
-    report("P8", &chance, &figures, since);
+    report("P8", &rng, &figures, since);
 }
 
 #[test]
@@ -123,29 +123,29 @@ fn damage_found_after_the_start_stops_the_server() {
         assert_eq!(connection.send("POST", &path, JSON, body.as_bytes()).status, 200);
     }
     assert_eq!(server.terminate(), Some(0));
-    disk.is("reading");
-    // Touched, so that it is checked.
+    disk.set_fault("slow-read");
+    // Rewritten, so that the start does not find a clean shutdown and checks the file.
     fs::write(server.database(), fs::read(server.database()).unwrap()).unwrap();
-    server.start_again();
-    let wait_for = |words: &str| {
-        let patience = Instant::now();
-        while !server.log().contains(words) {
-            assert!(patience.elapsed() < Duration::from_mins(1), "{}", server.log());
+    server.restart();
+    let wait_for_log = |message: &str| {
+        let since = Instant::now();
+        while !server.log().contains(message) {
+            assert!(since.elapsed() < Duration::from_mins(1), "{}", server.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    wait_for("the database check continues");
-    disk.is_well();
-    wait_for("the database is sound");
+    wait_for_log("the database check continues");
+    disk.clear_fault();
+    wait_for_log("the database is sound");
     assert_eq!(server.terminate(), Some(0));
-    // An entry that an index lacks. SQLite's own check comes to the histories late.
-    let file = Connection::open(server.database()).unwrap();
-    file.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).unwrap();
-    file.execute_batch("DELETE FROM notification WHERE seq = 399; VACUUM").unwrap();
-    drop(file);
-    disk.is("reading");
-    server.start_again();
-    disk.is_well();
+    // A history lacks a notification. SQLite's check does not find that, the check in the background does.
+    let db = Connection::open(server.database()).unwrap();
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).unwrap();
+    db.execute_batch("DELETE FROM notification WHERE seq = 399; VACUUM").unwrap();
+    drop(db);
+    disk.set_fault("slow-read");
+    server.restart();
+    disk.clear_fault();
     assert_eq!(server.wait(), Some(65));
     assert!(server.log().contains("do not fit their indexes or histories"), "{}", server.log());
 }
@@ -155,18 +155,18 @@ fn check_counts_the_rows_and_reports_a_sound_file() {
     let mut server = filled();
     let live = server.run(&["check"]);
     assert!(live.status.success(), "{live:?}");
-    let said = text(&live.stdout).to_owned();
+    let summary = text(&live.stdout).to_owned();
     for line in ["records:     60  sha256 ", "history:     60  sha256 ", "quarantine:  1  sha256 "]
     {
-        assert!(said.contains(line), "{said}");
+        assert!(summary.contains(line), "{summary}");
     }
-    assert!(said.ends_with("\nsound\n"), "{said}");
-    assert_eq!(copies(server.folder.path()), Vec::<String>::new());
+    assert!(summary.ends_with("\nsound\n"), "{summary}");
+    assert_eq!(backup_files(server.folder.path()), Vec::<String>::new());
     assert_eq!(server.terminate(), Some(0));
-    assert_eq!(text(&server.run(&["check"]).stdout), said, "at rest it is the same");
-    server.start_again();
+    assert_eq!(text(&server.run(&["check"]).stdout), summary, "the server is stopped");
+    server.restart();
     assert_eq!(server.post(&webhook(&id(1), "DELIVERED", 2).to_string()).outcome(), "applied");
-    assert_ne!(text(&server.run(&["check"]).stdout), said);
+    assert_ne!(text(&server.run(&["check"]).stdout), summary);
     let missing = Command::new(PROGRAM).args(["check", "/nowhere/mirror.db"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(66), "{missing:?}");
 }

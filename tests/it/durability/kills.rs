@@ -1,4 +1,4 @@
-//! Kills lose nothing acknowledged, and one process at a time has the file.
+//! Kills lose nothing acknowledged, and one process at a time uses the database.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,45 +11,45 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use serde_json::json;
 
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::posted_deliveries::PostedDeliveries;
 use crate::support::*;
 
-/// How often the server is killed while a simulation runs.
+/// Minimum number of kills while simulations run.
 const KILLS: u64 = 20;
-/// How many connections post at a time.
-const POSTING: u64 = 4;
+/// Number of connections that post at the same time.
+const CONNECTIONS: u64 = 4;
 
 #[test]
 fn kill_9_loses_nothing_acknowledged() {
-    let mut chance = Chance::of("kill -9");
+    let mut rng = SeededRng::for_test("kill -9");
     let since = Instant::now();
-    let kills = times(20, 1_000, 10_000);
+    let kills = repetitions(20, 1_000, 10_000);
     let deliveries = PostedDeliveries::default();
     let mut server = Server::start(GATEWAY);
     for _ in 0..kills {
-        let enough = 1 + chance.below(100);
-        deliveries.post(&server, POSTING, enough, || server.signal("-KILL"));
-        assert_eq!(server.wait(), None, "it was killed");
-        server.start_again();
+        let acknowledged = 1 + rng.below(100);
+        deliveries.post(&server, CONNECTIONS, acknowledged, || server.signal("-KILL"));
+        assert_eq!(server.wait(), None, "expected a kill");
+        server.restart();
         deliveries.check(&server);
     }
     let database = server.database();
     deliveries.check_all(&mut server, &database);
     let figures = [("kills", kills), ("acknowledged", deliveries.acknowledged()), ("lost", 0)];
-    report("P1, P3", &chance, &figures, since);
+    report("P1, P3", &rng, &figures, since);
 }
 
 #[test]
 fn a_simulation_finds_no_difference_although_the_server_is_killed() {
     let mut server = Server::start(GATEWAY);
-    // The simulation must find it again.
+    // A fixed port, at which the simulation finds the server after each kill.
     let port = free_port(20_000);
     server.terminate();
     let config = fs::read_to_string(server.config()).unwrap();
     fs::write(server.config(), config.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")))
         .unwrap();
-    server.start_again();
+    server.restart();
     let mut kills = 0;
     while kills < KILLS {
         server.kill();
@@ -61,16 +61,16 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // It looks for the server already, which is not there.
+        // The first line shows that the simulation already tries to reach the server, which does not run.
         let mut output = BufReader::new(simulation.stdout.take().unwrap());
         let mut report = String::new();
         output.read_line(&mut report).unwrap();
-        server.start_again();
+        server.restart();
         kills += 1;
         while simulation.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(100));
             server.kill();
-            server.start_again();
+            server.restart();
             kills += 1;
         }
         output.read_to_string(&mut report).unwrap();
@@ -81,38 +81,39 @@ fn a_simulation_finds_no_difference_although_the_server_is_killed() {
 
 #[test]
 fn the_wal_stays_bounded_under_load() {
-    const LONGEST: u64 = 64 << 20;
+    const WAL_BOUND: u64 = 64 << 20;
     const MESSAGES: u64 = 20_000;
-    /// So many webhooks write at least 96 MiB of texts. All of them are in the WAL once, so that one which
-    /// is never restarted gets longer than it may, however fast the machine is.
-    const ENOUGH: u64 = (LONGEST + LONGEST / 2) / (4 * LONG + 2 * SHORT);
-    const LONG: u64 = 1_000;
-    const SHORT: u64 = 500;
-    let chance = Chance::of("WAL");
+    /// Number of webhooks with at least 96 MiB of texts. All texts are in the WAL once, so a WAL that is
+    /// never restarted exceeds the bound on any machine.
+    const WEBHOOKS: u64 = (WAL_BOUND + WAL_BOUND / 2) / (4 * LONG_TEXT + 2 * SHORT_TEXT);
+    const LONG_TEXT: u64 = 1_000;
+    const SHORT_TEXT: u64 = 500;
+    let rng = SeededRng::for_test("WAL");
     let since = Instant::now();
-    let time = Duration::from_secs(times(0, 20, 600));
+    let min_time = Duration::from_secs(repetitions(0, 20, 600));
     let server = Server::start(GATEWAY);
     let wal = server.folder.path().join("mirror.db-wal");
     let (next, posting, stored) = (AtomicU64::new(1), AtomicU64::new(16), AtomicU64::new(0));
-    let [long, short] = [LONG, SHORT].map(|length| "a".repeat(usize::try_from(length).unwrap()));
+    let [long, short] =
+        [LONG_TEXT, SHORT_TEXT].map(|length| "a".repeat(usize::try_from(length).unwrap()));
     let post = || {
         let mut connection = server.connect();
-        while stored.load(Ordering::Relaxed) < ENOUGH || since.elapsed() < time {
+        while stored.load(Ordering::Relaxed) < WEBHOOKS || since.elapsed() < min_time {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let mut body = webhook(&id(number * 7_919 % MESSAGES), "SENT", 1);
             body["message"]["provider"] =
                 json!({"name": long, "status": long, "code": long, "message": long});
-            let about = format!("&key={number}&service={short}&action={short}");
+            let parameters = format!("&key={number}&service={short}&action={short}");
             let path =
-                webhook_path(&format!("&destination=%2B3933312345{:02}{about}", number % 50));
+                webhook_path(&format!("&destination=%2B3933312345{:02}{parameters}", number % 50));
             let answer = connection.send("POST", &path, JSON, body.to_string().as_bytes());
             assert!([200, 503].contains(&answer.status), "{answer:?}");
             stored.fetch_add(u64::from(answer.status == 200), Ordering::Relaxed);
         }
         posting.fetch_sub(1, Ordering::Relaxed);
     };
-    // Lists and histories, in the large sizes without a pause.
-    let pause = Duration::from_millis(times(20, 0, 0));
+    // Reads lists and histories; in the large sizes without a pause.
+    let pause = Duration::from_millis(repetitions(20, 0, 0));
     let read = |number: u64| {
         let mut connection = server.connect();
         while posting.load(Ordering::Relaxed) > 0 {
@@ -127,7 +128,7 @@ fn the_wal_stays_bounded_under_load() {
             thread::sleep(pause);
         }
     };
-    let mut longest = 0;
+    let mut max_wal = 0;
     thread::scope(|scope| {
         for number in 0..16 {
             scope.spawn(post);
@@ -136,23 +137,23 @@ fn the_wal_stays_bounded_under_load() {
             }
         }
         while posting.load(Ordering::Relaxed) > 0 {
-            longest = longest.max(fs::metadata(&wal).unwrap().len());
-            assert!(longest <= LONGEST, "{longest} bytes");
+            max_wal = max_wal.max(fs::metadata(&wal).unwrap().len());
+            assert!(max_wal <= WAL_BOUND, "{max_wal} bytes");
             thread::sleep(Duration::from_millis(5));
         }
     });
     let stored = stored.into_inner();
-    report("P10", &chance, &[("webhooks", stored), ("MiB of WAL at most", longest >> 20)], since);
+    report("P10", &rng, &[("webhooks", stored), ("MiB of WAL at most", max_wal >> 20)], since);
 }
 
 #[test]
 fn a_read_without_end_lets_the_wal_grow_and_blocks_nothing() {
-    const LONG: u64 = 56 << 20;
+    const LONG_WAL: u64 = 56 << 20;
     let server = Server::start(GATEWAY);
     let wal = || fs::metadata(server.folder.path().join("mirror.db-wal")).unwrap().len();
-    // Of another process, because the server's own queries are ended after two seconds.
-    let other = Connection::open(server.database()).unwrap();
-    other.execute_batch("BEGIN; SELECT count(*) FROM message").unwrap();
+    // A reader outside of the server, because the server ends its own queries after two seconds.
+    let reader = Connection::open(server.database()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM message").unwrap();
     let mut connection = server.connect();
     let mut post = |number: u64| {
         let mut body = webhook(&id(number), "SENT", 1);
@@ -161,18 +162,18 @@ fn a_read_without_end_lets_the_wal_grow_and_blocks_nothing() {
         assert_eq!(answer.status, 200, "{answer:?}");
     };
     let mut number = 0;
-    while wal() < LONG {
+    while wal() < LONG_WAL {
         number += 1;
         post(number);
     }
     assert!(server.log().contains("the WAL grows"), "{}", server.log());
-    other.execute_batch("COMMIT").unwrap();
-    // Some pages later it is tried again.
+    reader.execute_batch("COMMIT").unwrap();
+    // The server retries the restart of the WAL after some more pages.
     let before = number;
-    while wal() >= LONG {
+    while wal() >= LONG_WAL {
         number += 1;
         post(number);
-        assert!(number < before + 100, "it is not cut");
+        assert!(number < before + 100, "the WAL must be truncated");
     }
     assert_eq!(server.history(&id(1)).len(), 1);
 }
@@ -182,13 +183,13 @@ fn a_second_process_is_rejected_at_once_or_waits_for_the_first() {
     let mut server = Server::start(GATEWAY);
     let second = server.run(&["serve"]);
     assert_eq!(second.status.code(), Some(75), "{second:?}");
-    let words = String::from_utf8(second.stderr).unwrap();
-    assert!(words.contains("another process holds") && words.contains("--lock-wait"), "{words}");
-    let (mut waiting, log) = server.begin_successor();
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(stderr.contains("another process holds") && stderr.contains("--lock-wait"), "{stderr}");
+    let (mut waiting, log) = server.start_successor();
     assert_eq!(server.terminate(), Some(0));
-    let patience = Instant::now();
-    while listening(&fs::read_to_string(&log).unwrap()).is_none() {
-        assert!(patience.elapsed() < Duration::from_secs(30), "the successor does not serve");
+    let since = Instant::now();
+    while listen_port(&fs::read_to_string(&log).unwrap()).is_none() {
+        assert!(since.elapsed() < Duration::from_secs(30), "the successor does not serve");
         thread::sleep(Duration::from_millis(10));
     }
     waiting.kill().unwrap();
@@ -200,32 +201,32 @@ fn a_foreign_or_newer_file_is_rejected_and_unchanged() {
     let mut server = Server::start(GATEWAY);
     assert_eq!(server.terminate(), Some(0));
     let wal = server.folder.path().join("mirror.db-wal");
-    let refused = |words: &str| {
+    let assert_rejected = |error: &str| {
         let files = || (fs::read(server.database()).unwrap(), fs::read(&wal).ok());
         let before = files();
         let started = server.run(&["serve"]);
-        let told = String::from_utf8(started.stderr).unwrap();
-        assert_eq!(started.status.code(), Some(65), "{told}");
-        assert!(told.contains(words), "{told}");
-        assert!(files() == before, "{words}");
+        let stderr = String::from_utf8(started.stderr).unwrap();
+        assert_eq!(started.status.code(), Some(65), "{stderr}");
+        assert!(stderr.contains(error), "{stderr}");
+        assert!(files() == before, "{error}");
     };
-    // Each with a WAL that a crash has left.
-    let left = |change: &str| {
-        let file = Connection::open(server.database()).unwrap();
-        file.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-        file.execute_batch(change).unwrap();
-        drop(file);
+    // Leaves the change in the WAL, as a crash does.
+    let change_in_wal = |change: &str| {
+        let db = Connection::open(server.database()).unwrap();
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        db.execute_batch(change).unwrap();
+        drop(db);
         assert!(fs::metadata(&wal).unwrap().len() > 0);
     };
-    left("PRAGMA user_version = 99");
-    refused("schema version 99");
+    change_in_wal("PRAGMA user_version = 99");
+    assert_rejected("schema version 99");
     fs::remove_file(server.database()).unwrap();
     fs::remove_file(&wal).unwrap();
-    left("PRAGMA journal_mode = WAL; CREATE TABLE other (x)");
-    refused("not a database of statusmirror");
+    change_in_wal("PRAGMA journal_mode = WAL; CREATE TABLE other (x)");
+    assert_rejected("not a database of statusmirror");
     fs::remove_file(&wal).unwrap();
     fs::write(server.database(), "a letter to my grandmother, which is no database").unwrap();
-    refused("not a database of statusmirror");
+    assert_rejected("not a database of statusmirror");
 }
 
 #[test]

@@ -1,27 +1,27 @@
-//! Restore: a backup replaces the database, complete, durable and without what was erased since.
+//! Restore: a backup replaces the database, complete, durable and without the messages erased since.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use crate::support::backups::{copies, large};
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::backups::{backup_files, large_server};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::faults::system_calls::run_killed_at;
 use crate::support::*;
 
-/// A number that is erased after the backup, and its message.
-const NUMBER: &str = "+393331234567";
-const OF_NUMBER: u64 = 7;
+/// Destination that is erased after the backup, and the number of its message.
+const DESTINATION: &str = "+393331234567";
+const ERASED_MESSAGE: u64 = 7;
 
-/// A server with a backup: what came before it and after it, and something that was erased since.
-struct Backed {
+/// Server with a backup, messages from before and after it, and a destination erased since.
+struct BackedUpServer {
     server: Server,
     backup: PathBuf,
     elsewhere: tempfile::TempDir,
 }
 
-impl Backed {
+impl BackedUpServer {
     fn new() -> Self {
         let server = Server::start(GATEWAY);
         let elsewhere = tempfile::tempdir().unwrap();
@@ -33,10 +33,10 @@ impl Backed {
             );
         }
         let path = webhook_path("&destination=%2B393331234567");
-        let body = webhook(&id(OF_NUMBER), "SENT", 1).to_string();
+        let body = webhook(&id(ERASED_MESSAGE), "SENT", 1).to_string();
         assert_eq!(server.send("POST", &path, JSON, body.as_bytes()).outcome(), "applied");
-        let unread = format!(r#"{{"type": "{NUMBER}"}}"#);
-        assert_eq!(server.post(&unread).outcome(), "quarantined");
+        let unreadable = format!(r#"{{"type": "{DESTINATION}"}}"#);
+        assert_eq!(server.post(&unreadable).outcome(), "quarantined");
         assert!(server.run(&["backup", backup.to_str().unwrap()]).status.success());
         for number in 11..=15 {
             assert_eq!(
@@ -44,9 +44,9 @@ impl Backed {
                 "applied"
             );
         }
-        let erased = server.run(&["erase", "--destination", NUMBER, "--yes"]);
+        let erased = server.run(&["erase", "--destination", DESTINATION, "--yes"]);
         assert!(erased.status.success(), "{erased:?}");
-        // Which emptied the WAL.
+        // The erasure emptied the WAL, so one more webhook is stored.
         assert_eq!(server.post(&webhook(&id(16), "SENT", 1).to_string()).outcome(), "applied");
         Self { server, backup, elsewhere }
     }
@@ -55,7 +55,7 @@ impl Backed {
         self.server.run(&["restore", self.backup.to_str().unwrap()])
     }
 
-    /// The files beside the database whose names begin with this.
+    /// Names of the files beside the database that begin with this prefix, sorted.
     fn beside(&self, prefix: &str) -> Vec<String> {
         let folder = fs::read_dir(self.server.folder.path()).unwrap();
         let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -64,58 +64,58 @@ impl Backed {
         names
     }
 
-    /// What was in the backup is served, but for what was erased, and nothing that came later.
+    /// Asserts that the server has the messages of the backup without the erased one, and no later one.
     fn assert_restored(&self) {
         for number in 1..=5 {
             assert_eq!(self.server.history(&id(number)).len(), 1, "message {number}");
         }
         assert!(self.server.history(&id(11)).is_empty());
-        assert!(self.server.history(&id(OF_NUMBER)).is_empty());
+        assert!(self.server.history(&id(ERASED_MESSAGE)).is_empty());
         assert!(self.server.run(&["quarantine", "list"]).stdout.is_empty());
-        // A late retry does not bring it back.
-        let again = self.server.post(&webhook(&id(OF_NUMBER), "SENT", 1).to_string());
-        assert_eq!(again.outcome(), "ignored");
+        // A late retry does not restore the erased message.
+        let retry = self.server.post(&webhook(&id(ERASED_MESSAGE), "SENT", 1).to_string());
+        assert_eq!(retry.outcome(), "ignored");
     }
 }
 
 #[test]
 fn a_restore_keeps_later_erasures() {
-    let mut backed = Backed::new();
+    let mut backed = BackedUpServer::new();
     let before = fs::read(backed.server.database()).unwrap();
     let running = backed.restore();
     assert_eq!(running.status.code(), Some(75), "{running:?}");
-    assert!(fs::read(backed.server.database()).unwrap() == before, "nothing is touched");
+    assert!(fs::read(backed.server.database()).unwrap() == before, "the database must not change");
     assert!(backed.beside("mirror.db.before-restore").is_empty());
     backed.server.kill();
     let restored = backed.restore();
-    let said = text(&restored.stdout);
+    let stdout = text(&restored.stdout);
     assert!(restored.status.success(), "{restored:?}");
-    assert!(said.contains("set aside: ") && said.contains("which removed 2 "), "{said}");
-    assert!(!said.contains("repeat"), "{said}");
+    assert!(stdout.contains("set aside: ") && stdout.contains("which removed 2 "), "{stdout}");
+    assert!(!stdout.contains("repeat"), "{stdout}");
     let aside = backed.beside("mirror.db.before-restore");
     assert!(aside.iter().any(|name| name.ends_with("-wal")), "{aside:?}");
-    assert!(backed.beside("mirror.db.rest").is_empty(), "nothing is left of the way");
-    backed.server.start_again();
+    assert!(backed.beside("mirror.db.rest").is_empty(), "no intermediate file may be left");
+    backed.server.restart();
     backed.assert_restored();
-    // `erase` names the copies.
-    let erased = backed.server.run(&["erase", "--destination", NUMBER, "--yes"]);
+    // `erase` names the files that were set aside.
+    let erased = backed.server.run(&["erase", "--destination", DESTINATION, "--yes"]);
     for name in &aside {
         assert!(text(&erased.stdout).contains(name), "{name}: {erased:?}");
     }
     assert_eq!(backed.server.terminate(), Some(0));
-    // Once more, on the same second or not: the older copies stay.
+    // A second restore, maybe within the same second, keeps the files that were set aside before.
     assert!(backed.restore().status.success());
-    backed.server.start_again();
+    backed.server.restart();
     backed.assert_restored();
     assert!(aside.iter().all(|name| backed.beside(name).contains(name)));
-    // The backup itself is as it was.
+    // The backup itself is unchanged.
     assert!(backed.server.run(&["check", backed.backup.to_str().unwrap()]).status.success());
     assert_eq!(fs::read_dir(backed.elsewhere.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn state_of_the_old_database_is_void_after_a_restore() {
-    let mut backed = Backed::new();
+    let mut backed = BackedUpServer::new();
     let cursor = |server: &Server| {
         let list = server.get("/api/messages?count=2");
         let next = list.header("link").unwrap().split(['<', '>']).nth(1).unwrap();
@@ -125,94 +125,94 @@ fn state_of_the_old_database_is_void_after_a_restore() {
     assert_eq!(backed.server.get(&next).status, 200);
     assert_eq!(backed.server.terminate(), Some(0));
     assert!(backed.restore().status.success());
-    backed.server.start_again();
+    backed.server.restart();
     backed.server.get(&next).assert_problem(400);
     let other = cursor(&backed.server);
     assert_eq!(backed.server.get(&other).status, 200);
     assert_eq!(backed.server.terminate(), Some(0));
-    // The lineage goes on, also from the same backup.
+    // The lineage increases again, also with the same backup.
     assert!(backed.restore().status.success());
-    backed.server.start_again();
+    backed.server.restart();
     backed.server.get(&other).assert_problem(400);
 }
 
 #[test]
 fn a_restore_without_the_old_database_lists_the_erasures_to_repeat() {
-    let mut backed = Backed::new();
+    let mut backed = BackedUpServer::new();
     assert_eq!(backed.server.terminate(), Some(0));
     let damaged = vec![0x55; 40_960];
     fs::write(backed.server.database(), &damaged).unwrap();
-    let refused = backed.server.run(&["serve"]);
-    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    let started = backed.server.run(&["serve"]);
+    assert_eq!(started.status.code(), Some(65), "{started:?}");
     let restored = backed.restore();
     assert!(restored.status.success(), "{restored:?}");
-    let said = text(&restored.stdout);
+    let stdout = text(&restored.stdout);
     let repeat = "repeat with `statusmirror erase --destination NUMBER` every erasure that was made since 20";
-    assert!(said.contains("could not be read") && said.contains(repeat), "{said}");
+    assert!(stdout.contains("could not be read") && stdout.contains(repeat), "{stdout}");
     let aside = backed.beside("mirror.db.before-restore");
     let aside = backed.server.folder.path().join(&aside[0]);
     assert!(fs::read(aside).unwrap() == damaged);
-    backed.server.start_again();
-    assert_eq!(backed.server.history(&id(OF_NUMBER)).len(), 1);
+    backed.server.restart();
+    assert_eq!(backed.server.history(&id(ERASED_MESSAGE)).len(), 1);
 }
 
 #[test]
 fn only_a_sound_backup_is_restored() {
-    let mut backed = Backed::new();
+    let mut backed = BackedUpServer::new();
     assert_eq!(backed.server.terminate(), Some(0));
     let before = fs::read(backed.server.database()).unwrap();
     let sound = fs::read(&backed.backup).unwrap();
-    let refused = |what: &str, code: i32, words: &str| {
+    let assert_rejected = |backup: &str, code: i32, error: &str| {
         let restored = backed.restore();
-        assert_eq!(restored.status.code(), Some(code), "{what}: {restored:?}");
-        assert!(text(&restored.stderr).contains(words), "{what}: {restored:?}");
-        assert!(fs::read(backed.server.database()).unwrap() == before, "{what}");
-        assert!(backed.beside("mirror.db.rest").is_empty(), "{what}");
-        assert!(backed.beside("mirror.db.before").is_empty(), "{what}");
+        assert_eq!(restored.status.code(), Some(code), "{backup}: {restored:?}");
+        assert!(text(&restored.stderr).contains(error), "{backup}: {restored:?}");
+        assert!(fs::read(backed.server.database()).unwrap() == before, "{backup}");
+        assert!(backed.beside("mirror.db.rest").is_empty(), "{backup}");
+        assert!(backed.beside("mirror.db.before").is_empty(), "{backup}");
     };
     let mut damaged = sound.clone();
     damaged[4_096 * 3..4_096 * 5].fill(0x55);
     fs::write(&backed.backup, &damaged).unwrap();
-    refused("damaged", 65, "is damaged");
+    assert_rejected("damaged", 65, "is damaged");
     fs::write(&backed.backup, &sound[..sound.len() / 2]).unwrap();
-    refused("cut short", 65, "is damaged");
+    assert_rejected("cut short", 65, "is damaged");
     let mut newer = sound.clone();
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&backed.backup, &newer).unwrap();
-    refused("newer", 65, "schema version 99");
+    assert_rejected("newer", 65, "schema version 99");
     fs::write(&backed.backup, "a letter").unwrap();
-    refused("foreign", 65, "");
+    assert_rejected("foreign", 65, "");
     fs::write(&backed.backup, &sound).unwrap();
     let wal = backed.elsewhere.path().join("backup.db-wal");
     fs::write(&wal, "something").unwrap();
-    refused("with a WAL", 65, "-wal beside it");
+    assert_rejected("with a WAL", 65, "-wal beside it");
     fs::remove_file(&wal).unwrap();
     fs::remove_file(&backed.backup).unwrap();
-    refused("missing", 66, "there is no file");
+    assert_rejected("missing", 66, "there is no file");
     let own = backed.server.run(&["restore", backed.server.database().to_str().unwrap()]);
     assert_eq!(own.status.code(), Some(65), "{own:?}");
 }
 
 #[test]
 fn a_backup_in_place_of_the_database_is_rejected_beside_a_wal_and_served_without_one() {
-    let mut backed = Backed::new();
+    let mut backed = BackedUpServer::new();
     backed.server.kill();
     fs::copy(&backed.backup, backed.server.database()).unwrap();
     let wal = backed.server.folder.path().join("mirror.db-wal");
     let before = (fs::read(backed.server.database()).unwrap(), fs::read(&wal).unwrap());
     assert!(!before.1.is_empty());
-    let refused = backed.server.run(&["serve"]);
-    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
-    assert!(text(&refused.stderr).contains("statusmirror restore"), "{refused:?}");
+    let started = backed.server.run(&["serve"]);
+    assert_eq!(started.status.code(), Some(65), "{started:?}");
+    assert!(text(&started.stderr).contains("statusmirror restore"), "{started:?}");
     assert!(before == (fs::read(backed.server.database()).unwrap(), fs::read(&wal).unwrap()));
     fs::remove_file(&wal).unwrap();
-    backed.server.start_again();
+    backed.server.restart();
     assert!(backed.server.log().contains("the database is a backup"), "{}", backed.server.log());
     assert_eq!(backed.server.history(&id(1)).len(), 1);
     assert!(backed.server.history(&id(11)).is_empty());
-    // It is a backup no more.
+    // The next start no longer takes the database for a backup.
     backed.server.kill();
-    backed.server.start_again();
+    backed.server.restart();
     assert_eq!(backed.server.history(&id(1)).len(), 1);
 }
 
@@ -221,14 +221,14 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
     if !is_installed("strace") {
         return;
     }
-    let chance = Chance::of("restore");
+    let rng = SeededRng::for_test("restore");
     let since = Instant::now();
-    let every = usize::try_from(times(4, 1, 1)).unwrap();
-    let mut backed = Backed::new();
+    let step = usize::try_from(repetitions(4, 1, 1)).unwrap();
+    let mut backed = BackedUpServer::new();
     backed.server.kill();
     let wal = backed.server.folder.path().join("mirror.db-wal");
     let old = (fs::read(backed.server.database()).unwrap(), fs::read(&wal).unwrap());
-    let put_back = |backed: &Backed| {
+    let put_back = |backed: &BackedUpServer| {
         for name in backed.beside("mirror.db") {
             fs::remove_file(backed.server.folder.path().join(name)).unwrap();
         }
@@ -236,32 +236,32 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
         fs::write(&wal, &old.1).unwrap();
     };
     let (mut kills, mut left_old) = (0, 0);
-    for kind in
+    for call in
         ["pwrite64", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "copy_file_range"]
     {
-        for call in (1..).step_by(if kind == "rename" { 1 } else { every }) {
+        for n in (1..).step_by(if call == "rename" { 1 } else { step }) {
             put_back(&backed);
             let killed = run_killed_at(
                 &backed.server,
-                kind,
                 call,
+                n,
                 &["restore", backed.backup.to_str().unwrap()],
             );
             if killed.status.success() {
                 break;
             }
             kills += 1;
-            backed.server.start_again();
-            assert_eq!(backed.server.history(&id(1)).len(), 1, "{kind} {call}");
+            backed.server.restart();
+            assert_eq!(backed.server.history(&id(1)).len(), 1, "{call} {n}");
             let is_old = backed.server.history(&id(11)).len() == 1;
             left_old += u64::from(is_old);
             if !is_old {
                 backed.assert_restored();
             }
             assert_eq!(backed.server.terminate(), Some(0));
-            assert!(backed.restore().status.success(), "{kind} {call}");
-            assert!(backed.beside("mirror.db.rest").is_empty(), "{kind} {call}");
-            backed.server.start_again();
+            assert!(backed.restore().status.success(), "{call} {n}");
+            assert!(backed.beside("mirror.db.rest").is_empty(), "{call} {n}");
+            backed.server.restart();
             backed.assert_restored();
             assert_eq!(backed.server.terminate(), Some(0));
         }
@@ -272,12 +272,12 @@ fn a_kill_at_any_system_call_of_a_restore_leaves_the_old_database_or_the_new() {
     );
     let figures =
         [("kills", kills), ("left the old", left_old), ("left the new", kills - left_old)];
-    report("P31", &chance, &figures, since);
+    report("P31", &rng, &figures, since);
 }
 
 #[test]
 fn an_interrupted_backup_or_check_leaves_nothing_behind() {
-    let mut server = large();
+    let mut server = large_server();
     let folder = server.folder.path().to_owned();
     let copy = folder.join("copy.db");
     for command in [&["backup", copy.to_str().unwrap()][..], &["check"]] {
@@ -291,16 +291,16 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let is_begun = || copies(&folder).iter().any(|name| name.ends_with(".partial"));
-            while !is_begun() && child.try_wait().unwrap().is_none() {}
+            let has_begun = || backup_files(&folder).iter().any(|name| name.ends_with(".partial"));
+            while !has_begun() && child.try_wait().unwrap().is_none() {}
             child.kill().unwrap();
             let ended = child.wait().unwrap();
             if ended.success() || copy.exists() {
-                // It was too fast.
+                // The command finished before the kill.
                 drop(fs::remove_file(&copy));
                 continue;
             }
-            eventually(|| copies(&folder).is_empty().then_some(()));
+            wait_for(|| backup_files(&folder).is_empty().then_some(()));
             interrupted += 1;
             if interrupted == 3 {
                 break;
@@ -308,7 +308,7 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
         }
         assert!(interrupted > 0, "{command:?} was never interrupted");
     }
-    // The server is killed in the middle of it.
+    // The server is killed during a backup.
     let mut child = Command::new(PROGRAM)
         .arg("--config")
         .arg(server.config())
@@ -316,18 +316,18 @@ fn an_interrupted_backup_or_check_leaves_nothing_behind() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while copies(&folder).is_empty() && child.try_wait().unwrap().is_none() {}
+    while backup_files(&folder).is_empty() && child.try_wait().unwrap().is_none() {}
     server.kill();
     child.wait().unwrap();
     drop(fs::remove_file(&copy));
-    server.start_again();
-    assert_eq!(copies(&folder), Vec::<String>::new());
+    server.restart();
+    assert_eq!(backup_files(&folder), Vec::<String>::new());
 }
 
-/// Whether a process has a copy open whose name is removed.
-fn reads_a_copy_without_a_name(process: u32) -> bool {
-    let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|file| {
+/// Whether a process has a copy open whose file was unlinked.
+fn has_unlinked_copy_open(process: u32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|file| {
         let file = file.to_string_lossy();
         file.contains(".check-") && file.ends_with(" (deleted)")
     })
@@ -335,7 +335,7 @@ fn reads_a_copy_without_a_name(process: u32) -> bool {
 
 #[test]
 fn a_check_reads_a_copy_that_has_no_name_any_more() {
-    let server = large();
+    let server = large_server();
     let mut child = Command::new(PROGRAM)
         .arg("--config")
         .arg(server.config())
@@ -344,12 +344,12 @@ fn a_check_reads_a_copy_that_has_no_name_any_more() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut seen = false;
-    while !seen && child.try_wait().unwrap().is_none() {
-        seen = reads_a_copy_without_a_name(child.id());
+    let mut is_unlinked = false;
+    while !is_unlinked && child.try_wait().unwrap().is_none() {
+        is_unlinked = has_unlinked_copy_open(child.id());
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(seen, "the copy kept its name while it was read");
-    assert_eq!(copies(server.folder.path()), Vec::<String>::new());
+    assert!(is_unlinked, "the copy must be unlinked while it is read");
+    assert_eq!(backup_files(server.folder.path()), Vec::<String>::new());
 }

@@ -13,7 +13,7 @@ use crate::support::*;
 fn a_message_id_is_computed_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let id = |arguments: &[&str]| {
-        let output = run_in(folder.path(), &[&["message-id"], arguments].concat(), &[]);
+        let output = run_program_in(folder.path(), &[&["message-id"], arguments].concat(), &[]);
         text(&output.stdout).trim().to_owned()
     };
     assert_eq!(
@@ -24,7 +24,7 @@ fn a_message_id_is_computed_as_documented() {
         id(&["telnyx", "40385f64-5717-4562-b3fc-2c963f66afa6", "+18665550001"]),
         "c87958e8-3e08-5050-b8c9-b1616c3fa9a3"
     );
-    let wrong = run_in(folder.path(), &["message-id", "telnyx", "x", "12345"], &[]);
+    let wrong = run_program_in(folder.path(), &["message-id", "telnyx", "x", "12345"], &[]);
     assert_eq!(wrong.status.code(), Some(64));
 }
 
@@ -52,9 +52,9 @@ fn a_callback_url_is_printed_only_if_it_would_be_accepted() {
         (&["gateway", "--key", "a\nb"], "control character"),
         (&["gateway", "--destination", "12"], "E.164"),
     ] {
-        let refused = print(arguments);
-        assert!(!refused.status.success(), "{refused:?}");
-        assert!(text(&refused.stderr).contains(words), "{refused:?}");
+        let failed = print(arguments);
+        assert!(!failed.status.success(), "{failed:?}");
+        assert!(text(&failed.stderr).contains(words), "{failed:?}");
     }
 }
 
@@ -65,20 +65,21 @@ fn a_command_requires_only_the_settings_that_it_uses() {
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SCHEME", "signed-url"),
         ("STATUSMIRROR__SOURCES__OWN__VERIFY__SECRETS", "a-secret-of-some-length"),
     ];
-    let printed = run_in(folder.path(), &["callback-url", "own"], &envs);
+    let printed = run_program_in(folder.path(), &["callback-url", "own"], &envs);
     assert!(text(&printed.stdout).contains("/webhooks/own?expires="), "{printed:?}");
-    let soon = run_in(folder.path(), &["callback-url", "own", "--expires-in", "soon"], &envs);
-    assert_eq!(soon.status.code(), Some(64));
-    let listed = run_in(folder.path(), &["quarantine", "list"], &envs);
+    let invalid_duration =
+        run_program_in(folder.path(), &["callback-url", "own", "--expires-in", "soon"], &envs);
+    assert_eq!(invalid_duration.status.code(), Some(64));
+    let listed = run_program_in(folder.path(), &["quarantine", "list"], &envs);
     assert_eq!(listed.status.code(), Some(66), "{listed:?}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file is created");
 }
 
 #[test]
 fn quarantined_webhooks_are_listed_shown_and_replayed_with_and_without_a_server() {
-    // First the source does not know where the number is; then its dialect is set right.
-    let wrong = TWILIO_BY_TOKEN.replace("dialect = \"twilio\"", "dialect = \"gateway\"");
-    let mut server = Server::start(&wrong);
+    // At first the source has the wrong dialect, so every body is quarantined. Then the dialect is corrected.
+    let wrong_dialect = TWILIO_BY_TOKEN.replace("dialect = \"twilio\"", "dialect = \"gateway\"");
+    let mut server = Server::start(&wrong_dialect);
     let path = format!("/webhooks/twilio?token={TOKEN}&destination=%2B393331234567");
     for sid in ["SM1", "SM2", "SM3"] {
         let body = format!("MessageSid={sid}&MessageStatus=sent");
@@ -86,42 +87,49 @@ fn quarantined_webhooks_are_listed_shown_and_replayed_with_and_without_a_server(
     }
     let list = |server: &Server| text(&server.run(&["quarantine", "list"]).stdout).to_owned();
     let ids = |server: &Server| -> Vec<String> {
-        let all = list(server);
-        all.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+        let listed = list(server);
+        listed.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
-    let before = ids(&server);
-    assert_eq!(before.len(), 3);
-    let show = server.run(&["quarantine", "show", &before[0]]);
-    let shown = text(&show.stdout);
-    assert!(shown.contains("MessageSid=SM1&MessageStatus=sent"), "{shown}");
-    assert!(shown.contains("destination=%2B393331234567") && !shown.contains(TOKEN), "{shown}");
-    let all = server.run(&["quarantine", "replay", "--all"]);
-    assert_eq!(text(&all.stdout).matches("quarantined: the body is not JSON").count(), 3);
-    assert_eq!(ids(&server), before);
+    let quarantined = ids(&server);
+    assert_eq!(quarantined.len(), 3);
+    let show = server.run(&["quarantine", "show", &quarantined[0]]);
+    let stdout = text(&show.stdout);
+    assert!(stdout.contains("MessageSid=SM1&MessageStatus=sent"), "{stdout}");
+    assert!(stdout.contains("destination=%2B393331234567") && !stdout.contains(TOKEN), "{stdout}");
+    let replayed = server.run(&["quarantine", "replay", "--all"]);
+    assert_eq!(text(&replayed.stdout).matches("quarantined: the body is not JSON").count(), 3);
+    assert_eq!(ids(&server), quarantined);
     assert_eq!(server.terminate(), Some(0));
     let config = fs::read_to_string(server.config()).unwrap();
     fs::write(server.config(), config.replace("\"gateway\"", "\"twilio\"")).unwrap();
-    // At rest, then live.
-    let one = server.run(&["quarantine", "replay", &before[0]]);
-    assert_eq!(text(&one.stdout).trim(), format!("{}  applied", before[0]), "{one:?}");
-    assert_eq!(ids(&server), before[1..]);
-    server.start_again();
-    let rest = server.run(&["quarantine", "replay", "--all"]);
-    assert_eq!(text(&rest.stdout).matches("  applied").count(), 2, "{rest:?}");
+    // Replay without a server, then through one.
+    let replayed_one = server.run(&["quarantine", "replay", &quarantined[0]]);
+    assert_eq!(
+        text(&replayed_one.stdout).trim(),
+        format!("{}  applied", quarantined[0]),
+        "{replayed_one:?}"
+    );
+    assert_eq!(ids(&server), quarantined[1..]);
+    server.restart();
+    let replayed_rest = server.run(&["quarantine", "replay", "--all"]);
+    assert_eq!(text(&replayed_rest.stdout).matches("  applied").count(), 2, "{replayed_rest:?}");
     assert_eq!(list(&server), "");
-    let found = server.get("/api/messagestatus/phonenumber/+393331234567").json();
-    assert_eq!(found["messages"].as_array().unwrap().len(), 3);
-    // An empty body is shown whole too; an id that is unknown does not keep the others back.
+    let message_list = server.get("/api/messagestatus/phonenumber/+393331234567").json();
+    assert_eq!(message_list["messages"].as_array().unwrap().len(), 3);
+    // An empty body is shown too. An unknown id does not prevent the replay of the other ids.
     let path = format!("/webhooks/twilio?token={TOKEN}");
     assert_eq!(server.send("POST", &path, FORM, b"").outcome(), "quarantined");
     let empty = ids(&server)[0].clone();
     assert!(text(&server.run(&["quarantine", "show", &empty]).stdout).contains("content type:"));
-    let both = server.run(&["quarantine", "replay", &before[0], &empty]);
-    assert!(text(&both.stdout).contains("MessageSid is missing"), "{both:?}");
-    assert!(text(&both.stderr).contains(&before[0]) && both.status.code() == Some(65));
-    let gone = server.run(&["quarantine", "show", &before[0]]);
-    assert_eq!(gone.status.code(), Some(65));
-    assert!(text(&gone.stderr).contains("quarantine list"), "{gone:?}");
+    let replayed_two = server.run(&["quarantine", "replay", &quarantined[0], &empty]);
+    assert!(text(&replayed_two.stdout).contains("MessageSid is missing"), "{replayed_two:?}");
+    assert!(
+        text(&replayed_two.stderr).contains(&quarantined[0])
+            && replayed_two.status.code() == Some(65)
+    );
+    let unknown_id = server.run(&["quarantine", "show", &quarantined[0]]);
+    assert_eq!(unknown_id.status.code(), Some(65));
+    assert!(text(&unknown_id.stderr).contains("quarantine list"), "{unknown_id:?}");
 }
 
 #[test]
@@ -136,11 +144,11 @@ fn a_simulation_fails_without_a_server_or_with_wrong_answers() {
         ];
         let arguments =
             ["simulate", "--messages", "5", "--url", url, "--api-key-env", "SIMULATION_KEY"];
-        run_in(folder.path(), &arguments, &envs)
+        run_program_in(folder.path(), &arguments, &envs)
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // It says `applied` to everything and knows nothing.
+    // The fake server answers `applied` to every webhook and has no messages.
     thread::spawn(move || {
         for stream in listener.incoming() {
             thread::spawn(move || {
@@ -168,12 +176,12 @@ fn a_simulation_fails_without_a_server_or_with_wrong_answers() {
             });
         }
     });
-    let lied_to = simulate(&url);
-    assert_eq!(lied_to.status.code(), Some(1), "{lied_to:?}");
-    assert!(text(&lied_to.stdout).contains("DIFFERENCE"), "{lied_to:?}");
-    let nobody = simulate("http://127.0.0.1:1");
-    assert_eq!(nobody.status.code(), Some(69), "{nobody:?}");
-    assert!(text(&nobody.stderr).contains("no server answers"), "{nobody:?}");
+    let wrong_answers = simulate(&url);
+    assert_eq!(wrong_answers.status.code(), Some(1), "{wrong_answers:?}");
+    assert!(text(&wrong_answers.stdout).contains("DIFFERENCE"), "{wrong_answers:?}");
+    let no_server = simulate("http://127.0.0.1:1");
+    assert_eq!(no_server.status.code(), Some(69), "{no_server:?}");
+    assert!(text(&no_server.stderr).contains("no server answers"), "{no_server:?}");
 }
 
 #[test]
@@ -197,22 +205,22 @@ fn every_command_has_an_example_and_completions() {
         &["completions"],
         &[],
     ] {
-        let help = run_in(folder.path(), &[command, &["--help"]].concat(), &[]);
+        let help = run_program_in(folder.path(), &[command, &["--help"]].concat(), &[]);
         assert!(help.status.success());
         assert!(text(&help.stdout).contains("Example: statusmirror"), "{command:?}");
     }
     for shell in ["bash", "zsh", "fish"] {
-        let printed = run_in(folder.path(), &["completions", shell], &[]);
+        let printed = run_program_in(folder.path(), &["completions", shell], &[]);
         assert!(text(&printed.stdout).contains("callback-url"), "{shell}");
     }
-    let wrong = run_in(folder.path(), &["sreve"], &[]);
+    let wrong = run_program_in(folder.path(), &["sreve"], &[]);
     assert_eq!(wrong.status.code(), Some(64));
 }
 
 #[test]
 fn there_is_a_manual_page_for_each_command() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(run_in(folder.path(), &["man", "."], &[]).status.success());
+    assert!(run_program_in(folder.path(), &["man", "."], &[]).status.success());
     for (page, part) in [
         ("statusmirror.1", "safe defaults apply"),
         ("statusmirror-serve.1", "lock\\-wait"),
@@ -221,12 +229,12 @@ fn there_is_a_manual_page_for_each_command() {
         let page = fs::read_to_string(folder.path().join(page)).unwrap();
         assert!(page.contains(part), "{part} is not in {page}");
     }
-    let nowhere = run_in(folder.path(), &["man", "none"], &[]);
-    assert_eq!(nowhere.status.code(), Some(73));
+    let missing_folder = run_program_in(folder.path(), &["man", "none"], &[]);
+    assert_eq!(missing_folder.status.code(), Some(73));
     assert!(
-        text(&nowhere.stderr)
+        text(&missing_folder.stderr)
             .contains(&format!("cannot write to {}/none", folder.path().display())),
-        "{nowhere:?}"
+        "{missing_folder:?}"
     );
 }
 
@@ -235,44 +243,44 @@ fn a_health_check_succeeds_only_while_the_server_is_ready() {
     let internal = "STATUSMIRROR__SERVER__INTERNAL_LISTEN";
     let mut server = Server::start_with(GATEWAY, &[(internal, "127.0.0.1:0".to_owned())]);
     let folder = tempfile::tempdir().unwrap();
-    // As in a container, where it listens on every address, and only the server is given its secrets.
+    // As in a container: the server listens on every address, and only the server has the secrets.
     let listen = format!("0.0.0.0:{}", server.port);
     let envs = [
         ("STATUSMIRROR__SERVER__LISTEN", listen.as_str()),
         ("STATUSMIRROR__API_KEYS__A__KEY__ENV", "NOWHERE"),
         (internal, "127.0.0.1:0"),
-        // It is nobody else's business.
+        // The health check must not use a proxy.
         ("http_proxy", "http://127.0.0.1:9"),
     ];
-    let healthy = run_in(folder.path(), &["healthcheck"], &envs);
+    let healthy = run_program_in(folder.path(), &["healthcheck"], &envs);
     assert_eq!((healthy.status.code(), text(&healthy.stdout)), (Some(0), "ready\n"), "{healthy:?}");
     let url = format!("http://127.0.0.1:{}/", server.port);
-    let healthy = run_in(folder.path(), &["healthcheck", "--url", &url], &[]);
+    let healthy = run_program_in(folder.path(), &["healthcheck", "--url", &url], &[]);
     assert!(healthy.status.success(), "{healthy:?}");
     assert_eq!(server.terminate(), Some(0));
-    let gone = run_in(folder.path(), &["healthcheck"], &envs);
-    assert_eq!(gone.status.code(), Some(69));
-    assert!(text(&gone.stderr).contains("is the server running?"), "{gone:?}");
-    let open = [("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")];
-    let open = run_in(folder.path(), &["healthcheck"], &open);
-    assert_eq!(open.status.code(), Some(64));
-    assert!(text(&open.stderr).contains("give --url"), "{open:?}");
+    let stopped = run_program_in(folder.path(), &["healthcheck"], &envs);
+    assert_eq!(stopped.status.code(), Some(69));
+    assert!(text(&stopped.stderr).contains("is the server running?"), "{stopped:?}");
+    let any_port = [("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")];
+    let unknown_port = run_program_in(folder.path(), &["healthcheck"], &any_port);
+    assert_eq!(unknown_port.status.code(), Some(64));
+    assert!(text(&unknown_port.stderr).contains("give --url"), "{unknown_port:?}");
 }
 
 #[test]
 fn a_health_check_reports_why_a_server_is_not_ready() {
-    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", busy.local_addr().unwrap());
-    let answers = thread::spawn(move || {
-        let (mut connection, _) = busy.accept().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
         let mut request = [0; 4_096];
         assert!(connection.read(&mut request).unwrap() > 0);
         let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\n\r\nno space on";
         connection.write_all(answer.as_bytes()).unwrap();
     });
     let folder = tempfile::tempdir().unwrap();
-    let told = run_in(folder.path(), &["healthcheck", "--url", &url], &[]);
-    answers.join().unwrap();
-    assert_eq!(told.status.code(), Some(69));
-    assert!(text(&told.stderr).contains("503 Service Unavailable: no space on"), "{told:?}");
+    let output = run_program_in(folder.path(), &["healthcheck", "--url", &url], &[]);
+    server.join().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert!(text(&output.stderr).contains("503 Service Unavailable: no space on"), "{output:?}");
 }

@@ -10,14 +10,15 @@ use std::time::Duration;
 use crate::support::faults::wrong_clock::WrongClock;
 use crate::support::*;
 
-/// One source of each scheme, reached at this port; with secrets that are the server's, or others.
-fn sources(port: u16, are_right: bool) -> String {
-    let (secret, key) = if are_right {
+/// Configuration of one source for each scheme, with `public_url` at this port. If `has_server_secrets` is
+/// false, the secrets differ from the server's.
+fn sources(port: u16, has_server_secrets: bool) -> String {
+    let (secret, key) = if has_server_secrets {
         ("a-secret-for-doctor", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     } else {
         ("another-secret-for-doctor", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx")
     };
-    let verified = [
+    let schemes = [
         ("signed", "gateway", "signed-url", secret, ""),
         (
             "hmac",
@@ -36,22 +37,22 @@ fn sources(port: u16, are_right: bool) -> String {
         ("standard", "gateway", "standard-webhooks", key, ""),
         ("twilio", "twilio", "native", secret, ""),
     ];
-    let section = |(name, dialect, scheme, secret, more): (&str, &str, &str, &str, &str)| {
+    let section = |(name, dialect, scheme, secret, settings): (&str, &str, &str, &str, &str)| {
         format!(
             "[sources.{name}]\npublic_url = \"{}\"\ndialect = \"{dialect}\"\n\
-             verify = {{ scheme = \"{scheme}\", secrets = [\"{secret}\"]{more} }}\n",
+             verify = {{ scheme = \"{scheme}\", secrets = [\"{secret}\"]{settings} }}\n",
             url(port, name)
         )
     };
-    verified.map(section).concat()
+    schemes.map(section).concat()
 }
 
-/// Where a source is reached at this port.
+/// URL of a source at this port.
 fn url(port: u16, name: &str) -> String {
     format!("http://127.0.0.1:{port}/webhooks/{name}")
 }
 
-/// A server with a source of each scheme, whose configuration says where it listens.
+/// Server with one source for each scheme, whose configuration names the port that it listens on.
 fn installed(envs: &[(&str, String)]) -> Server {
     let server = Server::start_with(GATEWAY, envs);
     server.configure(|config| {
@@ -65,49 +66,49 @@ fn installed(envs: &[(&str, String)]) -> Server {
     server
 }
 
-/// What it prints, and its exit code.
+/// Standard output and exit code of `doctor`.
 fn doctor(server: &Server) -> (String, Option<i32>) {
     let output = server.run(&["doctor"]);
-    let printed = text(&output.stdout).to_owned();
-    canaries::assert_none("what doctor says", &printed);
-    (printed, output.status.code())
+    let stdout = text(&output.stdout).to_owned();
+    canaries::assert_none("the output of doctor", &stdout);
+    (stdout, output.status.code())
 }
 
-/// The line about this.
+/// Line of the output with this label, such as `source hmac`.
 #[track_caller]
-fn line<'a>(printed: &'a str, what: &str) -> &'a str {
-    let about = format!("  {what}: ");
-    let mut lines = printed.lines().filter(|line| line.contains(&about));
-    lines.next().unwrap_or_else(|| panic!("nothing about {what} in\n{printed}"))
+fn line<'a>(stdout: &'a str, label: &str) -> &'a str {
+    let marker = format!("  {label}: ");
+    let mut lines = stdout.lines().filter(|line| line.contains(&marker));
+    lines.next().unwrap_or_else(|| panic!("no line `{label}` in\n{stdout}"))
 }
 
-/// The line about this begins and says so.
+/// Asserts that the line with this label begins with `result` and contains all `words`.
 #[track_caller]
-fn assert_line(printed: &str, found: &str, what: &str, words: &[&str]) {
-    let line = line(printed, what);
-    assert!(line.starts_with(found), "{line} in\n{printed}");
+fn assert_line(stdout: &str, result: &str, label: &str, words: &[&str]) {
+    let line = line(stdout, label);
+    assert!(line.starts_with(result), "{line} in\n{stdout}");
     for word in words {
         assert!(line.contains(word), "`{word}` is not in {line}");
     }
 }
 
-/// Answers every request like this; returns its port.
-fn answering(answer: impl Into<String>) -> u16 {
+/// Starts a server that sends `answer` to every request. Returns its port.
+fn start_fake_server(answer: impl Into<String>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = answer.into();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // A test delivery is sent in one or two pieces.
+            // A test delivery arrives in one or two chunks.
             let mut request = Vec::new();
-            let mut piece = [0; 4096];
+            let mut chunk = [0; 4096];
             while !request.ends_with(b"}") {
-                let length = stream.read(&mut piece).unwrap_or(0);
+                let length = stream.read(&mut chunk).unwrap_or(0);
                 if length == 0 {
                     break;
                 }
-                request.extend_from_slice(&piece[..length]);
+                request.extend_from_slice(&chunk[..length]);
             }
             drop(stream.write_all(answer.as_bytes()));
         }
@@ -115,6 +116,7 @@ fn answering(answer: impl Into<String>) -> u16 {
     port
 }
 
+/// HTTP response, of which `head` is the status and the headers.
 fn answer(head: &str, body: &str) -> String {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
@@ -124,42 +126,42 @@ const SCHEMES: [&str; 5] = ["signed", "hmac", "timed", "standard", "twilio"];
 #[test]
 fn a_healthy_installation_passes() {
     let server = installed(&[]);
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(0), "{printed}");
-    assert!(printed.lines().all(|line| line.starts_with("ok ")), "{printed}");
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(stdout.lines().all(|line| line.starts_with("ok ")), "{stdout}");
     for name in SCHEMES {
-        assert_line(&printed, "ok", &format!("source {name}"), &["taken and ignored"]);
+        assert_line(&stdout, "ok", &format!("source {name}"), &["taken and ignored"]);
     }
-    assert_line(&printed, "ok", "source gateway", &["no public_url is set"]);
+    assert_line(&stdout, "ok", "source gateway", &["no public_url is set"]);
     let process = format!("held by process {}, which serves", server.process());
-    assert_line(&printed, "ok", "lock", &[&process]);
-    assert_line(&printed, "ok", "clock", &["agree"]);
-    assert_line(&printed, "ok", "server", &["is ready"]);
+    assert_line(&stdout, "ok", "lock", &[&process]);
+    assert_line(&stdout, "ok", "clock", &["agree"]);
+    assert_line(&stdout, "ok", "server", &["is ready"]);
     assert!(!server.log().contains("ended early"), "{}", server.log());
-    // Nothing of it is kept.
+    // The test deliveries leave nothing in the store.
     assert_eq!(text(&server.run(&["quarantine", "list"]).stdout), "");
-    let checked = server.run(&["check"]);
-    assert!(text(&checked.stdout).contains("history:     0 "), "{checked:?}");
+    let check = server.run(&["check"]);
+    assert!(text(&check.stdout).contains("history:     0 "), "{check:?}");
 }
 
 #[test]
 fn a_wrong_secret_is_named() {
     let server = installed(&[]);
-    // The server has not read this yet.
+    // The server does not reload this configuration yet.
     server.configure(|config| {
         let (before, _) = config.split_once("[sources.signed]").unwrap();
         let before = before.replace(TOKEN, "another-token-of-these");
         format!("{before}{}", sources(server.port, false))
     });
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(69), "{printed}");
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(69), "{stdout}");
     for name in ["gateway", "signed", "timed", "standard"] {
         let words = ["rejected (401)", "has other secrets than this configuration", "reload it"];
-        assert_line(&printed, "FAIL", &format!("source {name}"), &words);
+        assert_line(&stdout, "FAIL", &format!("source {name}"), &words);
     }
     for name in ["hmac", "twilio"] {
         let words = ["has other secrets, or another public_url, than this"];
-        assert_line(&printed, "FAIL", &format!("source {name}"), &words);
+        assert_line(&stdout, "FAIL", &format!("source {name}"), &words);
     }
     server.reload();
     assert_eq!(doctor(&server).1, Some(0));
@@ -168,58 +170,62 @@ fn a_wrong_secret_is_named() {
 #[test]
 fn a_wrong_public_url_is_named() {
     let server = installed(&[]);
-    let right = fs::read_to_string(server.config()).unwrap();
-    let unauthorized = "{\"status\":401}";
-    let problem = "401 Unauthorized\r\nContent-Type: application/problem+json";
-    let at = |port: u16| url(port, "hmac");
-    let own = |name: &str| url(server.port, name);
-    let elsewhere = "301 Moved\r\nLocation: https://hooks.example.com/webhooks/hmac?token=x";
+    let config = fs::read_to_string(server.config()).unwrap();
+    let problem_body = "{\"status\":401}";
+    let problem_head = "401 Unauthorized\r\nContent-Type: application/problem+json";
+    let hmac_url_at = |port: u16| url(port, "hmac");
+    let own_url = |name: &str| url(server.port, name);
+    let redirect = "301 Moved\r\nLocation: https://hooks.example.com/webhooks/hmac?token=x";
     for (url, words) in [
-        (at(free_port(24_000)), &["is not reached", "nothing listens there"][..]),
+        (hmac_url_at(free_port(24_000)), &["is not reached", "nothing listens there"][..]),
         (
-            at(answering(answer("200 OK", "<html>Welcome</html>"))),
+            hmac_url_at(start_fake_server(answer("200 OK", "<html>Welcome</html>"))),
             &["something else answers there, with 200", "pass /webhooks/ on to"],
         ),
-        (at(answering(answer("404 Not Found", "nginx"))), &["something else answers", "with 404"]),
         (
-            at(answering(answer("401 Unauthorized", "who?"))),
+            hmac_url_at(start_fake_server(answer("404 Not Found", "nginx"))),
+            &["something else answers", "with 404"],
+        ),
+        (
+            hmac_url_at(start_fake_server(answer("401 Unauthorized", "who?"))),
             &["something else answers", "with 401"],
         ),
         (
-            at(answering(answer(elsewhere, ""))),
+            hmac_url_at(start_fake_server(answer(redirect, ""))),
             &["sent on to https://hooks.example.com/webhooks/hmac, where no sender follows"],
         ),
         (
-            at(answering(answer(problem, unauthorized))),
+            hmac_url_at(start_fake_server(answer(problem_head, problem_body))),
             &["though the server takes it directly", "changes the query or the body"],
         ),
-        (own("nobody"), &["knows no such source"]),
-        (own("hmac").replace("/webhooks", "/elsewhere"), &["knows no such source"]),
-        (own("signed"), &["rejected (401)"]),
-        (own("twilio"), &["rejected (401)"]),
-        (own("hmac").replace("http:", "https:"), &["is not reached", "TLS fails"]),
+        (own_url("nobody"), &["knows no such source"]),
+        (own_url("hmac").replace("/webhooks", "/elsewhere"), &["knows no such source"]),
+        (own_url("signed"), &["rejected (401)"]),
+        (own_url("twilio"), &["rejected (401)"]),
+        (own_url("hmac").replace("http:", "https:"), &["is not reached", "TLS fails"]),
         ("http://nobody.invalid/webhooks/hmac".to_owned(), &["is not reached"]),
     ] {
-        server.configure(|_| right.replace(&own("hmac"), &url));
-        // The server reads it too, as it would at a start.
+        server.configure(|_| config.replace(&own_url("hmac"), &url));
+        // After the reload, the server has the same `public_url`.
         server.reload();
-        let (printed, code) = doctor(&server);
-        assert_eq!(code, Some(69), "{url}\n{printed}");
-        assert_line(&printed, "FAIL", "source hmac", &[&[url.as_str()], words].concat());
-        let failed = printed.lines().filter(|line| line.starts_with("FAIL")).count();
-        assert_eq!(failed, 1, "{printed}");
+        let (stdout, code) = doctor(&server);
+        assert_eq!(code, Some(69), "{url}\n{stdout}");
+        assert_line(&stdout, "FAIL", "source hmac", &[&[url.as_str()], words].concat());
+        let failed = stdout.lines().filter(|line| line.starts_with("FAIL")).count();
+        assert_eq!(failed, 1, "{stdout}");
     }
 }
 
-/// A test delivery to this source is refused, and why is said.
+/// Asserts that the test delivery to this source was rejected because of the server's clock. `words` is the
+/// offset of that clock.
 #[track_caller]
-fn assert_refused(printed: &str, name: &str, words: &str) {
-    let about = format!("FAIL  source {name}: ");
-    let mut lines = printed.lines().filter(|line| line.starts_with(&about));
-    let is_it = |line: &str| {
+fn assert_clock_rejection(stdout: &str, name: &str, words: &str) {
+    let marker = format!("FAIL  source {name}: ");
+    let mut lines = stdout.lines().filter(|line| line.starts_with(&marker));
+    let is_rejection = |line: &str| {
         line.contains("rejected (401), as the server's clock is") && line.contains(words)
     };
-    assert!(lines.any(is_it), "{words} for {name} in\n{printed}");
+    assert!(lines.any(is_rejection), "no rejection of {name} with `{words}` in\n{stdout}");
 }
 
 #[test]
@@ -227,25 +233,26 @@ fn a_wrong_clock_is_named() {
     let clock = WrongClock::new();
     clock.jump(0);
     let server = installed(&clock.envs());
-    let checked = |offset: i64, found: &str, words: &str| {
+    let doctor_at_offset = |offset: i64, result: &str, words: &str| {
         clock.jump(offset);
-        // The server dates its answers from a clock that it looks at twice a second.
-        eventually(|| {
-            let (printed, code) = doctor(&server);
-            line(&printed, "clock").contains(words).then(|| {
-                assert_line(&printed, found, "clock", &[words]);
-                (printed, code)
+        // The server updates the time of its `Date` header twice a second.
+        wait_for(|| {
+            let (stdout, code) = doctor(&server);
+            line(&stdout, "clock").contains(words).then(|| {
+                assert_line(&stdout, result, "clock", &[words]);
+                (stdout, code)
             })
         })
     };
-    let (printed, code) = checked(60, "warn", "the server's clock is 60 s ahead of the one here");
-    assert_eq!(code, Some(0), "{printed}");
-    let (printed, code) = checked(3600, "FAIL", "clock is 3600 s ahead of the one here");
-    assert_eq!(code, Some(69), "{printed}");
-    assert_refused(&printed, "signed", "ahead of the one here");
-    let (printed, _) = checked(-3600, "FAIL", "clock is 3600 s behind the one here");
+    let (stdout, code) =
+        doctor_at_offset(60, "warn", "the server's clock is 60 s ahead of the one here");
+    assert_eq!(code, Some(0), "{stdout}");
+    let (stdout, code) = doctor_at_offset(3600, "FAIL", "clock is 3600 s ahead of the one here");
+    assert_eq!(code, Some(69), "{stdout}");
+    assert_clock_rejection(&stdout, "signed", "ahead of the one here");
+    let (stdout, _) = doctor_at_offset(-3600, "FAIL", "clock is 3600 s behind the one here");
     for name in ["timed", "standard"] {
-        assert_refused(&printed, name, "behind the one here");
+        assert_clock_rejection(&stdout, name, "behind the one here");
     }
     clock.jump(0);
 }
@@ -258,7 +265,7 @@ fn files_with_open_permissions_are_reported() {
     server.configure(|config| {
         config.replace(
             "secrets = [\"a-token-for-these-tests\"]",
-            // Without spaces, or its path would be taken for a secret that must not be found.
+            // Without spaces around `=`; otherwise the canaries would note the path as a secret.
             &format!("secrets=[{{ file = \"{}\" }}]", secret.display()),
         )
     });
@@ -266,30 +273,35 @@ fn files_with_open_permissions_are_reported() {
     let chmod = |path: &std::path::Path, mode: u32| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    let about = format!("secret {}", secret.display());
+    let secret_label = format!("secret {}", secret.display());
     chmod(&secret, 0o644);
     chmod(&server.database(), 0o644);
     chmod(server.folder.path(), 0o700);
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(0), "{printed}");
-    assert_line(&printed, "warn", &about, &["everybody on this machine may read it", "chmod"]);
-    assert_line(&printed, "warn", "permissions", &["its directory 700", "mirror.db has mode 644"]);
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert_line(
+        &stdout,
+        "warn",
+        &secret_label,
+        &["everybody on this machine may read it", "chmod"],
+    );
+    assert_line(&stdout, "warn", "permissions", &["its directory 700", "mirror.db has mode 644"]);
     chmod(&secret, 0o600);
     chmod(&server.config(), 0o604);
-    let about_own = format!("secret {}", server.config().display());
-    assert_line(&doctor(&server).0, "warn", &about_own, &["mode 604"]);
+    let config_label = format!("secret {}", server.config().display());
+    assert_line(&doctor(&server).0, "warn", &config_label, &["mode 604"]);
     chmod(server.folder.path(), 0o755);
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(0), "{printed}");
-    assert_line(&printed, "ok", &about, &["mode 600"]);
-    assert_line(&printed, "warn", "permissions", &["everybody may read it", "phone numbers"]);
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert_line(&stdout, "ok", &secret_label, &["mode 600"]);
+    assert_line(&stdout, "warn", "permissions", &["everybody may read it", "phone numbers"]);
     chmod(&server.database(), 0o646);
     assert_line(&doctor(&server).0, "FAIL", "permissions", &["everybody may change it"]);
     chmod(&server.database(), 0o600);
     assert_line(&doctor(&server).0, "ok", "permissions", &["mode 600"]);
     chmod(server.folder.path(), 0o777);
-    let (printed, code) = doctor(&server);
-    assert_line(&printed, "FAIL", "permissions", &["everybody may change it", "chmod 700"]);
+    let (stdout, code) = doctor(&server);
+    assert_line(&stdout, "FAIL", "permissions", &["everybody may change it", "chmod 700"]);
     assert_eq!(code, Some(69));
     chmod(server.folder.path(), 0o700);
 }
@@ -304,17 +316,17 @@ fn a_waiting_prune_is_reported() {
     thread::sleep(Duration::from_millis(1_100));
     assert_eq!(server.terminate(), Some(0));
     server.configure(|config| config.replace("[store]\n", "[store]\nretention = \"1s\"\n"));
-    server.start_again();
-    let (printed, code) = eventually(|| {
-        let (printed, code) = doctor(&server);
-        (!line(&printed, "prune").starts_with("ok")).then_some((printed, code))
+    server.restart();
+    let (stdout, code) = wait_for(|| {
+        let (stdout, code) = doctor(&server);
+        (!line(&stdout, "prune").starts_with("ok")).then_some((stdout, code))
     });
-    assert_line(&printed, "warn", "prune", &["3 messages", "`statusmirror prune --yes`"]);
-    assert_eq!(code, Some(0), "{printed}");
+    assert_line(&stdout, "warn", "prune", &["3 messages", "`statusmirror prune --yes`"]);
+    assert_eq!(code, Some(0), "{stdout}");
     assert!(server.run(&["prune", "--yes"]).status.success());
     assert_line(&doctor(&server).0, "ok", "prune", &["nothing waits"]);
     assert_eq!(server.terminate(), Some(0));
-    assert!(!doctor(&server).0.contains("  prune: "), "no server knows");
+    assert!(!doctor(&server).0.contains("  prune: "), "without a server there is no line `prune`");
 }
 
 #[test]
@@ -336,11 +348,11 @@ fn a_key_near_its_expiry_is_reported() {
             day(31)
         )
     });
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(69), "{printed}");
-    assert_line(&printed, "FAIL", "API key old", &["expired 2026-01-31", "add another"]);
-    assert_line(&printed, "warn", "API key ending", &["expires ", "add another"]);
-    assert_line(&printed, "ok", "API key lasting", &["good until"]);
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(69), "{stdout}");
+    assert_line(&stdout, "FAIL", "API key old", &["expired 2026-01-31", "add another"]);
+    assert_line(&stdout, "warn", "API key ending", &["expires ", "add another"]);
+    assert_line(&stdout, "ok", "API key lasting", &["good until"]);
 }
 
 #[test]
@@ -353,16 +365,16 @@ fn a_missing_server_is_reported() {
         )
     });
     server.reload();
-    let (printed, code) = doctor(&server);
-    assert_line(&printed, "warn", "source provider", &["only the provider can sign"]);
-    assert_eq!(code, Some(0), "{printed}");
+    let (stdout, code) = doctor(&server);
+    assert_line(&stdout, "warn", "source provider", &["only the provider can sign"]);
+    assert_eq!(code, Some(0), "{stdout}");
     assert_eq!(server.terminate(), Some(0));
-    let (printed, code) = doctor(&server);
-    assert_eq!(code, Some(69), "{printed}");
-    assert_line(&printed, "FAIL", "lock", &["no server has the database"]);
-    assert_line(&printed, "FAIL", "server", &["nothing listens there"]);
-    assert_line(&printed, "warn", "source gateway", &["not tried"]);
-    assert_line(&printed, "FAIL", "source hmac", &["nothing listens there"]);
+    let (stdout, code) = doctor(&server);
+    assert_eq!(code, Some(69), "{stdout}");
+    assert_line(&stdout, "FAIL", "lock", &["no server has the database"]);
+    assert_line(&stdout, "FAIL", "server", &["nothing listens there"]);
+    assert_line(&stdout, "warn", "source gateway", &["not tried"]);
+    assert_line(&stdout, "FAIL", "source hmac", &["nothing listens there"]);
     fs::remove_file(server.database()).unwrap();
     assert_line(&doctor(&server).0, "FAIL", "database", &["there is none", "serve"]);
 }

@@ -1,4 +1,4 @@
-//! Metrics: each value is the one that the test has caused.
+//! Metrics: their formats, and their values after known requests.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::*;
 
-/// Two secrets, and a signed time.
+/// Source with two secrets, whose scheme signs a timestamp.
 const SIGNED: &str = r#"
 [sources.signed]
 dialect = "gateway"
@@ -24,11 +24,11 @@ fn scrape(port: u16) -> String {
     assert_eq!(answer.header("content-type"), Some(format));
     assert_eq!(answer.header("vary"), Some("accept"));
     assert!(answer.body.ends_with("# EOF\n"));
-    canaries::assert_none("what those are told who watch", &answer.body);
+    canaries::assert_none("the metrics", &answer.body);
     answer.body
 }
 
-/// The value of a series; none if it is not there.
+/// Value of a series; `None` if the series is absent.
 fn value(text: &str, series: &str) -> Option<f64> {
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.map(|value| value.parse().unwrap())
@@ -36,14 +36,14 @@ fn value(text: &str, series: &str) -> Option<f64> {
 
 #[track_caller]
 fn assert_values(text: &str, expected: &[(&str, f64)]) {
-    for (series, wanted) in expected {
-        assert_eq!(value(text, series), Some(*wanted), "{series} in {text}");
+    for (series, expected_value) in expected {
+        assert_eq!(value(text, series), Some(*expected_value), "{series} in {text}");
     }
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_secs()).unwrap()
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since_epoch.as_secs()).unwrap()
 }
 
 #[test]
@@ -56,30 +56,30 @@ fn webhooks_are_counted_by_source_and_outcome() {
     server.send("POST", "/webhooks/gateway?token=wrong", JSON, b"{}").assert_problem(401);
     server.send("POST", "/webhooks/gateway", JSON, b"{}").assert_problem(401);
     server.send("DELETE", "/webhooks/gateway", &[], b"").assert_problem(405);
-    let long = vec![b' '; 300 << 10];
-    server.send("POST", &webhook_path(""), JSON, &long).assert_problem(413);
+    let too_long = vec![b' '; 300 << 10];
+    server.send("POST", &webhook_path(""), JSON, &too_long).assert_problem(413);
     server.send("POST", "/webhooks/nobody-knows-it", JSON, b"{}").assert_problem(404);
-    let shown = scrape(server.port);
+    let metrics = scrape(server.port);
     let notifications = |outcome| {
         format!("statusmirror_notifications_total{{source=\"gateway\",outcome=\"{outcome}\"}}")
     };
-    let refused = |source, cause| {
-        format!("statusmirror_webhooks_rejected_total{{source=\"{source}\",reason=\"{cause}\"}}")
+    let rejected = |source, reason| {
+        format!("statusmirror_webhooks_rejected_total{{source=\"{source}\",reason=\"{reason}\"}}")
     };
     assert_values(
-        &shown,
+        &metrics,
         &[
             (&notifications("applied"), 1.0),
             (&notifications("duplicate"), 1.0),
             (&notifications("quarantined"), 1.0),
             (&notifications("conflict"), 0.0),
-            (&refused("gateway", "wrong_credential"), 1.0),
-            (&refused("gateway", "no_credential"), 1.0),
-            (&refused("gateway", "not_understood"), 1.0),
-            (&refused("gateway", "method"), 1.0),
-            (&refused("gateway", "too_large"), 1.0),
-            (&refused("", "unknown_source"), 1.0),
-            (&refused("twilio", "no_credential"), 0.0),
+            (&rejected("gateway", "wrong_credential"), 1.0),
+            (&rejected("gateway", "no_credential"), 1.0),
+            (&rejected("gateway", "not_understood"), 1.0),
+            (&rejected("gateway", "method"), 1.0),
+            (&rejected("gateway", "too_large"), 1.0),
+            (&rejected("", "unknown_source"), 1.0),
+            (&rejected("twilio", "no_credential"), 0.0),
             ("statusmirror_webhooks_accepted_total{source=\"gateway\"}", 3.0),
             ("statusmirror_webhooks_accepted_total{source=\"twilio\"}", 0.0),
             ("statusmirror_notification_age_seconds_count{source=\"gateway\"}", 1.0),
@@ -89,14 +89,14 @@ fn webhooks_are_counted_by_source_and_outcome() {
             ("statusmirror_store_up", 1.0),
         ],
     );
-    assert!(!shown.contains("nobody-knows-it"), "{shown}");
+    assert!(!metrics.contains("nobody-knows-it"), "{metrics}");
     let build = format!("statusmirror_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-    assert_values(&shown, &[(&build, 1.0)]);
-    let commits = value(&shown, "statusmirror_commit_deliveries_count").unwrap();
-    assert!(commits >= 4.0, "{shown}");
-    assert_eq!(value(&shown, "statusmirror_commit_duration_seconds_count"), Some(commits));
-    let size = |file| value(&shown, &format!("statusmirror_store_size_bytes{{file=\"{file}\"}}"));
-    assert!(size("database").unwrap() > 0.0 && size("wal").unwrap() > 0.0, "{shown}");
+    assert_values(&metrics, &[(&build, 1.0)]);
+    let commits = value(&metrics, "statusmirror_commit_deliveries_count").unwrap();
+    assert!(commits >= 4.0, "{metrics}");
+    assert_eq!(value(&metrics, "statusmirror_commit_duration_seconds_count"), Some(commits));
+    let size = |file| value(&metrics, &format!("statusmirror_store_size_bytes{{file=\"{file}\"}}"));
+    assert!(size("database").unwrap() > 0.0 && size("wal").unwrap() > 0.0, "{metrics}");
 }
 
 #[test]
@@ -120,15 +120,16 @@ fn the_default_format_of_metrics_is_text() {
         let mut declared = std::collections::HashMap::new();
         for line in answer.body.lines() {
             if let Some((name, kind)) =
-                line.strip_prefix("# TYPE ").and_then(|said| said.split_once(' '))
+                line.strip_prefix("# TYPE ").and_then(|declaration| declaration.split_once(' '))
             {
                 assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 assert_eq!(declared.insert(name.to_owned(), kind.to_owned()), None, "{line}");
             } else if !line.starts_with("# HELP ") {
                 let name = line.split(['{', ' ']).next().unwrap();
-                let parts = ["_bucket", "_sum", "_count"].map(|part| name.strip_suffix(part));
+                let families =
+                    ["_bucket", "_sum", "_count"].map(|suffix| name.strip_suffix(suffix));
                 let is_declared = declared.contains_key(name)
-                    || parts.into_iter().flatten().any(|name| declared.contains_key(name));
+                    || families.into_iter().flatten().any(|name| declared.contains_key(name));
                 assert!(is_declared, "{line}");
             }
         }
@@ -155,29 +156,35 @@ fn last_seen_times_change_when_a_source_and_a_secret_are_accepted() {
         format!("{name}{{source=\"signed\",secret=\"{secret}\"}}")
     };
     let before = scrape(server.port);
-    let began = value(&before, &accepted("signed")).unwrap();
+    let start = value(&before, &accepted("signed")).unwrap();
     let second = f64::from(u32::try_from(now()).unwrap());
-    assert!((second - 60.0..=second + 1.0).contains(&began), "{before}");
+    assert!((second - 60.0..=second + 1.0).contains(&start), "{before}");
     let skew = "statusmirror_sender_clock_skew_seconds{source=\"signed\"}";
     assert_eq!(value(&before, skew), None);
-    // With the second secret, by a clock that is ahead.
-    let sent = standard_webhooks(EXAMPLE, now() + 100);
-    let headers: Vec<_> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // Signed with the second secret, by a sender whose clock is 100 s ahead.
+    let signature_headers = standard_webhooks(EXAMPLE, now() + 100);
+    let headers: Vec<_> =
+        signature_headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = server.send("POST", "/webhooks/signed", &headers, EXAMPLE.as_bytes());
     assert_eq!(answer.outcome(), "applied");
     let after = scrape(server.port);
-    let of = |series: &str| value(&after, series).unwrap();
-    assert!(of(&accepted("signed")) > began && of(&accepted("gateway")) <= began, "{after}");
-    assert!(of(&verified(1)) > began && of(&verified(0)) <= began, "{after}");
-    assert!((1.0..=100.0).contains(&of(skew)), "{after}");
-    // Too far ahead, and too long ago.
-    for (second, cause) in [(now() + 10_000, "clock"), (now() - 30 * 86_400, "too_old")] {
+    let value_after = |series: &str| value(&after, series).unwrap();
+    assert!(
+        value_after(&accepted("signed")) > start && value_after(&accepted("gateway")) <= start,
+        "{after}"
+    );
+    assert!(value_after(&verified(1)) > start && value_after(&verified(0)) <= start, "{after}");
+    assert!((1.0..=100.0).contains(&value_after(skew)), "{after}");
+    // A timestamp too far in the future, then one too far in the past.
+    for (second, reason) in [(now() + 10_000, "clock"), (now() - 30 * 86_400, "too_old")] {
         let body = webhook(&id(1), "SENT", 1).to_string();
-        let sent = standard_webhooks(&body, second);
-        let headers: Vec<_> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let signature_headers = standard_webhooks(&body, second);
+        let headers: Vec<_> =
+            signature_headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         server.send("POST", "/webhooks/signed", &headers, body.as_bytes()).assert_problem(401);
-        let series =
-            format!("statusmirror_webhooks_rejected_total{{source=\"signed\",reason=\"{cause}\"}}");
+        let series = format!(
+            "statusmirror_webhooks_rejected_total{{source=\"signed\",reason=\"{reason}\"}}"
+        );
         assert_values(&scrape(server.port), &[(&series, 1.0)]);
     }
 }
@@ -190,9 +197,9 @@ fn a_reload_keeps_the_counters_of_remaining_sources_and_drops_the_others() {
     server.configure(|config| config.replace("[sources.twilio]", "[sources.other]"));
     server.reload();
     assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
-    let shown = scrape(server.port);
-    assert_values(&shown, &[(&accepted("gateway"), 2.0), (&accepted("other"), 0.0)]);
-    assert!(!shown.contains("\"twilio\""), "{shown}");
+    let metrics = scrape(server.port);
+    assert_values(&metrics, &[(&accepted("gateway"), 2.0), (&accepted("other"), 0.0)]);
+    assert!(!metrics.contains("\"twilio\""), "{metrics}");
 }
 
 #[test]
@@ -206,12 +213,12 @@ fn requests_are_counted_by_the_routes_template_and_the_status() {
     server.send("GET", "/api/messagestatus/reference/order-7", &[], b"").assert_problem(403);
     server.get("/api/nothing").assert_problem(404);
     server.put(&id(2), &json!({"destination": "+393331234567"}));
-    let shown = scrape(server.port);
+    let metrics = scrape(server.port);
     let route = |route, status| {
         format!("statusmirror_api_requests_total{{route=\"{route}\",status=\"{status}\"}}")
     };
     assert_values(
-        &shown,
+        &metrics,
         &[
             (&route("/api/messagestatus/{messageid}", 200), 1.0),
             (&route("/api/messagestatus/{messageid}", 404), 1.0),
@@ -224,40 +231,40 @@ fn requests_are_counted_by_the_routes_template_and_the_status() {
     );
     let durations = "statusmirror_api_request_duration_seconds_count\
                      {route=\"/api/messagestatus/{messageid}\"}";
-    assert_values(&shown, &[(durations, 2.0)]);
+    assert_values(&metrics, &[(durations, 2.0)]);
 }
 
 #[test]
 fn messages_without_destination_or_final_status_are_measured() {
     let mut server = Server::start(GATEWAY);
-    let assert_without_number = |server: &Server, wanted| {
+    let assert_without_destination = |server: &Server, expected| {
         assert_values(
             &scrape(server.port),
-            &[("statusmirror_messages_without_destination", wanted)],
+            &[("statusmirror_messages_without_destination", expected)],
         );
     };
     let oldest = |server: &Server| {
         value(&scrape(server.port), "statusmirror_oldest_unfinished_timestamp_seconds").unwrap()
     };
-    let nameless = |server: &Server, id: &str, status: &str| {
+    let post_without_destination = |server: &Server, id: &str, status: &str| {
         let body = webhook(id, status, 1).to_string();
         assert_eq!(server.post(&body).outcome(), "applied");
     };
-    assert_without_number(&server, 0.0);
+    assert_without_destination(&server, 0.0);
     assert!(oldest(&server) <= 0.0);
-    nameless(&server, &id(1), "SENT");
-    nameless(&server, &id(2), "DELIVERED");
-    assert_without_number(&server, 2.0);
-    let before = oldest(&server);
-    assert!(before > 86_400.0, "the example is of long ago: {before}");
-    // The same from the tables.
+    post_without_destination(&server, &id(1), "SENT");
+    post_without_destination(&server, &id(2), "DELIVERED");
+    assert_without_destination(&server, 2.0);
+    let oldest_before = oldest(&server);
+    assert!(oldest_before > 86_400.0, "the webhook is dated far in the past: {oldest_before}");
+    // After a restart, the values come from the tables.
     assert_eq!(server.terminate(), Some(0));
-    server.start_again();
-    assert_without_number(&server, 2.0);
-    assert!(oldest(&server) >= before);
-    nameless(&server, &id(1), "UNDELIVERED");
+    server.restart();
+    assert_without_destination(&server, 2.0);
+    assert!(oldest(&server) >= oldest_before);
+    post_without_destination(&server, &id(1), "UNDELIVERED");
     server.put(&id(2), &json!({"destination": "+393331234567"}));
-    assert_without_number(&server, 1.0);
+    assert_without_destination(&server, 1.0);
     assert!(oldest(&server) <= 0.0);
 }
 
@@ -267,9 +274,10 @@ fn metrics_are_only_on_the_internal_listener_if_there_is_one() {
     server.terminate();
     let listen = "listen = \"127.0.0.1:0\"\ninternal_listen = \"127.0.0.1:0\"";
     server.configure(|config| config.replace("listen = \"127.0.0.1:0\"", listen));
-    server.start_again();
+    server.restart();
     server.send("GET", "/metrics", &[], b"").assert_problem(404);
     scrape(server.internal_port().unwrap());
-    let other = Connection::to(server.internal_port().unwrap()).send("POST", "/metrics", &[], b"");
-    other.assert_problem(405);
+    let wrong_method =
+        Connection::to(server.internal_port().unwrap()).send("POST", "/metrics", &[], b"");
+    wrong_method.assert_problem(405);
 }

@@ -11,27 +11,27 @@ use tempfile::TempDir;
 use crate::support::faults::wrong_clock::WrongClock;
 use crate::support::*;
 
-/// How long an end may take that waits for nobody; one that waits for the reader never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum duration of an exit. An exit that waits for a reader of the log never ends.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server whose standard error is a pipe that is full and that nobody reads.
-struct Unread {
+/// Server whose standard error is a full pipe that is never read.
+struct UnreadServer {
     folder: TempDir,
     port: u16,
     child: Child,
     _reader: std::io::PipeReader,
 }
 
-impl Unread {
-    /// Starts it on a port from this one on.
-    fn start(ports: u16) -> Self {
-        Self::start_with(ports, &[])
+impl UnreadServer {
+    /// Starts a server on a free port that is at least `first_port`.
+    fn start(first_port: u16) -> Self {
+        Self::start_with(first_port, &[])
     }
 
-    /// The same, with these variables in its environment.
-    fn start_with(ports: u16, envs: &[(&str, String)]) -> Self {
+    /// Starts a server with these environment variables.
+    fn start_with(first_port: u16, envs: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port(ports);
+        let port = free_port(first_port);
         let (reader, writer) = pipe().unwrap();
         fill(&writer);
         let config = format!(
@@ -53,9 +53,9 @@ impl Unread {
         Self { folder, port, child, _reader: reader }
     }
 
-    /// Posts many webhooks, each of which is a line of the log.
+    /// Posts 300 webhooks. Each is a line of the log.
     fn post_many(&self) {
-        let mut connection = eventually(|| Connection::try_to(self.port).ok());
+        let mut connection = wait_for(|| Connection::try_to(self.port).ok());
         for number in 1..=300 {
             let body = webhook(&id(number), "SENT", 1).to_string();
             let answer = connection.send("POST", &webhook_path(""), JSON, body.as_bytes());
@@ -63,20 +63,21 @@ impl Unread {
         }
     }
 
-    fn end(&mut self) -> Option<i32> {
-        let since = Instant::now();
-        while since.elapsed() < PATIENCE {
+    /// Waits for the exit; returns the exit code.
+    fn wait(&mut self) -> Option<i32> {
+        let started = Instant::now();
+        while started.elapsed() < EXIT_TIMEOUT {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
             thread::sleep(Duration::from_millis(5));
         }
         self.child.kill().unwrap();
-        panic!("it waits for whoever reads the log");
+        panic!("the process has not exited; it waits for a reader of the log");
     }
 }
 
-impl Drop for Unread {
+impl Drop for UnreadServer {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -85,7 +86,7 @@ impl Drop for Unread {
 
 /// Fills a pipe up to its last byte.
 fn fill(writer: &std::io::PipeWriter) {
-    // Opened anew, so that only this end of the pipe does not block.
+    // `dd` opens the pipe again, so that only its own file description becomes non-blocking.
     let dd = "dd if=/dev/zero of=/dev/stdout bs=1 count=1000000 oflag=nonblock";
     let mut filling = Command::new("sh");
     filling.args(["-c", dd]).stdout(writer.try_clone().unwrap()).stderr(Stdio::null());
@@ -94,7 +95,7 @@ fn fill(writer: &std::io::PipeWriter) {
 
 #[test]
 fn a_failed_store_stops_the_process_although_the_log_is_not_read() {
-    let mut server = Unread::start(26_000);
+    let mut server = UnreadServer::start(26_000);
     server.post_many();
     fs::rename(server.folder.path().join("mirror.db-wal"), server.folder.path().join("gone"))
         .unwrap();
@@ -103,46 +104,46 @@ fn a_failed_store_stops_the_process_although_the_log_is_not_read() {
     if let Some(answer) = connection.try_send("POST", &webhook_path(""), JSON, body.as_bytes()) {
         answer.assert_problem(503);
     }
-    assert_eq!(server.end(), Some(74));
+    assert_eq!(server.wait(), Some(74));
 }
 
 #[test]
 fn a_shutdown_ends_although_the_log_is_not_read() {
-    let mut server = Unread::start(26_200);
+    let mut server = UnreadServer::start(26_200);
     server.post_many();
     assert!(kill("-TERM", server.child.id()));
-    assert_eq!(server.end(), Some(0));
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[test]
 fn a_panic_stops_the_process_although_the_log_is_not_read() {
     let clock = WrongClock::new();
-    let mut server = Unread::start_with(26_600, &clock.failing_envs());
+    let mut server = UnreadServer::start_with(26_600, &clock.failing_envs());
     server.post_many();
     clock.fail_for("reader-0");
-    // One of two queries is for that thread.
+    // One of two consecutive queries goes to this thread.
     for _ in 0..2 {
         let mut connection = Connection::to(server.port);
         drop(connection.try_send("GET", "/api/messages", &[("X-Api-Key", KEY)], b""));
     }
-    assert_eq!(server.end(), Some(70));
+    assert_eq!(server.wait(), Some(70));
 }
 
 #[test]
 fn a_rejected_start_exits_although_standard_error_is_not_read() {
-    let mut server = Unread::start(26_400);
+    let mut server = UnreadServer::start(26_400);
     server.post_many();
     let (_reader, writer) = pipe().unwrap();
     fill(&writer);
-    let child = Command::new(PROGRAM)
+    let second = Command::new(PROGRAM)
         .arg("--config")
         .arg(server.folder.path().join("statusmirror.toml"))
         .stdout(Stdio::null())
         .stderr(writer)
         .spawn()
         .unwrap();
-    let first = std::mem::replace(&mut server.child, child);
-    assert_eq!(server.end(), Some(75));
+    let first = std::mem::replace(&mut server.child, second);
+    assert_eq!(server.wait(), Some(75));
     server.child = first;
 }
 

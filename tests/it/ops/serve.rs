@@ -24,21 +24,21 @@ fn without_a_configuration_the_key_is_shown_once() {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
-        (child, listening(&line).unwrap(), log)
+        (child, listen_port(&line).unwrap(), log)
     };
     let stop = |child: std::process::Child, mut log: BufReader<std::process::ChildStderr>| {
         assert!(kill("-TERM", child.id()));
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0));
-        let mut logged = String::new();
-        log.read_to_string(&mut logged).unwrap();
-        (text(&output.stdout).to_owned(), logged)
+        let mut stderr = String::new();
+        log.read_to_string(&mut stderr).unwrap();
+        (text(&output.stdout).to_owned(), stderr)
     };
     let (child, port, log) = start();
-    let kept = |name: &str| {
+    let data_file = |name: &str| {
         fs::read_to_string(folder.path().join("data").join(name)).unwrap().trim().to_owned()
     };
-    let (key, secret) = (kept("demo.key"), kept("demo.secret"));
+    let (key, secret) = (data_file("demo.key"), data_file("demo.secret"));
     let path = format!("/webhooks/demo?token={secret}&destination=%2B393331234567");
     let answer = Connection::to(port).send("POST", &path, JSON, EXAMPLE.as_bytes());
     assert_eq!(answer.outcome(), "applied");
@@ -46,43 +46,44 @@ fn without_a_configuration_the_key_is_shown_once() {
     let answer = Connection::to(port).send("GET", path, &[("X-Api-Key", &key)], b"");
     assert!(answer.body.contains(EXAMPLE_ID), "{answer:?}");
     let url = format!("http://127.0.0.1:{port}");
-    let simulation = run_in(folder.path(), &["simulate", "--messages", "50", "--url", &url], &[]);
+    let simulation =
+        run_program_in(folder.path(), &["simulate", "--messages", "50", "--url", &url], &[]);
     assert!(simulation.status.success(), "{simulation:?}");
-    let (shown, logged) = stop(child, log);
-    assert!(shown.contains(&key) && !logged.contains(&key), "{shown}{logged}");
+    let (stdout, stderr) = stop(child, log);
+    assert!(stdout.contains(&key) && !stderr.contains(&key), "{stdout}{stderr}");
     let (child, _, log) = start();
-    assert!(!stop(child, log).0.contains(&key), "it is shown only once");
-    assert_eq!(kept("demo.key"), key);
+    assert!(!stop(child, log).0.contains(&key), "the key is shown only once");
+    assert_eq!(data_file("demo.key"), key);
 }
 
 #[test]
 fn a_terminal_shows_what_to_try_next() {
-    // It gives the program a terminal.
+    // `script` gives the program a terminal.
     if !is_installed("script") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let shown = folder.path().join("shown");
+    let transcript = folder.path().join("transcript");
     let mut child = Command::new("script")
         .args(["--quiet", "--flush", "--return", "--command"])
         .arg(format!("exec {PROGRAM}"))
-        .arg(&shown)
+        .arg(&transcript)
         .current_dir(folder.path())
         .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let patience = Instant::now();
-    let told = loop {
-        let told = fs::read_to_string(&shown).unwrap_or_default();
-        if told.contains("serving") {
-            break told;
+    let started = Instant::now();
+    let output = loop {
+        let output = fs::read_to_string(&transcript).unwrap_or_default();
+        if output.contains("serving") {
+            break output;
         }
-        assert!(patience.elapsed() < Duration::from_secs(30), "{told}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{output}");
         thread::sleep(Duration::from_millis(10));
     };
-    // Ctrl-C.
+    // Sends Ctrl-C.
     child.stdin.take().unwrap().write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     for part in [
@@ -92,7 +93,7 @@ fn a_terminal_shows_what_to_try_next() {
         "callback-url demo",
         "curl -H",
     ] {
-        assert!(told.contains(part), "{part} is not in {told}");
+        assert!(output.contains(part), "{part} is not in {output}");
     }
 }
 
@@ -108,9 +109,9 @@ fn a_log_that_is_not_read_stops_nothing() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let mut connection = Connection::to(listening(&line).unwrap());
-    let refused = connection.send("POST", "/webhooks/demo?token=wrong", JSON, b"{}");
-    refused.assert_problem(401);
+    let mut connection = Connection::to(listen_port(&line).unwrap());
+    let rejected = connection.send("POST", "/webhooks/demo?token=wrong", JSON, b"{}");
+    rejected.assert_problem(401);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -118,7 +119,7 @@ fn a_log_that_is_not_read_stops_nothing() {
 #[test]
 fn a_read_only_database_is_an_error_at_the_start() {
     use std::os::unix::fs::PermissionsExt;
-    // The superuser may write everything.
+    // Root may write to read-only files.
     if rustix::process::geteuid().is_root() {
         return read_only_as_another_user();
     }
@@ -136,8 +137,8 @@ fn read_only_as_another_user() {
     let mut server = Server::start(GATEWAY);
     assert_eq!(server.terminate(), Some(0));
     let program = server.folder.path().join("statusmirror");
-    // By another process: one that a test starts meanwhile would have a file that is written here
-    // open too, and what is open for writing cannot be run.
+    // `cp` copies the program, not this process: a child that another test starts meanwhile would inherit the
+    // open copy, and a file that is open for writing cannot be executed.
     assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
     fs::set_permissions(server.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(server.database(), fs::Permissions::from_mode(0o444)).unwrap();
@@ -147,20 +148,20 @@ fn read_only_as_another_user() {
             fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
         }
     }
-    let started = Command::new("setpriv")
+    let output = Command::new("setpriv")
         .args(["--reuid=65534", "--clear-groups"])
         .arg(program)
         .arg("--config")
         .arg(server.config())
         .output()
         .unwrap();
-    assert_read_only(&started);
+    assert_read_only(&output);
 }
 
 #[track_caller]
-fn assert_read_only(started: &Output) {
-    assert_eq!(started.status.code(), Some(77), "{started:?}");
-    assert!(text(&started.stderr).contains("may not be written"), "{started:?}");
+fn assert_read_only(output: &Output) {
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    assert!(text(&output.stderr).contains("may not be written"), "{output:?}");
 }
 
 #[test]
@@ -169,26 +170,27 @@ fn systemd_is_notified_of_ready_and_stopping() {
     let path = folder.path().join("notify");
     let supervisor = UnixDatagram::bind(&path).unwrap();
     supervisor.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let told = || {
+    let next_state = || {
         let mut state = [0; 64];
         let length = supervisor.recv(&mut state).unwrap();
         text(&state[..length]).trim().to_owned()
     };
     let socket = ("NOTIFY_SOCKET", path.to_str().unwrap().to_owned());
     let mut server = Server::start_with(GATEWAY, &[socket]);
-    assert_eq!(told(), "READY=1");
+    assert_eq!(next_state(), "READY=1");
     server.signal("-TERM");
-    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(next_state(), "STOPPING=1");
     assert_eq!(server.wait(), Some(0));
 }
 
 #[test]
 fn an_address_in_use_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let output = run_in(folder.path(), &["serve"], &[("STATUSMIRROR__SERVER__LISTEN", &address)]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output =
+        run_program_in(folder.path(), &["serve"], &[("STATUSMIRROR__SERVER__LISTEN", &address)]);
     assert_eq!(output.status.code(), Some(69));
-    let told = text(&output.stderr);
-    assert!(told.contains(&address) && told.contains("choose another address"), "{told}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains(&address) && stderr.contains("choose another address"), "{stderr}");
 }

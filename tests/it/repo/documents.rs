@@ -1,4 +1,4 @@
-//! Documents: links have targets, settings are accepted, and the programs shown are the files beside them. Their
+//! Documents: links have targets, settings are accepted, and each program shown is equal to its file. The
 //! commands are run by `repo::readme` and by `scripts/acceptance/recipes`.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// A fenced block: the line before it that is not empty, its language, and its text.
+/// Fenced block: the last non-empty line before it, its language, and its text.
 struct Block {
     before: String,
     language: String,
@@ -41,7 +41,7 @@ fn documents() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// The blocks of a document, and what is left of it without them.
+/// Blocks of a document, and its prose without them.
 fn parts(document: &str) -> (Vec<Block>, String) {
     let mut blocks = Vec::new();
     let mut prose = String::new();
@@ -64,7 +64,7 @@ fn parts(document: &str) -> (Vec<Block>, String) {
     (blocks, prose)
 }
 
-/// Where the links of this text lead.
+/// Targets of the links in this text.
 fn links(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0)
 }
@@ -72,10 +72,10 @@ fn links(prose: &str) -> impl Iterator<Item = &str> {
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(prose: &str) -> Vec<String> {
     let headings = prose.lines().filter(|line| line.starts_with('#'));
-    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
+    let is_kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
     headings
         .map(|line| line.trim_start_matches('#').trim().to_lowercase())
-        .map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .map(|heading| heading.chars().filter(is_kept).collect::<String>().replace(' ', "-"))
         .collect()
 }
 
@@ -90,10 +90,10 @@ fn every_link_has_a_target() {
                 "" => root().join(&path),
                 file => root().join(&path).parent().unwrap().join(file),
             };
-            assert!(file.exists(), "{}: {link} leads nowhere", path.display());
+            assert!(file.exists(), "{}: the target of {link} does not exist", path.display());
             if !anchor.is_empty() {
-                let (_, there) = parts(&fs::read_to_string(file).unwrap());
-                let found = anchors(&there).iter().any(|heading| heading == anchor);
+                let (_, target) = parts(&fs::read_to_string(file).unwrap());
+                let found = anchors(&target).iter().any(|heading| heading == anchor);
                 assert!(found, "{}: {link} names no heading", path.display());
             }
             followed += 1;
@@ -118,18 +118,18 @@ fn every_code_block_is_run_accepted_or_a_file() {
         let folder = root().join(&path).parent().unwrap().to_owned();
         let is_run = path == Path::new("README.md") || path.starts_with("docs/recipes");
         for block in parts(&document).0 {
-            let place = format!("{}, after `{}`", path.display(), block.before);
+            let location = format!("{}, after `{}`", path.display(), block.before);
             match &*block.language {
-                "toml" => assert_accepted(&block.text, &place),
+                "toml" => assert_accepted(&block.text, &location),
                 "json" => {
-                    serde_json::from_str::<Value>(&block.text).expect(&place);
+                    serde_json::from_str::<Value>(&block.text).expect(&location);
                 }
-                // What is answered is compared where the commands are run.
-                "sh" | "text" => assert!(is_run, "{place}: nothing runs this"),
+                // The runs of the commands compare their output with these blocks.
+                "sh" | "text" => assert!(is_run, "{location}: no test runs this block"),
                 _ => {
-                    let file = links(&block.before).last().expect(&place);
-                    let text = fs::read_to_string(folder.join(file)).expect(&place);
-                    assert!(block.text == text, "{place}: {file} has changed");
+                    let file = links(&block.before).last().expect(&location);
+                    let text = fs::read_to_string(folder.join(file)).expect(&location);
+                    assert!(block.text == text, "{location}: {file} has changed");
                     shown += 1;
                 }
             }
@@ -138,15 +138,15 @@ fn every_code_block_is_run_accepted_or_a_file() {
     assert!(shown > 10, "{shown} files are shown");
 }
 
-/// The configuration is accepted, once its secrets are there.
-fn assert_accepted(configuration: &str, place: &str) {
+/// Asserts that `check-config` accepts the configuration, after creating its secrets.
+fn assert_accepted(configuration: &str, location: &str) {
     let folder = tempfile::tempdir().unwrap();
     let secrets = |kind: &str| -> Vec<String> {
         let before = format!("{kind} = \"");
         let found = configuration.split(&before).skip(1);
         found.map(|rest| rest.split_once('"').unwrap().0.to_owned()).collect()
     };
-    // No two keys may be the same.
+    // Each secret contains its name, because no two keys may be equal.
     let secret = |name: &str| format!("a secret that nobody can guess: {name}");
     for name in secrets("file") {
         let file = folder.path().join(&name);
@@ -158,11 +158,11 @@ fn assert_accepted(configuration: &str, place: &str) {
     let envs: Vec<_> = envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fs::write(folder.path().join("statusmirror.toml"), configuration).unwrap();
     let arguments = ["--config", "statusmirror.toml", "check-config"];
-    let output = run_in(folder.path(), &arguments, &envs);
-    assert!(output.status.success(), "{place}: {}", text(&output.stderr));
+    let output = run_program_in(folder.path(), &arguments, &envs);
+    assert!(output.status.success(), "{location}: {}", text(&output.stderr));
 }
 
-/// What `tests/vectors/callback-url.json` says of an address.
+/// Signed callback URL of `tests/vectors/callback-url.json`.
 #[derive(Deserialize)]
 struct Vector {
     name: String,
@@ -199,7 +199,7 @@ fn the_vectors_of_callback_urls_hold() {
     }
 }
 
-/// Names that settings, metrics, log members and our own routes had, and have no more.
+/// Former names of settings, metrics, log fields and the service's own routes.
 const FORMER_NAMES: [&str; 13] = [
     "STORE__QUEUE",
     "store.queue",
@@ -230,7 +230,7 @@ fn no_file_for_users_has_a_former_name() {
     }
     assert!(files.len() > 50, "{} files", files.len());
     for path in files {
-        // A picture or an archive has no names.
+        // Binary files are skipped.
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let found: Vec<_> = FORMER_NAMES.into_iter().filter(|name| text.contains(name)).collect();
         assert!(found.is_empty(), "{} has {found:?}", path.display());

@@ -1,8 +1,9 @@
-//! Imports between the files of a crate: which file names an item that another file defines.
+//! Imports between the files of a crate: a file imports another one if it names an item that the other one
+//! defines.
 //!
-//! An edge goes to the file that defines the item, through every re-export, from `use`, from paths in code and
-//! from the tokens of macros, in unit tests too. `mod` and re-exports are not edges, and neither is a module's
-//! name alone: the items that are named in it are.
+//! An edge leads through every re-export to the file that defines the item. It comes from `use`, from paths
+//! in code and from the tokens of macros, in unit tests too. `mod` and re-exports are not edges. Neither is the
+//! name of a module alone; the items that are named in it are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +11,10 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Ident, ItemMod, ItemUse, Macro, Path, UseTree, Visibility};
 
-/// The library's name, by which the program names it.
+/// Name of the library crate, as `main.rs` uses it.
 const LIBRARY: &str = "statusmirror";
 
-/// What a name stands for in a module.
+/// Meaning of a name in a module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Binding {
     /// An item, by the file that defines it.
@@ -27,10 +28,10 @@ enum Binding {
 /// Files by their paths in `src`, with their syntax trees.
 pub(crate) type Files = BTreeMap<String, syn::File>;
 
-/// From file to file, with the paths that name the items.
+/// Imports from file to file, with the paths that name the items.
 pub(crate) type Edges = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// What a crate's files name.
+/// Imports of a crate's files.
 #[derive(Default)]
 pub(crate) struct Imports {
     pub(crate) edges: Edges,
@@ -45,7 +46,7 @@ struct Names {
     globs: BTreeMap<String, Vec<Vec<String>>>,
 }
 
-/// Everything that these files name.
+/// Imports of these files.
 pub(crate) fn imports(files: &Files) -> Imports {
     let mut names = Names::default();
     for (file, tree) in files {
@@ -61,18 +62,18 @@ pub(crate) fn imports(files: &Files) -> Imports {
     imports
 }
 
-/// Groups of files that import one another in a circle, the largest first.
+/// Cycles: groups of files that import one another, the largest first.
 pub(crate) fn cycles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (from, to) in edges.keys() {
         next.entry(from).or_default().push(to);
     }
     let reached = |start: &str| {
-        let (mut found, mut open) = (BTreeSet::new(), vec![start.to_owned()]);
-        while let Some(file) = open.pop() {
+        let (mut found, mut pending) = (BTreeSet::new(), vec![start.to_owned()]);
+        while let Some(file) = pending.pop() {
             for &to in next.get(&*file).into_iter().flatten() {
                 if found.insert(to.to_owned()) {
-                    open.push(to.to_owned());
+                    pending.push(to.to_owned());
                 }
             }
         }
@@ -80,17 +81,17 @@ pub(crate) fn cycles(edges: &Edges) -> Vec<BTreeSet<String>> {
     };
     let reach: BTreeMap<&str, BTreeSet<String>> =
         next.keys().map(|file| (*file, reached(file))).collect();
-    let circle = |file: &str| -> BTreeSet<String> {
+    let cycle = |file: &str| -> BTreeSet<String> {
         let back = |other: &&String| reach.get(&***other).is_some_and(|found| found.contains(file));
         reach[file].iter().filter(back).cloned().collect()
     };
-    let circles: BTreeSet<_> = next.keys().map(|file| circle(file)).collect();
-    let mut circles: Vec<_> = circles.into_iter().filter(|files| files.len() > 1).collect();
-    circles.sort_by_key(|files| usize::MAX - files.len());
-    circles
+    let cycles: BTreeSet<_> = next.keys().map(|file| cycle(file)).collect();
+    let mut cycles: Vec<_> = cycles.into_iter().filter(|files| files.len() > 1).collect();
+    cycles.sort_by_key(|files| usize::MAX - files.len());
+    cycles
 }
 
-/// The path of the module that a file is.
+/// Path of a file's module.
 fn module_of(file: &str) -> String {
     let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
     match path {
@@ -100,7 +101,7 @@ fn module_of(file: &str) -> String {
     }
 }
 
-/// Each name that a `use` brings in, with its path; the name of a glob is `*`.
+/// Each name that a `use` imports, with its path; the name of a glob is `*`.
 fn leaves(tree: &UseTree, before: &[String], found: &mut Vec<(String, Vec<String>)>) {
     let path = |ident: &Ident| [before, &[ident.to_string()]].concat();
     match tree {
@@ -122,11 +123,11 @@ fn leaves(tree: &UseTree, before: &[String], found: &mut Vec<(String, Vec<String
 
 impl Names {
     fn bind(&mut self, module: &str, name: &Ident, binding: Binding) {
-        let place = (module.to_owned(), name.to_string());
-        self.bindings.entry(place).or_default().insert(binding);
+        let key = (module.to_owned(), name.to_string());
+        self.bindings.entry(key).or_default().insert(binding);
     }
 
-    /// What a path means in a module: items and modules of this crate, and nothing for others'.
+    /// Meanings of a path in a module: items and modules of this crate; none for paths of other crates.
     fn resolve(&self, module: &str, path: &[String], seen: &mut Seen) -> BTreeSet<Binding> {
         let Some((first, mut rest)) = path.split_first() else { return BTreeSet::new() };
         let mut found = match first.as_str() {
@@ -136,7 +137,7 @@ impl Names {
             "super" => module_set(parent(module)),
             _ => self.look_up(module, first, seen),
         };
-        while let Some((name, behind)) = rest.split_first() {
+        while let Some((name, tail)) = rest.split_first() {
             let modules: Vec<_> = found
                 .iter()
                 .filter_map(|binding| match binding {
@@ -145,7 +146,7 @@ impl Names {
                 })
                 .collect();
             if modules.is_empty() {
-                // A type's constant, variant or function.
+                // The rest is a constant, variant or function of a type.
                 return found;
             }
             let inner = |module: &String| match name.as_str() {
@@ -153,19 +154,19 @@ impl Names {
                 _ => self.look_up(module, name, seen),
             };
             found = modules.iter().flat_map(inner).collect();
-            rest = behind;
+            rest = tail;
         }
         found
     }
 
-    /// What a name stands for in a module, through `use`, re-exports and globs.
+    /// Meanings of a name in a module, through `use`, re-exports and globs.
     fn look_up(&self, module: &str, name: &str, seen: &mut Seen) -> BTreeSet<Binding> {
-        let place = (module.to_owned(), name.to_owned());
-        if !seen.insert(place.clone()) {
+        let key = (module.to_owned(), name.to_owned());
+        if !seen.insert(key.clone()) {
             return BTreeSet::new();
         }
         let mut found = BTreeSet::new();
-        for binding in self.bindings.get(&place).into_iter().flatten() {
+        for binding in self.bindings.get(&key).into_iter().flatten() {
             if let Binding::Alias(path) = binding {
                 found.extend(self.resolve(module, path, seen));
             } else {
@@ -181,12 +182,12 @@ impl Names {
                 }
             }
         }
-        seen.remove(&place);
+        seen.remove(&key);
         found
     }
 }
 
-/// Names that are being looked up, so that circles of re-exports end.
+/// Names whose look-up is in progress, so that it ends at cycles of re-exports.
 type Seen = BTreeSet<(String, String)>;
 
 fn module_set(module: &str) -> BTreeSet<Binding> {
@@ -250,8 +251,8 @@ impl<'ast> Visit<'ast> for Collector<'_> {
             if name == "*" {
                 self.names.globs.entry(self.module.clone()).or_default().push(path);
             } else if name != "_" {
-                let place = (self.module.clone(), name);
-                self.names.bindings.entry(place).or_default().insert(Binding::Alias(path));
+                let key = (self.module.clone(), name);
+                self.names.bindings.entry(key).or_default().insert(Binding::Alias(path));
             }
         }
     }
@@ -271,7 +272,7 @@ impl Finder<'_> {
         self.note_found(path, found);
     }
 
-    /// Notes a `use`. If it brings in a module and a function of one name, later paths say which is used.
+    /// Notes a `use`. If it imports a module and a function of the same name, later paths show which is used.
     fn note_use(&mut self, path: &[String]) {
         let found = self.names.resolve(&self.module, path, &mut Seen::new());
         let has_module = found.iter().any(|binding| matches!(binding, Binding::Module(_)));
@@ -298,7 +299,7 @@ impl Finder<'_> {
     /// Notes all paths in the tokens of a macro.
     fn note_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
-        // Behind a dot is a member, behind an apostrophe a lifetime, and behind `::` the path goes on.
+        // A dot precedes a member, an apostrophe a lifetime, and `::` the next segment of the path.
         let (mut colons, mut is_name) = (0, true);
         for token in tokens {
             if let TokenTree::Punct(mark) = &token
@@ -307,12 +308,12 @@ impl Finder<'_> {
                 colons += 1;
                 continue;
             }
-            let goes_on = std::mem::take(&mut colons) == 2;
+            let is_continued = std::mem::take(&mut colons) == 2;
             if let TokenTree::Ident(ident) = &token {
-                if !goes_on {
+                if !is_continued {
                     self.note(&std::mem::take(&mut path));
                 }
-                if is_name && (!goes_on || !path.is_empty()) {
+                if is_name && (!is_continued || !path.is_empty()) {
                     path.push(ident.to_string());
                 }
                 is_name = true;
@@ -329,8 +330,8 @@ impl Finder<'_> {
         self.note(&path);
     }
 
-    /// Notes paths that an attribute has as text, as in `#[serde(with = "module")]`, which uses the module's
-    /// functions without their names.
+    /// Notes paths in the strings of an attribute, as in `#[serde(with = "module")]`, which calls functions
+    /// of the module without naming them.
     fn note_texts(&mut self, tokens: TokenStream) {
         for token in tokens {
             if let TokenTree::Group(group) = token {

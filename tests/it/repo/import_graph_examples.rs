@@ -1,15 +1,15 @@
-//! Examples of small crates, and the imports found in them.
+//! Small crates, and the imports that are found in them.
 
 use super::import_graph::{Files, Imports, cycles, imports};
 
-fn found(files: &[(&str, &str)]) -> Imports {
+fn imports_of(files: &[(&str, &str)]) -> Imports {
     let parse = |(path, text): &(&str, &str)| ((*path).to_owned(), syn::parse_file(text).unwrap());
     imports(&files.iter().map(parse).collect::<Files>())
 }
 
 #[track_caller]
 fn assert_edges(files: &[(&str, &str)], expected: &[(&str, &str)]) {
-    let edges = found(files).edges;
+    let edges = imports_of(files).edges;
     let edges: Vec<_> = edges.keys().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     assert_eq!(edges, expected);
 }
@@ -72,7 +72,7 @@ fn tokens_of_macros_and_attributes_are_read_too() {
         ("d.rs", "pub fn serialize() {}"),
     ];
     assert_edges(&files, &[("b.rs", "a.rs"), ("c.rs", "d.rs")]);
-    let quiet = [
+    let without_imports = [
         ("lib.rs", "mod a; mod b;"),
         ("a.rs", "pub fn a() {}"),
         (
@@ -80,7 +80,7 @@ fn tokens_of_macros_and_attributes_are_read_too() {
             "/// Not [`crate::a::a`].\nfn b() { x!(\"crate::a::a\", y.a, 'a, ::a::a); } // crate::a::a()",
         ),
     ];
-    assert_edges(&quiet, &[]);
+    assert_edges(&without_imports, &[]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_module_and_a_function_of_one_name_are_told_apart() {
 
 #[test]
 fn files_that_import_one_another_are_a_cycle() {
-    let imports = found(&[
+    let imports = imports_of(&[
         ("lib.rs", "mod a; mod b; mod c; mod d;"),
         ("a.rs", "use crate::b::B; pub struct A;"),
         ("b.rs", "pub struct B; fn b(c: crate::c::C) {}"),

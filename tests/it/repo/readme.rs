@@ -1,23 +1,21 @@
-//! The README's commands run, and their output is the one it shows.
+//! README: its commands run, and print the output that it shows.
 
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::support::*;
 
 const README: &str = include_str!("../../../README.md");
-/// What starts the server, in the README's words.
+/// Command that starts the server, as the README has it.
 const START: &str = "cargo run --release\n";
-/// What runs these tests, in the README's words.
+/// Command that runs the tests, as the README has it.
 const TEST: &str = "cargo test\n";
-/// Stands between the outputs of two blocks.
-const MARK: &str = "--- next block ---";
+/// Separator between the outputs of two blocks.
+const SEPARATOR: &str = "--- next block ---";
 
-/// The fenced blocks: what they are written in, and their text.
+/// Fenced blocks: the language and the text of each.
 fn blocks() -> Vec<(&'static str, &'static str)> {
     let fenced = README.split("```").skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').unwrap()).collect()
@@ -31,7 +29,7 @@ fn every_command_runs_and_is_answered_as_shown() {
     symlink(PROGRAM, folder.path().join("target/release/statusmirror")).unwrap();
     let mut blocks = blocks().into_iter().peekable();
     assert_eq!(blocks.next(), Some(("sh", START)));
-    // `cargo test` is what runs this.
+    // Not run here, because `cargo test` runs this test.
     assert_eq!(blocks.next(), Some(("sh", TEST)));
     let log = folder.path().join("log");
     let mut server = Command::new("target/release/statusmirror")
@@ -41,10 +39,10 @@ fn every_command_runs_and_is_answered_as_shown() {
         .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    wait_for(&log);
+    wait_for(|| listen_port(&fs::read_to_string(&log).unwrap()));
     let has_curl = is_installed("curl");
     let mut script = String::from("set -euo pipefail\n");
-    let mut shown = Vec::new();
+    let mut commands = Vec::new();
     while let Some((language, text)) = blocks.next() {
         match language {
             "toml" => fs::write(folder.path().join("production.toml"), text).unwrap(),
@@ -53,11 +51,11 @@ fn every_command_runs_and_is_answered_as_shown() {
             }
             "sh" => {
                 script += text;
-                writeln!(script, "echo; echo '{MARK}'").unwrap();
-                let answer = blocks.next_if(|(language, _)| ["json", "text"].contains(language));
-                shown.push((text, answer.map(|(_, text)| text)));
+                writeln!(script, "echo; echo '{SEPARATOR}'").unwrap();
+                let shown = blocks.next_if(|(language, _)| ["json", "text"].contains(language));
+                commands.push((text, shown.map(|(_, text)| text)));
             }
-            other => panic!("a block of {other} shows what no command has answered"),
+            other => panic!("a block of {other} does not follow a command"),
         }
     }
     let output = Command::new("bash")
@@ -69,23 +67,15 @@ fn every_command_runs_and_is_answered_as_shown() {
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let printed: Vec<&str> = printed.split(MARK).collect();
-    assert_eq!(printed.len(), shown.len() + 1);
-    for ((command, answer), printed) in shown.iter().zip(printed) {
-        match answer {
-            Some(answer) => assert_eq!(printed.trim(), answer.trim(), "{command}"),
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let outputs: Vec<&str> = stdout.split(SEPARATOR).collect();
+    assert_eq!(outputs.len(), commands.len() + 1);
+    for ((command, shown), printed) in commands.iter().zip(outputs) {
+        match shown {
+            Some(shown) => assert_eq!(printed.trim(), shown.trim(), "{command}"),
             None if command.contains("simulate") => assert!(printed.contains("\n0 differences")),
             None => {}
         }
-    }
-}
-
-fn wait_for(log: &Path) {
-    let patience = Instant::now();
-    while listening(&fs::read_to_string(log).unwrap()).is_none() {
-        assert!(patience.elapsed() < Duration::from_secs(30), "the server does not start");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

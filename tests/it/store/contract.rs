@@ -16,18 +16,18 @@ use statusmirror::store::{Delivery, Entry, Store, StoredEntry};
 use tempfile::TempDir;
 
 use crate::support::id;
-use crate::support::store::deliveries::{about, delivery, entry, shown};
+use crate::support::store::deliveries::{delivery, entry, visible_values, with_message};
 use crate::support::store::notifications::{
-    Arrived, at, fold, notification, set_in_two_orders, statement,
+    Arrived, at, expected_record, notification, set_in_two_orders, statement,
 };
 
-/// A store in a folder of its own, with room for so many rows in quarantine.
+/// Store in a folder of its own, with at most `quarantine_max_rows` rows in quarantine.
 fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (store, closing) = SqliteStore::open(&Settings {
         max_in_flight: 64,
         quarantine_max_rows,
-        // So few that records are folded all the time.
+        // A limit so low that records are written back all the time.
         cache_max_messages: 5,
         ..Settings::new(folder.path().join("mirror.db"))
     })
@@ -37,38 +37,39 @@ fn open(quarantine_max_rows: u64) -> (Arc<dyn Store>, Closing, TempDir) {
 
 #[test]
 fn any_order_and_repetition_gives_the_record_of_the_model() {
-    let (one, other) = (open(10), open(10));
+    let (first, second) = (open(10), open(10));
     let mut runner = TestRunner::deterministic();
     System::new().block_on(async {
         for number in 1..=400 {
             let orders = set_in_two_orders().new_tree(&mut runner).unwrap().current();
-            // Registrations are ordered by when they arrive here, which is a law of its own.
-            let mut registrations = orders.0.iter().map(|(said, _)| said.clone());
-            let registration =
-                registrations.find(|said| said.statement().kind == Kind::Registration);
+            // The result depends on the order of registrations, so each set keeps only one of them.
+            let mut notifications = orders.0.iter().map(|(notification, _)| notification.clone());
+            let registration = notifications
+                .find(|notification| notification.statement().kind == Kind::Registration);
             let message: MessageId = id(number).parse().unwrap();
             let mut records = Vec::new();
-            for (arriving, store) in [(orders.0, &one.0), (orders.1, &other.0)] {
+            for (arriving, store) in [(orders.0, &first.0), (orders.1, &second.0)] {
                 let arriving: Vec<Arrived> = arriving
                     .iter()
-                    .filter(|(said, _)| {
-                        said.statement().kind == Kind::Report || Some(said) == registration.as_ref()
+                    .filter(|(notification, _)| {
+                        notification.statement().kind == Kind::Report
+                            || Some(notification) == registration.as_ref()
                     })
-                    .map(|(said, time)| (about(message, said), *time))
+                    .map(|(notification, time)| (with_message(message, notification), *time))
                     .collect();
-                let expected = fold(&arriving, Notification::identity);
-                for (said, arrived_at) in arriving {
-                    store.ingest(delivery(arrived_at, vec![entry(0, said)])).await.unwrap();
+                let expected = expected_record(&arriving, Notification::identity);
+                for (notification, arrived_at) in arriving {
+                    store.ingest(delivery(arrived_at, vec![entry(0, notification)])).await.unwrap();
                 }
-                let found = store.message(message).await.unwrap().map(|found| found.record);
-                let found = found.as_ref().map(shown);
-                assert_eq!(found, expected.as_ref().map(shown));
-                records.push(found);
+                let record = store.message(message).await.unwrap().map(|found| found.record);
+                let record = record.as_ref().map(visible_values);
+                assert_eq!(record, expected.as_ref().map(visible_values));
+                records.push(record);
             }
             assert_eq!(records[0], records[1]);
         }
     });
-    for (store, closing, _folder) in [one, other] {
+    for (store, closing, _folder) in [first, second] {
         drop(store);
         assert!(closing.close());
     }
@@ -78,22 +79,23 @@ fn any_order_and_repetition_gives_the_record_of_the_model() {
 fn the_last_registration_wins_although_the_clock_was_set_back() {
     let (store, _closing, _folder) = open(10);
     let message: MessageId = id(1).parse().unwrap();
-    let registered = |number: &str| {
-        let mut said = statement(Status::ProviderAcceptance, None);
-        said.kind = Kind::Registration;
-        said.destination = number.parse().ok();
-        about(message, &notification(said))
+    let registered = |destination: &str| {
+        let mut statement = statement(Status::ProviderAcceptance, None);
+        statement.kind = Kind::Registration;
+        statement.destination = destination.parse().ok();
+        with_message(message, &notification(statement))
     };
-    let numbers = ["+393331234567", "+393337654321", "+393331234567", "+393337654321"];
+    let destinations = ["+393331234567", "+393337654321", "+393331234567", "+393337654321"];
     System::new().block_on(async {
-        for (number, arrived_at) in numbers.into_iter().zip([at(50), at(40), at(40), at(10)]) {
+        let times = [at(50), at(40), at(40), at(10)];
+        for (destination, arrived_at) in destinations.into_iter().zip(times) {
             let stored = store
-                .ingest(delivery(arrived_at, vec![entry(0, registered(number))]))
+                .ingest(delivery(arrived_at, vec![entry(0, registered(destination))]))
                 .await
                 .unwrap();
             assert_eq!(outcomes(&stored), [Some(Outcome::Applied)]);
             let record = store.message(message).await.unwrap().unwrap().record;
-            assert_eq!(record.destination.unwrap().value.to_string(), number);
+            assert_eq!(record.destination.unwrap().value.to_string(), destination);
         }
     });
 }
@@ -112,14 +114,18 @@ fn a_delivery_of_many_entries_equals_many_deliveries() {
             .unwrap()
             .current();
             let message: MessageId = id(number).parse().unwrap();
-            let said: Vec<Notification> =
-                arriving.iter().map(|(said, _)| about(message, said)).collect();
-            let entries = (0..).zip(said.iter().cloned()).map(|(index, said)| entry(index, said));
+            let notifications: Vec<Notification> = arriving
+                .iter()
+                .map(|(notification, _)| with_message(message, notification))
+                .collect();
+            let entries = (0..)
+                .zip(notifications.iter().cloned())
+                .map(|(index, notification)| entry(index, notification));
             let together = many.0.ingest(delivery(at(20), entries.collect())).await.unwrap();
             let mut apart = Vec::new();
-            for said in said {
-                apart
-                    .extend(single.0.ingest(delivery(at(20), vec![entry(0, said)])).await.unwrap());
+            for notification in notifications {
+                let delivery = delivery(at(20), vec![entry(0, notification)]);
+                apart.extend(single.0.ingest(delivery).await.unwrap());
             }
             assert_eq!(outcomes(&together), outcomes(&apart));
             let found = |store: Arc<dyn Store>| async move {
@@ -145,25 +151,26 @@ fn outcomes(stored: &[StoredEntry]) -> Vec<Option<Outcome>> {
 
 #[test]
 fn an_unreadable_entry_is_quarantined_and_the_rest_is_stored() {
-    // One source has half of them.
+    // One source may use half of the rows: 2.
     let (store, _closing, _folder) = open(4);
     let unreadable = |index| Entry::Unreadable { index, reason: "a test".to_owned() };
-    let said = |number: u64| {
+    let sent = |number: u64| {
         let message = id(number).parse().unwrap();
-        about(message, &notification(statement(Status::Sent, Some(at(1)))))
+        with_message(message, &notification(statement(Status::Sent, Some(at(1)))))
     };
     let with = |first: u64, second: u64| {
         let entries =
-            vec![entry(0, said(first)), unreadable(1), entry(2, said(second)), unreadable(3)];
+            vec![entry(0, sent(first)), unreadable(1), entry(2, sent(second)), unreadable(3)];
         delivery(at(2), entries)
     };
     System::new().block_on(async {
-        let known =
+        let is_stored =
             async |number: u64| store.message(id(number).parse().unwrap()).await.unwrap().is_some();
         let stored = store.ingest(with(1, 2)).await.unwrap();
         assert_eq!(outcomes(&stored), [Some(Outcome::Applied), None, Some(Outcome::Applied), None]);
-        assert!(known(1).await && known(2).await);
-        // The same again counts up; another finds no room, and the rest of its delivery is kept.
+        assert!(is_stored(1).await && is_stored(2).await);
+        // A repeated delivery increments the counters of its rows. Another delivery finds the
+        // quarantine full, and only its readable entries are stored.
         store.ingest(with(1, 2)).await.unwrap();
         let rows = store.quarantine(0, 10).await.unwrap();
         assert_eq!(
@@ -176,9 +183,9 @@ fn an_unreadable_entry_is_quarantined_and_the_rest_is_stored() {
             matches!(full[1], StoredEntry::QuarantineFull)
                 && matches!(full[3], StoredEntry::QuarantineFull)
         );
-        assert!(known(3).await && known(4).await);
+        assert!(is_stored(3).await && is_stored(4).await);
         assert_eq!(store.quarantine(0, 10).await.unwrap().len(), 2);
-        // It counts the known ones also now.
+        // The full quarantine still counts repetitions.
         store.ingest(with(1, 2)).await.unwrap();
         assert_eq!(store.quarantine(0, 10).await.unwrap()[0].times, 3);
     });
@@ -191,18 +198,19 @@ fn every_change_of_a_record_is_in_one_sequence() {
     let mut changes = Vec::new();
     System::new().block_on(async {
         for round in 0..300_u64 {
-            let (said, arrived_at) = crate::support::store::notifications::any_notification()
-                .new_tree(&mut runner)
-                .unwrap()
-                .current();
+            let (notification, arrived_at) =
+                crate::support::store::notifications::any_notification()
+                    .new_tree(&mut runner)
+                    .unwrap()
+                    .current();
             let message: MessageId = id(round % 20).parse().unwrap();
             let before = store.message(message).await.unwrap().map(|found| found.record);
             store
-                .ingest(delivery(arrived_at, vec![entry(0, about(message, &said))]))
+                .ingest(delivery(arrived_at, vec![entry(0, with_message(message, &notification))]))
                 .await
                 .unwrap();
             let after = store.message(message).await.unwrap().map(|found| found.record);
-            let shown = |record: &Option<Record>| record.as_ref().map(shown);
+            let shown = |record: &Option<Record>| record.as_ref().map(visible_values);
             if shown(&before) != shown(&after) {
                 changes.push((message, before.map(|record| record.status)));
             }
@@ -210,8 +218,8 @@ fn every_change_of_a_record_is_in_one_sequence() {
     });
     drop(store);
     assert!(closing.close());
-    let file = Connection::open(folder.path().join("mirror.db")).unwrap();
-    let mut select = file
+    let db = Connection::open(folder.path().join("mirror.db")).unwrap();
+    let mut select = db
         .prepare(
             "SELECT seq, message, nullif(changed_from, -1) FROM notification \
              WHERE changed_from IS NOT NULL ORDER BY seq",
@@ -237,11 +245,11 @@ fn every_change_of_a_record_is_in_one_sequence() {
 fn a_registration_beyond_the_limit_is_rejected_and_a_report_quarantined() {
     let (store, _closing, _folder) = open(10);
     let message: MessageId = id(1).parse().unwrap();
-    let said = |second: u32| {
-        about(message, &notification(statement(Status::Sent, Some(at(i64::from(second))))))
+    let sent_at = |second: u32| {
+        with_message(message, &notification(statement(Status::Sent, Some(at(i64::from(second))))))
     };
     System::new().block_on(async {
-        let entries = (0..MAX_NOTIFICATIONS).map(|second| entry(second, said(second))).collect();
+        let entries = (0..MAX_NOTIFICATIONS).map(|second| entry(second, sent_at(second))).collect();
         let stored = store.ingest(delivery(at(1), entries)).await.unwrap();
         let mut counted = BTreeMap::new();
         for outcome in outcomes(&stored) {
@@ -249,7 +257,7 @@ fn a_registration_beyond_the_limit_is_rejected_and_a_report_quarantined() {
         }
         assert_eq!(counted.values().sum::<u32>(), MAX_NOTIFICATIONS);
         assert!(!counted.contains_key("None"), "{counted:?}");
-        let further = delivery(at(2), vec![entry(0, said(MAX_NOTIFICATIONS))]);
+        let further = delivery(at(2), vec![entry(0, sent_at(MAX_NOTIFICATIONS))]);
         let stored = store.ingest(further.clone()).await.unwrap();
         assert!(matches!(stored[..], [StoredEntry::Quarantined { .. }]), "{stored:?}");
         let stored = store.ingest(Delivery { content: None, ..further }).await.unwrap();

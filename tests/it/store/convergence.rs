@@ -10,9 +10,9 @@ use statusmirror::message::{
     Added, Channel, Kind, Notification, Outcome, Record, Reference, Statement, Status,
 };
 
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::store::notifications::{
-    Arrived, any_notification, at, fold, notification, set_in_two_orders, statement,
+    Arrived, any_notification, at, expected_record, notification, set_in_two_orders, statement,
 };
 
 fn runner(cases: u32) -> TestRunner {
@@ -22,50 +22,51 @@ fn runner(cases: u32) -> TestRunner {
 #[test]
 fn any_order_and_repetition_gives_the_same_record() {
     let since = Instant::now();
-    let sets = times(20_000, 100_000, 2_000_000);
-    // The library chooses by itself, and prints a set that does not converge.
-    let chance = Chance::of("any order");
+    let sets = repetitions(20_000, 100_000, 2_000_000);
+    // proptest draws the sets from its own seed and prints a set that does not converge.
+    let rng = SeededRng::for_test("any order");
     runner(u32::try_from(sets).unwrap())
         .run(&set_in_two_orders(), |(one, other)| {
             let identity = Notification::identity;
-            prop_assert_eq!(fold(&one, identity), fold(&other, identity));
+            prop_assert_eq!(expected_record(&one, identity), expected_record(&other, identity));
             Ok(())
         })
         .unwrap();
-    report("P15", &chance, &[("sets in two orders", sets), ("differing", 0)], since);
+    report("P15", &rng, &[("sets in two orders", sets), ("differing", 0)], since);
 }
 
-/// What the contract says of registrations, said directly: a statement counts from when it first
-/// arrived, and the sender's word is the one that arrived last.
+/// Repeated registrations: the record begins with the first arrival, and each of its values is the
+/// one that arrived last.
 #[test]
 fn repeated_registrations_renew_their_place_and_nothing_else() {
-    let numbers = ["+393331234567", "+393337654321", "+393330000001"];
+    let destinations = ["+393331234567", "+393337654321", "+393330000001"];
     let registrations = prop::collection::vec((0..3_usize, any::<bool>()), 1..12);
     runner(5_000)
         .run(&registrations, |registrations| {
-            let said: Vec<Arrived> = (0..)
+            let arrivals: Vec<Arrived> = (0..)
                 .zip(&registrations)
-                .map(|(arrival, (number, referring))| {
-                    let mut said = statement(Status::ProviderAcceptance, None);
-                    said.kind = Kind::Registration;
-                    said.destination = numbers[*number].parse().ok();
-                    if *referring {
-                        let key = Some(format!("key-{number}"));
-                        said.reference = Reference::new(None, None, key).unwrap();
+                .map(|(arrival, (index, has_reference))| {
+                    let mut statement = statement(Status::ProviderAcceptance, None);
+                    statement.kind = Kind::Registration;
+                    statement.destination = destinations[*index].parse().ok();
+                    if *has_reference {
+                        let key = Some(format!("key-{index}"));
+                        statement.reference = Reference::new(None, None, key).unwrap();
                     }
-                    (notification(said), at(arrival))
+                    (notification(statement), at(arrival))
                 })
                 .collect();
-            let record = fold(&said, Notification::identity).unwrap();
-            let (last, _) = said.last().unwrap();
+            let record = expected_record(&arrivals, Notification::identity).unwrap();
+            let (last, _) = arrivals.last().unwrap();
             prop_assert_eq!(
                 record.destination.unwrap().value,
                 last.statement().destination.unwrap()
             );
-            let referring = said.iter().rev().find(|(said, _)| !said.reference().is_empty());
+            let mut references =
+                arrivals.iter().rev().map(|(notification, _)| notification.reference());
             let reference = record.reference.map(|claim| claim.value);
-            prop_assert_eq!(reference.as_ref(), referring.map(|(said, _)| said.reference()));
-            prop_assert_eq!(record.began.arrived, at(0));
+            prop_assert_eq!(reference.as_ref(), references.find(|reference| !reference.is_empty()));
+            prop_assert_eq!(record.acceptance.arrived, at(0));
             prop_assert_eq!(record.status_arrived_at, at(0));
             Ok(())
         })
@@ -75,16 +76,16 @@ fn repeated_registrations_renew_their_place_and_nothing_else() {
 #[test]
 fn an_identity_narrower_than_the_contracts_would_not_converge() {
     fn narrow(notification: &Notification) -> impl Ord + Hash + use<> {
-        let said = notification.statement();
-        (said.status, said.stated_at, said.channel)
+        let statement = notification.statement();
+        (statement.status, statement.stated_at, statement.channel)
     }
     let mut differing = 0;
     let mut runner = TestRunner::deterministic();
     for _ in 0..1_500 {
         let (one, other) = set_in_two_orders().new_tree(&mut runner).unwrap().current();
-        differing += u32::from(fold(&one, narrow) != fold(&other, narrow));
+        differing += u32::from(expected_record(&one, narrow) != expected_record(&other, narrow));
     }
-    assert!(differing > 0, "the narrow identity went unnoticed");
+    assert!(differing > 0, "expected two orders with different records");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn all_orders_of_all_sets_of_statuses_converge() {
         for stated_times in
             [[Some(0); 6], [None; 6], [Some(0), None, Some(1), Some(0), None, Some(2)]]
         {
-            for describe in [plain, differing] {
+            for describe in [unchanged, with_distinct_values] {
                 let set: Vec<Arrived> = (0_i64..)
                     .zip(Status::ALL)
                     .filter(|(bit, _)| subset & (1 << bit) != 0)
@@ -103,28 +104,29 @@ fn all_orders_of_all_sets_of_statuses_converge() {
                         (notification(describe(statement(status, stated))), at(10 + bit))
                     })
                     .collect();
-                let expected = fold(&set, Notification::identity);
+                let expected = expected_record(&set, Notification::identity);
                 let mut doubled = set.clone();
                 doubled.extend_from_slice(&set);
-                // Small sets with their repetitions anywhere, larger ones with them behind.
-                let moving = if set.len() <= 3 { 2 * set.len() } else { set.len() };
-                permute(&mut doubled, moving, 0, &mut |order| {
-                    assert_eq!(fold(order, Notification::identity), expected);
+                // Up to 3 statuses: all orders of the set and its repetitions. More: all orders of the
+                // set, followed by its repetitions.
+                let permuted = if set.len() <= 3 { 2 * set.len() } else { set.len() };
+                permute(&mut doubled, permuted, 0, &mut |order| {
+                    assert_eq!(expected_record(order, Notification::identity), expected);
                     orders += 1;
                 });
             }
         }
     }
-    let chance = Chance::of("all orders");
-    report("P15", &chance, &[("orders, all of them", orders), ("differing", 0)], since);
+    let rng = SeededRng::for_test("all orders");
+    report("P15", &rng, &[("orders, all of them", orders), ("differing", 0)], since);
 }
 
-fn plain(statement: Statement) -> Statement {
+fn unchanged(statement: Statement) -> Statement {
     statement
 }
 
-/// Says with each status something else of everything; the acceptance is a registration.
-fn differing(mut statement: Statement) -> Statement {
+/// Gives each status other values of all members; the acceptance becomes a registration.
+fn with_distinct_values(mut statement: Statement) -> Statement {
     let place = Status::ALL.iter().position(|status| *status == statement.status).unwrap();
     if statement.status == Status::ProviderAcceptance {
         statement.kind = Kind::Registration;
@@ -140,25 +142,27 @@ fn differing(mut statement: Statement) -> Statement {
     statement
 }
 
-/// Calls `see` with every order of the first `length` of `items`; what follows stays behind them.
-fn permute(items: &mut [Arrived], length: usize, from: usize, see: &mut impl FnMut(&[Arrived])) {
+/// Calls `visit` with every order of the first `length` items. The other items stay behind them.
+fn permute(items: &mut [Arrived], length: usize, from: usize, visit: &mut impl FnMut(&[Arrived])) {
     if from == length {
-        return see(items);
+        return visit(items);
     }
     for chosen in from..length {
         items.swap(from, chosen);
-        permute(items, length, from + 1, see);
+        permute(items, length, from + 1, visit);
         items.swap(from, chosen);
     }
 }
 
 #[test]
 fn merging_is_commutative_associative_and_idempotent() {
-    let three = prop::collection::vec(any_notification(), 3);
+    let notifications = prop::collection::vec(any_notification(), 3);
     runner(20_000)
-        .run(&three, |three| {
-            let records: Option<Vec<Record>> =
-                three.iter().map(|(said, arrived)| Record::of(said, *arrived)).collect();
+        .run(&notifications, |notifications| {
+            let records: Option<Vec<Record>> = notifications
+                .iter()
+                .map(|(notification, arrived_at)| Record::of(notification, *arrived_at))
+                .collect();
             if let Some([a, b, c]) = records.as_deref() {
                 let merge = |one: &Record, other: &Record| one.clone().merge(other.clone());
                 prop_assert_eq!(merge(a, b), merge(b, a));
@@ -170,11 +174,13 @@ fn merging_is_commutative_associative_and_idempotent() {
         .unwrap();
 }
 
+/// Asserts the outcome of a notification that arrives after this history; returns the record.
 #[track_caller]
-fn check(record: &[Arrived], arriving: &Arrived, outcome: Outcome) -> Option<Record> {
-    let before = fold(record, Notification::identity);
-    let stored = record.iter().any(|(said, _)| said.identity() == arriving.0.identity());
-    let judged = Record::judge(before.as_ref(), &arriving.0, arriving.1, stored);
+fn check(history: &[Arrived], arriving: &Arrived, outcome: Outcome) -> Option<Record> {
+    let before = expected_record(history, Notification::identity);
+    let identity = arriving.0.identity();
+    let is_stored = history.iter().any(|(notification, _)| notification.identity() == identity);
+    let judged = Record::judge(before.as_ref(), &arriving.0, arriving.1, is_stored);
     assert_eq!(judged.outcome, outcome);
     judged.record
 }
@@ -188,18 +194,18 @@ fn a_read_sms_is_invalid_and_creates_no_record() {
 
 #[test]
 fn the_last_registration_wins_also_when_it_is_a_repetition() {
-    let registered = |number: &str, arrived| {
-        let mut said = statement(Status::ProviderAcceptance, None);
-        said.kind = Kind::Registration;
-        said.destination = Some(number.parse().unwrap());
-        (notification(said), at(arrived))
+    let registered = |destination: &str, arrived| {
+        let mut statement = statement(Status::ProviderAcceptance, None);
+        statement.kind = Kind::Registration;
+        statement.destination = Some(destination.parse().unwrap());
+        (notification(statement), at(arrived))
     };
     let (first, second) = (registered("+393331234567", 1), registered("+393337654321", 2));
-    let again = registered("+393331234567", 3);
-    let record = check(&[first.clone(), second], &again, Outcome::Applied).unwrap();
+    let repetition = registered("+393331234567", 3);
+    let record = check(&[first.clone(), second], &repetition, Outcome::Applied).unwrap();
     assert_eq!(record.destination.unwrap().value.to_string(), "+393331234567");
-    assert_eq!(record.began.arrived, at(1), "a repetition is no new beginning");
-    check(&[first], &again, Outcome::Duplicate);
+    assert_eq!(record.acceptance.arrived, at(1), "a repetition must not renew the beginning");
+    check(&[first], &repetition, Outcome::Duplicate);
 }
 
 #[test]
@@ -219,9 +225,9 @@ fn a_registration_overrides_reports() {
 
 #[test]
 fn configured_names_do_not_change_the_identity() {
-    let said = statement(Status::Sent, Some(at(1)));
+    let statement = statement(Status::Sent, Some(at(1)));
     let added = Added { provider_name: "twilio".to_owned(), ..Added::default() };
-    let (plain, named) = (notification(said.clone()), Notification::new(said, added));
+    let (plain, named) = (notification(statement.clone()), Notification::new(statement, added));
     assert_eq!(plain.identity(), named.identity());
     assert_eq!(named.provider().name, "twilio");
 }

@@ -1,4 +1,4 @@
-//! The store: its contract, its cache and what is removed from it.
+//! The store: contract, cache, write-back, migrations, purge and quarantine.
 
 mod cache;
 mod code_counts;

@@ -1,4 +1,5 @@
-//! The quarantine: bounded in rows, bytes and WAL. Raw payloads are stored once, and a replay uses only a verified URL.
+//! Quarantine: bounded in rows, bytes and WAL. A raw payload is stored once, and a replay uses only a
+//! verified URL.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{Delivery, Entry, Store, StoredEntry};
 use tempfile::TempDir;
 
-use crate::support::store::deliveries::{about, entry};
+use crate::support::store::deliveries::{entry, with_message};
 use crate::support::store::notifications::{at, notification, statement};
 use crate::support::*;
 
-/// The most bytes that the WAL may have: P10.
+/// Maximum length of the WAL in bytes: P10 in `docs/reliability.md`.
 const WAL_BOUND: u64 = 64 << 20;
 
-/// A store with room for so many entries and bytes in quarantine.
+/// Store with at most this many rows and bytes in quarantine.
 fn open(rows: u64, bytes: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (store, closing) = SqliteStore::open(&Settings {
@@ -30,8 +31,8 @@ fn open(rows: u64, bytes: u64) -> (Arc<dyn Store>, Closing, TempDir) {
     (Arc::new(store), closing, folder)
 }
 
-/// A delivery of so many entries that cannot be read, with a body of so many bytes.
-fn unreadable(source: &str, number: u8, entries: u32, bytes: usize) -> Delivery {
+/// Delivery of unreadable entries, with a body of `bytes` times the byte `fill`.
+fn unreadable(source: &str, fill: u8, entries: u32, bytes: usize) -> Delivery {
     Delivery {
         source: source.to_owned(),
         received_at: at(1),
@@ -39,7 +40,7 @@ fn unreadable(source: &str, number: u8, entries: u32, bytes: usize) -> Delivery 
             method: "POST".to_owned(),
             query: String::new(),
             content_type: None,
-            body: vec![number; bytes],
+            body: vec![fill; bytes],
         }),
         url_covered: false,
         entries: (0..entries)
@@ -50,11 +51,12 @@ fn unreadable(source: &str, number: u8, entries: u32, bytes: usize) -> Delivery 
 }
 
 fn count(folder: &TempDir, table: &str) -> i64 {
-    let file = Connection::open(folder.path().join("mirror.db")).unwrap();
-    file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    let db = Connection::open(folder.path().join("mirror.db")).unwrap();
+    db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
-fn kept(stored: &[StoredEntry]) -> usize {
+/// Number of entries that were quarantined.
+fn quarantined(stored: &[StoredEntry]) -> usize {
     stored.iter().filter(|stored| matches!(stored, StoredEntry::Quarantined { .. })).count()
 }
 
@@ -66,7 +68,7 @@ fn a_raw_payload_is_stored_once_and_goes_with_its_last_entry() {
         let mut longest = 0;
         for number in 0..8 {
             let stored = store.ingest(unreadable("batch", number, 100, 250_000)).await.unwrap();
-            assert_eq!(kept(&stored), 100);
+            assert_eq!(quarantined(&stored), 100);
             longest = longest.max(fs::metadata(&wal).unwrap().len());
         }
         assert!(longest < WAL_BOUND / 8, "{longest}");
@@ -75,13 +77,17 @@ fn a_raw_payload_is_stored_once_and_goes_with_its_last_entry() {
         assert!((2_000_000..2_300_000).contains(&before.quarantined_bytes), "{before:?}");
         assert_eq!(before.quarantined, 800);
         let rows = store.quarantine(0, 1_000).await.unwrap();
-        let whole = store.quarantined(rows[150].id).await.unwrap().unwrap();
-        assert_eq!((whole.entry, whole.content.body), (50, vec![1; 250_000]));
-        // All of the first delivery but its last entry are understood now.
+        let quarantined_entry = store.quarantined(rows[150].id).await.unwrap().unwrap();
+        assert_eq!(
+            (quarantined_entry.entry, quarantined_entry.content.body),
+            (50, vec![1; 250_000])
+        );
+        // Replays read all entries of the first delivery but the last.
         for row in &rows[..99] {
-            let said = about(id(1).parse().unwrap(), &notification(statement(Status::Sent, None)));
+            let message = id(1).parse().unwrap();
+            let notification = with_message(message, &notification(statement(Status::Sent, None)));
             let replay = Delivery {
-                entries: vec![entry(row.entry, said)],
+                entries: vec![entry(row.entry, notification)],
                 replay_of: Some(row.id),
                 ..unreadable("batch", 0, 0, 250_000)
             };
@@ -99,13 +105,13 @@ fn a_raw_payload_is_stored_once_and_goes_with_its_last_entry() {
 fn one_source_has_at_most_half_of_the_rows_and_of_the_bytes() {
     let (store, closing, folder) = open(10, 1 << 30);
     System::new().block_on(async {
-        assert_eq!(kept(&store.ingest(unreadable("one", 1, 7, 10)).await.unwrap()), 5);
-        assert_eq!(kept(&store.ingest(unreadable("other", 1, 7, 10)).await.unwrap()), 5);
-        assert_eq!(kept(&store.ingest(unreadable("third", 1, 1, 10)).await.unwrap()), 0);
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 1, 7, 10)).await.unwrap()), 5);
+        assert_eq!(quarantined(&store.ingest(unreadable("other", 1, 7, 10)).await.unwrap()), 5);
+        assert_eq!(quarantined(&store.ingest(unreadable("third", 1, 1, 10)).await.unwrap()), 0);
     });
     drop(store);
     assert!(closing.close());
-    // The same after a start, and for bytes.
+    // The limits hold after a restart, and for bytes.
     let settings = Settings {
         quarantine_max_rows: 1_000,
         quarantine_max_bytes: 100_000,
@@ -113,14 +119,14 @@ fn one_source_has_at_most_half_of_the_rows_and_of_the_bytes() {
     };
     let (store, _closing) = SqliteStore::open(&settings).unwrap();
     System::new().block_on(async {
-        let vitals = store.stats().await.unwrap();
-        assert_eq!(vitals.quarantined, 10);
-        assert_eq!(kept(&store.ingest(unreadable("one", 2, 1, 40_000)).await.unwrap()), 1);
-        assert_eq!(kept(&store.ingest(unreadable("one", 3, 1, 10_000)).await.unwrap()), 0);
-        // Another entry of a payload that is there needs little.
-        assert_eq!(kept(&store.ingest(unreadable("one", 2, 2, 40_000)).await.unwrap()), 2);
-        assert_eq!(kept(&store.ingest(unreadable("other", 3, 1, 40_000)).await.unwrap()), 1);
-        assert_eq!(kept(&store.ingest(unreadable("third", 3, 1, 40_000)).await.unwrap()), 0);
+        let stats = store.stats().await.unwrap();
+        assert_eq!(stats.quarantined, 10);
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 2, 1, 40_000)).await.unwrap()), 1);
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 3, 1, 10_000)).await.unwrap()), 0);
+        // Another entry of a stored payload needs few bytes.
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 2, 2, 40_000)).await.unwrap()), 2);
+        assert_eq!(quarantined(&store.ingest(unreadable("other", 3, 1, 40_000)).await.unwrap()), 1);
+        assert_eq!(quarantined(&store.ingest(unreadable("third", 3, 1, 40_000)).await.unwrap()), 0);
         assert!(store.stats().await.unwrap().quarantined_bytes <= 100_000);
     });
 }
@@ -128,13 +134,13 @@ fn one_source_has_at_most_half_of_the_rows_and_of_the_bytes() {
 #[test]
 fn a_full_quarantine_does_not_block_readable_entries() {
     let (store, _closing, _folder) = open(2, 1 << 30);
-    let said = |number: u64| {
-        about(id(number).parse().unwrap(), &notification(statement(Status::Sent, None)))
+    let sent = |number: u64| {
+        with_message(id(number).parse().unwrap(), &notification(statement(Status::Sent, None)))
     };
     System::new().block_on(async {
-        assert_eq!(kept(&store.ingest(unreadable("one", 1, 1, 10)).await.unwrap()), 1);
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 1, 1, 10)).await.unwrap()), 1);
         let mut mixed = unreadable("one", 2, 3, 10);
-        mixed.entries.push(entry(3, said(1)));
+        mixed.entries.push(entry(3, sent(1)));
         let stored = store.ingest(mixed).await.unwrap();
         assert!(matches!(
             stored[..3],
@@ -143,13 +149,13 @@ fn a_full_quarantine_does_not_block_readable_entries() {
         assert!(matches!(stored[3], StoredEntry::Judged { outcome: Outcome::Applied, .. }));
         let message = store.message(id(1).parse().unwrap()).await.unwrap();
         assert_eq!(message.unwrap().record.status, Status::Sent);
-        // A repeat is counted.
-        assert_eq!(kept(&store.ingest(unreadable("one", 1, 1, 10)).await.unwrap()), 1);
+        // The full quarantine still counts repetitions.
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 1, 1, 10)).await.unwrap()), 1);
         assert_eq!(store.quarantine(0, 10).await.unwrap()[0].times, 2);
     });
 }
 
-/// A source whose dialect is not right yet, with this scheme.
+/// Source with this scheme and a wrong dialect, which is corrected later.
 fn source(scheme: &str) -> String {
     let header = if scheme == "hmac" { r#", header = "X-Signature""# } else { "" };
     format!(
@@ -158,7 +164,7 @@ fn source(scheme: &str) -> String {
     )
 }
 
-/// Posts a form that the wrong dialect cannot read; the URL speaks of the example's message.
+/// Posts a form that the wrong dialect cannot read. The URL names the example's message.
 fn post(server: &Server, query: &str, number: u32) {
     let body = format!("MessageSid=SM{number}&MessageStatus=delivered");
     let path = format!("/webhooks/later?{query}messageid={EXAMPLE_ID}&destination=%2B393331234567");
@@ -169,7 +175,7 @@ fn post(server: &Server, query: &str, number: u32) {
 
 #[test]
 fn a_replay_uses_only_a_url_covered_by_verification() {
-    for (before, after, query, is_believed) in [
+    for (before, after, query, is_url_used) in [
         ("hmac", "url-token", String::new(), false),
         ("url-token", "hmac", format!("token={TOKEN}&"), true),
         ("url-token", "url-token", format!("token={TOKEN}&"), true),
@@ -181,17 +187,17 @@ fn a_replay_uses_only_a_url_covered_by_verification() {
         server.configure(|config| {
             config.replace(&source(before), &source(after)).replace("\"gateway\"", "\"twilio\"")
         });
-        server.start_again();
+        server.restart();
         let list = server.run(&["quarantine", "list"]);
-        let shown = text(&list.stdout).split(' ').next().unwrap().to_owned();
-        let shown = server.run(&["quarantine", "show", &shown]);
-        let words = if is_believed { "url:          covered" } else { "url:          not covered" };
-        assert!(text(&shown.stdout).contains(words), "{before}: {shown:?}");
+        let entry_id = text(&list.stdout).split(' ').next().unwrap().to_owned();
+        let shown = server.run(&["quarantine", "show", &entry_id]);
+        let line = if is_url_used { "url:          covered" } else { "url:          not covered" };
+        assert!(text(&shown.stdout).contains(line), "{before}: {shown:?}");
         let replayed = server.run(&["quarantine", "replay", "--all"]);
         assert!(text(&replayed.stdout).contains("  applied"), "{replayed:?}");
-        let known = server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status;
-        assert_eq!(known == 200, is_believed, "{before}, then {after}");
-        let number = server.get("/api/messagestatus/phonenumber/+393331234567").json();
-        assert_eq!(!number["messages"].as_array().unwrap().is_empty(), is_believed);
+        let status = server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status;
+        assert_eq!(status == 200, is_url_used, "{before}, then {after}");
+        let list = server.get("/api/messagestatus/phonenumber/+393331234567").json();
+        assert_eq!(!list["messages"].as_array().unwrap().is_empty(), is_url_used);
     }
 }

@@ -1,4 +1,5 @@
-//! A large quarantine of an earlier version: the writer moves it after the start, which does not wait.
+//! Large quarantine of an earlier version: the writer moves it to the new tables after the start, which does
+//! not wait.
 
 use std::fs;
 use std::time::Instant;
@@ -10,139 +11,142 @@ use statusmirror::message::Timestamp;
 use statusmirror::store::Store;
 use statusmirror::store::sqlite::{Settings, SqliteStore};
 
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::*;
 
-/// How many bytes each body has.
-const BODY: usize = 250_000;
-/// The most bytes that the WAL may have: P10.
+/// Length of each body in bytes.
+const BODY_BYTES: usize = 250_000;
+/// Maximum length of the WAL in bytes: P10 in `docs/reliability.md`.
 const WAL_BOUND: u64 = 64 << 20;
 
-/// The body of this entry.
+/// Body of the entry of this number.
 fn body(number: u64) -> Vec<u8> {
     let mut body = format!("{{\"number\":{number}}}").into_bytes();
-    body.resize(BODY, b' ');
+    body.resize(BODY_BYTES, b' ');
     body
 }
 
-/// The name of an entry, as every version computes it.
-fn name(body: &[u8]) -> Vec<u8> {
+/// Id of an entry, as every version computes it.
+fn entry_id(body: &[u8]) -> Vec<u8> {
     let mut hash = Sha256::new();
-    for member in [b"gateway", b"POST".as_slice(), b"", b"application/json", body] {
-        hash.update(u64::try_from(member.len()).unwrap().to_be_bytes());
-        hash.update(member);
+    for part in [b"gateway", b"POST".as_slice(), b"", b"application/json", body] {
+        hash.update(u64::try_from(part.len()).unwrap().to_be_bytes());
+        hash.update(part);
     }
     hash.update(0_u32.to_be_bytes());
     hash.finalize()[..16].to_vec()
 }
 
-/// Puts so many entries into the quarantine of a file of version 6, behind the one that is there.
-fn fill(server: &Server, many: u64) {
-    let file = Connection::open(server.database()).unwrap();
-    file.execute_batch("PRAGMA synchronous = OFF; BEGIN").unwrap();
+/// Adds entries to the quarantine of a file of schema version 6, after the one that it has.
+fn fill(server: &Server, entries: u64) {
+    let db = Connection::open(server.database()).unwrap();
+    db.execute_batch("PRAGMA synchronous = OFF; BEGIN").unwrap();
     let insert = "INSERT INTO quarantine (id, source, entry, method, query, content_type, reason, \
         received_at, times, body) VALUES (?, 'gateway', 0, 'POST', '', 'application/json', \
         'type is missing', 1, 1, ?)";
-    for number in 0..many {
+    for number in 0..entries {
         let body = body(number);
-        file.execute(insert, params![name(&body), body]).unwrap();
+        db.execute(insert, params![entry_id(&body), body]).unwrap();
     }
-    file.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
 }
 
-/// How many entries have not been moved.
-fn unmoved(server: &Server) -> u64 {
-    let file = Connection::open(server.database()).unwrap();
+/// Number of entries that have not been moved.
+fn count_unmoved(server: &Server) -> u64 {
+    let db = Connection::open(server.database()).unwrap();
     let select = "SELECT count(*) FROM quarantine_6";
-    file.query_row(select, [], |row| row.get::<_, u32>(0)).unwrap().into()
+    db.query_row(select, [], |row| row.get::<_, u32>(0)).unwrap().into()
 }
 
-fn ids(server: &Server) -> Vec<String> {
+fn entry_ids(server: &Server) -> Vec<String> {
     let list = server.run(&["quarantine", "list"]);
     text(&list.stdout).lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn a_large_old_quarantine_is_moved_after_the_start_and_can_be_used_meanwhile() {
-    let chance = Chance::of("old quarantine");
-    let many = times(60, 2_000, 20_000);
+    let rng = SeededRng::for_test("old quarantine");
+    let entries = repetitions(60, 2_000, 20_000);
     let mut server = Server::start(GATEWAY);
     assert_eq!(server.terminate(), Some(0));
     for name in ["mirror.db-wal", "mirror.db-shm"] {
         drop(fs::remove_file(server.folder.path().join(name)));
     }
     fs::write(server.database(), include_bytes!("../../fixtures/schema-6.db")).unwrap();
-    fill(&server, many);
+    fill(&server, entries);
     let wal = server.folder.path().join("mirror.db-wal");
-    let begun = Instant::now();
-    server.start_again();
-    let ready = begun.elapsed();
-    let all = ids(&server);
-    assert_eq!(all.len(), usize::try_from(many + 1).unwrap());
-    // Each is found wherever it is: counted when it comes again, shown, read again, erased.
-    let (mut kills, mut longest) = (0, 0);
+    let since = Instant::now();
+    server.restart();
+    let ready = since.elapsed();
+    let ids = entry_ids(&server);
+    assert_eq!(ids.len(), usize::try_from(entries + 1).unwrap());
+    // Each entry, moved or not, is shown, and counted when it is repeated.
+    let (mut kills, mut max_wal) = (0, 0);
     let mut round = 0;
-    while unmoved(&server) > 0 && round < 1_000 {
-        let number = round % many;
+    while count_unmoved(&server) > 0 && round < 1_000 {
+        let number = round % entries;
         let shown = || {
             let shown =
-                server.run(&["quarantine", "show", &all[usize::try_from(number + 1).unwrap()]]);
+                server.run(&["quarantine", "show", &ids[usize::try_from(number + 1).unwrap()]]);
             assert!(text(&shown.stdout).contains(&format!("{{\"number\":{number}}}")), "{number}");
             text(&shown.stdout).split_once("\n\n").unwrap().0.to_owned()
         };
-        if round < many {
+        if round < entries {
             assert!(shown().contains("assumed"), "{number}");
         }
-        // A repeat says whether the URL is covered.
-        let again = String::from_utf8(body(number)).unwrap();
-        assert_eq!(server.post(&again).outcome(), "quarantined");
+        // A repetition records whether verification covered the URL.
+        let repetition = String::from_utf8(body(number)).unwrap();
+        assert_eq!(server.post(&repetition).outcome(), "quarantined");
         assert!(shown().contains("url:          covered"), "{number}");
         assert_eq!(server.post(&webhook(&id(round + 10), "SENT", 1).to_string()).status, 200);
-        longest = longest.max(fs::metadata(&wal).unwrap().len());
-        if kills < times(2, 10, 10) {
+        max_wal = max_wal.max(fs::metadata(&wal).unwrap().len());
+        if kills < repetitions(2, 10, 10) {
             server.kill();
-            server.start_again();
+            server.restart();
             kills += 1;
         }
         round += 1;
     }
-    eventually_moved(&server);
-    assert!(longest < WAL_BOUND, "{longest}");
-    assert_eq!(ids(&server), all);
+    wait_until_moved(&server);
+    assert!(max_wal < WAL_BOUND, "{max_wal} bytes");
+    assert_eq!(entry_ids(&server), ids);
     assert_eq!(server.terminate(), Some(0));
-    let file = Connection::open(server.database()).unwrap();
-    let sum = "SELECT (SELECT count(*) FROM raw_payload), (SELECT sum(length(bytes)) FROM raw_payload), \
+    let db = Connection::open(server.database()).unwrap();
+    let select = "SELECT (SELECT count(*) FROM raw_payload), (SELECT sum(length(bytes)) FROM raw_payload), \
         entries, bytes, (SELECT count(*) FROM pragma_foreign_key_check) FROM quarantine_usage";
-    let (payloads, length, entries, counted, broken) = file
-        .query_row(sum, [], |row| {
+    let (payloads, payload_bytes, counted, counted_bytes, violations) = db
+        .query_row(select, [], |row| {
             let number =
                 |column| row.get::<_, i64>(column).map(|number| u64::try_from(number).unwrap());
             Ok((number(0)?, number(1)?, number(2)?, number(3)?, number(4)?))
         })
         .unwrap();
-    assert_eq!((payloads, entries, broken), (many + 1, many + 1, 0));
-    assert!(counted > length && counted < length + (many + 1) * 512, "{counted} of {length}");
-    let places = "SELECT count(*) FROM quarantine WHERE q = rowid AND q BETWEEN 1 AND ?";
-    let last = i64::try_from(many + 1).unwrap();
-    let kept: u32 = file.query_row(places, [last], |row| row.get(0)).unwrap();
-    assert_eq!(u64::from(kept), many + 1);
+    assert_eq!((payloads, counted, violations), (entries + 1, entries + 1, 0));
+    assert!(
+        counted_bytes > payload_bytes && counted_bytes < payload_bytes + (entries + 1) * 512,
+        "{counted_bytes} bytes counted for {payload_bytes} bytes of payloads"
+    );
+    let in_sequence = "SELECT count(*) FROM quarantine WHERE q = rowid AND q BETWEEN 1 AND ?";
+    let last = i64::try_from(entries + 1).unwrap();
+    let rows: u32 = db.query_row(in_sequence, [last], |row| row.get(0)).unwrap();
+    assert_eq!(u64::from(rows), entries + 1);
     let ready = u64::try_from(ready.as_millis()).unwrap();
     let figures = [
-        ("MiB of old quarantine", (many * 250_000) >> 20),
+        ("MiB of old quarantine", (entries * 250_000) >> 20),
         ("ms until ready", ready),
         ("kills while it was moved", kills),
-        ("MiB of WAL", longest >> 20),
+        ("MiB of WAL", max_wal >> 20),
     ];
-    report("P13", &chance, &figures, begun);
+    report("P13", &rng, &figures, since);
 }
 
-/// Waits for as long as it goes on.
-fn eventually_moved(server: &Server) {
-    let mut left = unmoved(server);
+/// Waits until all entries are moved; fails if none is moved for a while.
+fn wait_until_moved(server: &Server) {
+    let mut left = count_unmoved(server);
     while left > 0 {
         let before = left;
-        eventually(|| (unmoved(server) < before).then_some(()));
-        left = unmoved(server);
+        wait_for(|| (count_unmoved(server) < before).then_some(()));
+        left = count_unmoved(server);
     }
 }
 
@@ -154,11 +158,11 @@ fn entries_of_an_earlier_version_are_removed_before_and_after_they_were_moved() 
         fs::write(server.database(), include_bytes!("../../fixtures/schema-8.db")).unwrap();
         drop(fs::remove_file(server.folder.path().join("mirror.db-wal")));
         if is_moved {
-            server.start_again();
-            eventually_moved(&server);
+            server.restart();
+            wait_until_moved(&server);
             assert_eq!(server.terminate(), Some(0));
         }
-        let before = ids(&server);
+        let before = entry_ids(&server);
         assert_eq!(before.len(), 3);
         let (store, closing) = SqliteStore::open(&Settings::new(server.database())).unwrap();
         let end_of_time = Timestamp::from_micros(4_000_000_000_000_000).unwrap();
@@ -166,10 +170,10 @@ fn entries_of_an_earlier_version_are_removed_before_and_after_they_were_moved() 
         assert_eq!(removed.quarantined, 3);
         drop(store);
         assert!(closing.close());
-        assert!(ids(&server).is_empty());
-        let file = Connection::open(server.database()).unwrap();
-        let left = "SELECT (SELECT count(*) FROM raw_payload) + (SELECT count(*) FROM quarantine_6) \
+        assert!(entry_ids(&server).is_empty());
+        let db = Connection::open(server.database()).unwrap();
+        let rest = "SELECT (SELECT count(*) FROM raw_payload) + (SELECT count(*) FROM quarantine_6) \
             + (SELECT sum(entries) + sum(bytes) FROM quarantine_usage)";
-        assert_eq!(file.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+        assert_eq!(db.query_row(rest, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     }
 }

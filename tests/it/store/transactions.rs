@@ -12,10 +12,10 @@ use crate::support::store::deliveries::{delivery, entry};
 use crate::support::store::ingest_service::{IngestService, poll_once};
 use crate::support::store::notifications::{at, notification, statement};
 
-/// A transaction ends with the delivery that passes so many entries.
+/// Number of entries after which no further delivery joins a transaction.
 const TRANSACTION_ENTRIES: u64 = 512;
 
-/// How many transactions had more than so many entries, or deliveries: from the histogram of this name.
+/// Number of transactions with more than `bound` entries or deliveries, from the histogram `name`.
 fn above(metrics: &Metrics, name: &str, bound: u64) -> u64 {
     let mut text = String::new();
     metrics.write(&mut text).unwrap();
@@ -30,11 +30,11 @@ fn above(metrics: &Metrics, name: &str, bound: u64) -> u64 {
     number(find(&all)) - number(find(&up_to))
 }
 
-/// Stores deliveries that all wait when the writer comes to them.
+/// Stores deliveries that are all queued before the writer takes the first.
 fn store_at_once(service: &IngestService, deliveries: Vec<Delivery>) -> Vec<Vec<StoredEntry>> {
     let database = service.folder.path().join("mirror.db");
-    let other = Connection::open(database).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let blocker = Connection::open(database).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     System::new().block_on(async {
         let mut storing: Vec<_> = deliveries
             .into_iter()
@@ -43,7 +43,7 @@ fn store_at_once(service: &IngestService, deliveries: Vec<Delivery>) -> Vec<Vec<
         for storing in &mut storing {
             assert!(poll_once(storing).await.is_pending());
         }
-        other.execute_batch("ROLLBACK").unwrap();
+        blocker.execute_batch("ROLLBACK").unwrap();
         let mut stored = Vec::new();
         for storing in storing {
             stored.push(storing.await.unwrap());
@@ -52,7 +52,7 @@ fn store_at_once(service: &IngestService, deliveries: Vec<Delivery>) -> Vec<Vec<
     })
 }
 
-fn said(number: u64) -> Notification {
+fn sent(number: u64) -> Notification {
     let message = id(number).parse().unwrap();
     notification(Statement { message, ..statement(Status::Sent, Some(at(1))) })
 }
@@ -60,17 +60,17 @@ fn said(number: u64) -> Notification {
 #[test]
 fn a_transaction_ends_with_the_delivery_that_passes_512_entries() {
     const DELIVERIES: u64 = 40;
-    const EACH: u64 = 100;
+    const ENTRIES_EACH: u64 = 100;
     let service = IngestService::new(&Scheme::None, 64);
     let deliveries = (0..DELIVERIES).map(|number| {
-        let first = number * EACH;
-        let entries = (first..first + EACH).map(|number| entry(0, said(number)));
+        let first = number * ENTRIES_EACH;
+        let entries = (first..first + ENTRIES_EACH).map(|number| entry(0, sent(number)));
         delivery(at(1), entries.collect())
     });
     let stored = store_at_once(&service, deliveries.collect());
     assert!(stored.iter().all(|stored| stored.len() == 100));
     assert_eq!(above(&service.metrics, "commit_entries", 2 * TRANSACTION_ENTRIES), 0);
-    // They were committed together as far as they may.
+    // Deliveries were committed together up to the limit.
     assert!(above(&service.metrics, "commit_entries", TRANSACTION_ENTRIES) > 0);
     service.close();
 }
@@ -85,7 +85,7 @@ fn a_transaction_ends_with_the_delivery_that_passes_4_mib() {
         delivery
     });
     let stored = store_at_once(&service, unreadable.collect());
-    assert!(stored.iter().flatten().all(|one| matches!(one, StoredEntry::Quarantined { .. })));
+    assert!(stored.iter().flatten().all(|entry| matches!(entry, StoredEntry::Quarantined { .. })));
     assert_eq!(above(&service.metrics, "commit_deliveries", 32), 0);
     assert!(above(&service.metrics, "commit_deliveries", 8) > 0);
     service.close();

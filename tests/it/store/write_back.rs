@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,195 +13,196 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use statusmirror::message::{Destination, Kind, Notification, Outcome, Record, Shown, Status};
-use statusmirror::store::sqlite::{Closing, Settings, SqliteStore};
 use statusmirror::store::{
     Entry, Key, Listed, Page, Part, Place, SearchFilter, Store, StoredEntry,
 };
-use tempfile::TempDir;
 
-use crate::support::faults::amounts::{Chance, report, times};
-use crate::support::store::deliveries::{about, delivery, entry, shown};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
+use crate::support::id;
+use crate::support::store::deliveries::{delivery, entry, visible_values, with_message};
 use crate::support::store::model::Model;
 use crate::support::store::notifications::{Arrived, any_notification, at};
+use crate::support::store::opened::OpenedStore;
 use crate::support::store::search_check;
-use crate::support::{INHERITED, id};
 
-const NUMBERS: [&str; 2] = ["+393331234567", "+393337654321"];
+const DESTINATIONS: [&str; 2] = ["+393331234567", "+393337654321"];
 
-/// What happens to a store.
+/// Step of a random scenario.
 #[derive(Debug, Clone)]
 enum Step {
-    /// These are said of these messages, in one delivery.
-    Said(Vec<(u64, Arrived)>),
-    /// It is stopped and started.
+    /// Notifications of these messages, in one delivery.
+    Deliver(Vec<(u64, Arrived)>),
+    /// Orderly stop and start.
     Restart,
-    /// The program is gone from one moment to the next.
+    /// Kill and start.
     Crash,
-    /// All that names this number is removed.
+    /// Erasure of this destination.
     Erase(&'static str),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let said = prop::collection::vec((1..10_u64, any_notification()), 1..4);
+    let notifications = prop::collection::vec((1..10_u64, any_notification()), 1..4);
     prop_oneof![
-        20 => said.prop_map(Step::Said),
+        20 => notifications.prop_map(Step::Deliver),
         1 => Just(Step::Restart),
         2 => Just(Step::Crash),
-        1 => select(NUMBERS.to_vec()).prop_map(Step::Erase),
+        1 => select(DESTINATIONS.to_vec()).prop_map(Step::Erase),
     ]
 }
 
-struct OpenedStore {
-    store: Arc<SqliteStore>,
-    closing: Closing,
-    folder: TempDir,
-    most: usize,
-}
-
-const FILE: &str = "mirror.db";
-
-impl OpenedStore {
-    fn new(folder: TempDir, most: usize) -> Self {
-        let mut settings = Settings {
-            cache_max_messages: most,
-            lock_wait: INHERITED,
-            ..Settings::new(folder.path().join(FILE))
-        };
-        if most.is_multiple_of(2) {
-            // Each part of a search ends as soon as it may.
+/// Opens a store that caches at most this many messages.
+fn open(cache_max_messages: usize) -> OpenedStore {
+    OpenedStore::with_settings(|settings| {
+        settings.cache_max_messages = cache_max_messages;
+        if cache_max_messages.is_multiple_of(2) {
+            // Each part of a search ends as early as possible.
             settings.search_part = Duration::ZERO;
         }
-        let (store, closing) = SqliteStore::open(&settings).unwrap();
-        Self { store: Arc::new(store), closing, folder, most }
-    }
+    })
+}
 
+impl OpenedStore {
     fn restarted(self) -> Self {
-        drop(self.store);
-        assert!(self.closing.close());
-        assert!(to_be_read(&self.folder) <= 0, "an orderly stop leaves nothing to be read again");
-        Self::new(self.folder, self.most)
+        let (folder, settings) = self.close();
+        assert!(
+            count_replayed(&settings.path) <= 0,
+            "an orderly stop must leave nothing to replay"
+        );
+        Self::open(folder, settings)
     }
 
-    /// As if the program was killed: what goes on is a copy of its files.
+    /// Store on a copy of the files as they are now, as after a kill.
     fn crashed(self) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in [FILE, "mirror.db-wal"] {
+        for name in ["mirror.db", "mirror.db-wal"] {
             fs::copy(self.folder.path().join(name), folder.path().join(name)).unwrap();
         }
-        let other = Self::new(folder, self.most);
-        drop(self.store);
-        assert!(self.closing.close());
-        other
+        let crashed = Self::open(folder, self.settings.clone());
+        self.close();
+        crashed
     }
 
-    async fn assert_is(&self, model: &Model) {
+    /// Asserts that all queries return what the model has.
+    async fn assert_equals(&self, model: &Model) {
         for (id, known) in &model.known {
             let found = self.store.message(*id).await.unwrap().map(|message| message.record);
-            assert_eq!(found.as_ref().map(shown), known.record.as_ref().map(shown), "{id}");
+            assert_eq!(
+                found.as_ref().map(visible_values),
+                known.record.as_ref().map(visible_values),
+                "{id}"
+            );
             let history = self.store.history(*id, Part::First { bytes: usize::MAX }).await.unwrap();
-            assert_eq!(history.is_some(), !known.said.is_empty(), "{id}");
+            assert_eq!(history.is_some(), !known.notifications.is_empty(), "{id}");
             if let Some(history) = history {
-                assert_eq!(history.record.as_ref().map(shown), found.as_ref().map(shown));
-                let said = history.in_full.iter().map(|said| (said.received_at, said.outcome));
-                let expected = known.said.iter().map(|(_, at, outcome)| (*at, *outcome));
-                assert!(said.eq(expected), "{id}");
+                assert_eq!(
+                    history.record.as_ref().map(visible_values),
+                    found.as_ref().map(visible_values)
+                );
+                let notifications = history
+                    .in_full
+                    .iter()
+                    .map(|notification| (notification.received_at, notification.outcome));
+                let expected = known.notifications.iter().map(|(_, at, outcome)| (*at, *outcome));
+                assert!(notifications.eq(expected), "{id}");
             }
-            let held = known.said.iter().map(|(identity, ..)| (*id, *identity)).collect();
-            assert!(self.store.holds(held).await.unwrap());
+            let identities =
+                known.notifications.iter().map(|(identity, ..)| (*id, *identity)).collect();
+            assert!(self.store.holds(identities).await.unwrap());
         }
         let records = || model.known.values().filter_map(|known| known.record.as_ref());
-        let vitals = self.store.stats().await.unwrap();
-        let without_number = records().filter(|record| record.destination.is_none()).count();
-        assert_eq!(vitals.without_destination, u64::try_from(without_number).unwrap());
+        let stats = self.store.stats().await.unwrap();
+        let without_destination = records().filter(|record| record.destination.is_none()).count();
+        assert_eq!(stats.without_destination, u64::try_from(without_destination).unwrap());
         let unfinished = records().filter(|record| record.status <= Status::Sent);
-        assert_eq!(vitals.oldest_unfinished, unfinished.map(Record::accepted_at).min());
-        let numbers = NUMBERS.map(|number| Key::Destination(number.parse().unwrap()));
+        assert_eq!(stats.oldest_unfinished, unfinished.map(Record::accepted_at).min());
+        let destinations =
+            DESTINATIONS.map(|destination| Key::Destination(destination.parse().unwrap()));
         let references = ["a", "b"].map(|key| Key::Reference(key.to_owned()));
-        let foreign =
+        let provider_ids =
             ["p1", "p2"].map(|id| Key::Foreign { source: "laws".to_owned(), id: id.to_owned() });
-        for key in numbers.into_iter().chain(references).chain(foreign) {
+        for key in destinations.into_iter().chain(references).chain(provider_ids) {
             for count in [1, 2, 50] {
-                let listed = pages(&*self.store, &key, count).await;
+                let listed = pages(&self.store, &key, count).await;
                 let places: Vec<_> = listed.iter().map(|(place, _)| *place).collect();
                 assert_eq!(places, model.list(&key), "{key:?}");
                 for (place, text) in listed {
-                    let alone = self.store.message(place.id).await.unwrap().unwrap();
+                    let message = self.store.message(place.id).await.unwrap().unwrap();
                     let mut written = Vec::new();
-                    write(&mut written, &alone.record.shown(place.id));
+                    write(&mut written, &message.record.shown(place.id));
                     assert_eq!(text, written);
                 }
             }
         }
-        search_check::assert_found(&*self.store, model).await;
+        search_check::assert_searches(&self.store, model).await;
     }
 }
 
-/// How many notifications a start would read again.
-fn to_be_read(folder: &TempDir) -> i64 {
+/// Number of notifications that a start would replay.
+fn count_replayed(database: &Path) -> i64 {
     const QUERY: &str =
         "SELECT (SELECT coalesce(max(seq), 0) FROM notification) - folded FROM progress";
-    let file = Connection::open(folder.path().join(FILE)).unwrap();
-    file.query_row(QUERY, [], |row| row.get(0)).unwrap()
+    let db = Connection::open(database).unwrap();
+    db.query_row(QUERY, [], |row| row.get(0)).unwrap()
 }
 
 fn write(text: &mut Vec<u8>, message: &Shown<'_>) {
     text.extend(format!("{message:?}").bytes());
 }
 
-/// A whole list, page by page, with what was written of each message.
+/// Reads a list page by page: the place and the text of each message.
 async fn pages(store: &dyn Store, key: &Key, count: u32) -> Vec<(Place, Vec<u8>)> {
     let mut listed = Vec::new();
     let mut after = None;
     loop {
         let page = Page { count, before: None, after };
         let listing = store.list(key.clone(), page, write).await.unwrap();
-        let text_of = |one: &Listed| listing.text_of(one).to_owned();
-        listed.extend(listing.messages.iter().map(|one| (one.place, text_of(one))));
+        let text_of = |message: &Listed| listing.text_of(message).to_owned();
+        listed.extend(listing.messages.iter().map(|message| (message.place, text_of(message))));
         if !listing.more {
             return listed;
         }
         let next = listed.last().map(|(place, _)| *place);
-        assert_ne!(after, next, "it goes on");
+        assert_ne!(after, next, "each page must continue after the one before");
         after = next;
     }
 }
 
-fn live(most: usize, steps: Vec<Step>) {
-    let system = System::new();
-    let mut opened = OpenedStore::new(tempfile::tempdir().unwrap(), most);
+/// Runs the steps with a store and with the model, and compares the two after each step.
+fn run_steps(cache_max_messages: usize, steps: Vec<Step>) {
+    let mut opened = open(cache_max_messages);
     let mut model = Model::default();
     for (second, step) in (1..).zip(steps) {
         match step {
-            Step::Said(said) => {
-                // Registrations come alone, one after the other.
-                let alone = said.iter().any(|(_, (said, _))| is_registration(said));
-                let deliveries = if alone { said.len() } else { 1 };
-                let mut entries = (0..).zip(said).map(said_of);
+            Step::Deliver(notifications) => {
+                // A registration is the only entry of its delivery.
+                let is_separate = notifications
+                    .iter()
+                    .any(|(_, (notification, _))| is_registration(notification));
+                let deliveries = if is_separate { notifications.len() } else { 1 };
+                let mut entries = (0..).zip(notifications).map(entry_of);
                 for number in 0..i64::try_from(deliveries).unwrap() {
                     let now = at(second * 10 + number);
                     let entries: Vec<_> =
-                        entries.by_ref().take(if alone { 1 } else { 9 }).collect();
+                        entries.by_ref().take(if is_separate { 1 } else { 9 }).collect();
                     let expected: Vec<_> =
-                        entries.iter().map(|entry| model.said(entry, now)).collect();
+                        entries.iter().map(|entry| model.ingest(entry, now)).collect();
                     let stored = opened.store.ingest(delivery(now, entries));
-                    let stored = system.block_on(stored).unwrap();
+                    let stored = opened.system.block_on(stored).unwrap();
                     compare(&stored, &expected);
                 }
             }
             Step::Restart => opened = opened.restarted(),
             Step::Crash => opened = opened.crashed(),
-            Step::Erase(number) => {
-                let number = number.parse().unwrap();
-                system
-                    .block_on(opened.store.erase(number, at(second * 10), at(1_000_000)))
-                    .unwrap();
-                model.erase(number);
+            Step::Erase(destination) => {
+                let destination = destination.parse().unwrap();
+                let erase = opened.store.erase(destination, at(second * 10), at(1_000_000));
+                opened.system.block_on(erase).unwrap();
+                model.erase(destination);
             }
         }
-        system.block_on(opened.assert_is(&model));
+        opened.system.block_on(opened.assert_equals(&model));
     }
-    drop(opened.store);
-    assert!(opened.closing.close());
+    opened.close();
 }
 
 fn compare(stored: &[StoredEntry], expected: &[Option<(Outcome, Option<Record>)>]) {
@@ -211,7 +211,10 @@ fn compare(stored: &[StoredEntry], expected: &[Option<(Outcome, Option<Record>)>
         match (stored, expected) {
             (StoredEntry::Judged { outcome, record, .. }, Some(expected)) => {
                 assert_eq!(*outcome, expected.0);
-                assert_eq!(record.as_deref().map(shown), expected.1.as_ref().map(shown));
+                assert_eq!(
+                    record.as_deref().map(visible_values),
+                    expected.1.as_ref().map(visible_values)
+                );
             }
             (StoredEntry::Erased, None) => {}
             other => panic!("{other:?}"),
@@ -219,93 +222,94 @@ fn compare(stored: &[StoredEntry], expected: &[Option<(Outcome, Option<Record>)>
     }
 }
 
-fn is_registration(said: &Notification) -> bool {
-    said.statement().kind == Kind::Registration
+fn is_registration(notification: &Notification) -> bool {
+    notification.statement().kind == Kind::Registration
 }
 
-/// What is said of a message, by a sender that knows it by an id of its own if one is stated.
-fn said_of((index, (number, (said, _))): (u32, (u64, Arrived))) -> Entry {
-    // A registration names the message by its own id.
-    let named_by_provider = !said.provider().id.is_empty() && !is_registration(&said);
-    let mut entry = entry(index, about(id(number).parse().unwrap(), &said));
+/// Entry with this notification. If it states a provider's id, the source names the message by that id.
+fn entry_of((index, (number, (notification, _))): (u32, (u64, Arrived))) -> Entry {
+    // A registration names the message by the message's own id.
+    let is_named_by_provider =
+        !notification.provider().id.is_empty() && !is_registration(&notification);
+    let mut entry = entry(index, with_message(id(number).parse().unwrap(), &notification));
     if let Entry::Notification { by_provider_id, .. } = &mut entry {
-        *by_provider_id = named_by_provider;
+        *by_provider_id = is_named_by_provider;
     }
     entry
 }
 
 #[test]
 fn cached_and_written_back_messages_are_shown_alike() {
-    let chance = Chance::of("folding");
+    let rng = SeededRng::for_test("folding");
     let since = Instant::now();
-    let lives = u32::try_from(times(24, 150, 10_000)).unwrap();
+    let scenarios = u32::try_from(repetitions(24, 150, 10_000)).unwrap();
     let mut runner = TestRunner::new_with_rng(
-        Config { cases: lives, failure_persistence: None, ..Config::default() },
-        chance.random(),
+        Config { cases: scenarios, failure_persistence: None, ..Config::default() },
+        rng.test_rng(),
     );
-    let life = (0..9_usize, prop::collection::vec(any_step(), 1..30));
+    let scenario = (0..9_usize, prop::collection::vec(any_step(), 1..30));
     runner
-        .run(&life, |(most, steps)| {
-            live(most, steps);
+        .run(&scenario, |(cache_max_messages, steps)| {
+            run_steps(cache_max_messages, steps);
             Ok(())
         })
         .unwrap();
-    report("P3, P15", &chance, &[("lives", u64::from(lives))], since);
+    report("P3, P15", &rng, &[("lives", u64::from(scenarios))], since);
 }
 
-/// However few messages there are, and however much is said of some while nothing is said of others.
+/// The bound also holds for two messages, one of which receives all notifications but the first.
 #[test]
 fn a_start_reads_a_bounded_part_of_the_log() {
-    const MOST: usize = 5;
-    let opened = OpenedStore::new(tempfile::tempdir().unwrap(), MOST);
+    const CACHE_MAX_MESSAGES: usize = 5;
+    let opened = open(CACHE_MAX_MESSAGES);
     let mut runner = TestRunner::deterministic();
     for second in 1..200 {
-        let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+        let (notification, _) = any_notification().new_tree(&mut runner).unwrap().current();
         let message = id(if second == 1 { 1 } else { 2 }).parse().unwrap();
-        let said = delivery(at(second), vec![entry(0, about(message, &said))]);
-        System::new().block_on(opened.store.ingest(said)).unwrap();
-        let to_be_read = to_be_read(&opened.folder);
-        assert!(to_be_read <= 8 * i64::try_from(MOST).unwrap() + 1, "{to_be_read}");
+        let delivery = delivery(at(second), vec![entry(0, with_message(message, &notification))]);
+        opened.system.block_on(opened.store.ingest(delivery)).unwrap();
+        let replayed = count_replayed(&opened.settings.path);
+        let limit = 8 * i64::try_from(CACHE_MAX_MESSAGES).unwrap() + 1;
+        assert!(replayed <= limit, "{replayed} notifications");
     }
-    drop(opened.store);
-    assert!(opened.closing.close());
+    opened.close();
 }
 
-/// A page of a list is read while its messages move from memory to the table, and back.
+/// Lists and searches run while their messages move from the cache to the table, and back.
 #[test]
 fn a_list_is_complete_during_write_back() {
     const MESSAGES: u64 = 40;
-    let chance = Chance::of("lists");
+    let rng = SeededRng::for_test("lists");
     let since = Instant::now();
-    let rounds = times(25, 150, 10_000);
-    let opened = OpenedStore::new(tempfile::tempdir().unwrap(), 5);
-    let number: Destination = NUMBERS[0].parse().unwrap();
-    let said = |message: u64, round: u64| {
-        let mut said = crate::support::store::notifications::statement(
+    let rounds = repetitions(25, 150, 10_000);
+    let opened = open(5);
+    let destination: Destination = DESTINATIONS[0].parse().unwrap();
+    let sent = |message: u64, round: u64| {
+        let mut statement = crate::support::store::notifications::statement(
             Status::Sent,
             Some(at(i64::try_from(round).unwrap())),
         );
-        said.accepted_at = Some(at(i64::try_from(message / 4).unwrap()));
-        said.destination = Some(number);
-        about(
+        statement.accepted_at = Some(at(i64::try_from(message / 4).unwrap()));
+        statement.destination = Some(destination);
+        with_message(
             id(message).parse().unwrap(),
-            &crate::support::store::notifications::notification(said),
+            &crate::support::store::notifications::notification(statement),
         )
     };
     let post = |round: u64| {
         for message in 1..=MESSAGES {
-            let delivery = delivery(at(1), vec![entry(0, said(message, round))]);
-            System::new().block_on(opened.store.ingest(delivery)).unwrap();
+            let delivery = delivery(at(1), vec![entry(0, sent(message, round))]);
+            opened.system.block_on(opened.store.ingest(delivery)).unwrap();
         }
     };
     post(0);
-    let (ended, lists) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (is_ended, lists) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
             System::new().block_on(async {
-                while !ended.load(Ordering::Relaxed) {
+                while !is_ended.load(Ordering::Relaxed) {
                     let mut found =
-                        search_check::pages(&*opened.store, SearchFilter::default(), 7).await;
+                        search_check::pages(&opened.store, SearchFilter::default(), 7).await;
                     let length = found.len();
                     found.dedup_by_key(|place| place.id);
                     assert_eq!((length, found.len()), (40, 40), "a search");
@@ -313,12 +317,12 @@ fn a_list_is_complete_during_write_back() {
             });
         });
         for count in [7, 100] {
-            let (ended, lists, opened) = (&ended, &lists, &opened);
+            let (is_ended, lists, store) = (&is_ended, &lists, &opened.store);
             scope.spawn(move || {
                 System::new().block_on(async {
-                    while !ended.load(Ordering::Relaxed) {
-                        let key = Key::Destination(number);
-                        let mut found = pages(&*opened.store, &key, count).await;
+                    while !is_ended.load(Ordering::Relaxed) {
+                        let key = Key::Destination(destination);
+                        let mut found = pages(store, &key, count).await;
                         let length = found.len();
                         found.dedup_by_key(|(place, _)| place.id);
                         assert_eq!((length, found.len()), (40, 40), "count {count}");
@@ -328,33 +332,34 @@ fn a_list_is_complete_during_write_back() {
             });
         }
         (1..=rounds).for_each(post);
-        ended.store(true, Ordering::Relaxed);
+        is_ended.store(true, Ordering::Relaxed);
     });
     let lists = lists.into_inner();
     assert!(lists > 0);
-    drop(opened.store);
-    assert!(opened.closing.close());
-    report("P18", &chance, &[("lists", lists), ("incomplete", 0)], since);
+    opened.close();
+    report("P18", &rng, &[("lists", lists), ("incomplete", 0)], since);
 }
 
 #[test]
 fn records_not_written_back_are_in_a_backup_and_in_its_check() {
-    let opened = OpenedStore::new(tempfile::tempdir().unwrap(), 2);
+    let opened = open(2);
     let hashes = |path: &Path| statusmirror::store::sqlite::contents(path).unwrap();
     let mut runner = TestRunner::deterministic();
     let backup = opened.folder.path().join("backup.db");
-    System::new().block_on(async {
+    opened.system.block_on(async {
         for second in 1..40 {
-            let (said, _) = any_notification().new_tree(&mut runner).unwrap().current();
+            let (notification, _) = any_notification().new_tree(&mut runner).unwrap().current();
             let message = id(u64::try_from(second).unwrap() % 7 + 1).parse().unwrap();
-            let said = vec![entry(0, about(message, &said))];
-            opened.store.ingest(delivery(at(second), said)).await.unwrap();
+            let entries = vec![entry(0, with_message(message, &notification))];
+            opened.store.ingest(delivery(at(second), entries)).await.unwrap();
         }
         opened.store.back_up(backup.clone()).await.unwrap();
     });
-    let path = opened.folder.path().join(FILE);
-    drop(opened.store);
-    assert!(opened.closing.close());
-    assert_eq!(hashes(&backup), hashes(&path), "folded or not, it is the same");
+    let (_folder, settings) = opened.close();
+    assert_eq!(
+        hashes(&backup),
+        hashes(&settings.path),
+        "the backup must equal the database after write-back"
+    );
     assert_eq!(hashes(&backup).records.rows, 7);
 }

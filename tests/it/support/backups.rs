@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::support::*;
 
-/// A server whose database takes some time to copy.
-pub(crate) fn large() -> Server {
+/// Server with a database of 24 MB, so that a backup takes some time.
+pub(crate) fn large_server() -> Server {
     let server = Server::start(GATEWAY);
     for number in 0..120 {
         let body = format!(r#"{{"type": "{number}", "pad": "{}"}}"#, "x".repeat(200_000));
@@ -15,8 +15,9 @@ pub(crate) fn large() -> Server {
     server
 }
 
-/// The names of the copies in this folder, whole or not, and of the file that says where one is.
-pub(crate) fn copies(folder: &Path) -> Vec<String> {
+/// Names of the backup files in this folder: complete copies, partial copies, copies that `check` reads, and
+/// the file that records the path of an unfinished copy.
+pub(crate) fn backup_files(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let is_copy = |name: &String| {

@@ -1,26 +1,27 @@
 //! Canaries: secrets, keys, tokens, signatures and phone numbers that must not be in any output.
 //!
-//! Each is noted when a test uses it. Every log, every body of an error and every command's standard error is
-//! searched for all of them.
+//! A canary is noted when a test uses it. Every log, every error body and the standard error of every command
+//! are searched for all noted canaries.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use percent_encoding::percent_decode_str;
 
-/// What is shorter stands in innocent words too.
-const SHORTEST: usize = 6;
-/// What a phone number has at least and at most, as it is looked for.
-const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
+/// Minimum length of a noted secret, in bytes. Shorter ones also occur in unrelated words.
+const MIN_SECRET_BYTES: usize = 6;
+/// Numbers of digits that make a run of digits a possible phone number.
+const PHONE_NUMBER_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
-/// How the program explains what a number looks like.
-const EXAMPLE_IN_WORDS: &str = "not a phone number in E.164, like +393331234567";
+/// Explanation of the phone number format in the program's error messages. Its example number is allowed.
+const FORMAT_EXPLANATION: &str = "not a phone number in E.164, like +393331234567";
 
 static SECRETS: Mutex<Noted> = Mutex::new(None);
 static NUMBERS: Mutex<Noted> = Mutex::new(None);
 
-/// What was noted, if anything was. It is shared, because nobody may wait for who searches a long log: a
-/// server closes the connections of those who stand still.
+/// Noted canaries, none before the first. The set is behind an `Arc`, so that the search of a long log does
+/// not hold the mutex: a request that waits for it would be too slow for the
+/// server, which would close the connection.
 type Noted = Option<Arc<BTreeSet<String>>>;
 
 fn note(noted: &Mutex<Noted>, texts: impl IntoIterator<Item = String>) {
@@ -34,7 +35,7 @@ fn noted(noted: &Mutex<Noted>) -> Arc<BTreeSet<String>> {
 
 /// Notes a secret.
 pub(crate) fn secret(text: &str) {
-    if text.len() >= SHORTEST {
+    if text.len() >= MIN_SECRET_BYTES {
         note(&SECRETS, [text.to_owned()]);
     }
 }
@@ -53,14 +54,14 @@ pub(crate) fn configuration(text: &str) {
     }
 }
 
-/// Notes variables that hold secrets.
+/// Notes the value of an environment variable, if its name says that it holds a secret.
 pub(crate) fn variable(name: &str, value: &str) {
     if ["KEY", "SECRET", "SECRETS"].iter().any(|end| name.ends_with(end)) {
         secret(value);
     }
 }
 
-/// Notes what a request proves itself with, and the numbers it is about.
+/// Notes the credentials of a request and the phone numbers in its path and body.
 pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) {
     for pair in path.split_once('?').map_or("", |(_, query)| query).split('&') {
         if let Some(("token" | "signature", value)) = pair.split_once('=') {
@@ -75,37 +76,37 @@ pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) {
         }
     }
     let body = String::from_utf8_lossy(body);
-    let asked = path.split_once("/phonenumber/").and_then(|(_, rest)| digits(rest).next());
-    let numbers = marked_numbers(path).chain(marked_numbers(&body)).chain(asked);
+    let in_path = path.split_once("/phonenumber/").and_then(|(_, rest)| digit_runs(rest).next());
+    let numbers = plus_numbers(path).chain(plus_numbers(&body)).chain(in_path);
     note(&NUMBERS, numbers.map(str::to_owned));
 }
 
-/// The numbers behind a plus sign, encoded or not.
-fn marked_numbers(text: &str) -> impl Iterator<Item = &str> {
-    let behind = |mark: &'static str| text.split(mark).skip(1);
-    let all = behind("+").chain(behind("%2B")).chain(behind("%2b"));
+/// Phone numbers after a plus sign, percent-encoded or not.
+fn plus_numbers(text: &str) -> impl Iterator<Item = &str> {
+    let after = |plus: &'static str| text.split(plus).skip(1);
+    let all = after("+").chain(after("%2B")).chain(after("%2b"));
     all.filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        DIGITS.contains(&end).then(|| rest.split_at(end).0)
+        PHONE_NUMBER_DIGITS.contains(&end).then(|| rest.split_at(end).0)
     })
 }
 
-/// The runs of digits that may be phone numbers.
-fn digits(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_digit()).filter(|run| DIGITS.contains(&run.len()))
+/// Runs of digits that may be phone numbers.
+fn digit_runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_digit()).filter(|run| PHONE_NUMBER_DIGITS.contains(&run.len()))
 }
 
-/// What must not be there, if there is any of it.
-pub(crate) fn found(text: &str) -> Option<String> {
-    let text = &text.replace(EXAMPLE_IN_WORDS, "");
+/// Description of the first canary or panic in a text, if it has one.
+pub(crate) fn find_canary(text: &str) -> Option<String> {
+    let text = &text.replace(FORMAT_EXPLANATION, "");
     if text.contains("panicked") {
         return Some("a panic".to_owned());
     }
-    if let Some(number) = marked_numbers(text).next() {
+    if let Some(number) = plus_numbers(text).next() {
         return Some(format!("the number {number}"));
     }
     let numbers = noted(&NUMBERS);
-    if let Some(number) = digits(text).find(|run| numbers.contains(*run)) {
+    if let Some(number) = digit_runs(text).find(|run| numbers.contains(*run)) {
         return Some(format!("the number {number}, without a plus sign"));
     }
     let secrets = noted(&SECRETS);
@@ -113,13 +114,13 @@ pub(crate) fn found(text: &str) -> Option<String> {
     secret.map(|secret| format!("the secret {secret}"))
 }
 
-/// Fails if there is anything of it, unless the test fails already.
+/// Asserts that a text has no canary and no panic. Does nothing while the test panics already.
 #[track_caller]
-pub(crate) fn assert_none(what: &str, text: &str) {
+pub(crate) fn assert_none(output_name: &str, text: &str) {
     if !std::thread::panicking()
-        && let Some(found) = found(text)
+        && let Some(canary) = find_canary(text)
     {
-        panic!("{found} is in {what}: {text}");
+        panic!("{canary} is in {output_name}: {text}");
     }
 }
 
@@ -153,11 +154,11 @@ fn the_search_finds_every_kind_of_canary() {
         "thread 'main' panicked at src/main.rs",
     ] {
         let log = format!("{{\"level\":\"INFO\",\"message\":\"about {canary}\"}}\n");
-        assert!(found(&log).is_some(), "{canary}");
+        assert!(find_canary(&log).is_some(), "{canary}");
         let caught = std::panic::catch_unwind(|| assert_none("the log", &log));
         assert!(caught.is_err(), "{canary}");
     }
     let innocent = "{\"timestamp\":\"2026-11-24T21:41:00.123456+01:00\",\"source\":\"gateway\",\
                     \"id\":\"00000000-0000-4000-8000-000000000001\",\"X-Canary\":\"canary-scope\"}";
-    assert_eq!(found(innocent), None);
+    assert_eq!(find_canary(innocent), None);
 }

@@ -1,4 +1,4 @@
-//! A valid captured request for each scheme, and the output of `verify` for it.
+//! Captured requests, valid ones for each scheme, and the output of `verify` for them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -37,32 +37,34 @@ dialect = "twilio"
 public_url = "https://hooks.example.com/webhooks/twilio"
 verify = { scheme = "native", secrets = ["9f1c0a7be2d84e0fb36a5d1c2e7a4f80"] }
 "#;
-/// The contract's signed URL.
+/// Query of the signed URL in the gateway's contract, without its signature.
 pub(crate) const QUERY: &str = "destination=%2B393331234567&key=order+7";
+/// Signature of [`QUERY`].
 pub(crate) const SIGNATURE: &str =
     "1b2251a94d5b8ef076af9062e2f3fb24518d80b8b7143bbb5eb9325b276580a6";
-/// When everything here is signed, in seconds and in words.
-pub(crate) const SECOND: i64 = 1_770_908_000;
-pub(crate) const TIME: &str = "2026-02-12T14:53:20Z";
+/// Time at which the requests are signed, in Unix seconds.
+pub(crate) const SIGNED_AT_SECONDS: i64 = 1_770_908_000;
+/// Time at which the requests are signed, in RFC 3339.
+pub(crate) const SIGNED_AT: &str = "2026-02-12T14:53:20Z";
 pub(crate) const TWILIO_URL: &str = "https://hooks.example.com/webhooks/twilio";
 pub(crate) const ADDRESS_URL: &str = "https://hooks.example.com/webhooks/address";
 
-/// A request that is captured.
+/// Captured request.
 #[derive(Clone)]
-pub(crate) struct Sent {
+pub(crate) struct CapturedRequest {
     pub(crate) method: &'static str,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     body: String,
-    /// What the request says of its length, if that is not how long it is.
+    /// Value of `Content-Length`, if it differs from the body's length.
     pub(crate) length: Option<usize>,
 }
 
-impl Sent {
+impl CapturedRequest {
     pub(crate) fn to(path: &str, headers: &[(&str, &str)], body: &str) -> Self {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         canaries::request(path, headers, &[]);
-        let headers = headers.iter().chain(JSON).map(own).collect();
+        let headers = headers.iter().chain(JSON).map(owned).collect();
         Self { method: "POST", path: path.to_owned(), headers, body: body.to_owned(), length: None }
     }
 
@@ -76,16 +78,19 @@ impl Sent {
         self
     }
 
-    pub(crate) fn of_body(mut self, body: impl Into<String>) -> Self {
+    /// Replaces the body.
+    pub(crate) fn with_body(mut self, body: impl Into<String>) -> Self {
         self.body = body.into();
         self
     }
 
-    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+    /// Replaces the path.
+    pub(crate) fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
+    /// The request as HTTP/1.1 text.
     pub(crate) fn text(&self) -> String {
         let length = self.length.unwrap_or(self.body.len());
         let mut text =
@@ -97,44 +102,47 @@ impl Sent {
     }
 }
 
-/// The steps and the verdict of a command.
-pub(crate) struct Answer {
+/// Output of a `verify` command.
+pub(crate) struct VerifyOutput {
     pub(crate) code: Option<i32>,
-    pub(crate) printed: String,
+    /// The steps, and the verdict in the last line.
+    pub(crate) stdout: String,
 }
 
-impl Answer {
+impl VerifyOutput {
+    /// Asserts the exit code, and that the verdict contains these texts.
     #[track_caller]
-    pub(crate) fn assert(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}", self.printed);
-        let verdict = self.printed.lines().last().unwrap();
-        assert!(verdict.starts_with("verdict: "), "{}", self.printed);
-        for word in words {
-            assert!(verdict.contains(word), "`{word}` is not the verdict of\n{}", self.printed);
+    pub(crate) fn assert(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stdout);
+        let verdict = self.stdout.lines().last().unwrap();
+        assert!(verdict.starts_with("verdict: "), "{}", self.stdout);
+        for text in texts {
+            assert!(verdict.contains(text), "the verdict lacks `{text}`:\n{}", self.stdout);
         }
     }
 
-    /// It would be taken, and becomes this.
+    /// Asserts that the request verifies, and that the verdict contains this text about its entries.
     #[track_caller]
-    pub(crate) fn assert_taken(&self, words: &str) {
-        self.assert(0, &["verdict: taken: ", words]);
-        assert!(!self.printed.contains("FAIL"), "{}", self.printed);
+    pub(crate) fn assert_accepted(&self, text: &str) {
+        self.assert(0, &["verdict: taken: ", text]);
+        assert!(!self.stdout.contains("FAIL"), "{}", self.stdout);
     }
 
-    /// It would be refused, because this does not fit, in these words.
+    /// Asserts that the request is rejected with this status because of this part of it, such as `body`, and
+    /// that the verdict contains these texts.
     #[track_caller]
-    pub(crate) fn assert_misfit(&self, status: u16, what: &str, words: &[&str]) {
-        self.assert(65, words);
-        let verdict = format!("verdict: rejected with {status}, {what} mismatch: ");
-        assert!(self.printed.contains(&verdict), "{}", self.printed);
-        assert!(self.printed.contains("FAIL"), "{}", self.printed);
+    pub(crate) fn assert_mismatch(&self, status: u16, part: &str, texts: &[&str]) {
+        self.assert(65, texts);
+        let verdict = format!("verdict: rejected with {status}, {part} mismatch: ");
+        assert!(self.stdout.contains(&verdict), "{}", self.stdout);
+        assert!(self.stdout.contains("FAIL"), "{}", self.stdout);
     }
 }
 
-/// A folder with the configuration.
-pub(crate) struct Installed(pub(crate) TempDir);
+/// Folder with a configuration file that has a source for each scheme.
+pub(crate) struct ConfiguredFolder(pub(crate) TempDir);
 
-impl Installed {
+impl ConfiguredFolder {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         canaries::configuration(SOURCES);
@@ -143,7 +151,8 @@ impl Installed {
         Self(folder)
     }
 
-    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Answer {
+    /// Runs `verify` with these arguments and this standard input.
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> VerifyOutput {
         let mut child = Command::new(PROGRAM)
             .current_dir(self.0.path())
             .args(["--config", "statusmirror.toml", "verify"])
@@ -153,65 +162,72 @@ impl Installed {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that refuses its arguments reads nothing.
+        // A command that rejects its arguments does not read its input, so that writing may fail.
         drop(child.stdin.take().unwrap().write_all(input));
         let output = child.wait_with_output().unwrap();
-        let printed = text(&output.stdout).to_owned();
-        canaries::assert_none("what is said of a request", &printed);
-        canaries::assert_none("what a command complains of", text(&output.stderr));
-        Answer { code: output.status.code(), printed }
+        let stdout = text(&output.stdout).to_owned();
+        canaries::assert_none("standard output of `verify`", &stdout);
+        canaries::assert_none("standard error of `verify`", text(&output.stderr));
+        VerifyOutput { code: output.status.code(), stdout }
     }
 
-    /// What is said of it if it arrives when it was signed.
-    pub(crate) fn verify(&self, source: &str, sent: &Sent) -> Answer {
-        self.at(TIME, source, sent)
+    /// Runs `verify` for a request that arrives at the time at which it was signed.
+    pub(crate) fn verify(&self, source: &str, request: &CapturedRequest) -> VerifyOutput {
+        self.verify_at(SIGNED_AT, source, request)
     }
 
-    pub(crate) fn at(&self, time: &str, source: &str, sent: &Sent) -> Answer {
-        self.run(&[source, "--at", time], sent.text().as_bytes())
+    /// Runs `verify` for a request that arrives at this time.
+    pub(crate) fn verify_at(
+        &self,
+        time: &str,
+        source: &str,
+        request: &CapturedRequest,
+    ) -> VerifyOutput {
+        self.run(&[source, "--at", time], request.text().as_bytes())
     }
 }
 
-pub(crate) fn signed_url() -> Sent {
-    Sent::to(&format!("/webhooks/gateway?{QUERY}&signature={SIGNATURE}"), &[], EXAMPLE)
+pub(crate) fn signed_url() -> CapturedRequest {
+    CapturedRequest::to(&format!("/webhooks/gateway?{QUERY}&signature={SIGNATURE}"), &[], EXAMPLE)
 }
 
-pub(crate) fn token() -> Sent {
-    Sent::to("/webhooks/token?token=a-token-for-verify", &[], EXAMPLE)
+pub(crate) fn token() -> CapturedRequest {
+    CapturedRequest::to("/webhooks/token?token=a-token-for-verify", &[], EXAMPLE)
 }
 
-pub(crate) fn signed() -> Sent {
+pub(crate) fn signed() -> CapturedRequest {
     let signature = hmac_hex(b"a-secret-of-signed-1", EXAMPLE.as_bytes());
-    Sent::to("/webhooks/signed", &[("X-Signature", &signature)], EXAMPLE)
+    CapturedRequest::to("/webhooks/signed", &[("X-Signature", &signature)], EXAMPLE)
 }
 
-pub(crate) fn timed() -> Sent {
-    let message = format!("{SECOND}.{EXAMPLE}");
+pub(crate) fn timed() -> CapturedRequest {
+    let message = format!("{SIGNED_AT_SECONDS}.{EXAMPLE}");
     let signature = hmac_hex(b"a-secret-of-timed-1", message.as_bytes());
-    let time = SECOND.to_string();
-    Sent::to("/webhooks/timed", &[("X-Sign", &signature), ("X-Time", &time)], EXAMPLE)
+    let time = SIGNED_AT_SECONDS.to_string();
+    CapturedRequest::to("/webhooks/timed", &[("X-Sign", &signature), ("X-Time", &time)], EXAMPLE)
 }
 
-pub(crate) fn address(url: &str) -> Sent {
+pub(crate) fn address(url: &str) -> CapturedRequest {
     let message = format!("{url}{EXAMPLE}");
     let signature = hmac_hex(b"a-secret-of-address", message.as_bytes());
-    Sent::to("/webhooks/address", &[("X-Url-Signature", &signature)], EXAMPLE)
+    CapturedRequest::to("/webhooks/address", &[("X-Url-Signature", &signature)], EXAMPLE)
 }
 
-pub(crate) fn standard() -> Sent {
-    let headers = standard_webhooks(EXAMPLE, SECOND);
+pub(crate) fn standard() -> CapturedRequest {
+    let headers = standard_webhooks(EXAMPLE, SIGNED_AT_SECONDS);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Sent::to("/webhooks/standard", &headers, EXAMPLE)
+    CapturedRequest::to("/webhooks/standard", &headers, EXAMPLE)
 }
 
-pub(crate) fn twilio(url: &str) -> Sent {
+pub(crate) fn twilio(url: &str) -> CapturedRequest {
     let mut mac = Hmac::<Sha1>::new_from_slice(b"9f1c0a7be2d84e0fb36a5d1c2e7a4f80").unwrap();
     mac.update(format!("{url}MessageSidSM7MessageStatussent").as_bytes());
     let signature = STANDARD.encode(mac.finalize().into_bytes());
-    let mut sent = Sent::to("/webhooks/twilio", &[], "MessageSid=SM7&MessageStatus=sent");
-    sent.headers = vec![
+    let mut request =
+        CapturedRequest::to("/webhooks/twilio", &[], "MessageSid=SM7&MessageStatus=sent");
+    request.headers = vec![
         ("Content-Type".to_owned(), FORM[0].1.to_owned()),
         ("X-Twilio-Signature".to_owned(), signature),
     ];
-    sent
+    request
 }

@@ -1,4 +1,4 @@
-//! Helpers of all tests: a server per test, its clients, faults and models.
+//! Helpers of all tests: a server per test, its clients, faults, and models of the store.
 
 pub(crate) mod backups;
 pub(crate) mod canaries;

@@ -9,23 +9,24 @@ use crate::support::http::client::Answer;
 
 pub(crate) const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
-/// The document, and what of it was seen on the server.
+/// The document, and the responses of it that the server gave.
 pub(crate) struct OpenApiCoverage {
     pub(crate) document: Value,
+    /// Method, path and status of each checked response.
     pub(crate) seen: BTreeSet<(String, String, String)>,
 }
 
 impl OpenApiCoverage {
     pub(crate) fn new() -> Self {
         let mut document: Value = serde_json::from_str(DOCUMENT).unwrap();
-        // A client takes members that it does not know. Here they are a mistake in the document.
+        // Clients ignore unknown members. Here a member that the document does not describe is an error.
         for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
             close(schema);
         }
         Self { document, seen: BTreeSet::new() }
     }
 
-    /// Every operation: its method and its path.
+    /// Method and path of every operation.
     pub(crate) fn operations(&self) -> Vec<(String, String)> {
         let paths = self.document["paths"].as_object().unwrap();
         let all = paths.iter().flat_map(|(path, item)| {
@@ -35,7 +36,7 @@ impl OpenApiCoverage {
         all.collect()
     }
 
-    /// Asserts that a value fits a schema, which may refer to components of the document.
+    /// Asserts that a value is valid under a schema, which may refer to components of the document.
     #[track_caller]
     pub(crate) fn assert_valid(&self, schema: &Value, value: &Value) {
         let mut root = schema.as_object().cloned().unwrap_or_default();
@@ -52,24 +53,24 @@ impl OpenApiCoverage {
         }
     }
 
-    /// Asserts that this is what the component of this name describes.
+    /// Asserts that a value is valid under the document's schema of this name.
     #[track_caller]
-    pub(crate) fn assert_is(&self, name: &str, value: &Value) {
+    pub(crate) fn assert_matches_schema(&self, name: &str, value: &Value) {
         self.assert_valid(&json!({"$ref": format!("#/components/schemas/{name}")}), value);
     }
 
-    /// Asserts that an answer of this operation is as it is described.
+    /// Asserts that an answer of an operation has the described status, body and headers.
     #[track_caller]
     pub(crate) fn check(&mut self, operation: (&str, &str), answer: &Answer) {
         for name in self.check_body(operation, answer) {
-            // What else a good answer has, it need not have.
+            // Successful answers may lack the other headers.
             if answer.status >= 400 || name == "X-Request-Id" {
                 assert!(answer.header(&name).is_some(), "{operation:?} lacks {name}: {answer:?}");
             }
         }
     }
 
-    /// The same, but for the headers that are described: says which.
+    /// Asserts that an answer has a described status and body; returns the names of the described headers.
     #[track_caller]
     pub(crate) fn check_body(
         &mut self,
@@ -91,7 +92,7 @@ impl OpenApiCoverage {
     }
 }
 
-/// Lets objects have no other members than those that are described.
+/// Makes undescribed members of objects invalid in a schema.
 fn close(schema: &mut Value) {
     if let Some(members) = schema.as_object_mut() {
         if members.contains_key("properties") {

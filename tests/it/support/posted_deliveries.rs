@@ -1,4 +1,4 @@
-//! Connections that post until something happens, and a check that everything acknowledged is stored.
+//! Connections that post until they are closed, and a check that every acknowledged delivery is stored.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -8,32 +8,36 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// What was posted, and what of it was acknowledged: one notification for each message.
+/// Posted and acknowledged deliveries, each with one notification of a message of its own. The number in
+/// the message's id identifies a delivery.
 #[derive(Default)]
 pub(crate) struct PostedDeliveries {
+    /// Number of posted deliveries.
     posted: AtomicU64,
     acknowledged: Mutex<Vec<u64>>,
+    /// Number of acknowledged deliveries that were checked.
     checked: AtomicUsize,
     unanswered: Mutex<Vec<u64>>,
-    refused: Mutex<Vec<u64>>,
+    /// Deliveries answered with 503 and `Retry-After`.
+    rejected: Mutex<Vec<u64>>,
 }
 
 impl PostedDeliveries {
-    /// Posts on so many connections until each of them breaks or is asked to come again. Does
-    /// something meanwhile, once so many more are acknowledged.
+    /// Posts on this many connections until each of them is closed or gets a 503. Calls `act` meanwhile,
+    /// after `more` further acknowledgements or when no connection posts any more.
     pub(crate) fn post(&self, server: &Server, connections: u64, more: u64, act: impl FnOnce()) {
-        let enough = self.acknowledged() + more;
+        let target = self.acknowledged() + more;
         thread::scope(|scope| {
             let posting: Vec<_> =
                 (0..connections).map(|_| scope.spawn(|| self.post_on(server.port))).collect();
-            while self.acknowledged() < enough && posting.iter().any(|one| !one.is_finished()) {
+            while self.acknowledged() < target && posting.iter().any(|task| !task.is_finished()) {
                 thread::sleep(Duration::from_micros(100));
             }
             act();
         });
     }
 
-    /// Posts on one connection until it breaks, ends, or is asked to come again.
+    /// Posts on one connection until it is closed or gets a 503.
     fn post_on(&self, port: u16) {
         let Ok(mut connection) = Connection::try_to(port) else { return };
         loop {
@@ -46,7 +50,7 @@ impl PostedDeliveries {
             };
             if answer.status == 503 {
                 assert!(answer.header("retry-after").is_some(), "{answer:?}");
-                self.refused.lock().unwrap().push(number);
+                self.rejected.lock().unwrap().push(number);
                 return;
             }
             assert_eq!(answer.outcome(), "applied");
@@ -57,66 +61,68 @@ impl PostedDeliveries {
         }
     }
 
-    /// How many were acknowledged.
+    /// Number of acknowledged deliveries.
     pub(crate) fn acknowledged(&self) -> u64 {
         u64::try_from(self.acknowledged.lock().unwrap().len()).unwrap()
     }
 
-    /// What was posted and not answered, since this was last asked.
-    pub(crate) fn unanswered(&self) -> Vec<u64> {
+    /// Takes the deliveries that were posted and not answered.
+    pub(crate) fn take_unanswered(&self) -> Vec<u64> {
         std::mem::take(&mut self.unanswered.lock().unwrap())
     }
 
-    /// What was asked to come again, or was not answered, since this was last asked.
-    pub(crate) fn refused(&self) -> Vec<u64> {
-        let mut refused = std::mem::take(&mut *self.refused.lock().unwrap());
-        refused.extend(self.unanswered());
-        refused
+    /// Takes the deliveries that the sender has to retry: those answered with 503, and the unanswered ones.
+    pub(crate) fn take_retriable(&self) -> Vec<u64> {
+        let mut retriable = std::mem::take(&mut *self.rejected.lock().unwrap());
+        retriable.extend(self.take_unanswered());
+        retriable
     }
 
-    /// Notes that one of them was acknowledged when it came again.
+    /// Records that a retry of this delivery was acknowledged.
     pub(crate) fn acknowledge(&self, number: u64) {
         self.acknowledged.lock().unwrap().push(number);
     }
 
-    /// Strikes out what was acknowledged after so many.
-    pub(crate) fn only_first(&self, many: u64) {
-        self.acknowledged.lock().unwrap().truncate(usize::try_from(many).unwrap());
+    /// Keeps the first `count` acknowledged deliveries and forgets the later ones.
+    pub(crate) fn keep_first(&self, count: u64) {
+        self.acknowledged.lock().unwrap().truncate(usize::try_from(count).unwrap());
     }
 
-    /// Reads back what was acknowledged since the last check.
+    /// Checks that the server has each delivery that was acknowledged since the last check.
     pub(crate) fn check(&self, server: &Server) {
         let acknowledged = self.acknowledged.lock().unwrap();
         let before = self.checked.swap(acknowledged.len(), Ordering::Relaxed);
-        let mut asking = server.connect();
+        let mut connection = server.connect();
         for number in &acknowledged[before..] {
             let path = format!("/api/messagestatus/{}/history", id(*number));
-            let mut shown = asking.send("GET", &path, &[("X-Api-Key", KEY)], b"");
-            // On a machine that stands still for long, the question itself is too slow.
-            while shown.status == 408 {
-                asking = server.connect();
-                shown = asking.send("GET", &path, &[("X-Api-Key", KEY)], b"");
+            let mut answer = connection.send("GET", &path, &[("X-Api-Key", KEY)], b"");
+            // On an overloaded machine the request itself may arrive too slowly for the server.
+            while answer.status == 408 {
+                connection = server.connect();
+                answer = connection.send("GET", &path, &[("X-Api-Key", KEY)], b"");
             }
-            assert_eq!(shown.status, 200, "message {number} is lost");
-            assert_eq!(shown.json()["message"]["status"], "SENT", "message {number}");
-            assert_eq!(shown.json()["history"].as_array().unwrap().len(), 1, "message {number}");
+            assert_eq!(answer.status, 200, "message {number} is lost");
+            assert_eq!(answer.json()["message"]["status"], "SENT", "message {number}");
+            assert_eq!(answer.json()["history"].as_array().unwrap().len(), 1, "message {number}");
         }
     }
 
-    /// Reads back all that was ever acknowledged, ends the server, and looks at its file: it is
-    /// sound, and of each notification the record follows or none of it is there.
+    /// Checks all acknowledged deliveries, then stops the server and checks its database: its integrity, and
+    /// that each message has both a notification and a record.
     pub(crate) fn check_all(&self, server: &mut Server, database: &Path) {
         self.checked.store(0, Ordering::Relaxed);
         self.check(server);
         server.kill();
-        server.start_again();
+        server.restart();
         assert_eq!(server.terminate(), Some(0));
-        let file = rusqlite::Connection::open(database).unwrap();
-        let ask = |query: &str| -> String { file.query_row(query, [], |row| row.get(0)).unwrap() };
-        assert_eq!(ask("PRAGMA integrity_check"), "ok");
-        let said = ask("SELECT count(*) || ' messages' FROM message WHERE status IS NOT NULL");
+        let db = rusqlite::Connection::open(database).unwrap();
+        let text_of =
+            |query: &str| -> String { db.query_row(query, [], |row| row.get(0)).unwrap() };
+        assert_eq!(text_of("PRAGMA integrity_check"), "ok");
+        let records =
+            text_of("SELECT count(*) || ' messages' FROM message WHERE status IS NOT NULL");
         for table in ["message", "notification", "notification WHERE changed_from = -1"] {
-            assert_eq!(ask(&format!("SELECT count(*) || ' messages' FROM {table}")), said);
+            assert_eq!(text_of(&format!("SELECT count(*) || ' messages' FROM {table}")), records);
         }
     }
 }

@@ -8,81 +8,86 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::canaries;
-use crate::support::server::{PATIENCE, PROGRAM};
+use crate::support::server::{PROGRAM, WAIT_TIMEOUT};
 
-/// A port that nothing listens on, from this one up to where outgoing connections are given theirs.
+/// First free port from this number on, below 32768, where the kernel's ephemeral ports begin.
 pub(crate) fn free_port(from: u16) -> u16 {
     let mut ports = from..32_768;
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("no port is free")
 }
 
-/// Whether this machine has a program that a few tests need; says so if not, because less is tested
-/// then.
+/// Whether a program that a few tests need is installed. Prints a line if it is not: the test does less then.
 pub(crate) fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
+    let is_found = Command::new(program).arg("--version").output().is_ok();
+    if !is_found {
         eprintln!("NOT TESTED: {program} is not installed");
     }
-    found
+    is_found
 }
 
 /// Runs the program in this folder with these variables.
-pub(crate) fn run_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -> Output {
+pub(crate) fn run_program_in(folder: &Path, arguments: &[&str], envs: &[(&str, &str)]) -> Output {
     for (name, value) in envs {
         canaries::variable(name, value);
     }
-    let output =
-        ending().current_dir(folder).args(arguments).envs(envs.iter().copied()).output().unwrap();
-    canaries::assert_none("what a command complains of", text(&output.stderr));
+    let output = program_with_timeout()
+        .current_dir(folder)
+        .args(arguments)
+        .envs(envs.iter().copied())
+        .output()
+        .unwrap();
+    canaries::assert_none("standard error of a command", text(&output.stderr));
     output
 }
 
-/// The program as a command that ends by itself, or is ended: what should be refused may be served.
-pub(crate) fn ending() -> Command {
+/// Command that runs the program and kills it after 60 s: with a configuration that should be rejected, it
+/// might start to serve.
+pub(crate) fn program_with_timeout() -> Command {
     let mut command = Command::new("timeout");
     command.arg("60").arg(PROGRAM);
     command
 }
 
-/// The most connections that this process and the server may have.
-pub(crate) fn raised_limit() -> u64 {
-    let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
-    most.unwrap_or(u64::MAX)
+/// Raises the limit of open files of this process, and so of its servers, to the maximum; returns it.
+pub(crate) fn raise_open_file_limit() -> u64 {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    maximum.unwrap_or(u64::MAX)
 }
 
-/// Waits until there is something.
-pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+/// Calls `poll` until it returns a value, for at most [`WAIT_TIMEOUT`]; returns the value.
+pub(crate) fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
-        if let Some(found) = look() {
-            return found;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(since.elapsed() < PATIENCE, "it does not happen");
+        assert!(since.elapsed() < WAIT_TIMEOUT, "timed out waiting for a condition");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Sends a signal to a process. The shell's own `kill`, because not every machine has the program.
+/// Sends a signal to a process; returns whether that succeeded. Uses the shell's builtin `kill`, because not
+/// every machine has the program.
 pub(crate) fn kill(signal: &str, process: u32) -> bool {
     let command = format!("kill {signal} {process}");
     Command::new("sh").args(["-c", &command]).status().unwrap().success()
 }
 
-/// The port that the log says the server listens on.
-pub(crate) fn listening(log: &str) -> Option<u16> {
+/// Port on which the server listens, from its log.
+pub(crate) fn listen_port(log: &str) -> Option<u16> {
     let (_, rest) = log.split_once("\"listen\":\"127.0.0.1:")?;
     rest.split_once('"')?.0.parse().ok()
 }
 
-/// A message's id made of a number.
+/// Message id that ends with this number.
 pub(crate) fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// For so long a test waits for a lock that it has itself given up: whatever other tests are just starting has
-/// inherited its file, until it becomes another program.
-pub(crate) const INHERITED: Duration = Duration::from_secs(10);
+/// Wait for a lock that the same test has released. A child process that another test is just starting holds
+/// the inherited lock file until its `exec`.
+pub(crate) const INHERITED_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Output as text.
 pub(crate) fn text(bytes: &[u8]) -> &str {

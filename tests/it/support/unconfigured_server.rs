@@ -6,28 +6,32 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::*;
 
-/// A server without a configuration file in this folder.
-pub(crate) struct UnconfiguredServer(pub(crate) Child, pub(crate) u16);
+/// Running server without a configuration file; killed when dropped.
+pub(crate) struct UnconfiguredServer {
+    pub(crate) child: Child,
+    pub(crate) port: u16,
+}
 
 impl UnconfiguredServer {
+    /// Starts a server with this working directory; its standard output goes to the file `stdout` there.
     pub(crate) fn start(folder: &Path) -> Self {
         let log = folder.join("log");
         let child = Command::new(PROGRAM)
             .current_dir(folder)
             .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")
-            .stdout(fs::File::create(folder.join("shown")).unwrap())
+            .stdout(fs::File::create(folder.join("stdout")).unwrap())
             .stderr(fs::File::create(&log).unwrap())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let port = eventually(|| listening(&fs::read_to_string(&log).unwrap()));
-        Self(child, port)
+        let port = wait_for(|| listen_port(&fs::read_to_string(&log).unwrap()));
+        Self { child, port }
     }
 }
 
 impl Drop for UnconfiguredServer {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

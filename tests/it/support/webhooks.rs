@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 /// The example webhook of the contract.
 pub(crate) const EXAMPLE: &str = include_str!("../../fixtures/example.json");
-/// The message that the example is about.
+/// Id of the message in the example webhook.
 pub(crate) const EXAMPLE_ID: &str = "b31b6607-9c55-48ba-b145-3f40b809d2d2";
 /// The content type of webhooks.
 pub(crate) const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
@@ -18,12 +18,12 @@ pub(crate) const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")]
 /// The content type of forms.
 pub(crate) const FORM: &[(&str, &str)] = &[("Content-Type", "application/x-www-form-urlencoded")];
 
-/// A webhook of the gateway about this message: an SMS of this status at this second.
+/// Gateway webhook about this message: an SMS with this status, changed this many seconds after 14:00 UTC.
 pub(crate) fn webhook(id: &str, status: &str, second: u32) -> Value {
     webhook_on("SMS", id, status, second)
 }
 
-/// The same on this channel.
+/// Like [`webhook`], on this channel.
 pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> Value {
     json!({
         "type": "STATUS_UPDATE",
@@ -36,7 +36,7 @@ pub(crate) fn webhook_on(channel: &str, id: &str, status: &str, second: u32) -> 
     })
 }
 
-/// The HMAC-SHA256 of these bytes, in hex.
+/// HMAC-SHA256 of these bytes, in hex.
 pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(bytes);
@@ -47,8 +47,8 @@ pub(crate) fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
     hex
 }
 
-/// The headers of Standard Webhooks for this body at this second, with the key that the tests of
-/// its libraries use.
+/// Headers of Standard Webhooks for this body, signed at this Unix second with the key from the tests of the
+/// reference libraries.
 pub(crate) fn standard_webhooks(body: &str, second: i64) -> [(&'static str, String); 3] {
     let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();

@@ -1,3 +1,3 @@
-//! The page at `/`; `tests/ui` has its browser tests.
+//! Page at `/`. `tests/ui` has its browser tests.
 
 mod pages;

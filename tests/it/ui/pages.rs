@@ -1,14 +1,14 @@
-//! The page at `/`: access to it, and its sentences about each message.
+//! Page at `/`: access to it, and its sentences about each message.
 
 use serde_json::{Value, json};
 
 use crate::support::*;
 
-const NUMBER: &str = "+393331234567";
+const DESTINATION: &str = "+393331234567";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The views, each with something to see in it.
+/// Paths of all views, each with content to show.
 const FRAGMENTS: [&str; 6] = [
     "/ui/overview",
     "/ui/messages",
@@ -18,17 +18,17 @@ const FRAGMENTS: [&str; 6] = [
     "/ui/health",
 ];
 
-/// A webhook with these members of the message besides.
-fn told(number: u64, status: &str, second: u32, more: &Value) -> String {
+/// Webhook with additional members of the message.
+fn webhook_with(number: u64, status: &str, second: u32, members: &Value) -> String {
     let mut body = webhook(&id(number), status, second);
-    for (name, value) in more.as_object().unwrap() {
+    for (name, value) in members.as_object().unwrap() {
         body["message"][name] = value.clone();
     }
     body.to_string()
 }
 
-/// What the page shows there, without markup and with single spaces.
-fn read(server: &Server, path: &str) -> String {
+/// Text of the view at this path, without markup and with single spaces.
+fn page_text(server: &Server, path: &str) -> String {
     let answer = server.get(path);
     assert_eq!(answer.status, 200, "{answer:?}");
     let texts =
@@ -38,9 +38,9 @@ fn read(server: &Server, path: &str) -> String {
 }
 
 #[track_caller]
-fn assert_says(text: &str, words: &[&str]) {
-    for words in words {
-        assert!(text.contains(words), "{words:?} is not in: {text}");
+fn assert_contains(text: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }
 
@@ -66,7 +66,7 @@ fn the_shell_and_its_files_need_no_key_and_allow_no_other_origin() {
             assert_eq!(file.header(header), Some(value), "{name}");
             assert_eq!(shell.header(header), Some(value));
         }
-        // What a module imports is there too.
+        // The modules that a module imports are served, too.
         for import in file.body.split(r#"from "./"#).skip(1) {
             let name = import.split_once('"').unwrap().0.to_owned();
             if !names.contains(&name) {
@@ -83,7 +83,7 @@ fn the_shell_and_its_files_need_no_key_and_allow_no_other_origin() {
 #[test]
 fn each_fragment_needs_a_key_and_is_not_cached() {
     let server = Server::start(GATEWAY);
-    server.post(&told(1, "DELIVERED", 5, &json!({})));
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({})));
     for path in FRAGMENTS {
         server.send("GET", path, &[], b"").assert_problem(403);
         let wrong = [("X-Api-Key", "a-wrong-key-for-this-test")];
@@ -95,9 +95,8 @@ fn each_fragment_needs_a_key_and_is_not_cached() {
         assert!(!answer.body.contains(" style="), "{path}");
     }
     let metrics = server.get("/metrics").body;
-    let counted =
-        r#"statusmirror_api_requests_total{route="/ui/message/{messageid}",status="403"} 2"#;
-    assert!(metrics.contains(counted), "{metrics}");
+    let line = r#"statusmirror_api_requests_total{route="/ui/message/{messageid}",status="403"} 2"#;
+    assert!(metrics.contains(line), "{metrics}");
     assert!(server.log().contains(r#""route":"/ui/overview","status":200"#));
 }
 
@@ -112,8 +111,8 @@ fn attempts_without_a_key_are_limited_as_in_the_api() {
 
 #[test]
 fn with_an_internal_listener_the_page_is_only_there() {
-    let listen = [("STATUSMIRROR__SERVER__INTERNAL_LISTEN", "127.0.0.1:0".to_owned())];
-    let server = Server::start_with(GATEWAY, &listen);
+    let envs = [("STATUSMIRROR__SERVER__INTERNAL_LISTEN", "127.0.0.1:0".to_owned())];
+    let server = Server::start_with(GATEWAY, &envs);
     let mut internal = Connection::to(server.internal_port().unwrap());
     for path in ["/", "/page/page.js", "/ui/live"] {
         server.get(path).assert_problem(404);
@@ -124,17 +123,19 @@ fn with_an_internal_listener_the_page_is_only_there() {
 #[test]
 fn rejected_undelivered_late_and_contradicted_messages_differ() {
     let server = Server::start(GATEWAY);
-    let why = json!({"provider": {"name": "P", "id": "1", "status": "s", "code": "27", "message": "Absent"}});
-    server.post(&told(1, "REJECTED", 5, &why));
-    server.post(&told(2, "SENT", 1, &json!({})));
-    server.post(&told(2, "UNDELIVERED", 5, &why));
-    server.post(&told(3, "DELIVERED", 5, &json!({})));
-    server.post(&told(3, "SENT", 1, &json!({})));
-    server.post(&told(4, "UNDELIVERED", 5, &why));
-    server.post(&told(4, "DELIVERED", 9, &json!({})));
-    server.post(&told(5, "READ", 9, &json!({})));
-    server.put(&id(6), &json!({"destination": NUMBER}));
-    let all: [(u64, &[&str], &[&str]); 6] = [
+    let failure = json!({"provider": {
+        "name": "P", "id": "1", "status": "s", "code": "27", "message": "Absent",
+    }});
+    server.post(&webhook_with(1, "REJECTED", 5, &failure));
+    server.post(&webhook_with(2, "SENT", 1, &json!({})));
+    server.post(&webhook_with(2, "UNDELIVERED", 5, &failure));
+    server.post(&webhook_with(3, "DELIVERED", 5, &json!({})));
+    server.post(&webhook_with(3, "SENT", 1, &json!({})));
+    server.post(&webhook_with(4, "UNDELIVERED", 5, &failure));
+    server.post(&webhook_with(4, "DELIVERED", 9, &json!({})));
+    server.post(&webhook_with(5, "READ", 9, &json!({})));
+    server.put(&id(6), &json!({"destination": DESTINATION}));
+    let cases: [(u64, &[&str], &[&str]); 6] = [
         (1, &["never sent", "27", "Absent", "Remove the cause"], &["Contradicted:"]),
         (2, &["did not arrive", "27", "send it again"], &["Contradicted:", "never sent"]),
         (
@@ -146,15 +147,15 @@ fn rejected_undelivered_late_and_contradicted_messages_differ() {
         (5, &["Nothing valid is known", "Invalid:"], &["was delivered"]),
         (6, &["was registered", "no provider has said anything"], &["was sent at"]),
     ];
-    for (number, says, says_not) in all {
-        let text = read(&server, &format!("/ui/message/{}", id(number)));
-        assert_says(&text, says);
-        for words in says_not {
-            assert!(!text.contains(words), "{words} is in: {text}");
+    for (number, expected, unexpected) in cases {
+        let text = page_text(&server, &format!("/ui/message/{}", id(number)));
+        assert_contains(&text, expected);
+        for part in unexpected {
+            assert!(!text.contains(part), "{part:?} is in: {text}");
         }
     }
-    assert_says(
-        &read(&server, &format!("/ui/message/{}", id(9))),
+    assert_contains(
+        &page_text(&server, &format!("/ui/message/{}", id(9))),
         &["Not known here", "not “not sent”"],
     );
 }
@@ -162,27 +163,29 @@ fn rejected_undelivered_late_and_contradicted_messages_differ() {
 #[test]
 fn a_message_links_to_its_json() {
     let server = Server::start(GATEWAY);
-    server.post(&told(1, "DELIVERED", 5, &json!({"reference": {"key": "<&\"'>"}})));
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({"reference": {"key": "<&\"'>"}})));
     let body = server.get(FRAGMENTS[2]).body;
-    let address = format!("api/messagestatus/{}/history", id(1));
-    assert!(body.contains(&format!("data-history=\"{address}\"")), "{body}");
+    let path = format!("api/messagestatus/{}/history", id(1));
+    assert!(body.contains(&format!("data-history=\"{path}\"")), "{body}");
     assert!(!body.contains("receivedAt"), "{body}");
-    assert_eq!(server.get(&format!("/{address}")).json()["history"][0]["status"], "DELIVERED");
+    assert_eq!(server.get(&format!("/{path}")).json()["history"][0]["status"], "DELIVERED");
 }
 
 #[test]
 fn foreign_texts_are_escaped_in_every_view() {
     let server = Server::start(GATEWAY);
-    let evil = "<img src=x onerror=alert(1)>";
-    let more = json!({
-        "reference": {"service": evil, "action": evil, "key": evil},
-        "provider": {"name": evil, "id": evil, "status": evil, "code": evil, "message": evil},
-        "destination": NUMBER,
+    let markup = "<img src=x onerror=alert(1)>";
+    let members = json!({
+        "reference": {"service": markup, "action": markup, "key": markup},
+        "provider": {
+            "name": markup, "id": markup, "status": markup, "code": markup, "message": markup,
+        },
+        "destination": DESTINATION,
     });
     for number in 1..=2 {
-        server.post(&told(number, "REJECTED", 5, &more));
+        server.post(&webhook_with(number, "REJECTED", 5, &members));
     }
-    let unknown = json!({"type": evil, "message": {}}).to_string();
+    let unknown = json!({"type": markup, "message": {}}).to_string();
     assert_eq!(server.post(&unknown).outcome(), "quarantined");
     let paths = [
         "/ui/overview?hours=720",
@@ -204,24 +207,30 @@ fn foreign_texts_are_escaped_in_every_view() {
 #[test]
 fn the_search_box_accepts_a_number_a_key_or_an_id() {
     let server = Server::start(GATEWAY);
-    let more = json!({"destination": NUMBER, "reference": {"key": "order 7"}});
-    server.post(&told(1, "DELIVERED", 5, &more));
-    server.post(&told(2, "SENT", 5, &json!({"reference": {"key": "20260212"}})));
+    let members = json!({"destination": DESTINATION, "reference": {"key": "order 7"}});
+    server.post(&webhook_with(1, "DELIVERED", 5, &members));
+    server.post(&webhook_with(2, "SENT", 5, &json!({"reference": {"key": "20260212"}})));
     for q in ["%2B393331234567", "0039+333+123-45.67", "393331234567", "+(39)+333%2F1234567"] {
-        let text = read(&server, &format!("/ui/search?q={q}"));
-        assert_says(&text, &["Newest message for number +393331234567", "was delivered"]);
+        let text = page_text(&server, &format!("/ui/search?q={q}"));
+        assert_contains(&text, &["Newest message for number +393331234567", "was delivered"]);
     }
     let upper = id(1).to_ascii_uppercase();
-    assert_says(&read(&server, &format!("/ui/search?q=%20{upper}%20")), &["was delivered"]);
-    let by_key = read(&server, "/ui/search?q=order+7");
-    assert_says(&by_key, &["Newest message for reference key “order 7”"]);
-    // What could be a number is one only if no key reads so.
-    let digits = read(&server, "/ui/search?q=20260212");
-    assert_says(&digits, &["Newest message for reference key “20260212”", "was sent"]);
-    let national = read(&server, "/ui/search?q=0333+1234567");
-    assert_says(&national, &["Which country", "+39 3331234567", "no message has it"]);
-    assert_says(&read(&server, "/ui/search?q=order+8"), &["No message with this reference key"]);
-    assert_says(&read(&server, "/ui/search?q="), &["Paste a phone number"]);
+    assert_contains(
+        &page_text(&server, &format!("/ui/search?q=%20{upper}%20")),
+        &["was delivered"],
+    );
+    let by_key = page_text(&server, "/ui/search?q=order+7");
+    assert_contains(&by_key, &["Newest message for reference key “order 7”"]);
+    // Digits are a destination only if no message has them as its reference key.
+    let digits = page_text(&server, "/ui/search?q=20260212");
+    assert_contains(&digits, &["Newest message for reference key “20260212”", "was sent"]);
+    let national = page_text(&server, "/ui/search?q=0333+1234567");
+    assert_contains(&national, &["Which country", "+39 3331234567", "no message has it"]);
+    assert_contains(
+        &page_text(&server, "/ui/search?q=order+8"),
+        &["No message with this reference key"],
+    );
+    assert_contains(&page_text(&server, "/ui/search?q="), &["Paste a phone number"]);
     for path in ["/ui/search?q=order+7&cursor=x", "/ui/search?q=%2B393331234567&cursor=x"] {
         server.get(path).assert_problem(400);
     }
@@ -231,17 +240,20 @@ fn the_search_box_accepts_a_number_a_key_or_an_id() {
 fn a_missing_destination_is_explained() {
     let server = Server::start(GATEWAY);
     let unknown = "/ui/search?q=%2B393339999999";
-    server.post(&told(1, "DELIVERED", 5, &json!({"destination": NUMBER})));
-    assert_says(&read(&server, unknown), &["every record here has a number"]);
-    server.post(&told(2, "DELIVERED", 5, &json!({})));
-    server.post(&told(3, "DELIVERED", 5, &json!({})));
-    let text = read(&server, unknown);
-    assert_says(&text, &["“Not known here” is not “not sent”", "2 records here have no number"]);
-    assert_says(&text, &["?destination=", "PUT /api/messages/{id}"]);
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({"destination": DESTINATION})));
+    assert_contains(&page_text(&server, unknown), &["every record here has a number"]);
+    server.post(&webhook_with(2, "DELIVERED", 5, &json!({})));
+    server.post(&webhook_with(3, "DELIVERED", 5, &json!({})));
+    let text = page_text(&server, unknown);
+    assert_contains(
+        &text,
+        &["“Not known here” is not “not sent”", "2 records here have no number"],
+    );
+    assert_contains(&text, &["?destination=", "PUT /api/messages/{id}"]);
     assert!(server.get(unknown).body.contains("#/messages?destination=without"));
     let list = server.get("/ui/messages?destination=without").body;
     assert_eq!(list.matches("no number</a>").count(), 2, "{list}");
-    assert!(!list.contains(NUMBER), "{list}");
+    assert!(!list.contains(DESTINATION), "{list}");
 }
 
 #[test]
@@ -249,22 +261,22 @@ fn pages_of_lists_keep_their_filters() {
     let server = Server::start(GATEWAY);
     for number in 1..=60 {
         let status = if number % 2 == 0 { "DELIVERED" } else { "REJECTED" };
-        let more = json!({"destination": NUMBER});
-        server.post(&told(number, status, u32::try_from(number).unwrap(), &more));
+        let members = json!({"destination": DESTINATION});
+        server.post(&webhook_with(number, status, u32::try_from(number).unwrap(), &members));
     }
     let next = |body: &str| {
         let link = body.split_once(r##"rel="next" href="#/"##)?.1.split_once('"')?.0;
         Some(format!("/ui/{}", link.replace("&#38;", "&")))
     };
-    for (first, wanted) in
+    for (first, messages) in
         [("/ui/messages?status=REJECTED&count=20", 30), ("/ui/search?q=%2B393331234567", 60)]
     {
         let (mut path, mut found) = (first.to_owned(), Vec::new());
         loop {
             let body = server.get(&path).body;
-            // The newest one of a search is shown whole.
-            if let Some((_, whole)) = body.split_once("<dt>Id</dt><dd><code>") {
-                found.push(whole.split_once('<').unwrap().0.to_owned());
+            // A search shows its newest message in full.
+            if let Some((_, rest)) = body.split_once("<dt>Id</dt><dd><code>") {
+                found.push(rest.split_once('<').unwrap().0.to_owned());
             }
             let links = body.split(r##"<a href="#/message/"##).skip(1);
             found.extend(links.map(|link| link.split_once('"').unwrap().0.to_owned()));
@@ -273,29 +285,29 @@ fn pages_of_lists_keep_their_filters() {
                 None => break,
             }
         }
-        let all = found.len();
+        let total = found.len();
         found.sort_unstable();
         found.dedup();
-        assert_eq!((all, found.len()), (wanted, wanted), "{first}");
+        assert_eq!((total, found.len()), (messages, messages), "{first}");
     }
 }
 
 #[test]
 fn the_overview_counts_what_was_accepted_in_the_window() {
     let server = Server::start(GATEWAY);
-    let registered = server.put(&id(1), &json!({"destination": NUMBER})).json();
+    let registered = server.put(&id(1), &json!({"destination": DESTINATION})).json();
     let now = &registered["message"]["providerAcceptanceAt"];
     for (number, status) in [(1, "DELIVERED"), (2, "DELIVERED"), (3, "REJECTED"), (4, "SENT")] {
-        let more = json!({"statusChangedAt": now, "provider": {"code": "27"}});
-        server.post(&told(number, status, 5, &more));
+        let members = json!({"statusChangedAt": now, "provider": {"code": "27"}});
+        server.post(&webhook_with(number, status, 5, &members));
     }
-    // What a clock that is ahead of ours says is not counted before its time comes.
-    server.post(&told(9, "SENT", 5, &json!({"statusChangedAt": "2999-01-01T00:00:00Z"})));
+    // A message with a time in the future is not counted before that time.
+    server.post(&webhook_with(9, "SENT", 5, &json!({"statusChangedAt": "2999-01-01T00:00:00Z"})));
     for hours in [1, 24, 168, 720] {
-        let text = read(&server, &format!("/ui/overview?hours={hours}&offset=60"));
-        assert_says(&text, &["Messages 4", "66.7 % of 3 whose end is known", "UTC+01:00"]);
-        assert_says(&text, &["1 rejected, 0 undelivered"]);
-        assert_says(&text, &["4 messages, 2 delivered, 1 failed, 1 unfinished"]);
+        let text = page_text(&server, &format!("/ui/overview?hours={hours}&offset=60"));
+        assert_contains(&text, &["Messages 4", "66.7 % of 3 whose end is known", "UTC+01:00"]);
+        assert_contains(&text, &["1 rejected, 0 undelivered"]);
+        assert_contains(&text, &["4 messages, 2 delivered, 1 failed, 1 unfinished"]);
     }
     let body = server.get("/ui/overview").body;
     assert!(body.contains("#/messages?status=REJECTED&#38;code=27&#38;from="), "{body}");
@@ -306,28 +318,37 @@ fn the_overview_counts_what_was_accepted_in_the_window() {
 #[test]
 fn health_shows_outcomes_and_rejection_reasons() {
     let server = Server::start(GATEWAY);
-    assert_says(&read(&server, "/ui/health"), &["Webhooks accepted 0", "none for", "Empty:"]);
-    server.post(&told(1, "DELIVERED", 5, &json!({})));
-    server.post(&told(1, "DELIVERED", 5, &json!({})));
+    assert_contains(
+        &page_text(&server, "/ui/health"),
+        &["Webhooks accepted 0", "none for", "Empty:"],
+    );
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({})));
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({})));
     server.post(&json!({"type": "OTHER"}).to_string());
     server.send("POST", "/webhooks/gateway?token=a-wrong-token", JSON, b"{}").assert_problem(401);
     server.send("POST", "/webhooks/nobody", JSON, b"{}").assert_problem(404);
-    let text = read(&server, "/ui/health");
-    assert_says(&text, &["Webhooks accepted 3", "the same was known already: a retry 1"]);
-    assert_says(
+    let text = page_text(&server, "/ui/health");
+    assert_contains(&text, &["Webhooks accepted 3", "the same was known already: a retry 1"]);
+    assert_contains(
         &text,
         &["1 with a wrong credential. Compare the secret", "1 for a source that is not"],
     );
-    assert_says(&text, &["unknown word `OTHER`", "statusmirror quarantine show "]);
+    assert_contains(&text, &["unknown word `OTHER`", "statusmirror quarantine show "]);
 }
 
 #[test]
 fn an_empty_mirror_shows_how_to_get_messages() {
     let server = Server::start(GATEWAY);
     for path in ["/ui/overview", "/ui/messages", "/ui/live"] {
-        assert_says(&read(&server, path), &["statusmirror simulate --messages 1000"]);
+        assert_contains(&page_text(&server, path), &["statusmirror simulate --messages 1000"]);
     }
-    server.post(&told(1, "DELIVERED", 5, &json!({})));
-    assert_says(&read(&server, "/ui/overview?hours=1"), &["No message was accepted in this time"]);
-    assert_says(&read(&server, "/ui/messages?status=REJECTED"), &["No message is like that"]);
+    server.post(&webhook_with(1, "DELIVERED", 5, &json!({})));
+    assert_contains(
+        &page_text(&server, "/ui/overview?hours=1"),
+        &["No message was accepted in this time"],
+    );
+    assert_contains(
+        &page_text(&server, "/ui/messages?status=REJECTED"),
+        &["No message is like that"],
+    );
 }

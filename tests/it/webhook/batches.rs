@@ -1,4 +1,4 @@
-//! Deliveries of many entries: a limit of entries that wait for their commit.
+//! Deliveries with many entries: the limit of entries that wait for a commit.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,49 +22,54 @@ use statusmirror::verify::{Scheme, Secret};
 use tokio::task::yield_now;
 
 use crate::support::id;
-use crate::support::store::deliveries::{about, delivery, entry};
-use crate::support::store::ingest_service::{IngestService, READ, Sent, lines, poll_once};
+use crate::support::store::deliveries::{delivery, entry, with_message};
+use crate::support::store::ingest_service::{
+    DECODED_DELIVERIES, IngestService, RequestHeaders, lines, poll_once,
+};
 use crate::support::store::notifications::{at, notification, statement};
 use crate::support::webhooks::standard_webhooks;
 
 /// Entries of a large delivery.
-const MANY: u64 = 800;
-/// Entries beside the first of each delivery that may wait.
-const MAX_WAITING: u64 = 8_192;
+const DELIVERY_ENTRIES: u64 = 800;
+/// Maximum number of entries that may wait. The first entry of each delivery does not count.
+const MAX_WAITING_ENTRIES: u64 = 8_192;
 
 #[test]
 fn a_delivery_beyond_the_entry_limit_is_rejected_before_it_is_queued() {
     let service = IngestService::new(&Scheme::None, 64);
     System::new().block_on(async {
-        // Nobody looks at the answers meanwhile, so what was taken waits.
+        // Each pending post is polled only once, so its entries keep their share of the limit.
         let (mut waiting, mut first) = (Vec::new(), 0);
         loop {
-            let mut taking = service.post_lines(first, MANY);
-            match poll_once(&mut taking).await {
-                Poll::Pending => waiting.push((first, taking)),
+            let mut post = service.post_lines(first, DELIVERY_ENTRIES);
+            match poll_once(&mut post).await {
+                Poll::Pending => waiting.push((first, post)),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(refusal)) => {
-                    assert!(matches!(refusal, Rejection::Overloaded), "{refusal:?}");
+                Poll::Ready(Err(rejection)) => {
+                    assert!(matches!(rejection, Rejection::Overloaded), "{rejection:?}");
                     break;
                 }
             }
-            first += MANY;
+            first += DELIVERY_ENTRIES;
         }
-        let entries = u64::try_from(waiting.len()).unwrap() * (MANY - 1);
-        assert!(entries <= MAX_WAITING && entries + MANY > MAX_WAITING, "{entries} wait");
-        // One entry has a slot of its own.
-        let alone = service.post_lines(1_000_000, 1).await.unwrap();
-        assert_eq!(alone.len(), 1);
-        for (first, taking) in waiting {
-            assert_eq!(taking.await.unwrap().len(), 800);
+        let entries = u64::try_from(waiting.len()).unwrap() * (DELIVERY_ENTRIES - 1);
+        assert!(
+            entries <= MAX_WAITING_ENTRIES && entries + DELIVERY_ENTRIES > MAX_WAITING_ENTRIES,
+            "{entries} wait"
+        );
+        // A delivery of one entry does not count.
+        let single = service.post_lines(1_000_000, 1).await.unwrap();
+        assert_eq!(single.len(), 1);
+        for (first, post) in waiting {
+            assert_eq!(post.await.unwrap().len(), 800);
             assert!(service.store.message(id(first).parse().unwrap()).await.unwrap().is_some());
         }
-        for refused in [first, first + MANY - 1] {
-            assert!(service.store.message(id(refused).parse().unwrap()).await.unwrap().is_none());
+        for rejected in [first, first + DELIVERY_ENTRIES - 1] {
+            assert!(service.store.message(id(rejected).parse().unwrap()).await.unwrap().is_none());
         }
-        // The room is given back, also that of who was refused.
+        // All memory is released, also that of the rejected delivery.
         assert_eq!(service.budget.reserved(Share::Bodies), 0);
-        assert_eq!(service.post_lines(first, MANY).await.unwrap().len(), 800);
+        assert_eq!(service.post_lines(first, DELIVERY_ENTRIES).await.unwrap().len(), 800);
     });
     service.close();
 }
@@ -74,14 +79,14 @@ fn a_delivery_above_the_entry_limit_is_accepted_when_none_waits() {
     let service = IngestService::new(&Scheme::None, 64);
     System::new().block_on(async {
         let mut small = service.post_lines(0, 2);
-        let waits = poll_once(&mut small).await.is_pending();
-        let large = service.post_lines(10, MAX_WAITING + 2).await;
-        assert!(!waits || matches!(large, Err(Rejection::Overloaded)), "{large:?}");
-        if waits {
+        let is_waiting = poll_once(&mut small).await.is_pending();
+        let large = service.post_lines(10, MAX_WAITING_ENTRIES + 2).await;
+        assert!(!is_waiting || matches!(large, Err(Rejection::Overloaded)), "{large:?}");
+        if is_waiting {
             small.await.unwrap();
         }
-        let taken = service.post_lines(10, MAX_WAITING + 2).await.unwrap();
-        assert_eq!(taken.len(), 8_194);
+        let results = service.post_lines(10, MAX_WAITING_ENTRIES + 2).await.unwrap();
+        assert_eq!(results.len(), 8_194);
     });
     service.close();
 }
@@ -90,12 +95,12 @@ fn a_delivery_above_the_entry_limit_is_accepted_when_none_waits() {
 fn a_delivery_counts_in_the_memory_budget_with_its_entries() {
     let service = IngestService::new(&Scheme::None, 64);
     System::new().block_on(async {
-        let mut taking = service.post_lines(0, MANY);
-        if poll_once(&mut taking).await.is_pending() {
+        let mut post = service.post_lines(0, DELIVERY_ENTRIES);
+        if poll_once(&mut post).await.is_pending() {
             let reserved = service.budget.reserved(Share::Bodies);
             assert!(reserved > 800 * 512, "{reserved} bytes");
         }
-        taking.await.unwrap();
+        post.await.unwrap();
         assert_eq!(service.budget.reserved(Share::Bodies), 0);
     });
     service.close();
@@ -103,22 +108,22 @@ fn a_delivery_counts_in_the_memory_budget_with_its_entries() {
 
 #[test]
 fn a_worker_serves_others_between_two_large_deliveries() {
-    const LARGE: usize = 32;
+    const DELIVERIES: usize = 32;
     let service = Rc::new(IngestService::new(&Scheme::None, 256));
     let body = "ignored\n".repeat(4_096);
     System::new().block_on(async {
-        let posts: Vec<_> = (0..LARGE)
+        let posts: Vec<_> = (0..DELIVERIES)
             .map(|_| {
                 let (service, body) = (Rc::clone(&service), body.clone());
-                spawn(async move { service.post(body, &Sent(Vec::new()), at(1)).await })
+                spawn(async move { service.post(body, &RequestHeaders(Vec::new()), at(1)).await })
             })
             .collect();
-        // What else the thread has to do.
+        // Each yield stands for other work of this thread.
         let mut before = 0;
-        while before < LARGE {
+        while before < DELIVERIES {
             yield_now().await;
-            let read = READ.get();
-            assert!(read <= before + 2, "{} in a row", read - before);
+            let read = DECODED_DELIVERIES.get();
+            assert!(read <= before + 2, "{} deliveries were read without a yield", read - before);
             before = read;
         }
         for post in posts {
@@ -137,8 +142,9 @@ fn a_stored_delivery_is_200_also_without_memory_for_its_receipt() {
     System::new().block_on(async {
         let app = test::init_service(http::app(Data::new(http), http::all)).await;
         let answer = async |first: u64| {
-            let request =
-                TestRequest::post().uri("/webhooks/lines").set_payload(lines(first, MANY));
+            let request = TestRequest::post()
+                .uri("/webhooks/lines")
+                .set_payload(lines(first, DELIVERY_ENTRIES));
             test::call_service(&app, request.to_request()).await
         };
         let results = async |answer| {
@@ -146,18 +152,18 @@ fn a_stored_delivery_is_200_also_without_memory_for_its_receipt() {
             body["results"].as_array().unwrap().len()
         };
         let reserved = || service.budget.reserved(Share::Answers);
-        let whole = answer(0).await;
-        assert_eq!(whole.status(), 200);
+        let complete = answer(0).await;
+        assert_eq!(complete.status(), 200);
         assert!(reserved() > 50_000, "{} bytes", reserved());
-        assert_eq!(results(whole).await, 800);
+        assert_eq!(results(complete).await, 800);
         assert_eq!(reserved(), 0);
-        let others = service.budget.reserve(Share::Answers, Share::Answers.limit()).unwrap();
-        let short = answer(MANY).await;
-        assert_eq!(short.status(), 200);
-        assert_eq!(results(short).await, 0);
-        let last = id(2 * MANY - 1).parse().unwrap();
+        let other_answers = service.budget.reserve(Share::Answers, Share::Answers.limit()).unwrap();
+        let without_results = answer(DELIVERY_ENTRIES).await;
+        assert_eq!(without_results.status(), 200);
+        assert_eq!(results(without_results).await, 0);
+        let last = id(2 * DELIVERY_ENTRIES - 1).parse().unwrap();
         assert!(service.store.message(last).await.unwrap().is_some());
-        drop(others);
+        drop(other_answers);
     });
     service.close();
 }
@@ -171,24 +177,24 @@ fn an_expired_delivery_with_an_ignored_entry_is_a_duplicate_if_the_rest_is_store
     let old = at(365 * 24 * 3_600);
     System::new().block_on(async {
         let post = async |text: &str, now| {
-            let headers = Sent(standard_webhooks(text, second).to_vec());
+            let headers = RequestHeaders(standard_webhooks(text, second).to_vec());
             service.post(text.to_owned(), &headers, now).await
         };
         post("1\nignored\n2\n", at(0)).await.unwrap();
-        let again = post("1\nignored\n2\n", old).await.unwrap();
-        let became: Vec<_> = again
+        let retry = post("1\nignored\n2\n", old).await.unwrap();
+        let outcomes: Vec<_> = retry
             .iter()
-            .map(|done| match done {
+            .map(|result| match result {
                 EntryResult::Judged { outcome, status, .. } => format!("{outcome:?} {status:?}"),
                 EntryResult::Ignored { reason } => reason.clone(),
                 EntryResult::Quarantined { reason, .. } => panic!("{reason}"),
             })
             .collect();
         let duplicate = "Duplicate Some(Sent)";
-        assert_eq!(became, [duplicate, "it is told to be", duplicate]);
+        assert_eq!(outcomes, [duplicate, "an ignored line", duplicate]);
         for text in ["1\nignored\n3\n", "ignored\n", "1\nwhat\n"] {
-            let refusal = post(text, old).await.unwrap_err();
-            assert!(matches!(refusal, Rejection::TooOld), "{text}: {refusal:?}");
+            let rejection = post(text, old).await.unwrap_err();
+            assert!(matches!(rejection, Rejection::TooOld), "{text}: {rejection:?}");
         }
     });
     service.close();
@@ -198,30 +204,32 @@ fn an_expired_delivery_with_an_ignored_entry_is_a_duplicate_if_the_rest_is_store
 fn entries_keep_their_places_when_some_are_ignored_or_replayed() {
     let service = IngestService::new(&Scheme::None, 64);
     System::new().block_on(async {
-        // A message that may have no further notification.
+        // A message with the maximum number of notifications.
         let message = id(5).parse().unwrap();
-        let full = (0..).take(1_000).map(|second| {
-            let said = notification(statement(Status::Sent, Some(at(second + 100))));
-            entry(0, about(message, &said))
+        let entries = (0..).take(1_000).map(|second| {
+            let sent = notification(statement(Status::Sent, Some(at(second + 100))));
+            entry(0, with_message(message, &sent))
         });
-        service.store.ingest(delivery(at(0), full.collect())).await.unwrap();
-        let posted = service.post("ignored\n4\n5\n".to_owned(), &Sent(Vec::new()), at(1)).await;
-        let posted = posted.unwrap();
+        service.store.ingest(delivery(at(0), entries.collect())).await.unwrap();
+        let results =
+            service.post("ignored\n4\n5\n".to_owned(), &RequestHeaders(Vec::new()), at(1)).await;
+        let results = results.unwrap();
         let [
             EntryResult::Ignored { .. },
             EntryResult::Judged { message: judged, .. },
-            EntryResult::Quarantined { id: kept, .. },
-        ] = &posted[..]
+            EntryResult::Quarantined { id: quarantine_id, .. },
+        ] = &results[..]
         else {
-            panic!("{posted:?}")
+            panic!("{results:?}")
         };
         assert_eq!(judged.to_string(), id(4));
-        // The message is still full, so the entry stays in quarantine, and no other joins it.
-        let replayed =
-            service.ingest.replay(service.store.quarantined(*kept).await.unwrap().unwrap());
+        // The message is still full, so the entry stays in quarantine, and the replay adds no other.
+        let replayed = service
+            .ingest
+            .replay(service.store.quarantined(*quarantine_id).await.unwrap().unwrap());
         let replayed = replayed.await.unwrap();
         assert!(
-            matches!(replayed, EntryResult::Quarantined { id, .. } if id == *kept),
+            matches!(replayed, EntryResult::Quarantined { id, .. } if id == *quarantine_id),
             "{replayed:?}"
         );
         assert_eq!(service.store.quarantine(0, 10).await.unwrap().len(), 1);

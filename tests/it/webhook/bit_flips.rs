@@ -14,32 +14,33 @@ use statusmirror::dialect::Source;
 use statusmirror::message::Timestamp;
 use statusmirror::verify::{Header, Headers, Request, Unverified, Verified};
 
-use crate::support::faults::amounts::{Chance, report, times};
+use crate::support::faults::amounts::{SeededRng, repetitions, report};
 use crate::support::*;
 
 const NOW: i64 = 1_790_000_000;
-/// The key pair of the vector that has both kinds of signatures.
+/// Official test vectors of Standard Webhooks.
 const VECTORS: &str = include_str!("../../vectors/standard-webhooks.json");
-const ED25519: &str = "v1-and-v1a-in-one-header-ed25519-key";
+/// Name of the vector with both kinds of signatures and the key pair of the asymmetric one.
+const ED25519_VECTOR: &str = "v1-and-v1a-in-one-header-ed25519-key";
 
-/// A request as it is sent, in parts that can be changed.
+/// Webhook request, in parts that can be changed.
 #[derive(Clone)]
-struct Sent {
+struct SignedRequest {
     query: Vec<(String, Vec<u8>)>,
     headers: BTreeMap<&'static str, Vec<u8>>,
     content_type: &'static str,
     body: Vec<u8>,
 }
 
-impl Headers for Sent {
-    fn one(&self, name: &str) -> Header<'_> {
+impl Headers for SignedRequest {
+    fn get(&self, name: &str) -> Header<'_> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map_or(Header::Absent, |(_, value)| Header::One(value))
     }
 }
 
-impl Sent {
-    /// The query on the wire, its values percent-encoded.
+impl SignedRequest {
+    /// Query of the request target, with percent-encoded values.
     fn query(&self) -> Option<String> {
         let pair = |(name, value): &(String, Vec<u8>)| {
             format!("{name}={}", percent_encode(value, NON_ALPHANUMERIC))
@@ -68,29 +69,31 @@ impl Sent {
         source.verify(&request, Timestamp::from_micros(now * 1_000_000).unwrap())
     }
 
-    /// The same request with one bit of one of its signed parts flipped, for every bit.
+    /// Every variant of the request with one flipped bit of its body, a header or a parameter, each with the
+    /// name of that bit.
     fn flipped(&self) -> Vec<(String, Self)> {
-        let mut all = Vec::new();
+        let mut variants = Vec::new();
         for bit in 0..self.body.len() * 8 {
-            let mut sent = self.clone();
-            flip(&mut sent.body, bit);
-            all.push((format!("bit {bit} of the body"), sent));
+            let mut request = self.clone();
+            flip(&mut request.body, bit);
+            variants.push((format!("bit {bit} of the body"), request));
         }
         for (name, value) in &self.headers {
             for bit in 0..value.len() * 8 {
-                let mut sent = self.clone();
-                flip(sent.headers.get_mut(name).unwrap(), bit);
-                all.push((format!("bit {bit} of the header {name}"), sent));
+                let mut request = self.clone();
+                flip(request.headers.get_mut(name).unwrap(), bit);
+                variants.push((format!("bit {bit} of the header {name}"), request));
             }
         }
-        for place in 0..self.query.len() {
-            for bit in 0..self.query[place].1.len() * 8 {
-                let mut sent = self.clone();
-                flip(&mut sent.query[place].1, bit);
-                all.push((format!("bit {bit} of the parameter {}", self.query[place].0), sent));
+        for index in 0..self.query.len() {
+            for bit in 0..self.query[index].1.len() * 8 {
+                let mut request = self.clone();
+                flip(&mut request.query[index].1, bit);
+                variants
+                    .push((format!("bit {bit} of the parameter {}", self.query[index].0), request));
             }
         }
-        all
+        variants
     }
 }
 
@@ -98,19 +101,20 @@ fn flip(bytes: &mut [u8], bit: usize) {
     bytes[bit / 8] ^= 1 << (bit % 8);
 }
 
-/// A scheme: how it is configured, and a request that it takes.
+/// Configuration of a scheme, and a valid request.
 struct Case {
     name: &'static str,
-    /// The dialect and `verify` of the source `flips`.
+    /// Settings of the source `flips`.
     config: String,
-    sent: Sent,
-    /// The digits of a signature in hex may be of any case, so that some bits do not matter.
+    request: SignedRequest,
+    /// Whether the signature is in hex. Its digits may be of either case, so some flips have no effect.
     is_hex: bool,
 }
 
-/// What a request says, where what is sent has several forms: digits in hex, and a form's encoding.
-fn meant(case: &Case, sent: &Sent) -> String {
-    let any_case = |name: &str, value: &[u8]| {
+/// Canonical form of a request. It is equal for requests that differ only in the case of hex digits or in the
+/// encoding of a form.
+fn canonical(case: &Case, request: &SignedRequest) -> String {
+    let lower_case = |name: &str, value: &[u8]| {
         if case.is_hex && name.to_ascii_lowercase().ends_with("signature") {
             value.to_ascii_lowercase()
         } else {
@@ -118,18 +122,19 @@ fn meant(case: &Case, sent: &Sent) -> String {
         }
     };
     let query: Vec<_> =
-        sent.query.iter().map(|(name, value)| (name, any_case(name, value))).collect();
-    let headers: Vec<_> = sent.headers.iter().map(|(name, value)| any_case(name, value)).collect();
-    if sent.content_type == FORM[0].1 {
-        let form: Vec<_> = form_urlencoded::parse(&sent.body).collect();
+        request.query.iter().map(|(name, value)| (name, lower_case(name, value))).collect();
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| lower_case(name, value)).collect();
+    if request.content_type == FORM[0].1 {
+        let form: Vec<_> = form_urlencoded::parse(&request.body).collect();
         format!("{query:?} {headers:?} {form:?}")
     } else {
-        format!("{query:?} {headers:?} {:?}", sent.body)
+        format!("{query:?} {headers:?} {:?}", request.body)
     }
 }
 
-fn sent(query: &[(&str, &str)], headers: &[(&'static str, &str)], body: &str) -> Sent {
-    Sent {
+fn request(query: &[(&str, &str)], headers: &[(&'static str, &str)], body: &str) -> SignedRequest {
+    SignedRequest {
         query: query
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
@@ -140,10 +145,12 @@ fn sent(query: &[(&str, &str)], headers: &[(&'static str, &str)], body: &str) ->
     }
 }
 
+/// Secret of every scheme but Standard Webhooks.
 const SECRET: &str = "a-secret-for-flipped-bits";
+/// Setting that accepts signatures of any age.
 const ANY_AGE: &str = "max_age_seconds = 4000000000";
 
-/// One of each scheme, with times of this second.
+/// One case of each scheme, signed at this second.
 fn cases(now: i64) -> [Case; 6] {
     [token(), signed_url(now), template(now), shared_key(now), key_pair(), twilio()]
 }
@@ -154,7 +161,7 @@ fn token() -> Case {
         config: format!(
             "verify = {{ scheme = \"url-token\", secrets = [\"an-older-one-0123\", \"{SECRET}\"] }}"
         ),
-        sent: sent(&[("token", SECRET)], &[], ""),
+        request: request(&[("token", SECRET)], &[], ""),
         is_hex: false,
     }
 }
@@ -176,7 +183,7 @@ fn signed_url(now: i64) -> Case {
     Case {
         name: "signed-url",
         config: format!("verify = {{ scheme = \"signed-url\", secrets = \"{SECRET}\" }}"),
-        sent: sent(&query, &[], ""),
+        request: request(&query, &[], ""),
         is_hex: true,
     }
 }
@@ -192,7 +199,7 @@ fn template(now: i64) -> Case {
              prefix = \"v0=\", signed = \"v0:{{timestamp}}:{{id}}:{{method}}:{{body}}\", \
              timestamp = \"header:X-Time\", id_header = \"X-Id\", {ANY_AGE} }}"
         ),
-        sent: sent(&[], &headers, EXAMPLE),
+        request: request(&[], &headers, EXAMPLE),
         is_hex: true,
     }
 }
@@ -205,15 +212,15 @@ fn shared_key(now: i64) -> Case {
             "verify = {{ scheme = \"standard-webhooks\", \
              secrets = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\", {ANY_AGE} }}"
         ),
-        sent: sent(&[], &headers.each_ref().map(|(name, value)| (*name, &**value)), EXAMPLE),
+        request: request(&[], &headers.each_ref().map(|(name, value)| (*name, &**value)), EXAMPLE),
         is_hex: false,
     }
 }
 
-/// The official vector that has both kinds of signatures, with that of the key pair alone.
+/// Official vector with both kinds of signatures, reduced to the signature of the key pair.
 fn key_pair() -> Case {
     let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
-    let vector = vectors.iter().find(|vector| vector["name"] == ED25519).unwrap();
+    let vector = vectors.iter().find(|vector| vector["name"] == ED25519_VECTOR).unwrap();
     let header = |name: &str| vector["request"]["headers"][name].as_str().unwrap();
     let mut signatures = header("webhook-signature").split(' ');
     let headers = [
@@ -227,7 +234,7 @@ fn key_pair() -> Case {
             "verify = {{ scheme = \"standard-webhooks\", secrets = {}, {ANY_AGE} }}",
             vector["verify"]["secrets"]
         ),
-        sent: sent(&[], &headers, vector["request"]["body"].as_str().unwrap()),
+        request: request(&[], &headers, vector["request"]["body"].as_str().unwrap()),
         is_hex: false,
     }
 }
@@ -240,45 +247,49 @@ fn twilio() -> Case {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
     let signature = STANDARD.encode(mac.finalize().into_bytes());
-    let request = sent(&[("key", "order 7")], &[("X-Twilio-Signature", &signature)], form);
+    let request = request(&[("key", "order 7")], &[("X-Twilio-Signature", &signature)], form);
     Case {
         name: "native twilio",
         config: format!(
             "dialect = \"twilio\"\npublic_url = \"{address}\"\n\
              verify = {{ scheme = \"native\", secrets = \"{SECRET}\" }}"
         ),
-        sent: Sent { content_type: FORM[0].1, ..request },
+        request: SignedRequest { content_type: FORM[0].1, ..request },
         is_hex: false,
     }
 }
 
-/// The source `flips` of this case, read as an operator would write it.
+/// Source `flips` of this case, read from a configuration file.
 fn source(case: &Case) -> Source {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("it.toml");
     let key = "[api_keys.tests]\nkey = \"an-api-key-for-these-tests\"\n";
     fs::write(&file, format!("{key}[sources.flips]\n{}", case.config)).unwrap();
-    config::read(Some(&file), Secrets::Find).unwrap().sources.pop().unwrap()
+    config::read(Some(&file), Secrets::Require).unwrap().sources.pop().unwrap()
 }
 
 #[test]
 fn each_flipped_bit_of_signed_content_is_rejected_in_every_scheme() {
     for case in cases(NOW) {
         let source = source(&case);
-        assert!(case.sent.verify(&source, NOW).is_ok(), "{}", case.name);
-        let (mut refused, mut same) = (0, 0);
-        for (what, flipped) in case.sent.flipped() {
-            // A sender may write it so too; it says the same.
-            if meant(&case, &flipped) == meant(&case, &case.sent) {
-                same += 1;
+        assert!(case.request.verify(&source, NOW).is_ok(), "{}", case.name);
+        let (mut rejected, mut equivalent) = (0, 0);
+        for (bit, flipped) in case.request.flipped() {
+            // An equivalent request may be accepted.
+            if canonical(&case, &flipped) == canonical(&case, &case.request) {
+                equivalent += 1;
                 continue;
             }
-            let told = flipped.verify(&source, NOW);
-            assert!(told.is_err(), "{}: {what}: {told:?}", case.name);
-            refused += 1;
+            let result = flipped.verify(&source, NOW);
+            assert!(result.is_err(), "{}: {bit}: {result:?}", case.name);
+            rejected += 1;
         }
-        eprintln!("{}: {refused} refused, {same} say the same", case.name);
-        assert!(refused > 8 * 20 && same < 8 * 64, "{}: {refused}, {same}", case.name);
+        eprintln!("{}: {rejected} rejected, {equivalent} equivalent", case.name);
+        assert!(
+            rejected > 8 * 20 && equivalent < 8 * 64,
+            "{}: {rejected} rejected, {equivalent} equivalent",
+            case.name
+        );
     }
 }
 
@@ -286,34 +297,34 @@ fn each_flipped_bit_of_signed_content_is_rejected_in_every_scheme() {
 fn each_flipped_bit_of_a_signed_query_is_rejected() {
     for case in cases(NOW) {
         let source = source(&case);
-        let Some(query) = case.sent.query() else { continue };
+        let Some(query) = case.request.query() else { continue };
         let decoded = |text: &str| -> Vec<(String, String)> {
             let pairs = form_urlencoded::parse(text.as_bytes()).into_owned();
-            // What is no parameter of ours means nothing, and nothing is taken of it.
+            // Unknown parameters are ignored.
             let known = |(name, _): &(String, String)| {
-                case.sent.query.iter().any(|(known, _)| known == name)
+                case.request.query.iter().any(|(known, _)| known == name)
             };
-            let any_case = |(name, value): (String, String)| match &*name {
+            let lower_case = |(name, value): (String, String)| match &*name {
                 "signature" => (name, value.to_ascii_lowercase()),
                 _ => (name, value),
             };
-            pairs.filter(known).map(any_case).collect()
+            pairs.filter(known).map(lower_case).collect()
         };
-        let signs_raw = case.name.starts_with("native");
-        let mut refused = 0;
+        let is_signed_raw = case.name.starts_with("native");
+        let mut rejected = 0;
         for bit in 0..query.len() * 8 {
             let mut bytes = query.clone().into_bytes();
             flip(&mut bytes, bit);
-            // Other bytes than ASCII cannot stand in the first line of a request.
+            // A request line has no bytes outside ASCII.
             let Ok(text) = String::from_utf8(bytes) else { continue };
-            if !signs_raw && decoded(&text) == decoded(&query) {
+            if !is_signed_raw && decoded(&text) == decoded(&query) {
                 continue;
             }
-            let told = case.sent.verify_query(&source, Some(&text), NOW);
-            assert!(told.is_err(), "{}: bit {bit}, {text}: {told:?}", case.name);
-            refused += 1;
+            let result = case.request.verify_query(&source, Some(&text), NOW);
+            assert!(result.is_err(), "{}: bit {bit}, {text}: {result:?}", case.name);
+            rejected += 1;
         }
-        assert!(refused > 7 * 10, "{}: {refused}", case.name);
+        assert!(rejected > 7 * 10, "{}: {rejected}", case.name);
     }
 }
 
@@ -325,7 +336,7 @@ fn the_time_window_includes_both_ends() {
         let before = case.config.find(", max_age_seconds").unwrap();
         case.config.replace_range(before.., &format!(", {window} }}"));
         let source = source(&case);
-        let at = |now| case.sent.verify(&source, now).map(|verified| verified.too_old);
+        let at = |now| case.request.verify(&source, now).map(|verified| verified.too_old);
         let valid = Ok(false);
         assert_eq!(at(NOW - 61), Err(Unverified::TooNew), "{scheme}");
         assert_eq!(at(NOW - 60), valid, "{scheme}");
@@ -336,47 +347,46 @@ fn the_time_window_includes_both_ends() {
 
 #[test]
 fn a_flipped_bit_is_401_through_the_server() {
-    let mut chance = Chance::of("flipped bits");
-    let since = std::time::Instant::now();
+    let mut rng = SeededRng::for_test("flipped bits");
+    let started = std::time::Instant::now();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
-    let each = times(40, 400, 4_000);
-    let mut refused = 0;
+    let flips_per_case = repetitions(40, 400, 4_000);
+    let mut rejected = 0;
     for case in cases(now) {
         let server = Server::start(&format!("[sources.flips]\n{}", case.config));
-        let mut open = server.connect();
-        let mut post = |sent: &Sent| {
-            let query = sent.query().map_or(String::new(), |query| format!("?{query}"));
-            let headers: Option<Vec<(&str, &str)>> = sent
+        let mut connection = server.connect();
+        let mut post = |request: &SignedRequest| {
+            let query = request.query().map_or(String::new(), |query| format!("?{query}"));
+            let headers: Option<Vec<(&str, &str)>> = request
                 .headers
                 .iter()
                 .map(|(name, value)| {
-                    // Another byte makes another request, or none.
+                    // Other bytes are skipped: some would end the header, others are invalid in it.
                     let text = str::from_utf8(value).ok()?;
                     text.bytes().all(|byte| (0x20..0x7f).contains(&byte)).then_some((*name, text))
                 })
                 .collect();
             let mut headers = headers?;
-            headers.push(("Content-Type", sent.content_type));
+            headers.push(("Content-Type", request.content_type));
             let path = format!("/webhooks/flips{query}");
-            Some(open.send("POST", &path, &headers, &sent.body).status)
+            Some(connection.send("POST", &path, &headers, &request.body).status)
         };
-        // Authentic; whether it is understood does not matter here.
-        assert!(matches!(post(&case.sent), Some(200 | 400)), "{}", case.name);
-        let flipped = case.sent.flipped();
+        // The unchanged request is verified. With 400, only its content was rejected.
+        assert!(matches!(post(&case.request), Some(200 | 400)), "{}", case.name);
+        let flipped = case.request.flipped();
         let mut tried = 0;
-        while tried < each {
-            let place =
-                usize::try_from(chance.below(u64::try_from(flipped.len()).unwrap())).unwrap();
-            let (what, sent) = &flipped[place];
-            if meant(&case, sent) == meant(&case, &case.sent) {
+        while tried < flips_per_case {
+            let index = usize::try_from(rng.below(u64::try_from(flipped.len()).unwrap())).unwrap();
+            let (bit, request) = &flipped[index];
+            if canonical(&case, request) == canonical(&case, &case.request) {
                 continue;
             }
-            let Some(status) = post(sent) else { continue };
-            assert_eq!(status, 401, "{}: {what}", case.name);
+            let Some(status) = post(request) else { continue };
+            assert_eq!(status, 401, "{}: {bit}", case.name);
             tried += 1;
         }
-        refused += tried;
+        rejected += tried;
     }
-    report("P19", &chance, &[("flipped bits", refused), ("taken", 0)], since);
+    report("P19", &rng, &[("flipped bits", rejected), ("accepted", 0)], started);
 }

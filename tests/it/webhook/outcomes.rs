@@ -10,8 +10,9 @@ use crate::support::*;
 const STATUSES: [&str; 6] =
     ["PROVIDER_ACCEPTANCE", "SENT", "REJECTED", "UNDELIVERED", "DELIVERED", "READ"];
 
-/// The contract's table: what arrives in the order of [`STATUSES`], on a record of this status.
-/// `=` stays, `+` is applied, `!` conflicts and stays, `>` conflicts and moves.
+/// The contract's table of transitions: the status of the record, and a column for each arriving status in
+/// the order of [`STATUSES`]. `=`: superseded. `+`: applied. `!`: conflict, the status stays. `>`: conflict,
+/// the status changes.
 const TRANSITIONS: [(Option<&str>, &str); 7] = [
     (None, "++++++"),
     (Some("PROVIDER_ACCEPTANCE"), "=+++++"),
@@ -22,7 +23,7 @@ const TRANSITIONS: [(Option<&str>, &str); 7] = [
     (Some("READ"), "==!!=="),
 ];
 
-/// The entry of a webhook about the numbered message on RCS.
+/// Posts a webhook about this message on RCS; returns the entry of the answer.
 fn post(server: &Server, number: u64, status: &str, second: u32) -> Value {
     let answer = server.post(&webhook_on("RCS", &id(number), status, second).to_string());
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -39,20 +40,20 @@ fn each_transition_follows_the_contract() {
             if let Some(before) = before {
                 post(&server, number, before, 10);
             }
-            // Later than what is known, so that nothing but the status can change.
+            // Later than the stored time, so that only the status can change.
             let entry = post(&server, number, arriving, 20);
-            let stays = before.unwrap_or(arriving);
+            let unchanged = before.unwrap_or(arriving);
             let (outcome, status) = match expected {
                 '+' => ("applied", arriving),
                 '>' => ("conflict", arriving),
-                '!' => ("conflict", stays),
-                _ => ("superseded", stays),
+                '!' => ("conflict", unchanged),
+                _ => ("superseded", unchanged),
             };
-            let place = format!("{arriving} on {before:?}");
-            assert_eq!(entry["outcome"], outcome, "{place}");
-            assert_eq!(entry["status"], status, "{place}");
-            let shown = server.get(&format!("/api/messagestatus/{}", id(number))).json();
-            assert_eq!(shown["message"]["status"], status, "{place}");
+            let transition = format!("{arriving} on {before:?}");
+            assert_eq!(entry["outcome"], outcome, "{transition}");
+            assert_eq!(entry["status"], status, "{transition}");
+            let answer = server.get(&format!("/api/messagestatus/{}", id(number))).json();
+            assert_eq!(answer["message"]["status"], status, "{transition}");
         }
     }
 }
@@ -61,13 +62,21 @@ fn each_transition_follows_the_contract() {
 fn an_unchanged_status_with_other_changes_is_applied() {
     let server = Server::start(GATEWAY);
     post(&server, 1, "DELIVERED", 20);
-    assert_eq!(post(&server, 1, "SENT", 10)["outcome"], "applied", "an earlier beginning");
-    assert_eq!(post(&server, 1, "DELIVERED", 15)["outcome"], "applied", "an earlier change");
-    let mut with_number = webhook_on("RCS", &id(1), "SENT", 30);
-    with_number["message"]["destination"] = json!("+393331234567");
-    assert_eq!(server.post(&with_number.to_string()).outcome(), "applied", "a number learned");
-    with_number["message"]["statusChangedAt"] = json!("2026-02-12T15:00:00Z");
-    assert_eq!(server.post(&with_number.to_string()).outcome(), "superseded");
+    assert_eq!(post(&server, 1, "SENT", 10)["outcome"], "applied", "an earlier time of acceptance");
+    assert_eq!(
+        post(&server, 1, "DELIVERED", 15)["outcome"],
+        "applied",
+        "an earlier time of the status"
+    );
+    let mut with_destination = webhook_on("RCS", &id(1), "SENT", 30);
+    with_destination["message"]["destination"] = json!("+393331234567");
+    assert_eq!(
+        server.post(&with_destination.to_string()).outcome(),
+        "applied",
+        "a destination is added"
+    );
+    with_destination["message"]["statusChangedAt"] = json!("2026-02-12T15:00:00Z");
+    assert_eq!(server.post(&with_destination.to_string()).outcome(), "superseded");
     let message = server.get(&format!("/api/messagestatus/{}", id(1))).json();
     assert_eq!(message["message"]["providerAcceptanceAt"], "2026-02-12T14:00:10Z");
     assert_eq!(message["message"]["statusChangedAt"], "2026-02-12T14:00:15Z");
@@ -77,13 +86,13 @@ fn an_unchanged_status_with_other_changes_is_applied() {
 fn the_same_notification_in_another_envelope_is_a_duplicate() {
     let server = Server::start(GATEWAY);
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
-    let mut again: Value = serde_json::from_str(EXAMPLE).unwrap();
-    again["id"] = json!("another");
-    again["createdAt"] = json!("2027-01-01T00:00:00Z");
-    again["unknown"] = json!({"member": [1, 2]});
-    again["message"]["statusChangedAt"] = json!("2026-02-12T15:50:35.000+01:00");
-    again["message"]["provider"]["code"] = json!(0);
-    let answer = server.post(&serde_json::to_string_pretty(&again).unwrap());
+    let mut other_envelope: Value = serde_json::from_str(EXAMPLE).unwrap();
+    other_envelope["id"] = json!("another");
+    other_envelope["createdAt"] = json!("2027-01-01T00:00:00Z");
+    other_envelope["unknown"] = json!({"member": [1, 2]});
+    other_envelope["message"]["statusChangedAt"] = json!("2026-02-12T15:50:35.000+01:00");
+    other_envelope["message"]["provider"]["code"] = json!(0);
+    let answer = server.post(&serde_json::to_string_pretty(&other_envelope).unwrap());
     assert_eq!(answer.outcome(), "duplicate");
     assert_eq!(answer.json()["results"][0]["status"], "DELIVERED");
     assert_eq!(server.history(EXAMPLE_ID).len(), 1);
@@ -92,20 +101,20 @@ fn the_same_notification_in_another_envelope_is_a_duplicate() {
 #[test]
 fn a_number_is_stored_digit_by_digit() {
     let server = Server::start(GATEWAY);
-    let webhook = |key: &str, id_: &str, code: &str| {
+    let webhook = |key: &str, provider_id: &str, code: &str| {
         format!(
             r#"{{"type":"STATUS_UPDATE","message":{{"id":"{}","status":"SENT","channel":"SMS",
              "statusChangedAt":"2026-02-12T14:50:35Z","reference":{{"key":{key}}},
-             "provider":{{"id":{id_},"code":{code}}},"sms":{{"segments":"2"}}}}}}"#,
+             "provider":{{"id":{provider_id},"code":{code}}},"sms":{{"segments":"2"}}}}}}"#,
             id(1)
         )
     };
     let key = "12345678901234567890123";
     assert_eq!(server.post(&webhook(key, "20000000000000000001", "1.0")).outcome(), "applied");
-    let texts = webhook(&format!("\"{key}\""), "\"20000000000000000001\"", "\"1.0\"");
-    assert_eq!(server.post(&texts).outcome(), "duplicate");
-    let found = server.get(&format!("/api/messagestatus/reference/{key}")).json();
-    let message = &found["messages"][0]["message"];
+    let as_strings = webhook(&format!("\"{key}\""), "\"20000000000000000001\"", "\"1.0\"");
+    assert_eq!(server.post(&as_strings).outcome(), "duplicate");
+    let message_list = server.get(&format!("/api/messagestatus/reference/{key}")).json();
+    let message = &message_list["messages"][0]["message"];
     assert_eq!(message["provider"]["id"], "20000000000000000001");
     assert_eq!(message["provider"]["code"], "1.0");
     assert_eq!(message["sms"]["segments"], 2);
@@ -118,9 +127,9 @@ fn a_number_is_stored_digit_by_digit() {
 fn fifty_concurrent_deliveries_of_one_notification_are_stored_once() {
     let server = Server::start(GATEWAY);
     let outcomes: Vec<String> = thread::scope(|scope| {
-        let posting: Vec<_> =
+        let handles: Vec<_> =
             (0..50).map(|_| scope.spawn(|| server.post(EXAMPLE).outcome())).collect();
-        posting.into_iter().map(|posted| posted.join().unwrap()).collect()
+        handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     });
     let count = |wanted: &str| outcomes.iter().filter(|outcome| *outcome == wanted).count();
     assert_eq!((count("applied"), count("duplicate")), (1, 49), "{outcomes:?}");
@@ -201,10 +210,10 @@ fn an_unreadable_webhook_is_quarantined_with_its_reason() {
         let entry = server.post(&bad.to_string()).json()["results"][0].clone();
         assert_eq!(entry["outcome"], "quarantined", "{bad}");
         assert!(entry["reason"].as_str().unwrap().contains(reason), "{bad}: {entry}");
-        let name = entry["quarantineId"].as_str().unwrap();
-        let shown = server.run(&["quarantine", "show", name]);
-        let shown = String::from_utf8(shown.stdout).unwrap();
-        assert!(shown.contains(&bad.to_string()), "{shown}");
+        let quarantine_id = entry["quarantineId"].as_str().unwrap();
+        let output = server.run(&["quarantine", "show", quarantine_id]);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(stdout.contains(&bad.to_string()), "{stdout}");
     }
     assert!(server.history(&id(1)).is_empty());
     let listed = String::from_utf8(server.run(&["quarantine", "list"]).stdout).unwrap();
@@ -223,14 +232,14 @@ fn optional_members_may_be_missing_null_or_invalid() {
     message.insert("providerAcceptanceAt".to_owned(), json!("2026-02-12T13:00:00"));
     message.insert("destination".to_owned(), json!("12345"));
     assert_eq!(server.post(&bare.to_string()).outcome(), "applied");
-    let shown = server.get(&format!("/api/messagestatus/{}", id(1))).body;
+    let body = server.get(&format!("/api/messagestatus/{}", id(1))).body;
     let expected = concat!(
         r#"{"message":{"id":"00000000-0000-4000-8000-000000000001","#,
         r#""providerAcceptanceAt":"2026-02-12T14:00:01Z","statusChangedAt":"2026-02-12T14:00:01Z","#,
         r#""reference":{},"channel":"SMS","status":"SENT","#,
         r#""provider":{"name":"gateway","id":"","status":"","code":""}}}"#
     );
-    assert_eq!(shown, expected);
+    assert_eq!(body, expected);
     assert_eq!(server.history(&id(1))[0]["destination"], Value::Null);
 }
 
@@ -242,11 +251,11 @@ fn beyond_a_thousand_notifications_further_ones_are_quarantined_but_duplicates_k
     let mut post = |second| {
         connection.send("POST", &webhook_path(""), JSON, body(second).as_bytes()).outcome()
     };
-    let mut counted = BTreeMap::new();
+    let mut outcomes = BTreeMap::new();
     for second in (0..1_000).rev() {
-        *counted.entry(post(second)).or_insert(0) += 1;
+        *outcomes.entry(post(second)).or_insert(0) += 1;
     }
-    assert_eq!(counted, BTreeMap::from([("applied".to_owned(), 1_000)]));
+    assert_eq!(outcomes, BTreeMap::from([("applied".to_owned(), 1_000)]));
     assert_eq!(post(1_000), "quarantined");
     assert_eq!(post(999), "duplicate");
     assert_eq!(server.history(&id(1)).len(), 1_000);

@@ -1,4 +1,4 @@
-//! Notations that differ from the examples and are read all the same.
+//! Notations that differ from the contract's examples and are accepted.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn a_time_is_read_in_every_form_with_a_zone() {
     for (number, time) in (0..).zip(TIMES) {
         let body = with(number, "statusChangedAt", &json!(time));
         assert_eq!(applied(&server, &id(number), &body)["statusChangedAt"], TIMES[0], "{time}");
-        // A registration, and a bound of a list.
+        // The same time in a registration, and as the bound of a list.
         let (number, key) = (number + 100, format!("key-{number}"));
         let registration = json!({
             "destination": "+393331234567",
@@ -53,17 +53,17 @@ fn a_time_is_read_in_every_form_with_a_zone() {
         let answer = server.put(&id(number), &registration);
         assert_eq!(answer.status, 201, "{time}: {answer:?}");
         assert_eq!(answer.json()["message"]["providerAcceptanceAt"], TIMES[0], "{time}");
-        let before = |bound: &str| {
+        let listed_before = |bound: &str| {
             let path = format!("/api/messagestatus/reference/{key}?sendDate={bound}");
             let answer = server.get(&path);
             assert_eq!(answer.status, 200, "{bound}: {answer:?}");
             answer.json()["messages"].as_array().unwrap().len()
         };
         let escaped = time.replace('+', "%2B").replace(' ', "%20");
-        assert_eq!(before(&escaped), 0, "{escaped}");
-        assert_eq!(before(&time.replace(' ', "%20")), 0, "{time}");
+        assert_eq!(listed_before(&escaped), 0, "{escaped}");
+        assert_eq!(listed_before(&time.replace(' ', "%20")), 0, "{time}");
         let later = escaped.replacen("2026", "2027", 1);
-        assert_eq!(before(&later), 1, "{later}");
+        assert_eq!(listed_before(&later), 1, "{later}");
     }
     for time in ["2026-02-12T14:50", "2026-02-12 14:50", "2026-02-12T14:50:00"] {
         let entry =
@@ -78,26 +78,26 @@ fn a_time_is_read_in_every_form_with_a_zone() {
 #[test]
 fn a_byte_order_mark_before_a_body_is_skipped_and_signed() {
     let server = Server::start(&format!("{GATEWAY}{HMAC}{TWILIO_BY_TOKEN}"));
-    let marked = |body: &[u8]| [b"\xef\xbb\xbf", body].concat();
-    let body = marked(&with(1, "status", &json!("SENT")));
+    let with_mark = |body: &[u8]| [b"\xef\xbb\xbf", body].concat();
+    let body = with_mark(&with(1, "status", &json!("SENT")));
     assert_eq!(applied(&server, &id(1), &body)["status"], "SENT");
-    let body = marked(&with(2, "status", &json!("SENT")));
-    let right = hmac_hex(b"throw-away-hmac-secret", &body);
-    let bare = hmac_hex(b"throw-away-hmac-secret", &body[3..]);
-    let signed = |signature: &str| {
+    let body = with_mark(&with(2, "status", &json!("SENT")));
+    let signature = hmac_hex(b"throw-away-hmac-secret", &body);
+    let signature_without_mark = hmac_hex(b"throw-away-hmac-secret", &body[3..]);
+    let post_signed = |signature: &str| {
         server.send("POST", "/webhooks/signed", &[("X-Signature", signature)], &body)
     };
-    signed(&bare).assert_problem(401);
-    assert_eq!(signed(&right).outcome(), "applied");
+    post_signed(&signature_without_mark).assert_problem(401);
+    assert_eq!(post_signed(&signature).outcome(), "applied");
     let path = format!("/webhooks/twilio?token={TOKEN}");
-    let form = marked(b"MessageSid=SM1&MessageStatus=sent");
+    let form = with_mark(b"MessageSid=SM1&MessageStatus=sent");
     assert_eq!(server.send("POST", &path, FORM, &form).outcome(), "applied");
     let headers = [("X-Api-Key", KEY)];
-    let registration = marked(br#"{"destination":"+393331234567"}"#);
+    let registration = with_mark(br#"{"destination":"+393331234567"}"#);
     let path = format!("/api/messages/{}", id(3));
     assert_eq!(server.send("PUT", &path, &headers, &registration).status, 201);
-    // One is skipped, and none elsewhere.
-    let twice = marked(&marked(&with(4, "status", &json!("SENT"))));
+    // Only one byte order mark is skipped.
+    let twice = with_mark(&with_mark(&with(4, "status", &json!("SENT"))));
     server.send("POST", &webhook_path(""), JSON, &twice).assert_problem(400);
 }
 
@@ -106,8 +106,8 @@ fn an_invalid_text_does_not_lose_the_status() {
     let server = Server::start(GATEWAY);
     let body = |number: u64, text: &[u8]| {
         let body = with(number, "provider", &json!({"name": "N", "message": "TEXT"}));
-        let at = body.windows(4).position(|at| at == b"TEXT").unwrap();
-        [&body[..at], text, &body[at + 4..]].concat()
+        let start = body.windows(4).position(|window| window == b"TEXT").unwrap();
+        [&body[..start], text, &body[start + 4..]].concat()
     };
     let cases: [(&[u8], &str); 6] = [
         (b"Grazie \\ud83d", "Grazie \u{fffd}"),
@@ -117,18 +117,18 @@ fn an_invalid_text_does_not_lose_the_status() {
         (b"cut \xf0\x9f\x91", "cut \u{fffd}"),
         (b"caff\xe8", "caff\u{fffd}"),
     ];
-    for (number, (text, shown)) in (0..).zip(cases) {
+    for (number, (text, stored)) in (0..).zip(cases) {
         let message = applied(&server, &id(number), &body(number, text));
         assert_eq!(
             (&message["status"], &message["provider"]["message"]),
-            (&json!("DELIVERED"), &json!(shown))
+            (&json!("DELIVERED"), &json!(stored))
         );
     }
-    // In the name of a member that nobody reads, and in a registration.
-    let mut named = with(10, "x", &json!(1));
-    let at = named.windows(3).position(|at| at == b"\"x\"").unwrap();
-    named.splice(at + 1..at + 2, *b"\\ud83d");
-    assert_eq!(applied(&server, &id(10), &named)["status"], "DELIVERED");
+    // In the name of an unknown member, and in a registration.
+    let mut with_unknown_member = with(10, "x", &json!(1));
+    let start = with_unknown_member.windows(3).position(|window| window == b"\"x\"").unwrap();
+    with_unknown_member.splice(start + 1..start + 2, *b"\\ud83d");
+    assert_eq!(applied(&server, &id(10), &with_unknown_member)["status"], "DELIVERED");
     let registration = br#"{"destination":"+393331234567","provider":{"name":"\ud83d"}}"#;
     let path = format!("/api/messages/{}", id(11));
     let answer = server.send("PUT", &path, &[("X-Api-Key", KEY)], registration);
@@ -153,8 +153,8 @@ fn a_whole_number_may_be_written_as_a_float() {
 #[test]
 fn a_number_of_a_provider_or_callback_url_may_be_formatted() {
     let server = Server::start(GATEWAY);
-    let number = "+393331234567";
-    for (at, text) in (0..).zip([
+    let destination = "+393331234567";
+    for (number, text) in (0..).zip([
         "00393331234567",
         "+39 333 123 4567",
         " +39-333-123.45.67",
@@ -164,24 +164,25 @@ fn a_number_of_a_provider_or_callback_url_may_be_formatted() {
         "+39\u{a0}333\u{2011}1234567\u{200e}",
         "\u{202a}+39 333 1234567\u{202c}",
     ]) {
-        applied(&server, &id(at), &with(at, "destination", &json!(text)));
-        assert_eq!(server.history(&id(at))[0]["destination"], number, "{text:?}");
+        applied(&server, &id(number), &with(number, "destination", &json!(text)));
+        assert_eq!(server.history(&id(number))[0]["destination"], destination, "{text:?}");
         let mut query = form_urlencoded::Serializer::new(String::new());
         let query = query.append_pair("destination", text).finish();
-        let body = webhook(&id(at + 100), "SENT", 1).to_string();
+        let body = webhook(&id(number + 100), "SENT", 1).to_string();
         let path = webhook_path(&format!("&{query}"));
         let answer = server.send("POST", &path, JSON, body.as_bytes());
         assert_eq!(answer.outcome(), "applied", "{query}");
-        assert_eq!(server.history(&id(at + 100))[0]["destination"], number, "{query}");
-        // Who registers or asks writes E.164.
+        assert_eq!(server.history(&id(number + 100))[0]["destination"], destination, "{query}");
+        // A registration must use E.164.
         if !text.starts_with('3') {
             let registration = json!({"destination": text});
-            server.put(&id(at + 200), &registration).assert_problem(400);
+            server.put(&id(number + 200), &registration).assert_problem(400);
         }
     }
-    for (at, text) in (20..).zip(["12345", "+39 333 1234567 ext. 8", "brand", "+", "0", "(00)"]) {
-        applied(&server, &id(at), &with(at, "destination", &json!(text)));
-        assert_eq!(server.history(&id(at))[0]["destination"], Value::Null, "{text}");
+    for (number, text) in (20..).zip(["12345", "+39 333 1234567 ext. 8", "brand", "+", "0", "(00)"])
+    {
+        applied(&server, &id(number), &with(number, "destination", &json!(text)));
+        assert_eq!(server.history(&id(number))[0]["destination"], Value::Null, "{text}");
     }
     let path = format!("/api/messagestatus/phonenumber/{}", "0039333%201234567");
     server.get(&path).assert_problem(400);
@@ -209,18 +210,18 @@ fn slashes_around_a_source_are_ignored_and_every_rejection_is_counted_and_logged
         let path = format!("{path}?token={TOKEN}");
         assert_eq!(server.send("POST", &path, JSON, EXAMPLE.as_bytes()).status, 200, "{path}");
     }
-    let seen = || {
+    let rejections = || {
         let metrics = server.get("/metrics").body;
-        let of = |line: &&str| line.starts_with("statusmirror_webhooks_rejected_total");
-        let number = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap();
-        let counted: usize = metrics.lines().filter(of).map(number).sum();
+        let is_rejection = |line: &&str| line.starts_with("statusmirror_webhooks_rejected_total");
+        let value = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap();
+        let counted: usize = metrics.lines().filter(is_rejection).map(value).sum();
         (counted, server.log().matches("rejected a webhook").count())
     };
     let paths =
         ["/webhooks", "/webhooks/", "/webhooks/nobody", "/webhooks/gateway/x", "/webhooks/x/y/"];
     for (number, path) in (1..).zip(paths) {
         server.send("POST", path, JSON, EXAMPLE.as_bytes()).assert_problem(404);
-        eventually(|| Some(seen()).filter(|seen| *seen == (number, number)));
+        wait_for(|| Some(rejections()).filter(|counts| *counts == (number, number)));
     }
 }
 
@@ -234,7 +235,7 @@ verify = { scheme = "signed-url", secrets = ["throw-away-url-secret"] }
 "#
     ));
     for source in ["gateway", "twilio", "su"] {
-        let printed = server.run(&[
+        let output = server.run(&[
             "callback-url",
             source,
             "--service",
@@ -248,8 +249,8 @@ verify = { scheme = "signed-url", secrets = ["throw-away-url-secret"] }
             "--messageid",
             EXAMPLE_ID,
         ]);
-        let text = String::from_utf8(printed.stdout).unwrap();
-        let (_, query) = text.trim().split_once('?').unwrap();
+        let url = String::from_utf8(output.stdout).unwrap();
+        let (_, query) = url.trim().split_once('?').unwrap();
         let names: Vec<_> = query.split('&').map(|pair| pair.split_once('=').unwrap().0).collect();
         assert!(names.is_sorted() && names.len() >= 5, "{query}");
         assert!(!query.contains("%20"), "{query}");

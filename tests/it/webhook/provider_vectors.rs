@@ -1,6 +1,6 @@
 //! Test vectors of providers, posted to a server whose clock is the vector's.
 //!
-//! The files in `tests/vectors` have requests as the providers' libraries made and judged them.
+//! The requests in `tests/vectors` were made and judged by the providers' libraries.
 
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -54,8 +54,9 @@ struct Notification {
     code: Option<String>,
 }
 
-/// Serves a configuration with this source at this second, and asks it; the server ends then.
-fn with_server(source: &Value, now: i64, ask: impl FnOnce(Connection)) {
+/// Starts a server with this source and with a clock that stands at this second, runs `exchange` with a
+/// connection to it, and stops it.
+fn with_server(source: &Value, now: i64, exchange: impl FnOnce(Connection)) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("statusmirror.toml");
     let text = json!({
@@ -64,39 +65,41 @@ fn with_server(source: &Value, now: i64, ask: impl FnOnce(Connection)) {
         "sources": {"it": source},
     });
     std::fs::write(&config, toml(&text, "")).unwrap();
-    let (port, ports) = mpsc::channel();
+    let (port_sender, port_receiver) = mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = thread::spawn(move || serve(&config, now, &port, stopped));
-    let port = ports.recv_timeout(Duration::from_secs(30)).expect("the server did not start");
-    ask(Connection::to(port));
+    let serving = thread::spawn(move || serve(&config, now, &port_sender, stopped));
+    let port =
+        port_receiver.recv_timeout(Duration::from_secs(30)).expect("the server did not start");
+    exchange(Connection::to(port));
     stop.send(()).unwrap();
     serving.join().unwrap();
 }
 
+/// Serves a configuration until `stopped`, after sending the port.
 fn serve(
     config: &Path,
     now: i64,
-    port: &mpsc::Sender<u16>,
+    port_sender: &mpsc::Sender<u16>,
     stopped: tokio::sync::oneshot::Receiver<()>,
 ) {
-    let config = config::read(Some(config), Secrets::Find).unwrap();
+    let config = config::read(Some(config), Secrets::Require).unwrap();
     let (store, closing) = SqliteStore::open(&config.store).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let clock = Clock::Fixed(Timestamp::from_micros(now * 1_000_000).unwrap());
     let metrics = Arc::new(Metrics::new(clock.now()));
-    let (queue, budget) = (config.store.max_in_flight, config.store.budget);
+    let (max_in_flight, budget) = (config.store.max_in_flight, config.store.budget);
     let service = Data::new(Service::new(
-        Arc::new(Ingest::new(config.sources, Arc::clone(&store), queue, metrics, budget)),
+        Arc::new(Ingest::new(config.sources, Arc::clone(&store), max_in_flight, metrics, budget)),
         store,
         config.api_keys,
         config.server.trusted_proxies,
         clock,
     ));
-    port.send(listener.local_addr().unwrap().port()).unwrap();
+    port_sender.send(listener.local_addr().unwrap().port()).unwrap();
     let listeners = Listeners { public: vec![listener], internal: Vec::new() };
     actix_web::rt::System::new().block_on(async {
-        let connections = Connections { kept: 16, accepted: 16 };
+        let connections = Connections { soft_limit: 16, hard_limit: 16 };
         let server = http::servers(&service, listeners, connections).unwrap().remove(0);
         let handle = server.handle();
         actix_web::rt::spawn(server);
@@ -106,7 +109,7 @@ fn serve(
     assert!(closing.close());
 }
 
-/// A table as TOML, section by section.
+/// JSON object as TOML, section by section.
 fn toml(value: &Value, section: &str) -> String {
     let mut keys = String::new();
     let mut sections = String::new();
@@ -115,7 +118,7 @@ fn toml(value: &Value, section: &str) -> String {
             let inner = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
             write!(sections, "[{inner}]\n{}", toml(value, &inner)).unwrap();
         } else {
-            // Texts, numbers and lists of them are written alike in JSON and in TOML.
+            // Strings, numbers and lists of them have the same notation in JSON and in TOML.
             writeln!(keys, "{name} = {value}").unwrap();
         }
     }
@@ -135,10 +138,10 @@ fn check(dialect: &str, vector: &Vector) {
         match (&*vector.expect, vector.reject.as_deref()) {
             ("reject", Some("proof")) => answer.assert_problem(401),
             ("reject", Some("shape")) => assert_not_understood(&answer),
-            // A body that is no status is kept, which only an authentic one is.
+            // Only a verified body is quarantined, so a quarantined one shows that the request was accepted.
             ("accept", None) if vector.notifications.is_none() => assert_not_understood(&answer),
             ("accept", None) => {}
-            other => panic!("{name}: what is {other:?}?"),
+            other => panic!("{name}: unknown expectation {other:?}"),
         }
         for notification in vector.notifications.iter().flatten() {
             assert_eq!(answer.outcome(), "applied", "{name}");
@@ -150,21 +153,27 @@ fn check(dialect: &str, vector: &Vector) {
     });
 }
 
-fn check_notification(server: &mut Connection, name: &str, answer: &Answer, said: &Notification) {
+fn check_notification(
+    server: &mut Connection,
+    name: &str,
+    answer: &Answer,
+    expected: &Notification,
+) {
     let id = answer.json()["results"][0]["messageId"].as_str().unwrap().to_owned();
     let path = format!("/api/messagestatus/{id}/history");
     let history = server.send("GET", &path, &[("X-Api-Key", KEY)], b"").json();
-    let shown = &history["history"][0];
-    assert_eq!(shown["provider"]["id"], *said.provider_id, "{name}");
-    assert_eq!(shown["destination"], json!(said.destination), "{name}");
-    assert_eq!(shown["status"], *said.status, "{name}");
-    assert_eq!(shown["statusChangedAt"], json!(said.time), "{name}");
-    let channel = said.channel.as_deref().unwrap_or("SMS").to_uppercase();
-    assert_eq!(shown["channel"], *channel, "{name}");
-    assert_eq!(shown["provider"]["code"], said.code.as_deref().unwrap_or_default(), "{name}");
+    let entry = &history["history"][0];
+    assert_eq!(entry["provider"]["id"], *expected.provider_id, "{name}");
+    assert_eq!(entry["destination"], json!(expected.destination), "{name}");
+    assert_eq!(entry["status"], *expected.status, "{name}");
+    assert_eq!(entry["statusChangedAt"], json!(expected.time), "{name}");
+    let channel = expected.channel.as_deref().unwrap_or("SMS").to_uppercase();
+    assert_eq!(entry["channel"], *channel, "{name}");
+    assert_eq!(entry["provider"]["code"], expected.code.as_deref().unwrap_or_default(), "{name}");
 }
 
-/// Authentic, but no status: 400 if it is not even in the encoding, else quarantined.
+/// Asserts that the body was verified but not understood: 400 if it is not in the dialect's encoding,
+/// otherwise quarantined.
 fn assert_not_understood(answer: &Answer) {
     if answer.status == 400 {
         answer.assert_problem(400);
@@ -173,9 +182,9 @@ fn assert_not_understood(answer: &Answer) {
     }
 }
 
-fn check_all(dialect: &str, vectors: &str, least: usize) {
+fn check_all(dialect: &str, vectors: &str, min_count: usize) {
     let vectors: Vec<Vector> = serde_json::from_str(vectors).unwrap();
-    assert!(vectors.len() >= least, "{} vectors", vectors.len());
+    assert!(vectors.len() >= min_count, "{} vectors", vectors.len());
     for vector in &vectors {
         check(dialect, vector);
     }

@@ -1,11 +1,11 @@
-//! `max_rate`: a limit for one leaked callback URL.
+//! `max_rate`: the limit of a source's webhooks per second, such as those to a leaked callback URL.
 
 use std::time::Instant;
 
 use crate::support::*;
 
-/// A source that may send one webhook a second, and another one.
-const SLOW: &str = r#"
+/// A source that is limited to one webhook per second, and a source without a limit.
+const LIMITED: &str = r#"
 [sources.gateway]
 max_rate = 1
 verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
@@ -15,9 +15,9 @@ verify = { scheme = "url-token", secrets = ["a-token-for-these-tests"] }
 
 #[test]
 fn a_source_is_limited_to_its_own_rate() {
-    let server = Server::start(SLOW);
-    let since = Instant::now();
-    // Who proves nothing takes nothing.
+    let server = Server::start(LIMITED);
+    let started = Instant::now();
+    // Unverified webhooks do not count.
     for _ in 0..50 {
         let forged = server.send("POST", "/webhooks/gateway?token=wrong", JSON, EXAMPLE.as_bytes());
         assert_eq!(forged.status, 401);
@@ -25,15 +25,15 @@ fn a_source_is_limited_to_its_own_rate() {
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
     let mut accepted = 1;
     let mut number = 0;
-    let refused = eventually(|| {
+    let rejected = wait_for(|| {
         number += 1;
         let answer = server.post(&webhook(&id(number), "SENT", 1).to_string());
         accepted += u64::from(answer.status == 200);
         (answer.status != 200).then_some(answer)
     });
-    refused.assert_problem(503);
-    assert!(refused.header("retry-after").is_some());
-    assert!(accepted <= since.elapsed().as_secs() + 2, "{accepted}");
+    rejected.assert_problem(503);
+    assert!(rejected.header("retry-after").is_some());
+    assert!(accepted <= started.elapsed().as_secs() + 2, "{accepted}");
     for number in 100..150 {
         let body = webhook(&id(number), "SENT", 1).to_string();
         let path = format!("/webhooks/other?token={TOKEN}");
@@ -43,6 +43,6 @@ fn a_source_is_limited_to_its_own_rate() {
     let counted = "statusmirror_webhooks_rejected_total{source=\"gateway\",reason=\"rate\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
     assert_eq!(server.get(&format!("/api/messagestatus/{}", id(number))).status, 404);
-    // The sender comes again.
-    eventually(|| (server.post(EXAMPLE).status == 200).then_some(()));
+    // A later retry is accepted.
+    wait_for(|| (server.post(EXAMPLE).status == 200).then_some(()));
 }

@@ -34,9 +34,9 @@ fn the_example_is_applied_and_has_the_documented_response_also_after_a_restart()
     };
     check(&server);
     assert_eq!(server.terminate(), Some(0));
-    server.start_again();
+    server.restart();
     check(&server);
-    // The body alone states no destination, so it is another notification.
+    // Without the destination of the URL, the same body is another notification.
     assert_eq!(server.post(EXAMPLE).outcome(), "superseded");
     assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
 }
@@ -140,18 +140,19 @@ fn a_stalled_chunked_body_is_answered_and_its_connection_closed() {
         ("POST /nowhere".to_owned(), 404),
     ] {
         let mut connection = server.connect();
-        let stops = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
-        connection.write(format!("{request} {stops}").as_bytes());
+        let stalled = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
+        connection.write(format!("{request} {stalled}").as_bytes());
         let answer = connection.read().unwrap();
         assert_eq!(answer.status, status, "{request}: {answer:?}");
         assert_eq!(answer.header("connection"), Some("close"), "{request}");
         assert!(connection.read().is_none(), "{request}");
     }
-    // One that comes to its end keeps its connection.
+    // A complete body keeps its connection open.
     let mut connection = server.connect();
     for _ in 0..2 {
-        let whole = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-        connection.write(format!("POST /webhooks/nobody {whole}").as_bytes());
+        let complete =
+            "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+        connection.write(format!("POST /webhooks/nobody {complete}").as_bytes());
         connection.read().unwrap().assert_problem(404);
     }
 }
@@ -167,9 +168,9 @@ fn invalid_http_is_answered_with_a_problem() {
         (431, format!("GET / HTTP/1.1\r\nHost: t\r\n{many}\r\n")),
     ] {
         let mut connection = server.connect();
-        // Behind a request that is answered as always.
-        let alive = "GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
-        connection.write(format!("{alive}{request}").as_bytes());
+        // Sent after a valid request on the same connection.
+        let valid = "GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
+        connection.write(format!("{valid}{request}").as_bytes());
         assert_eq!(connection.read().unwrap().status, 200);
         connection.read().unwrap().assert_problem(status);
     }
@@ -219,10 +220,10 @@ fn an_expired_signature_is_401_unless_everything_is_stored() {
     assert_eq!(server.terminate(), Some(0));
     let config = fs::read_to_string(server.config()).unwrap().replace("4000000000", "300");
     fs::write(server.config(), config).unwrap();
-    server.start_again();
-    let again = post(&server, EXAMPLE, now - 1000);
-    assert_eq!(again.outcome(), "duplicate");
-    assert_eq!(again.json()["results"][0]["status"], "DELIVERED");
+    server.restart();
+    let retry = post(&server, EXAMPLE, now - 1000);
+    assert_eq!(retry.outcome(), "duplicate");
+    assert_eq!(retry.json()["results"][0]["status"], "DELIVERED");
     let other = EXAMPLE.replace("DELIVERED", "UNDELIVERED");
     post(&server, &other, now - 1000).assert_problem(401);
     assert_eq!(server.history(EXAMPLE_ID).len(), 1);
@@ -276,7 +277,7 @@ fn a_service_that_shuts_down_is_503_and_exits_with_0() {
         EXAMPLE.len()
     );
     held.write(headers.as_bytes());
-    assert_eq!(held.read().unwrap().status, 100, "it is under way");
+    assert_eq!(held.read().unwrap().status, 100, "the request is in progress");
     server.signal("-TERM");
     let mut last = server.post(EXAMPLE);
     while last.status == 200 {
@@ -284,7 +285,7 @@ fn a_service_that_shuts_down_is_503_and_exits_with_0() {
     }
     last.assert_problem(503);
     assert!(last.header("retry-after").is_some());
-    assert_eq!(last.header("connection"), Some("close"), "there will be no other answer");
+    assert_eq!(last.header("connection"), Some("close"), "no further request is answered");
     held.write(EXAMPLE.as_bytes());
     assert!(held.read().is_some(), "an accepted request is answered");
     assert_eq!(server.wait(), Some(0));
@@ -293,12 +294,12 @@ fn a_service_that_shuts_down_is_503_and_exits_with_0() {
 #[test]
 fn a_client_that_hung_up_does_not_delay_shutdown() {
     let mut server = Server::start(GATEWAY);
-    let mut gone = server.connect();
+    let mut connection = server.connect();
     let head =
         format!("POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n", webhook_path(""));
-    gone.write(head.as_bytes());
+    connection.write(head.as_bytes());
     assert_eq!(server.send("GET", "/livez", &[], b"").status, 200);
-    drop(gone);
+    drop(connection);
     assert_eq!(server.terminate(), Some(0));
     assert!(!server.log().contains("requests are under way"), "{}", server.log());
 }
@@ -307,15 +308,15 @@ fn a_client_that_hung_up_does_not_delay_shutdown() {
 fn a_commit_slower_than_its_deadline_is_503_and_the_retry_finds_what_happened() {
     let disk = FaultyDisk::new();
     let server = Server::start_with(GATEWAY, &disk.envs());
-    // The first write after a start is synced in any case, with the head of the WAL.
+    // The first write after a start is always synced, together with the header of the WAL.
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).outcome(), "applied");
     assert_eq!(server.get(&format!("/api/messagestatus/{}", id(1))).status, 200);
-    disk.is("slow");
+    disk.set_fault("slow");
     let late = server.post(EXAMPLE);
     late.assert_problem(503);
     assert!(late.header("retry-after").is_some());
     assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
-    disk.is_well();
+    disk.clear_fault();
     assert_eq!(server.post(EXAMPLE).outcome(), "duplicate");
 }
 
@@ -325,16 +326,16 @@ fn a_full_queue_is_503_before_verification_until_it_is_processed() {
     let mut envs = disk.envs().to_vec();
     envs.push(("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "1".to_owned()));
     let server = Server::start_with(GATEWAY, &envs);
-    disk.is("slow");
-    // Its sender is sent away after two seconds, while it still waits for the disk.
+    disk.set_fault("slow");
+    // This delivery is answered after two seconds, and still waits for the disk.
     let late = server.post(EXAMPLE);
     assert!(late.json()["detail"].as_str().unwrap().contains("takes too long"), "{late:?}");
-    let unproven = server.send("POST", "/webhooks/gateway", JSON, b"");
-    unproven.assert_problem(503);
-    assert!(unproven.header("retry-after").is_some());
-    let proven = server.post(&webhook(&id(1), "SENT", 1).to_string());
-    assert!(proven.json()["detail"].as_str().unwrap().contains("in flight"), "{proven:?}");
-    disk.is_well();
+    let unverified = server.send("POST", "/webhooks/gateway", JSON, b"");
+    unverified.assert_problem(503);
+    assert!(unverified.header("retry-after").is_some());
+    let verified = server.post(&webhook(&id(1), "SENT", 1).to_string());
+    assert!(verified.json()["detail"].as_str().unwrap().contains("in flight"), "{verified:?}");
+    disk.clear_fault();
 }
 
 #[test]
@@ -342,14 +343,14 @@ fn a_full_disk_is_503_while_queries_go_on_and_recovers() {
     let disk = FaultyDisk::new();
     let server = Server::start_with(GATEWAY, &disk.envs());
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
-    disk.is("full");
+    disk.set_fault("full");
     let full = server.post(&webhook(&id(1), "SENT", 1).to_string());
     full.assert_problem(503);
     assert!(full.header("retry-after").is_some());
     assert!(full.json()["detail"].as_str().unwrap().contains("disk is full"), "{full:?}");
     assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
     server.send("GET", "/readyz", &[], b"").assert_problem(503);
-    disk.is_well();
+    disk.clear_fault();
     assert_eq!(server.send("GET", "/readyz", &[], b"").status, 200);
     assert_eq!(server.post(&webhook(&id(1), "SENT", 1).to_string()).outcome(), "applied");
 }
@@ -359,12 +360,12 @@ fn a_failing_disk_is_503_and_stops_the_process() {
     let disk = FaultyDisk::new();
     let mut server = Server::start_with(GATEWAY, &disk.envs());
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
-    disk.is("failing");
-    let refused = server.connect().try_send("POST", &webhook_path(""), JSON, b"{}");
-    assert!(refused.is_none_or(|answer| answer.status == 503));
+    disk.set_fault("failing");
+    let rejected = server.connect().try_send("POST", &webhook_path(""), JSON, b"{}");
+    assert!(rejected.is_none_or(|answer| answer.status == 503));
     assert_eq!(server.wait(), Some(74));
-    disk.is_well();
-    server.start_again();
+    disk.clear_fault();
+    server.restart();
     assert_eq!(server.get(&format!("/api/messagestatus/{EXAMPLE_ID}")).status, 200);
 }
 

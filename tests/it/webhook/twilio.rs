@@ -50,8 +50,8 @@ fn each_twilio_status_is_mapped() {
     assert_eq!(post(&server, "", "MessageStatus=lost")["outcome"], "quarantined");
     assert_eq!(post(&server, "", "SmsStatus=sent")["outcome"], "quarantined");
     let path = format!("/webhooks/twilio?token={TOKEN}");
-    let nameless = server.send("POST", &path, FORM, b"MessageStatus=sent");
-    assert_eq!(nameless.outcome(), "quarantined");
+    let without_sid = server.send("POST", &path, FORM, b"MessageStatus=sent");
+    assert_eq!(without_sid.outcome(), "quarantined");
     assert!(server.history(OWN_ID).is_empty());
 }
 
@@ -62,7 +62,7 @@ fn the_channel_is_the_one_that_carried_the_message() {
         ("MessageStatus=delivered&To=%2B15558675310", "applied", "SMS"),
         ("MessageStatus=delivered&To=rcs%3A%2B15558675310&From=rcs%3Abrand", "applied", "RCS"),
         (rcs, "applied", "RCS"),
-        // It fell back to SMS: the sender is a number then.
+        // Fallback to SMS: the sender is then a phone number.
         ("MessageStatus=delivered&To=rcs%3A%2B15558675310&From=%2B15017250604", "applied", "SMS"),
         ("MessageStatus=delivered&ChannelPrefix=rcs&EventType=READ", "applied", "RCS"),
         ("MessageStatus=sent&ChannelPrefix=whatsapp", "ignored", ""),
@@ -89,11 +89,11 @@ fn the_callback_url_gives_message_destination_and_reference() {
     let query = format!("&messageid={}&destination=%2B393331234567&action=A", id(7));
     let entry = post(&server, &query, "MessageStatus=sent&To=%2B15558675310");
     assert_eq!(entry["messageId"], id(7));
-    let shown = last(&server, &id(7));
-    assert_eq!(shown["destination"], "+393331234567");
-    assert_eq!(shown["reference"], json!({"service": "twilio", "action": "A"}));
+    let history_entry = last(&server, &id(7));
+    assert_eq!(history_entry["destination"], "+393331234567");
+    assert_eq!(history_entry["reference"], json!({"service": "twilio", "action": "A"}));
     let entry = post(&server, "&messageid=no-uuid", "MessageStatus=sent");
-    assert_eq!(entry["messageId"], OWN_ID, "what is no UUID is ignored");
+    assert_eq!(entry["messageId"], OWN_ID, "an invalid UUID is ignored");
 }
 
 #[test]
@@ -109,7 +109,11 @@ fn a_code_is_explained_unless_the_provider_does() {
     post(&server, "", "MessageStatus=failed&ErrorCode=99999");
     assert_eq!(last(&server, OWN_ID)["provider"].get("message"), None);
     post(&server, "", "MessageStatus=delivered&ErrorCode=30003");
-    assert_eq!(last(&server, OWN_ID)["provider"].get("message"), None, "it did not fail");
+    assert_eq!(
+        last(&server, OWN_ID)["provider"].get("message"),
+        None,
+        "a delivered message needs no explanation"
+    );
     post(&server, "", "MessageStatus=canceled");
     assert_eq!(last(&server, OWN_ID)["provider"]["message"], "cancelled before it was sent");
 }
@@ -133,9 +137,9 @@ fn a_url_with_an_empty_query_differs_from_one_without() {
     mac.update(format!("https://hooks.example.com/webhooks/twilio?{parameters}").as_bytes());
     let signature = STANDARD.encode(mac.finalize().into_bytes());
     let headers = [FORM[0], ("X-Twilio-Signature", signature.as_str())];
-    let to = |path: &str| server.send("POST", path, &headers, body.as_bytes());
-    to("/webhooks/twilio").assert_problem(401);
-    assert_eq!(to("/webhooks/twilio?").outcome(), "applied");
+    let post_to = |path: &str| server.send("POST", path, &headers, body.as_bytes());
+    post_to("/webhooks/twilio").assert_problem(401);
+    assert_eq!(post_to("/webhooks/twilio?").outcome(), "applied");
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn a_body_that_is_json_or_no_text_is_400_and_quarantined() {
     assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().count(), 2);
 }
 
-/// A form that is longer than any of Twilio's would otherwise be hashed a dozen times for each secret.
+/// Without this limit, a form longer than any of Twilio's would be hashed a dozen times for each secret.
 #[test]
 fn only_a_form_of_ordinary_length_is_tried_under_every_written_form_of_its_url() {
     let server = Server::start(&TWILIO.replace("example.com/", "example.com:8443/"));
@@ -164,7 +168,7 @@ fn only_a_form_of_ordinary_length_is_tried_under_every_written_form_of_its_url()
     let url = |port: &str, query: &str| {
         format!("https://hooks.example.com{port}/webhooks/twilio?{query}")
     };
-    for (port, query, for_any_length) in [
+    for (port, query, is_tried_at_any_length) in [
         ("", "a=it's", true),
         (":8443", "a=it's", true),
         (":443", "a=it's", false),
@@ -173,7 +177,11 @@ fn only_a_form_of_ordinary_length_is_tried_under_every_written_form_of_its_url()
     ] {
         let signed = url(port, query);
         assert_eq!(post(&signed, 15_000), 200, "{signed}");
-        assert_eq!(post(&signed, 17_000), if for_any_length { 200 } else { 401 }, "{signed}");
+        assert_eq!(
+            post(&signed, 17_000),
+            if is_tried_at_any_length { 200 } else { 401 },
+            "{signed}"
+        );
     }
     assert_eq!(post(&url(":80", "a=it's"), 100), 401);
 }

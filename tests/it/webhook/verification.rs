@@ -1,4 +1,4 @@
-//! Verification: its greatest cost, and any request under any clock.
+//! Verification: its maximum cost, and any request at any time of the clock.
 
 use std::collections::BTreeSet;
 
@@ -20,11 +20,11 @@ use crate::support::*;
 const URL: &str = "https://hooks.example.com/webhooks/it";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// Headers of a request that is made here.
-struct Lines(Vec<(&'static str, String)>);
+/// Headers of a request.
+struct HeaderList(Vec<(&'static str, String)>);
 
-impl Headers for Lines {
-    fn one(&self, wanted: &str) -> Header<'_> {
+impl Headers for HeaderList {
+    fn get(&self, wanted: &str) -> Header<'_> {
         let found = self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         found.map_or(Header::Absent, |(_, value)| Header::One(value.as_bytes()))
     }
@@ -48,7 +48,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000).unwrap()
 }
 
-/// What Twilio signs of a form, as its documentation says it.
+/// Twilio's signature of a form, as its documentation defines it.
 fn signature(body: &[u8]) -> String {
     let pairs: BTreeSet<_> = form_urlencoded::parse(body).into_owned().collect();
     let text: String = pairs.into_iter().map(|(name, value)| name + &value).collect();
@@ -58,7 +58,7 @@ fn signature(body: &[u8]) -> String {
 }
 
 fn verify_form(body: &[u8], signature: String) -> Result<Verified, Unverified> {
-    let headers = Lines(vec![("X-Twilio-Signature", signature)]);
+    let headers = HeaderList(vec![("X-Twilio-Signature", signature)]);
     let request = Request {
         method: "POST",
         query: None,
@@ -96,7 +96,7 @@ proptest! {
         minutes in -1_439_i64..1_440,
         form in 0_u8..4,
     ) {
-        // Whole hours are written without minutes.
+        // Form 1 is an offset in whole hours.
         let minutes = if form == 1 { minutes / 60 * 60 } else { minutes };
         let moment = Timestamp::from_micros(micros).unwrap();
         prop_assert_eq!(moment.to_string().parse::<Timestamp>(), Ok(moment));
@@ -131,7 +131,7 @@ proptest! {
             text.push(digit);
         }
         text.push_str(&marks[16]);
-        prop_assert_eq!(Destination::as_provided(&text), format!("+{digits}").parse().ok());
+        prop_assert_eq!(Destination::parse_lenient(&text), format!("+{digits}").parse().ok());
     }
 }
 
@@ -142,7 +142,7 @@ fn the_number_of_form_parameters_is_limited() {
     assert!(verify(&form(1_000)).is_ok());
     assert_eq!(verify(&form(1_001)), Err(Unverified::Wrong));
     let blank = [form(1_000), vec![b'&'; 100_000]].concat();
-    assert!(verify(&blank).is_ok(), "nothing between two `&` is no parameter");
+    assert!(verify(&blank).is_ok(), "an empty text between two `&` is not a parameter");
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn the_number_of_public_key_verifications_is_limited() {
     let public = format!("whpk_{}", STANDARD.encode(key.verifying_key().as_bytes()));
     let keys = StandardWebhooks::new(&[Secret::new(&public)]).unwrap();
     let source = source("gateway", Scheme::StandardWebhooks(keys));
-    let right = format!("v1a,{}", STANDARD.encode(key.sign(b"m1.100.{}").to_bytes()));
+    let valid = format!("v1a,{}", STANDARD.encode(key.sign(b"m1.100.{}").to_bytes()));
     let wrong = format!("v1a,{} ", STANDARD.encode([7; 64]));
     let verify = |signatures: String| {
-        let headers = Lines(vec![
+        let headers = HeaderList(vec![
             ("webhook-id", "m1".to_owned()),
             ("webhook-timestamp", "100".to_owned()),
             ("webhook-signature", signatures),
@@ -168,12 +168,16 @@ fn the_number_of_public_key_verifications_is_limited() {
         };
         source.verify(&request, at(100)).is_ok()
     };
-    for (others, taken) in [(0, true), (3, true), (4, false), (40, false)] {
-        assert_eq!(verify(format!("{}{right}", wrong.repeat(others))), taken, "{others}");
+    for (wrong_count, is_accepted) in [(0, true), (3, true), (4, false), (40, false)] {
+        assert_eq!(
+            verify(format!("{}{valid}", wrong.repeat(wrong_count))),
+            is_accepted,
+            "{wrong_count}"
+        );
     }
-    // Others are looked at for the price of a hash.
-    assert!(verify(format!("{}{right}", "v1,AAAA ".repeat(31))));
-    assert!(!verify(format!("{}{right}", "v1,AAAA ".repeat(32))));
+    // Signatures of the other kind cost only a hash, so only the limit of 32 signatures applies to them.
+    assert!(verify(format!("{}{valid}", "v1,AAAA ".repeat(31))));
+    assert!(!verify(format!("{}{valid}", "v1,AAAA ".repeat(32))));
 }
 
 #[test]
@@ -183,9 +187,9 @@ fn the_length_of_a_signature_list_is_limited() {
          verify = { scheme = \"hmac\", secrets = [\"throw-away-hmac-secret\"], \
          header = \"X-Signature\", separator = \",\" }",
     );
-    let right = hmac_hex(b"throw-away-hmac-secret", EXAMPLE.as_bytes());
-    let post = |others: usize| {
-        let value = format!("{}{right}", "00,".repeat(others));
+    let valid = hmac_hex(b"throw-away-hmac-secret", EXAMPLE.as_bytes());
+    let post = |wrong_count: usize| {
+        let value = format!("{}{valid}", "00,".repeat(wrong_count));
         server.send("POST", "/webhooks/gateway", &[("X-Signature", &value)], EXAMPLE.as_bytes())
     };
     assert_eq!(post(31).status, 200);
@@ -195,7 +199,7 @@ fn the_length_of_a_signature_list_is_limited() {
 
 #[test]
 fn a_public_key_of_small_order_is_rejected() {
-    // The points of order 1, 2, 4 and 8, as they are usually written.
+    // The points of order 1, 2, 4 and 8 in their usual encodings.
     for point in [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -215,14 +219,14 @@ fn a_public_key_of_small_order_is_rejected() {
         let path = folder.path().join("statusmirror.toml");
         std::fs::write(&path, config).unwrap();
         let arguments = ["--config", path.to_str().unwrap(), "check-config"];
-        let output = run_in(folder.path(), &arguments, &[]);
+        let output = run_program_in(folder.path(), &arguments, &[]);
         assert_eq!(output.status.code(), Some(78), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("small order"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("small order"), "{stderr}");
     }
 }
 
-/// From before 1970 to after the end of 32-bit seconds, and to the ends of what a time can be.
+/// Times from before 1970 to after the end of 32-bit seconds, and up to the limits of `i64`.
 #[test]
 fn no_clock_and_no_signed_time_panics() {
     let times = [i64::MIN, -62_167_219_200, -1, 0, 1, 100_000_000_000, 253_402_300_799, i64::MAX];
@@ -235,7 +239,7 @@ fn no_clock_and_no_signed_time_panics() {
         for time in times {
             let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"secret").unwrap();
             mac.update(format!("m1.{time}.").as_bytes());
-            let headers = Lines(vec![
+            let headers = HeaderList(vec![
                 ("webhook-id", "m1".to_owned()),
                 ("webhook-timestamp", time.to_string()),
                 (

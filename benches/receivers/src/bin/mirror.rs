@@ -1,8 +1,14 @@
-//! `mirror`: statusmirror itself or, with `UNWATCHED` in the environment, put together from its library so that
-//! nothing of a webhook is counted and nothing is logged, and with `UNSUMMED` besides so that the sums of the
-//! hours are not kept. With `BATCHES` besides it has a source `batches`, whose deliveries have many entries; no
-//! dialect of statusmirror has such deliveries yet. What these cost is what the other uses more: it is one program, because two that do the
-//! same differ by as much, by where the compiler has put what.
+//! `mirror`: statusmirror with parts left out, to measure their cost. Environment variables select the
+//! variant:
+//!
+//! - None: statusmirror itself.
+//! - `UNWATCHED`: statusmirror assembled from its library, without metrics and logs of webhooks.
+//! - `UNSUMMED`, with `UNWATCHED`: also without hourly counts.
+//! - `BATCHES`, with `UNWATCHED`: also with a source `batches`, whose deliveries have many entries. No dialect of
+//!   statusmirror has such deliveries yet.
+//!
+//! All variants are one program, because the code layout of two programs changes their CPU use by as much as
+//! the measured parts.
 
 use std::env;
 use std::error::Error;
@@ -30,11 +36,11 @@ use statusmirror::store::Store;
 use statusmirror::store::sqlite::SqliteStore;
 use statusmirror::verify::{Scheme, Window};
 
-/// As in the product.
+/// Allocator of the product.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// More than the bench uses.
+/// Limit of connections: more than the bench opens.
 const CONNECTIONS: usize = 10_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,15 +48,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         process::exit(cli::run());
     }
     let file = env::args_os().last().map(PathBuf::from);
-    let mut config = config::read(file.as_deref(), Secrets::Find)?;
+    let mut config = config::read(file.as_deref(), Secrets::Require)?;
     config.store.hourly_counts = env::var_os("UNSUMMED").is_none();
     if env::var_os("BATCHES").is_some() {
-        config.sources.push(batches()?);
+        config.sources.push(batches_source()?);
     }
     let (store, closing) = SqliteStore::open(&config.store)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
-    let (began, max_in_flight) = (metrics.began(), config.store.max_in_flight);
+    let (started_at, max_in_flight) = (metrics.started_at(), config.store.max_in_flight);
     let budget = config.store.budget.clone();
     let ingest = Ingest::new(
         config.sources,
@@ -59,8 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Arc::clone(&metrics),
         budget,
     );
-    // A source that has no instruments is not counted.
-    metrics.configure([], began);
+    // Without instruments no source is counted.
+    metrics.configure([], started_at);
     let service = Data::new(Service::new(
         Arc::new(ingest),
         store,
@@ -72,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let listeners = Listeners { public, internal: Vec::new() };
-        let connections = Connections { kept: CONNECTIONS, accepted: CONNECTIONS };
+        let connections = Connections { soft_limit: CONNECTIONS, hard_limit: CONNECTIONS };
         let server = http::servers(&service, listeners, connections)?.remove(0);
         let handle = server.handle();
         let server = actix_web::rt::spawn(server);
@@ -81,10 +87,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         server.await?
     })?;
     drop(service);
-    if closing.close() { Ok(()) } else { Err("the store failed at the end".into()) }
+    if closing.close() { Ok(()) } else { Err("the store failed during shutdown".into()) }
 }
 
-/// A dialect whose deliveries have an entry in each line: the message's id and the time of SENT.
+/// Dialect whose deliveries have one entry per line: the message's id and the time of SENT.
 struct Lines;
 
 impl Dialect for Lines {
@@ -103,16 +109,16 @@ impl Dialect for Lines {
     fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
         let text = str::from_utf8(&content.body);
         let text = text.map_err(|error| DecodeError(error.to_string()))?;
-        text.lines().map(|line| line_said(line).map(|said| Ok(Box::new(said)))).collect()
+        text.lines().map(|line| parse_line(line).map(|entry| Ok(Box::new(entry)))).collect()
     }
 }
 
-fn line_said(line: &str) -> Result<EntryStatement, DecodeError> {
-    let said = || {
+fn parse_line(line: &str) -> Result<EntryStatement, DecodeError> {
+    let parse = || {
         let (id, time) = line.split_once(' ')?;
         Some((id.parse().ok()?, time.parse().ok()?))
     };
-    let (id, time) = said().ok_or_else(|| DecodeError(format!("not an id and a time: {line}")))?;
+    let (id, time) = parse().ok_or_else(|| DecodeError(format!("not an id and a time: {line}")))?;
     Ok(EntryStatement {
         message: Name::Ours(id),
         status: Status::Sent,
@@ -127,8 +133,8 @@ fn line_said(line: &str) -> Result<EntryStatement, DecodeError> {
     })
 }
 
-/// A source that trusts everybody.
-fn batches() -> Result<Source, Box<dyn Error>> {
+/// Source without verification.
+fn batches_source() -> Result<Source, Box<dyn Error>> {
     Ok(Source::new(Settings {
         name: "batches".to_owned(),
         dialect: &Lines,

@@ -1,6 +1,6 @@
-//! `naive`: what one writes with SQLite and actix-web's guide to databases: a pool of connections
-//! (`r2d2`), `web::block`, and one transaction a request. `SYNCHRONOUS` is FULL or NORMAL; with NORMAL
-//! what was answered can be lost.
+//! `naive`: naive design with SQLite, after actix-web's guide to databases: a pool of connections (`r2d2`),
+//! `web::block`, and one transaction per request. `SYNCHRONOUS` is FULL or NORMAL; with NORMAL an
+//! acknowledged webhook can be lost.
 
 use std::io;
 
@@ -9,9 +9,9 @@ use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
 use r2d2_sqlite::SqliteConnectionManager;
 use receivers::sql::{ADD_NOTIFICATION, MESSAGE, PUT_MESSAGE, STATUS};
 use receivers::webhook::{
-    Channel, Found, Message, Outcome, Provider, Receipt, Reference, Sms, Status, Webhook,
+    Channel, Message, MessageAnswer, Outcome, Provider, Receipt, Reference, Sms, Status, Webhook,
 };
-use receivers::{Proof, Refusal, Settings, serve, variable};
+use receivers::{Rejection, Settings, Verifier, serve, variable};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior};
 use uuid::Uuid;
@@ -44,26 +44,26 @@ async fn main() -> io::Result<()> {
 }
 
 async fn receive(
-    proof: Data<Proof>,
+    verifier: Data<Verifier>,
     pool: Data<Pool>,
     request: HttpRequest,
     body: Bytes,
-) -> Result<Json<Receipt>, Refusal> {
-    let message = proof.webhook(&request, &body)?.message;
+) -> Result<Json<Receipt>, Rejection> {
+    let message = verifier.webhook(&request, &body)?.message;
     let stored = web::block(move || {
-        let mut connection = pool.get().map_err(Refusal::store)?;
-        store(&mut connection, &message, &Webhook::identity(&body)).map_err(Refusal::store)
+        let mut connection = pool.get().map_err(Rejection::store)?;
+        store(&mut connection, &message, &Webhook::identity(&body)).map_err(Rejection::store)
     });
-    Ok(Json(stored.await.map_err(Refusal::store)??))
+    Ok(Json(stored.await.map_err(Rejection::store)??))
 }
 
-async fn show(pool: Data<Pool>, id: Path<Uuid>) -> Result<Json<Found>, Refusal> {
+async fn show(pool: Data<Pool>, id: Path<Uuid>) -> Result<Json<MessageAnswer>, Rejection> {
     let found = web::block(move || {
-        let connection = pool.get().map_err(Refusal::store)?;
-        find(&connection, *id).map_err(Refusal::store)
+        let connection = pool.get().map_err(Rejection::store)?;
+        find(&connection, *id).map_err(Rejection::store)
     });
-    let message = found.await.map_err(Refusal::store)??.ok_or(Refusal::Unknown)?;
-    Ok(Json(Found { message }))
+    let message = found.await.map_err(Rejection::store)??.ok_or(Rejection::UnknownMessage)?;
+    Ok(Json(MessageAnswer { message }))
 }
 
 fn store(
@@ -76,7 +76,7 @@ fn store(
     let channel = message.channel.name();
     let number = message.status.number();
     let segments = message.sms.as_ref().map(|sms| sms.segments);
-    let said: [&dyn ToSql; 15] = [
+    let values: [&dyn ToSql; 15] = [
         &id,
         &number,
         &message.status_changed_at,
@@ -97,11 +97,11 @@ fn store(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let added = transaction
         .prepare_cached(ADD_NOTIFICATION)?
-        .execute(&*[&said[..], &[identity]].concat())?;
+        .execute(&*[&values[..], &[identity]].concat())?;
     let outcome = if added == 0 {
         Outcome::Duplicate
     } else {
-        match transaction.prepare_cached(PUT_MESSAGE)?.execute(said)? {
+        match transaction.prepare_cached(PUT_MESSAGE)?.execute(values)? {
             0 => Outcome::Superseded,
             _ => Outcome::Applied,
         }
@@ -123,7 +123,7 @@ fn find(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Message>> 
             status: status(row)?,
             status_changed_at: row.get(1)?,
             provider_acceptance_at: row.get(2)?,
-            channel: Channel::named(&channel).ok_or_else(|| unknown(3, Type::Text))?,
+            channel: Channel::from_name(&channel).ok_or_else(|| invalid_value(3, Type::Text))?,
             reference: Reference { service: row.get(4)?, action: row.get(5)?, key: row.get(6)? },
             provider: Provider {
                 name: row.get(7)?,
@@ -139,11 +139,11 @@ fn find(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Message>> 
     connection.prepare_cached(MESSAGE)?.query_row([id.to_string()], read).optional()
 }
 
-/// The status in a row's first column.
+/// Status in the first column of a row.
 fn status(row: &Row<'_>) -> rusqlite::Result<Status> {
-    Status::numbered(row.get(0)?).ok_or_else(|| unknown(0, Type::Integer))
+    Status::from_number(row.get(0)?).ok_or_else(|| invalid_value(0, Type::Integer))
 }
 
-fn unknown(column: usize, kind: Type) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, kind, "unknown word".into())
+fn invalid_value(column: usize, kind: Type) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, "unknown value".into())
 }

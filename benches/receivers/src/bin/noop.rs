@@ -1,5 +1,5 @@
-//! `noop`: reads a webhook's body and answers, and answers queries with a constant. What the web
-//! framework alone costs, used as its guide shows it.
+//! `noop`: server that reads a webhook's body and answers, and answers queries with a constant. It shows the
+//! cost of the web framework alone, used as in its guide.
 
 use std::io;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use actix_web::http::header::ContentType;
 use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use receivers::{Settings, serve};
 
-/// The longest constant.
-const LONGEST: usize = 1 << 20;
+/// Maximum length of a constant in bytes.
+const MAX_CONSTANT_BYTES: usize = 1 << 20;
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {
-    // White space and an object: its end, of any length, is JSON too.
-    let mut longest = vec![b' '; LONGEST];
+    // White space and an empty object. A suffix of any length from two bytes is JSON too.
+    let mut longest = vec![b' '; MAX_CONSTANT_BYTES];
     longest.extend_from_slice(b"{}");
     let longest = Data::new(Bytes::from(longest));
     serve(Settings::read()?, move |config: &mut ServiceConfig| {

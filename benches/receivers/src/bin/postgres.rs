@@ -1,5 +1,5 @@
-//! `postgres`: the same with PostgreSQL, as the guides of actix-web, `deadpool-postgres` and
-//! `tokio-postgres` show it: a pool, cached prepared statements, one transaction a request.
+//! `postgres`: receiver with PostgreSQL, after the guides of actix-web, `deadpool-postgres` and
+//! `tokio-postgres`: a pool, cached prepared statements, and one transaction per request.
 
 use std::io;
 use std::str::FromStr;
@@ -13,19 +13,19 @@ use deadpool_postgres::{
 };
 use receivers::sql::{ADD_NOTIFICATION, MESSAGE, PUT_MESSAGE, STATUS};
 use receivers::webhook::{
-    Channel, Found, Message, Outcome, Provider, Receipt, Reference, Sms, Status, Webhook,
+    Channel, Message, MessageAnswer, Outcome, Provider, Receipt, Reference, Sms, Status, Webhook,
 };
-use receivers::{Proof, Refusal, Settings, serve, variable};
+use receivers::{Rejection, Settings, Verifier, serve, variable};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
 
-/// How many connections to the database. Neither 4, 8, 32 nor 64 were quicker on two cores.
+/// Number of connections to the database. 4, 8, 32 and 64 were not faster on two cores.
 const CONNECTIONS: usize = 16;
-/// How long the database may take to start.
-const START: Duration = Duration::from_secs(30);
-/// After how long it is asked again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Maximum time for the database to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between two attempts to connect.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 const SCHEMA: &str = include_str!("../../postgres/schema.sql");
 
@@ -38,7 +38,7 @@ async fn main() -> io::Result<()> {
         .max_size(CONNECTIONS)
         .build()
         .map_err(io::Error::other)?;
-    let client = started(&pool).await.map_err(io::Error::other)?;
+    let client = connect(&pool).await.map_err(io::Error::other)?;
     client.batch_execute(SCHEMA).await.map_err(io::Error::other)?;
     drop(client);
     let pool = Data::new(pool);
@@ -51,40 +51,40 @@ async fn main() -> io::Result<()> {
     .await
 }
 
-/// A connection, as soon as the database has started.
-async fn started(pool: &Pool) -> Result<Client, PoolError> {
-    let until = Instant::now() + START;
+/// Connects to the database, and retries until it has started.
+async fn connect(pool: &Pool) -> Result<Client, PoolError> {
+    let deadline = Instant::now() + START_TIMEOUT;
     loop {
         match pool.get().await {
-            Err(_) if Instant::now() < until => sleep(PAUSE).await,
-            done => return done,
+            Err(_) if Instant::now() < deadline => sleep(RETRY_INTERVAL).await,
+            result => return result,
         }
     }
 }
 
 async fn receive(
-    proof: Data<Proof>,
+    verifier: Data<Verifier>,
     pool: Data<Pool>,
     request: HttpRequest,
     body: Bytes,
-) -> Result<Json<Receipt>, Refusal> {
-    let message = proof.webhook(&request, &body)?.message;
+) -> Result<Json<Receipt>, Rejection> {
+    let message = verifier.webhook(&request, &body)?.message;
     let identity = Webhook::identity(&body);
-    let mut client = pool.get().await.map_err(Refusal::store)?;
-    let transaction = client.transaction().await.map_err(Refusal::store)?;
+    let mut client = pool.get().await.map_err(Rejection::store)?;
+    let transaction = client.transaction().await.map_err(Rejection::store)?;
     let (outcome, number) =
-        store(&transaction, &message, &identity).await.map_err(Refusal::store)?;
-    transaction.commit().await.map_err(Refusal::store)?;
-    let status = Status::numbered(number).ok_or_else(|| unknown("status"))?;
+        store(&transaction, &message, &identity).await.map_err(Rejection::store)?;
+    transaction.commit().await.map_err(Rejection::store)?;
+    let status = Status::from_number(number).ok_or_else(|| invalid_value("status"))?;
     Ok(Json(Receipt::new(message.id, outcome, status)))
 }
 
-async fn show(pool: Data<Pool>, id: Path<Uuid>) -> Result<Json<Found>, Refusal> {
-    let client = pool.get().await.map_err(Refusal::store)?;
-    let statement = client.prepare_cached(MESSAGE).await.map_err(Refusal::store)?;
-    let row = client.query_opt(&statement, &[&*id]).await.map_err(Refusal::store)?;
-    let message = read(*id, &row.ok_or(Refusal::Unknown)?)?;
-    Ok(Json(Found { message }))
+async fn show(pool: Data<Pool>, id: Path<Uuid>) -> Result<Json<MessageAnswer>, Rejection> {
+    let client = pool.get().await.map_err(Rejection::store)?;
+    let statement = client.prepare_cached(MESSAGE).await.map_err(Rejection::store)?;
+    let row = client.query_opt(&statement, &[&*id]).await.map_err(Rejection::store)?;
+    let message = read(*id, &row.ok_or(Rejection::UnknownMessage)?)?;
+    Ok(Json(MessageAnswer { message }))
 }
 
 async fn store(
@@ -96,7 +96,7 @@ async fn store(
     let channel = message.channel.name();
     let number = message.status.number();
     let segments = message.sms.as_ref().map(|sms| i32::from(sms.segments));
-    let said: [&(dyn ToSql + Sync); 15] = [
+    let values: [&(dyn ToSql + Sync); 15] = [
         &message.id,
         &number,
         &message.status_changed_at,
@@ -115,16 +115,16 @@ async fn store(
     ];
     let identity: &(dyn ToSql + Sync) = &identity.as_slice();
     let statement = transaction.prepare_cached(ADD_NOTIFICATION).await?;
-    let outcome = if transaction.execute(&statement, &[&said[..], &[identity]].concat()).await? == 0
-    {
-        Outcome::Duplicate
-    } else {
-        let statement = transaction.prepare_cached(PUT_MESSAGE).await?;
-        match transaction.execute(&statement, &said).await? {
-            0 => Outcome::Superseded,
-            _ => Outcome::Applied,
-        }
-    };
+    let outcome =
+        if transaction.execute(&statement, &[&values[..], &[identity]].concat()).await? == 0 {
+            Outcome::Duplicate
+        } else {
+            let statement = transaction.prepare_cached(PUT_MESSAGE).await?;
+            match transaction.execute(&statement, &values).await? {
+                0 => Outcome::Superseded,
+                _ => Outcome::Applied,
+            }
+        };
     if outcome == Outcome::Applied {
         return Ok((outcome, number));
     }
@@ -133,16 +133,16 @@ async fn store(
     Ok((outcome, row.try_get(0)?))
 }
 
-fn read(id: Uuid, row: &Row) -> Result<Message, Refusal> {
+fn read(id: Uuid, row: &Row) -> Result<Message, Rejection> {
     let channel: String = get(row, 3)?;
     let segments: Option<i32> = get(row, 12)?;
-    let segments = segments.map(u16::try_from).transpose().map_err(Refusal::store)?;
+    let segments = segments.map(u16::try_from).transpose().map_err(Rejection::store)?;
     Ok(Message {
         id,
-        status: Status::numbered(get(row, 0)?).ok_or_else(|| unknown("status"))?,
+        status: Status::from_number(get(row, 0)?).ok_or_else(|| invalid_value("status"))?,
         status_changed_at: get(row, 1)?,
         provider_acceptance_at: get(row, 2)?,
-        channel: Channel::named(&channel).ok_or_else(|| unknown("channel"))?,
+        channel: Channel::from_name(&channel).ok_or_else(|| invalid_value("channel"))?,
         reference: Reference { service: get(row, 4)?, action: get(row, 5)?, key: get(row, 6)? },
         provider: Provider {
             name: get(row, 7)?,
@@ -156,10 +156,10 @@ fn read(id: Uuid, row: &Row) -> Result<Message, Refusal> {
     })
 }
 
-fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Refusal> {
-    row.try_get(column).map_err(Refusal::store)
+fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Rejection> {
+    row.try_get(column).map_err(Rejection::store)
 }
 
-fn unknown(what: &str) -> Refusal {
-    Refusal::Store(format!("unknown {what}"))
+fn invalid_value(column: &str) -> Rejection {
+    Rejection::Store(format!("unknown value in column {column}"))
 }

@@ -1,12 +1,12 @@
-//! `verified`: a webhook is proven and parsed, and nothing is stored. What the contract costs without
-//! durability, in the web framework as its guide shows it.
+//! `verified`: server that verifies and parses a webhook and stores nothing. It shows the cost of the API
+//! without durability, with the web framework used as in its guide.
 
 use std::io;
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, Bytes, Data, Json, ServiceConfig};
 use receivers::webhook::{Outcome, Receipt};
-use receivers::{Proof, Refusal, Settings, serve};
+use receivers::{Rejection, Settings, Verifier, serve};
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {
@@ -17,10 +17,10 @@ async fn main() -> io::Result<()> {
 }
 
 async fn receive(
-    proof: Data<Proof>,
+    verifier: Data<Verifier>,
     request: HttpRequest,
     body: Bytes,
-) -> Result<Json<Receipt>, Refusal> {
-    let message = proof.webhook(&request, &body)?.message;
+) -> Result<Json<Receipt>, Rejection> {
+    let message = verifier.webhook(&request, &body)?.message;
     Ok(Json(Receipt::new(message.id, Outcome::Applied, message.status)))
 }

@@ -19,8 +19,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
-use super::render::{LOOK_INTERVAL, write_event};
-use super::ring::{Behind, Next, Ring};
+use super::render::{MIN_READ_INTERVAL, write_event};
+use super::ring::{BatchesAfter, Next, Ring};
 use crate::http::concurrency_limit::{self, ConcurrencyLimit};
 use crate::ingest::ShutdownSignal;
 use crate::store::{Filter, Store, StoreError};
@@ -44,7 +44,7 @@ pub(crate) struct Live {
     listeners: ConcurrencyLimit,
     has_thread: AtomicBool,
     /// Wakes the thread when somebody listens again.
-    wanted: Notify,
+    listener_added: Notify,
 }
 
 impl Live {
@@ -54,7 +54,7 @@ impl Live {
         shutdown: &Arc<ShutdownSignal>,
         limit: usize,
     ) -> Arc<Self> {
-        let last = store.latest_change().now();
+        let last = store.latest_change().current();
         Arc::new(Self {
             ring: Ring::new(last),
             store: Arc::clone(store),
@@ -62,13 +62,13 @@ impl Live {
             last: watch::Sender::new(last),
             listeners: ConcurrencyLimit::new(limit),
             has_thread: AtomicBool::new(false),
-            wanted: Notify::new(),
+            listener_added: Notify::new(),
         })
     }
 
     /// Permit for one more listener, `None` at the limit. The first one starts the thread.
-    pub(crate) fn open(self: &Arc<Self>) -> Option<concurrency_limit::Place> {
-        let place = self.listeners.take()?;
+    pub(crate) fn add_listener(self: &Arc<Self>) -> Option<concurrency_limit::Permit> {
+        let permit = self.listeners.take()?;
         if !self.has_thread.swap(true, Ordering::SeqCst) {
             let live = Arc::clone(self);
             let run = move || match runtime::Builder::new_current_thread().enable_time().build() {
@@ -81,30 +81,30 @@ impl Live {
                 return None;
             }
         }
-        self.wanted.notify_one();
-        Some(place)
+        self.listener_added.notify_one();
+        Some(permit)
     }
 
     /// Reads the notification log while somebody listens, until the service stops.
     async fn read(&self) {
         tokio::select! {
-            () = self.shutdown.begins() => {}
-            () = self.read_on() => {}
+            () = self.shutdown.triggered() => {}
+            () = self.read_loop() => {}
         }
     }
 
-    async fn read_on(&self) {
+    async fn read_loop(&self) {
         let mut latest = self.store.latest_change();
         let all = Arc::new(Filter::default());
         loop {
-            if self.listeners.taken() == 0 {
+            if self.listeners.in_use() == 0 {
                 self.ring.restart(self.ring.last());
-                self.wanted.notified().await;
+                self.listener_added.notified().await;
                 // Listeners that came meanwhile read the notification log up to here.
-                self.ring.restart(latest.now());
+                self.ring.restart(latest.current());
                 continue;
             }
-            latest.exceeds(self.ring.last()).await;
+            latest.wait_until_above(self.ring.last()).await;
             match self.store.changes(self.ring.last(), Arc::clone(&all), write_event).await {
                 Ok(changes) => {
                     let more = changes.more;
@@ -119,7 +119,7 @@ impl Live {
                     // Listeners read the notification log themselves, and are told the reason if they cannot
                     // either.
                     tracing::warn!(%error, "events cannot be read for all listeners");
-                    self.ring.restart(latest.now());
+                    self.ring.restart(latest.current());
                     self.last.send_replace(self.ring.last());
                     sleep(RETRY_INTERVAL).await;
                 }
@@ -128,8 +128,8 @@ impl Live {
     }
 
     fn interval(&self) -> Duration {
-        let millis = u64::try_from(self.listeners.taken() / 2).unwrap_or(u64::MAX);
-        Duration::from_millis(millis).clamp(LOOK_INTERVAL, MAX_READ_INTERVAL)
+        let millis = u64::try_from(self.listeners.in_use() / 2).unwrap_or(u64::MAX);
+        Duration::from_millis(millis).clamp(MIN_READ_INTERVAL, MAX_READ_INTERVAL)
     }
 }
 
@@ -139,8 +139,8 @@ pub(crate) struct Listener {
     /// Number of the last change that was checked for this listener.
     position: Cell<i64>,
     /// Whether the listener waits to be woken.
-    waits: Cell<bool>,
-    woken: Notify,
+    is_waiting: Cell<bool>,
+    wakeup: Notify,
 }
 
 impl Listener {
@@ -150,7 +150,7 @@ impl Listener {
     }
 
     /// Sets the number of the last change that was checked.
-    pub(crate) fn go_on(&self, position: i64) {
+    pub(crate) fn set_position(&self, position: i64) {
         self.position.set(position);
     }
 
@@ -161,35 +161,35 @@ impl Listener {
 
     /// Waits until there are events for the listener, or it is behind the ring.
     pub(crate) async fn wait(&self) {
-        self.waits.set(true);
-        self.woken.notified().await;
+        self.is_waiting.set(true);
+        self.wakeup.notified().await;
     }
 
     /// Ends the wait: the listener is no longer woken.
     pub(crate) fn stop_waiting(&self) {
-        self.waits.set(false);
+        self.is_waiting.set(false);
     }
 }
 
 /// Membership of a listener in its worker's hub, removed when dropped.
-pub(crate) struct Place {
+pub(crate) struct Membership {
     listener: Rc<Listener>,
     hub: Rc<Hub>,
     number: u64,
 }
 
-impl Place {
+impl Membership {
     /// Adds a listener that has all changes up to `position` to this worker's hub.
     pub(crate) fn new(live: &Arc<Live>, filter: Filter, position: i64) -> Self {
-        let hub = Hub::here(live);
+        let hub = Hub::of_this_worker(live);
         let listener = Rc::new(Listener {
             filter: Arc::new(filter),
             position: Cell::new(position),
-            waits: Cell::new(false),
-            woken: Notify::new(),
+            is_waiting: Cell::new(false),
+            wakeup: Notify::new(),
         });
-        let number = hub.number.get();
-        hub.number.set(number + 1);
+        let number = hub.next_number.get();
+        hub.next_number.set(number + 1);
         hub.listeners.borrow_mut().insert(number, Rc::clone(&listener));
         Self { listener, hub, number }
     }
@@ -205,7 +205,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Membership {
     fn drop(&mut self) {
         self.hub.listeners.borrow_mut().remove(&self.number);
     }
@@ -215,7 +215,7 @@ impl Drop for Place {
 struct Hub {
     live: Arc<Live>,
     listeners: RefCell<BTreeMap<u64, Rc<Listener>>>,
-    number: Cell<u64>,
+    next_number: Cell<u64>,
 }
 
 thread_local! {
@@ -224,18 +224,18 @@ thread_local! {
 
 impl Hub {
     /// Hub of this worker, created and started on first use.
-    fn here(live: &Arc<Live>) -> Rc<Self> {
-        HUB.with_borrow_mut(|here| {
-            if let Some(hub) = here.as_ref().filter(|hub| Arc::ptr_eq(&hub.live, live)) {
+    fn of_this_worker(live: &Arc<Live>) -> Rc<Self> {
+        HUB.with_borrow_mut(|hub_slot| {
+            if let Some(hub) = hub_slot.as_ref().filter(|hub| Arc::ptr_eq(&hub.live, live)) {
                 return Rc::clone(hub);
             }
             let hub = Rc::new(Self {
                 live: Arc::clone(live),
                 listeners: RefCell::default(),
-                number: Cell::new(0),
+                next_number: Cell::new(0),
             });
             spawn_local(Rc::clone(&hub).run());
-            Rc::clone(here.insert(hub))
+            Rc::clone(hub_slot.insert(hub))
         })
     }
 
@@ -244,15 +244,15 @@ impl Hub {
         let mut seen = *last.borrow_and_update();
         // The sender lives as long as this hub.
         while last.changed().await.is_ok() {
-            seen = self.wake(seen).await;
+            seen = self.wake_listeners(seen).await;
         }
     }
 
     /// Wakes the listeners that get events of the changes after `seen`; returns the number of the last change
     /// checked.
-    async fn wake(&self, seen: i64) -> i64 {
-        let Behind { batches, after, last } = self.live.ring.after(seen);
-        let (mut next, mut looks, mut wakes) = (0, 0, 0);
+    async fn wake_listeners(&self, seen: i64) -> i64 {
+        let BatchesAfter { batches, after, last } = self.live.ring.after(seen);
+        let (mut next, mut checked, mut woken) = (0, 0, 0);
         loop {
             let listener = {
                 let listeners = self.listeners.borrow();
@@ -260,20 +260,22 @@ impl Hub {
                 next = number + 1;
                 Rc::clone(listener)
             };
-            if listener.waits.get() {
-                looks += 1;
+            if listener.is_waiting.get() {
+                checked += 1;
                 let position = listener.position.get();
                 let is_behind = position < seen.max(after);
-                if is_behind || batches.iter().any(|batch| batch.has(position, &listener.filter)) {
-                    wakes += 1;
-                    listener.waits.set(false);
-                    listener.woken.notify_one();
+                if is_behind
+                    || batches.iter().any(|batch| batch.has_match(position, &listener.filter))
+                {
+                    woken += 1;
+                    listener.is_waiting.set(false);
+                    listener.wakeup.notify_one();
                 } else {
                     listener.position.set(last.max(position));
                 }
             }
-            if wakes >= WAKES_PER_TURN || looks >= CHECKS_PER_TURN {
-                (wakes, looks) = (0, 0);
+            if woken >= WAKES_PER_TURN || checked >= CHECKS_PER_TURN {
+                (woken, checked) = (0, 0);
                 yield_now().await;
             }
         }

@@ -7,7 +7,7 @@ use crate::http::render::message_json;
 use crate::store::Change;
 
 /// Minimum interval between two reads of the notification log, unless it has more changes already.
-pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+pub(crate) const MIN_READ_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Appends a change as an event. The JSON has no line breaks, so one `data` line holds it.
 pub(crate) fn write_event(text: &mut Vec<u8>, change: &Change<'_>) {

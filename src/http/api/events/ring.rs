@@ -48,7 +48,7 @@ pub(crate) enum Next {
 }
 
 /// Contents of the ring after a number.
-pub(crate) struct Behind {
+pub(crate) struct BatchesAfter {
     /// Batches with changes after that number.
     pub(crate) batches: Vec<Arc<Batch>>,
     /// Number after which the ring holds every change.
@@ -118,11 +118,11 @@ impl Ring {
     }
 
     /// Contents of the ring after this number.
-    pub(crate) fn after(&self, position: i64) -> Behind {
+    pub(crate) fn after(&self, position: i64) -> BatchesAfter {
         let ring = self.batches();
         let first = ring.all.partition_point(|batch| batch.last <= position);
         let batches = ring.all.iter().skip(first).map(Arc::clone).collect();
-        Behind { batches, after: ring.after, last: ring.last }
+        BatchesAfter { batches, after: ring.after, last: ring.last }
     }
 
     fn batches(&self) -> MutexGuard<'_, Batches> {
@@ -132,7 +132,7 @@ impl Ring {
 
 impl Batch {
     /// Whether a change after this number passes the filter.
-    pub(crate) fn has(&self, position: i64, filter: &Filter) -> bool {
+    pub(crate) fn has_match(&self, position: i64, filter: &Filter) -> bool {
         self.rendered_after(position).iter().any(|change| filter.passes(&change.record))
     }
 
@@ -191,9 +191,9 @@ mod tests {
 
     /// Changes after a number, each the event of its own number; every third one has a record with status
     /// Sent.
-    fn changes(after: i64, many: i64, bytes: usize) -> Changes {
-        let mut changes = Changes { last: after + many, ..Changes::default() };
-        for number in after + 1..=after + many {
+    fn changes(after: i64, count: i64, bytes: usize) -> Changes {
+        let mut changes = Changes { last: after + count, ..Changes::default() };
+        for number in after + 1..=after + count {
             let start = changes.text.len();
             changes.text.extend_from_slice(format!("{number}{}\n", " ".repeat(bytes)).as_bytes());
             let text = start..changes.text.len();
@@ -242,31 +242,37 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_is_given_each_event_once_from_wherever_it_begins() {
+    fn listeners_get_each_event_once_from_any_start() {
         let ring = Ring::new(10);
-        for (after, many, bytes) in [(10, 3, 1), (13, 40, 2_000), (53, 1, 100_000), (54, 7, 10)] {
-            ring.add(changes(after, many, bytes));
+        for (after, count, bytes) in [(10, 3, 1), (13, 40, 2_000), (53, 1, 100_000), (54, 7, 10)] {
+            ring.add(changes(after, count, bytes));
         }
         // Changes without events, and a repetition.
         ring.add(Changes { last: 70, ..Changes::default() });
         ring.add(changes(54, 7, 10));
         ring.add(changes(70, 2, 10));
         let sent = Filter { statuses: vec![Status::Sent], ..Filter::default() };
-        let given: Vec<_> = (11..=61).chain(71..=72).collect();
+        let expected_numbers: Vec<_> = (11..=61).chain(71..=72).collect();
         for from in 10..=75 {
-            let behind = |filter: fn(i64) -> bool| {
-                let given =
-                    given.iter().copied().filter(move |number| *number > from && filter(*number));
-                given.collect::<Vec<_>>()
+            let expected_after = |filter: fn(i64) -> bool| {
+                let expected_numbers = expected_numbers
+                    .iter()
+                    .copied()
+                    .filter(move |number| *number > from && filter(*number));
+                expected_numbers.collect::<Vec<_>>()
             };
-            assert_eq!(all(&ring, from, &Filter::default()).unwrap(), behind(|_| true), "{from}");
-            assert_eq!(all(&ring, from, &sent).unwrap(), behind(|n| n % 3 == 0), "{from}");
+            assert_eq!(
+                all(&ring, from, &Filter::default()).unwrap(),
+                expected_after(|_| true),
+                "{from}"
+            );
+            assert_eq!(all(&ring, from, &sent).unwrap(), expected_after(|n| n % 3 == 0), "{from}");
         }
         assert_eq!(all(&ring, 9, &Filter::default()), Err(9));
     }
 
     #[test]
-    fn the_ring_is_bounded_in_bytes_and_what_left_it_is_told() {
+    fn the_ring_is_bounded_in_bytes_and_reports_dropped_events() {
         let ring = Ring::new(0);
         for round in 0..200 {
             ring.add(changes(round * 4, 4, 20_000));
@@ -285,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_the_text_are_shared_and_not_copied() {
+    fn parts_share_the_text_without_a_copy() {
         let ring = Ring::new(0);
         ring.add(changes(0, 9, 100));
-        let Behind { batches, .. } = ring.after(0);
+        let BatchesAfter { batches, .. } = ring.after(0);
         let text = |filter: &Filter| match ring.next(3, filter) {
             Next::Part { text, .. } => text,
             other @ (Next::Nothing { .. } | Next::Behind) => panic!("{other:?}"),
@@ -296,7 +302,9 @@ mod tests {
         let whole = &batches[0].text;
         let one = text(&Filter::default());
         assert!(whole.as_ptr_range().contains(&one.as_ptr()));
-        assert!(batches[0].has(8, &Filter { statuses: vec![Status::Sent], ..Filter::default() }));
-        assert!(!batches[0].has(9, &Filter::default()));
+        assert!(
+            batches[0].has_match(8, &Filter { statuses: vec![Status::Sent], ..Filter::default() })
+        );
+        assert!(!batches[0].has_match(9, &Filter::default()));
     }
 }

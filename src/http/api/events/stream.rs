@@ -11,8 +11,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use tokio::time::{Instant, sleep_until};
 
-use super::feed::Place;
-use super::render::{LOOK_INTERVAL, write_event};
+use super::feed::Membership;
+use super::render::{MIN_READ_INTERVAL, write_event};
 use super::ring::Next;
 use crate::http::api::params;
 use crate::http::app_state::Service;
@@ -38,33 +38,33 @@ pub(crate) fn stream(
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let filter = params::filter(request)?;
-    let given = service.store.latest_change().now();
+    let last_published = service.store.latest_change().current();
     let lineage = service.store.lineage();
-    let last = last_event_id(request, lineage)?.unwrap_or(given);
-    if last > given {
+    let last = last_event_id(request, lineage)?.unwrap_or(last_published);
+    if last > last_published {
         return Err(Problem::BadRequest(format!(
             "`Last-Event-ID` is none that was given: the last one is {}. If the database was replaced by an older \
              one, read the messages again and reconnect without this header.",
-            EventId::new(lineage, given)
+            EventId::new(lineage, last_published)
         )));
     }
-    let open = service.live.open().ok_or(Problem::Unavailable(TOO_MANY))?;
+    let permit = service.live.add_listener().ok_or(Problem::Unavailable(TOO_MANY_STREAMS))?;
     let now = Instant::now();
-    let feed = Feed {
+    let event_stream = EventStream {
         service: Data::clone(service),
-        place: Place::new(&service.live, filter, last),
+        membership: Membership::new(&service.live, filter, last),
         lineage,
-        first: true,
-        look_at: now,
-        beat_at: now + HEARTBEAT_INTERVAL,
-        given_at: now,
+        is_first: true,
+        next_read_at: now,
+        heartbeat_at: now + HEARTBEAT_INTERVAL,
+        last_sent_at: now,
         ended: false,
         charged: service.budget.reservation(Share::Answers),
-        _open: open,
+        _permit: permit,
     };
-    let events = stream::unfold(feed, |mut feed| async move {
-        let text = feed.next().await?;
-        Some((Ok::<_, Infallible>(text), feed))
+    let events = stream::unfold(event_stream, |mut event_stream| async move {
+        let text = event_stream.next().await?;
+        Some((Ok::<_, Infallible>(text), event_stream))
     });
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
@@ -75,8 +75,8 @@ pub(crate) fn stream(
 }
 
 /// Error text when the limit of event streams is reached.
-pub(crate) const TOO_MANY: &str = "The limit of event streams (`server.max_event_streams`) is reached. Try \
-    again later.";
+pub(crate) const TOO_MANY_STREAMS: &str =
+    "The limit of event streams (`server.max_event_streams`) is reached. Try again later.";
 
 /// Number of the last event that the client has, from `Last-Event-ID`. Fails if that is no event of this
 /// lineage.
@@ -101,25 +101,25 @@ fn last_event_id(request: &HttpRequest, lineage: u32) -> Result<Option<i64>, Pro
 }
 
 /// Event stream of one client.
-struct Feed {
+struct EventStream {
     service: Data<Service>,
-    place: Place,
+    membership: Membership,
     lineage: u32,
     /// Whether nothing has been sent yet.
-    first: bool,
+    is_first: bool,
     /// Earliest time of the next read of the notification log, while the client is behind the ring.
-    look_at: Instant,
+    next_read_at: Instant,
     /// Time of the next heartbeat.
-    beat_at: Instant,
+    heartbeat_at: Instant,
     /// Time at which the client last got something.
-    given_at: Instant,
+    last_sent_at: Instant,
     ended: bool,
     /// Memory of the events that the client has not taken.
     charged: Reservation,
-    _open: concurrency_limit::Place,
+    _permit: concurrency_limit::Permit,
 }
 
-impl Feed {
+impl EventStream {
     /// Next text to send; `None` after the last event.
     async fn next(&mut self) -> Option<Bytes> {
         // The previous text has been written, except for a small rest.
@@ -127,33 +127,33 @@ impl Feed {
         if self.ended {
             return None;
         }
-        let text = if mem::take(&mut self.first) {
+        let text = if mem::take(&mut self.is_first) {
             format!("retry: {RETRY_MILLISECONDS}\nid: {}\n\n", self.id()).into()
-        } else if self.given_at.elapsed() > READ_TIMEOUT {
+        } else if self.last_sent_at.elapsed() > READ_TIMEOUT {
             self.end("slow", "Events were not read as fast as they came.")
         } else {
             self.charged_text().await
         };
-        self.given_at = Instant::now();
-        self.beat_at = self.given_at + HEARTBEAT_INTERVAL;
+        self.last_sent_at = Instant::now();
+        self.heartbeat_at = self.last_sent_at + HEARTBEAT_INTERVAL;
         Some(text)
     }
 
     /// Id of the last change checked for the client.
     fn id(&self) -> EventId {
-        EventId::new(self.lineage, self.place.listener().position())
+        EventId::new(self.lineage, self.membership.listener().position())
     }
 
     /// Next text to send, charged until the client has taken it; ends the stream if the memory budget is
     /// exhausted.
     async fn charged_text(&mut self) -> Bytes {
-        let position = self.place.listener().position();
+        let position = self.membership.listener().position();
         let text = self.text().await;
         match self.charged.grow_within(text.len(), MAX_ANSWER_BYTES) {
             Ok(()) => text,
             Err(exhausted) => {
                 // The client reconnects for these events.
-                self.place.listener().go_on(position);
+                self.membership.listener().set_position(position);
                 self.end("unavailable", &Problem::from(exhausted).to_string())
             }
         }
@@ -163,27 +163,27 @@ impl Feed {
     async fn text(&mut self) -> Bytes {
         let live = Arc::clone(&self.service.live);
         loop {
-            if self.service.shutdown.has_begun() {
+            if self.service.shutdown.is_triggered() {
                 return self.end("closing", "The service is stopping.");
             }
-            let listener = self.place.listener();
+            let listener = self.membership.listener();
             let is_behind = match listener.next(&live.ring) {
                 Next::Part { text, last } => {
-                    listener.go_on(last);
+                    listener.set_position(last);
                     return text;
                 }
                 Next::Nothing { last } => {
-                    listener.go_on(last);
+                    listener.set_position(last);
                     false
                 }
                 Next::Behind => true,
             };
             let due = async {
-                if is_behind { sleep_until(self.look_at).await } else { listener.wait().await }
+                if is_behind { sleep_until(self.next_read_at).await } else { listener.wait().await }
             };
             let is_due = tokio::select! {
-                () = self.service.shutdown.begins() => continue,
-                () = sleep_until(self.beat_at) => false,
+                () = self.service.shutdown.triggered() => continue,
+                () = sleep_until(self.heartbeat_at) => false,
                 () = due => true,
             };
             listener.stop_waiting();
@@ -200,16 +200,16 @@ impl Feed {
 
     /// Reads the next part of the notification log; `None` if no change in it passes the filter.
     async fn read_log(&mut self) -> Option<Bytes> {
-        let looked_at = Instant::now();
-        let (filter, position) = (self.place.filter(), self.place.listener().position());
+        let read_at = Instant::now();
+        let (filter, position) = (self.membership.filter(), self.membership.listener().position());
         match self.service.store.changes(position, filter, write_event).await {
             Ok(Changes { text, last, more, .. }) => {
-                self.place.listener().go_on(last);
-                self.look_at = if more { looked_at } else { looked_at + LOOK_INTERVAL };
+                self.membership.listener().set_position(last);
+                self.next_read_at = if more { read_at } else { read_at + MIN_READ_INTERVAL };
                 (!text.is_empty()).then(|| text.into())
             }
             Err(StoreError::Overloaded) => {
-                self.look_at = looked_at + LOOK_INTERVAL;
+                self.next_read_at = read_at + MIN_READ_INTERVAL;
                 None
             }
             Err(error) => Some(self.end("unavailable", &Problem::from(error).to_string())),
@@ -222,7 +222,7 @@ impl Feed {
         let id = self.id();
         let detail = format!("{detail} Reconnect with `Last-Event-ID: {id}`.");
         let head = format!("id: {id}\nevent: end\ndata: ");
-        let mut json = Json::behind(head.into_bytes());
+        let mut json = Json::append_to(head.into_bytes());
         json.raw(r#"{"reason":"#).text(reason).raw(r#","detail":"#).text(&detail).raw("}\n\n");
         json.finish().into()
     }

@@ -1,28 +1,28 @@
 // Requests to the server with the API key. The key is stored in this tab only.
 
-const KEY = "statusmirror-key";
+const STORAGE_KEY = "statusmirror-key";
 
 export function key() {
-  return sessionStorage.getItem(KEY);
+  return sessionStorage.getItem(STORAGE_KEY);
 }
 
-export function keep(text) {
-  sessionStorage.setItem(KEY, text);
+export function storeKey(text) {
+  sessionStorage.setItem(STORAGE_KEY, text);
 }
 
-export function forget() {
-  sessionStorage.removeItem(KEY);
+export function clearKey() {
+  sessionStorage.removeItem(STORAGE_KEY);
 }
 
 // Error of a failed request: the HTTP status (0 without a response), and the reason in words.
-export class Refused extends Error {
-  constructor(status, words) {
-    super(words);
+export class RequestError extends Error {
+  constructor(status, reason) {
+    super(reason);
     this.status = status;
   }
 }
 
-// Response to a GET. Throws `Refused` if the request fails, and `AbortError` if it is aborted.
+// Response to a GET. Throws `RequestError` if the request fails, and `AbortError` if it is aborted.
 export async function ask(address, { signal, headers = {} } = {}) {
   let answer;
   try {
@@ -35,13 +35,14 @@ export async function ask(address, { signal, headers = {} } = {}) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "The server cannot be reached. It may be starting again, or the network is down.");
+    const reason = "The server cannot be reached. It may be starting again, or the network is down.";
+    throw new RequestError(0, reason);
   }
   if (answer.ok) return answer;
-  throw new Refused(answer.status, await words(answer));
+  throw new RequestError(answer.status, await failureReason(answer));
 }
 
-async function words(answer) {
+async function failureReason(answer) {
   try {
     const { detail } = await answer.json();
     if (detail) return detail;

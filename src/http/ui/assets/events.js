@@ -1,23 +1,23 @@
 // Listener to the changes of all messages, as server-sent events. The browser's own `EventSource` cannot send
 // a key.
 
-import { Refused, ask } from "./ask.js";
+import { RequestError, ask } from "./ask.js";
 
-// First and longest wait before a reconnection, in milliseconds.
-const WAIT = 1000;
-const LONGEST_WAIT = 15000;
+// First and longest delay before a reconnection, in milliseconds.
+const MIN_RETRY_MS = 1000;
+const MAX_RETRY_MS = 15000;
 
 // Passes each change to `change`, and the state of the connection, in words, to `state`. Returns when
 // `signal` is aborted. Throws if the server rejects the key.
 export async function listen({ signal, change, state }) {
   let last;
-  let wait = WAIT;
+  let retryDelay = MIN_RETRY_MS;
   while (!signal.aborted) {
     try {
       const headers = last === undefined ? {} : { "Last-Event-ID": last };
       const answer = await ask("api/events", { signal, headers });
       state("Connected.");
-      wait = WAIT;
+      retryDelay = MIN_RETRY_MS;
       for await (const event of events(answer.body)) {
         if (event.id !== undefined) last = event.id;
         if (event.name === "change") change(JSON.parse(event.data));
@@ -26,13 +26,13 @@ export async function listen({ signal, change, state }) {
       state("The connection ended; coming again…");
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused && error.status === 403) throw error;
+      if (error instanceof RequestError && error.status === 403) throw error;
       // The server's database has another history, in which the id of the last event is invalid.
-      if (error instanceof Refused && error.status === 400) last = undefined;
-      state(`${error instanceof Refused ? error.message : "The connection broke."} Coming again…`);
+      if (error instanceof RequestError && error.status === 400) last = undefined;
+      state(`${error instanceof RequestError ? error.message : "The connection broke."} Coming again…`);
     }
-    await pause(wait, signal);
-    wait = Math.min(wait * 2, LONGEST_WAIT);
+    await pause(retryDelay, signal);
+    retryDelay = Math.min(retryDelay * 2, MAX_RETRY_MS);
   }
 }
 
@@ -65,12 +65,12 @@ async function* events(body) {
 }
 
 function event(block) {
-  const found = { name: "message", data: "" };
+  const parsed = { name: "message", data: "" };
   for (const line of block.split("\n")) {
     const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line);
-    if (field === "id") found.id = value;
-    if (field === "event") found.name = value;
-    if (field === "data") found.data += value;
+    if (field === "id") parsed.id = value;
+    if (field === "event") parsed.name = value;
+    if (field === "data") parsed.data += value;
   }
-  return found;
+  return parsed;
 }

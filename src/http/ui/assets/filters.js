@@ -3,32 +3,32 @@
 import { ask } from "./ask.js";
 
 // Media query of the screens that open filters would fill.
-const NARROW = "(max-width: 40rem)";
+const NARROW_SCREEN_QUERY = "(max-width: 40rem)";
 
 export function prepare(form, query) {
-  form.closest("details").open = Boolean(query) || !matchMedia(NARROW).matches;
+  form.closest("details").open = Boolean(query) || !matchMedia(NARROW_SCREEN_QUERY).matches;
   for (const input of form.querySelectorAll("input[data-time]")) {
     if (input.dataset.time) input.value = local(new Date(input.dataset.time));
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const filters = chosen(form);
+    const filters = chosenFilters(form);
     location.hash = filters ? `#/messages?${filters}` : "#/messages";
   });
-  const said = form.querySelector("#csv-said");
+  const status = form.querySelector("#csv-status");
   form.querySelector("#csv").addEventListener("click", async (event) => {
     const button = event.currentTarget;
     button.disabled = true;
     try {
-      await save(query, (words) => (said.textContent = words));
+      await save(query, (text) => (status.textContent = text));
     } catch (error) {
-      said.textContent = `Not downloaded: ${error.message}`;
+      status.textContent = `Not downloaded: ${error.message}`;
     }
     button.disabled = false;
   });
 }
 
-function chosen(form) {
+function chosenFilters(form) {
   const filters = new URLSearchParams();
   for (const [name, value] of new FormData(form)) {
     if (!value) continue;
@@ -44,17 +44,17 @@ function local(time) {
   return shifted.toISOString().slice(0, 19);
 }
 
-async function save(query, say) {
+async function save(query, setStatus) {
   const filters = new URLSearchParams(query);
   filters.delete("cursor");
   filters.delete("count");
   filters.set("format", "csv");
-  say("Downloading…");
+  setStatus("Downloading…");
   const answer = await ask(`api/messages?${filters}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
   link.download = "messages.csv";
   link.click();
   URL.revokeObjectURL(link.href);
-  say("Downloaded.");
+  setStatus("Downloaded.");
 }

@@ -3,12 +3,14 @@
 import { listen } from "./events.js";
 import { element } from "./times.js";
 
-const MOST_ROWS = 200;
-const MOST_WAITING = 500;
+// Maximum number of rows in the table.
+const MAX_ROWS = 200;
+// Maximum number of changes that wait for their rows; older ones are dropped.
+const MAX_QUEUED_EVENTS = 500;
 // Interval between additions of rows, in milliseconds.
-const BEAT = 200;
+const RENDER_INTERVAL_MS = 200;
 const SVG = "http://www.w3.org/2000/svg";
-const WORDS = {
+const STATUS_NAMES = {
   PROVIDER_ACCEPTANCE: "Accepted",
   SENT: "Sent",
   REJECTED: "Rejected",
@@ -19,29 +21,29 @@ const WORDS = {
 
 export function start(within, { signal, denied }) {
   const find = (id) => within.querySelector(`#${id}`);
-  const [rows, table, empty, said, button] = [
+  const [rows, table, empty, stateElement, button] = [
     "live-rows",
     "live-table",
     "live-empty",
     "live-state",
     "pause",
   ].map(find);
-  let waiting = [];
+  let queue = [];
   let dropped = 0;
-  let words = "Connecting…";
+  let connectionState = "Connecting…";
   let paused = false;
 
-  const say = () => {
+  const updateState = () => {
     const missed = dropped ? `, and ${dropped} older ones were dropped` : "";
-    const text = paused ? `Paused: ${waiting.length} waiting${missed}.` : words;
-    if (said.textContent !== text) said.textContent = text;
+    const text = paused ? `Paused: ${queue.length} waiting${missed}.` : connectionState;
+    if (stateElement.textContent !== text) stateElement.textContent = text;
   };
-  const show = () => {
-    if (paused || !waiting.length) return;
-    const added = waiting.slice(-MOST_ROWS).reverse().map(row);
-    waiting = [];
+  const renderRows = () => {
+    if (paused || !queue.length) return;
+    const added = queue.slice(-MAX_ROWS).reverse().map(row);
+    queue = [];
     rows.prepend(...added);
-    while (rows.childElementCount > MOST_ROWS) rows.lastElementChild.remove();
+    while (rows.childElementCount > MAX_ROWS) rows.lastElementChild.remove();
     table.hidden = false;
     empty.hidden = true;
   };
@@ -50,25 +52,25 @@ export function start(within, { signal, denied }) {
     button.textContent = paused ? "Resume" : "Pause";
     button.setAttribute("aria-pressed", String(paused));
     dropped = 0;
-    show();
-    say();
+    renderRows();
+    updateState();
   });
   const timer = setInterval(() => {
-    show();
-    say();
-  }, BEAT);
+    renderRows();
+    updateState();
+  }, RENDER_INTERVAL_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
   listen({
     signal,
     change(change) {
-      waiting.push(change);
-      if (waiting.length > MOST_WAITING) {
-        waiting.shift();
+      queue.push(change);
+      if (queue.length > MAX_QUEUED_EVENTS) {
+        queue.shift();
         if (paused) dropped += 1;
       }
     },
     state(text) {
-      words = text;
+      connectionState = text;
     },
   }).catch(denied);
 }
@@ -78,7 +80,7 @@ function row({ message, previous, corrected }) {
   const link = document.createElement("a");
   link.href = `#/message/${message.id}`;
   link.textContent = message.id;
-  const was = previous === message.status ? "the same" : WORDS[previous] ?? previous;
+  const was = previous === message.status ? "the same" : STATUS_NAMES[previous] ?? previous;
   const before = previous ? was : "new";
   const { code, message: text, status } = message.provider;
   const provider = [code, text ?? status].filter(Boolean).join(" ");
@@ -103,7 +105,7 @@ function cell(label, content, kind) {
 }
 
 function mark(status) {
-  const name = (WORDS[status] ?? status).toLowerCase();
+  const name = (STATUS_NAMES[status] ?? status).toLowerCase();
   const mark = document.createElement("span");
   mark.className = `status is-${name}`;
   const icon = document.createElementNS(SVG, "svg");
@@ -112,6 +114,6 @@ function mark(status) {
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `#i-${name}`);
   icon.append(use);
-  mark.append(icon, WORDS[status] ?? status);
+  mark.append(icon, STATUS_NAMES[status] ?? status);
   return mark;
 }

@@ -3,34 +3,35 @@
 import { ask } from "./ask.js";
 import * as times from "./times.js";
 
-export function prepare(within, { signal, say }) {
+export function prepare(within, { signal, announce }) {
   for (const button of within.querySelectorAll("button[data-older]")) {
-    button.addEventListener("click", () => load(button, () => showOlder(button, { signal, say }), say));
+    const older = () => showOlder(button, { signal, announce });
+    button.addEventListener("click", () => load(button, older, announce));
   }
   const box = within.querySelector("#raw-box");
   if (!box) return;
   const copy = box.querySelector("button[data-copy=raw]");
   box.addEventListener("toggle", () => {
-    if (box.open && copy.disabled) load(box, () => showHistory(box, copy, signal), say);
+    if (box.open && copy.disabled) load(box, () => showHistory(box, copy, signal), announce);
   });
 }
 
-// Runs `act`, unless it is already running for this element. Announces the reason of a failure.
-async function load(element, act, say) {
+// Runs `action`, unless it is already running for this element. Announces the reason of a failure.
+async function load(element, action, announce) {
   if (element.dataset.busy) return;
   element.dataset.busy = "true";
-  say("Loading…");
+  announce("Loading…");
   try {
-    await act();
+    await action();
   } catch (error) {
-    if (error.name !== "AbortError") say(`Not loaded: ${error.message}`);
+    if (error.name !== "AbortError") announce(`Not loaded: ${error.message}`);
   } finally {
     delete element.dataset.busy;
   }
 }
 
 // Adds older entries to the timeline. The server made the fragment and escaped all external text in it.
-async function showOlder(button, { signal, say }) {
+async function showOlder(button, { signal, announce }) {
   const answer = await ask(button.dataset.older, { signal });
   const fragment = document.createRange().createContextualFragment(await answer.text());
   times.rewrite(fragment);
@@ -40,12 +41,12 @@ async function showOlder(button, { signal, say }) {
   const next = fragment.querySelector(".older");
   if (next) {
     note.replaceWith(next);
-    prepare(next, { signal, say });
+    prepare(next, { signal, announce });
     next.querySelector("button").focus();
   } else {
     note.remove();
   }
-  say(`${entries.length} older entries are shown.`);
+  announce(`${entries.length} older entries are shown.`);
 }
 
 async function showHistory(box, copy, signal) {

@@ -1,7 +1,7 @@
 // Sign-in, and display of the view that the part of the address after `#` names. Destinations and keys are
 // never before the `#`, so that the page's own address tells them to no server.
 
-import { Refused, ask, forget, keep, key } from "./ask.js";
+import { RequestError, ask, clearKey, key, storeKey } from "./ask.js";
 import * as copies from "./copy.js";
 import * as filters from "./filters.js";
 import * as live from "./live.js";
@@ -12,18 +12,18 @@ const find = (id) => document.getElementById(id);
 const main = find("main");
 const box = find("q");
 // Delay before loading is announced, in milliseconds. Views that load sooner are not announced.
-const SOON = 300;
+const LOADING_NOTICE_DELAY_MS = 300;
 // Scroll position of each view, in pixels.
-const places = new Map();
-let leaving = new AbortController();
-let shown;
+const scrollPositions = new Map();
+let viewAbort = new AbortController();
+let shownHash;
 
-function say(words) {
-  find("said").textContent = words;
+function announce(text) {
+  find("announcement").textContent = text;
 }
 
 // Path and query after the `#` of the address.
-function asked() {
+function requestedView() {
   const hash = location.hash.replace(/^#/, "");
   const text = hash.startsWith("/") ? hash : "/";
   const [path, ...rest] = text.split("?");
@@ -41,15 +41,15 @@ function address({ path, query }) {
 }
 
 async function show({ focus = true } = {}) {
-  leaving.abort();
-  leaving = new AbortController();
-  const { signal } = leaving;
+  viewAbort.abort();
+  viewAbort = new AbortController();
+  const { signal } = viewAbort;
   if (!key()) return signIn("");
-  signedIn(true);
-  const view = asked();
-  mark(view);
+  setSignedIn(true);
+  const view = requestedView();
+  markCurrentLink(view);
   main.setAttribute("aria-busy", "true");
-  const slow = setTimeout(() => say("Loading…"), SOON);
+  const noticeTimer = setTimeout(() => announce("Loading…"), LOADING_NOTICE_DELAY_MS);
   try {
     const answer = await ask(address(view), { signal });
     const html = await answer.text();
@@ -57,9 +57,9 @@ async function show({ focus = true } = {}) {
     fill(html, view, signal, focus);
   } catch (error) {
     if (signal.aborted) return;
-    trouble(error);
+    showError(error);
   } finally {
-    clearTimeout(slow);
+    clearTimeout(noticeTimer);
     if (!signal.aborted) main.removeAttribute("aria-busy");
   }
 }
@@ -70,30 +70,30 @@ function fill(html, view, signal, focus) {
   const fragment = document.createRange().createContextualFragment(html);
   main.replaceChildren(fragment);
   times.rewrite(main);
-  copies.prepare(main, say);
-  message.prepare(main, { signal, say });
+  copies.prepare(main, announce);
+  message.prepare(main, { signal, announce });
   const form = main.querySelector("#filters");
   if (form) filters.prepare(form, view.query);
-  if (view.path === "/live") live.start(main, { signal, denied: trouble });
-  arrive(focus);
+  if (view.path === "/live") live.start(main, { signal, denied: showError });
+  finishView(focus);
 }
 
 // Sets the title, the focus and the scroll position for the shown view.
-function arrive(focus) {
+function finishView(focus) {
   const heading = main.querySelector("h1");
   document.title = heading ? `${heading.textContent} · statusmirror` : "statusmirror";
-  say("");
+  announce("");
   const back = history.state?.seen;
   history.replaceState({ seen: true }, "");
-  shown = location.hash;
+  shownHash = location.hash;
   if (focus && heading) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   }
-  window.scrollTo(0, (back && places.get(shown)) || 0);
+  window.scrollTo(0, (back && scrollPositions.get(shownHash)) || 0);
 }
 
-function mark({ path, query }) {
+function markCurrentLink({ path, query }) {
   for (const link of find("views").querySelectorAll("a")) {
     const target = link.getAttribute("href").slice(1);
     if (target === path) link.setAttribute("aria-current", "page");
@@ -102,39 +102,39 @@ function mark({ path, query }) {
   box.value = path === "/search" ? new URLSearchParams(query).get("q") ?? "" : "";
 }
 
-function signedIn(is) {
-  for (const id of ["search", "views", "sign-out"]) find(id).hidden = !is;
+function setSignedIn(isSignedIn) {
+  for (const id of ["search", "views", "sign-out"]) find(id).hidden = !isSignedIn;
 }
 
-function signIn(words) {
-  leaving.abort();
-  signedIn(false);
+function signIn(reason) {
+  viewAbort.abort();
+  setSignedIn(false);
   main.removeAttribute("aria-busy");
   main.replaceChildren(find("sign-in-view").content.cloneNode(true));
   document.title = "Sign in · statusmirror";
   const input = find("key");
-  find("sign-in-said").textContent = words;
+  find("sign-in-error").textContent = reason;
   find("sign-in").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = input.value.trim();
     if (!/^[\x21-\x7e]+$/.test(text)) {
-      find("sign-in-said").textContent = "That is no key: a key has no spaces and plain letters only.";
+      find("sign-in-error").textContent = "That is no key: a key has no spaces and plain letters only.";
       return;
     }
-    keep(text);
+    storeKey(text);
     show();
   });
   input.focus();
 }
 
-function trouble(error) {
-  if (error instanceof Refused && error.status === 403) {
-    forget();
+function showError(error) {
+  if (error instanceof RequestError && error.status === 403) {
+    clearKey();
     signIn(`The key was not taken. ${error.message}`);
     return;
   }
   const { status = -1 } = error;
-  if (status === 429) forget();
+  if (status === 429) clearKey();
   const headings = {
     0: "No answer",
     400: "That cannot be asked",
@@ -142,14 +142,14 @@ function trouble(error) {
     429: "Too many attempts",
     503: "Not just now",
   };
-  const view = find("trouble-view").content.cloneNode(true);
+  const view = find("error-view").content.cloneNode(true);
   view.querySelector("h1").textContent = headings[status] ?? "Something went wrong";
   view.querySelector("p").textContent = status < 0 ? `The page failed: ${error.message}` : error.message;
   view.querySelector("button").addEventListener("click", () => show());
   main.replaceChildren(view);
   main.removeAttribute("aria-busy");
-  arrive(true);
-  say(error.message);
+  finishView(true);
+  announce(error.message);
 }
 
 function isField(element) {
@@ -166,7 +166,7 @@ find("search").addEventListener("submit", (event) => {
 });
 
 find("sign-out").addEventListener("click", () => {
-  forget();
+  clearKey();
   signIn("");
 });
 
@@ -187,7 +187,7 @@ document.addEventListener("keydown", (event) => {
 
 history.scrollRestoration = "manual";
 window.addEventListener("hashchange", () => {
-  if (shown !== undefined && shown !== location.hash) places.set(shown, window.scrollY);
+  if (shownHash !== undefined && shownHash !== location.hash) scrollPositions.set(shownHash, window.scrollY);
   show();
 });
 show({ focus: false });

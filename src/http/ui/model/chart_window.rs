@@ -5,7 +5,7 @@ use crate::message::Timestamp;
 use crate::store::Hour;
 
 /// Width of the chart in pixels: minimum, default and maximum.
-const WIDTHS: [u16; 3] = [240, 960, 1_600];
+const CHART_WIDTHS: [u16; 3] = [240, 960, 1_600];
 /// Maximum distance of a zone from UTC, in minutes.
 const MAX_OFFSET_MINUTES: i64 = 14 * 60;
 
@@ -20,9 +20,9 @@ pub(crate) struct Window {
     /// Number of bars.
     bars: i64,
     /// Number of hours per bar.
-    size: i64,
+    hours_per_bar: i64,
     /// Number of the first bar, counted since 1970 in the reader's zone.
-    first: i64,
+    first_bar: i64,
 }
 
 /// Part of a window that one bar shows.
@@ -40,24 +40,24 @@ impl Window {
         [(1, "1 hour"), (24, "24 hours"), (168, "7 days"), (720, "30 days")];
 
     /// Parses a query into the window that ends at `now`.
-    pub(crate) fn read(query: &str, now: Timestamp) -> Result<Self, Problem> {
-        let [narrowest, mut width, widest] = WIDTHS;
+    pub(crate) fn parse(query: &str, now: Timestamp) -> Result<Self, Problem> {
+        let [min_width, mut width, max_width] = CHART_WIDTHS;
         let (mut hours, mut offset) = (24, 0);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "hours" => {
-                    let mut known = Self::ALL.into_iter().map(|(hours, _)| hours);
-                    let asked = known.find(|known| value == known.to_string());
-                    hours = asked.ok_or_else(|| {
+                    let mut choices = Self::ALL.into_iter().map(|(hours, _)| hours);
+                    let requested = choices.find(|hours| value == hours.to_string());
+                    hours = requested.ok_or_else(|| {
                         Problem::BadRequest("`hours` is 1, 24, 168 or 720.".to_owned())
                     })?;
                 }
                 "offset" => {
-                    let asked = value
+                    let requested = value
                         .parse()
                         .ok()
                         .filter(|it| (-MAX_OFFSET_MINUTES..=MAX_OFFSET_MINUTES).contains(it));
-                    offset = asked.ok_or_else(|| {
+                    offset = requested.ok_or_else(|| {
                         Problem::BadRequest(
                             "`offset` is how many minutes the reader's clock is ahead of UTC."
                                 .to_owned(),
@@ -65,10 +65,10 @@ impl Window {
                     })?;
                 }
                 "width" => {
-                    let asked = value.parse::<u16>().map_err(|_error| {
+                    let requested = value.parse::<u16>().map_err(|_error| {
                         Problem::BadRequest("`width` is a number of pixels.".to_owned())
                     })?;
-                    width = asked.clamp(narrowest, widest);
+                    width = requested.clamp(min_width, max_width);
                 }
                 _ => {}
             }
@@ -78,14 +78,21 @@ impl Window {
 
     fn of(hours: u32, offset: i64, width: u16, now: Timestamp) -> Self {
         // One bar more than the time contains, because the last one has only begun.
-        let (bars, size) = match hours {
+        let (bars, hours_per_bar) = match hours {
             1 => (2, 1),
             24 => (25, 1),
             168 => (29, 6),
             _ => (31, 24),
         };
-        let here = Hour::of(now).0 + offset.div_euclid(60);
-        Self { hours, offset, width, bars, size, first: here.div_euclid(size) - bars + 1 }
+        let local_hour = Hour::of(now).0 + offset.div_euclid(60);
+        Self {
+            hours,
+            offset,
+            width,
+            bars,
+            hours_per_bar,
+            first_bar: local_hour.div_euclid(hours_per_bar) - bars + 1,
+        }
     }
 
     /// Number of hours that names the window.
@@ -99,7 +106,7 @@ impl Window {
     }
 
     /// First hour of the window.
-    pub(crate) fn first(self) -> Hour {
+    pub(crate) fn first_hour(self) -> Hour {
         self.start(0)
     }
 
@@ -111,12 +118,13 @@ impl Window {
     /// Index of the bar that contains an hour; `None` if the hour is before the first bar, or after the last
     /// one, as when the hour was counted with a clock ahead of ours.
     pub(crate) fn bar_of(self, hour: Hour) -> Option<usize> {
-        let bar = (hour.0 + self.offset.div_euclid(60)).div_euclid(self.size) - self.first;
+        let bar =
+            (hour.0 + self.offset.div_euclid(60)).div_euclid(self.hours_per_bar) - self.first_bar;
         usize::try_from(bar).ok().filter(|_| bar < self.bars)
     }
 
     fn start(self, bar: i64) -> Hour {
-        Hour((self.first + bar) * self.size - self.offset.div_euclid(60))
+        Hour((self.first_bar + bar) * self.hours_per_bar - self.offset.div_euclid(60))
     }
 
     /// Name of the reader's zone, as its offset from UTC.
@@ -142,14 +150,14 @@ impl Window {
     pub(crate) fn label(self, bar: Bar) -> Option<String> {
         let (day, time) = self.local(bar.from);
         let hour = bar.from.0 + self.offset.div_euclid(60);
-        match self.size {
+        match self.hours_per_bar {
             1 => Some(time),
             _ => (hour.rem_euclid(24) == 0).then_some(day),
         }
     }
 
     /// Description of the bars.
-    pub(crate) fn words(self) -> &'static str {
+    pub(crate) fn describe_bars(self) -> &'static str {
         match self.hours {
             1 => "The present hour and the one before, because sums are kept by the hour",
             24 => "The present hour and the 24 before it",
@@ -161,7 +169,7 @@ impl Window {
     /// Name of a bar.
     pub(crate) fn name(self, bar: Bar) -> String {
         let ((day, from), (_, to)) = (self.local(bar.from), self.local(bar.to));
-        if self.size == 24 { day } else { format!("{day}, {from} to {to}") }
+        if self.hours_per_bar == 24 { day } else { format!("{day}, {from} to {to}") }
     }
 }
 
@@ -173,7 +181,7 @@ mod tests {
     use super::*;
 
     fn window(query: &str) -> Window {
-        Window::read(query, "2026-02-12T22:49:00Z".parse().unwrap()).unwrap()
+        Window::parse(query, "2026-02-12T22:49:00Z".parse().unwrap()).unwrap()
     }
 
     fn at(hour: Hour) -> String {
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_the_readers() {
+    fn days_follow_the_readers_zone() {
         let month = window("hours=720&offset=120");
         // In the reader's zone it is the 13th already.
         let last = month.bars().last().unwrap();
@@ -191,14 +199,14 @@ mod tests {
         assert_eq!(month.bar_of(last.from), Some(30));
         assert_eq!(month.bar_of(Hour(last.from.0 - 1)), Some(29));
         assert_eq!(month.bar_of(last.to), None);
-        assert_eq!(month.bar_of(Hour(month.first().0 - 1)), None);
+        assert_eq!(month.bar_of(Hour(month.first_hour().0 - 1)), None);
         assert_eq!(month.zone(), "UTC+02:00");
     }
 
     #[test]
-    fn hours_are_told_in_the_readers_zone() {
+    fn hours_are_shown_in_the_readers_zone() {
         let day = window("offset=-300");
-        assert_eq!(at(day.first()), "2026-02-11T22:00:00Z");
+        assert_eq!(at(day.first_hour()), "2026-02-11T22:00:00Z");
         assert_eq!(day.name(day.bars().next().unwrap()), "11 Feb, 17:00 to 18:00");
         assert_eq!(day.zone(), "UTC-05:00");
         assert_eq!(window("hours=1").bars().count(), 2);
@@ -207,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_is_refused() {
+    fn invalid_windows_are_rejected() {
         for query in ["hours=2", "hours=", "offset=x", "offset=841"] {
-            assert!(Window::read(query, Timestamp::EPOCH).is_err(), "{query}");
+            assert!(Window::parse(query, Timestamp::EPOCH).is_err(), "{query}");
         }
     }
 }

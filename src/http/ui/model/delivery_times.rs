@@ -8,7 +8,7 @@ use crate::message::Channel;
 use crate::store::{CountKind, DeliveryTime, HourlyCount};
 
 /// Minimum number of deliveries for a statement about their times.
-pub(crate) const ENOUGH: u64 = 20;
+pub(crate) const MIN_DELIVERIES: u64 = 20;
 
 /// Number of deliveries by delivery time.
 #[derive(Debug, Clone, Default)]
@@ -18,18 +18,18 @@ pub(crate) struct Times {
 
 impl Times {
     /// Adds deliveries that took this long.
-    pub(crate) fn add(&mut self, took: DeliveryTime, messages: u64) {
-        *self.classes.entry(took).or_default() += messages;
+    pub(crate) fn add(&mut self, time: DeliveryTime, messages: u64) {
+        *self.classes.entry(time).or_default() += messages;
     }
 
     /// Delivery times in hourly counts, on this channel or on all.
     pub(crate) fn of(hourly: &[HourlyCount], channel: Option<Channel>) -> Self {
         let mut times = Self::default();
-        for sum in hourly {
-            if let CountKind::Delivery(took) = sum.counted
-                && channel.is_none_or(|channel| sum.channel == channel)
+        for hourly_count in hourly {
+            if let CountKind::Delivery(time) = hourly_count.kind
+                && channel.is_none_or(|channel| hourly_count.channel == channel)
             {
-                times.add(took, sum.messages);
+                times.add(time, hourly_count.messages);
             }
         }
         times
@@ -42,18 +42,18 @@ impl Times {
 
     /// Percentile of the delivery times, in microseconds, as if the deliveries of a class were spread over it
     /// evenly; `None` without deliveries.
-    pub(crate) fn within(&self, percent: u32) -> Option<i64> {
-        let wanted = exact(self.deliveries()) * f64::from(percent) / 100.0;
+    pub(crate) fn percentile(&self, percent: u32) -> Option<i64> {
+        let rank = exact(self.deliveries()) * f64::from(percent) / 100.0;
         let mut before = 0.0;
-        for (took, messages) in &self.classes {
-            let here = exact(*messages);
-            if before + here >= wanted {
-                let shorter = took.class().checked_sub(1).and_then(DeliveryTime::from_class);
+        for (time, messages) in &self.classes {
+            let in_class = exact(*messages);
+            if before + in_class >= rank {
+                let shorter = time.class().checked_sub(1).and_then(DeliveryTime::from_class);
                 let from = shorter.map_or(0.0, DeliveryTime::seconds);
-                let part = ((wanted - before) / here).clamp(0.0, 1.0);
-                return Some(micros(from + (took.seconds() - from) * part));
+                let part = ((rank - before) / in_class).clamp(0.0, 1.0);
+                return Some(micros(from + (time.seconds() - from) * part));
             }
-            before += here;
+            before += in_class;
         }
         None
     }
@@ -67,7 +67,7 @@ fn micros(seconds: f64) -> i64 {
 
 /// Usual delivery time of a channel on this service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Usual {
+pub(crate) struct UsualTime {
     /// Channel of the messages.
     pub(crate) channel: Channel,
     /// 95th percentile of the delivery times, in microseconds; `None` if there were too few deliveries.
@@ -78,11 +78,11 @@ pub(crate) struct Usual {
     pub(crate) days: i64,
 }
 
-impl Usual {
+impl UsualTime {
     /// Computes the usual delivery time from these times.
     pub(crate) fn of(channel: Channel, times: &Times, days: i64) -> Self {
         let deliveries = times.deliveries();
-        let p95 = times.within(95).filter(|_| deliveries >= ENOUGH);
+        let p95 = times.percentile(95).filter(|_| deliveries >= MIN_DELIVERIES);
         Self { channel, p95, deliveries, days }
     }
 
@@ -115,26 +115,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_lies_in_its_class_as_far_as_its_share_reaches() {
+    fn percentiles_are_interpolated_within_their_class() {
         let mut times = Times::default();
-        assert_eq!(times.within(95), None);
+        assert_eq!(times.percentile(95), None);
         let class = |number| DeliveryTime::from_class(number).unwrap();
         times.add(class(3), 50);
         times.add(class(0), 50);
-        assert_eq!(times.within(50), Some(500_000));
+        assert_eq!(times.percentile(50), Some(500_000));
         let from = class(2).seconds();
         let middle = from + (class(3).seconds() - from) * 0.5;
-        assert_eq!(times.within(75), Some(micros(middle)));
+        assert_eq!(times.percentile(75), Some(micros(middle)));
     }
 
     #[test]
-    fn of_too_few_nothing_is_said() {
+    fn too_few_deliveries_have_no_percentiles() {
         let mut times = Times::default();
-        times.add(DeliveryTime::from_class(5).unwrap(), ENOUGH - 1);
-        let few = Usual::of(Channel::Sms, &times, 30);
+        times.add(DeliveryTime::from_class(5).unwrap(), MIN_DELIVERIES - 1);
+        let few = UsualTime::of(Channel::Sms, &times, 30);
         assert_eq!(few.p95, None);
         assert!(few.sentence().contains("only 19 were delivered in the last 30 days"));
         times.add(DeliveryTime::from_class(5).unwrap(), 1);
-        assert!(Usual::of(Channel::Rcs, &times, 7).sentence().contains("95 of 100 RCS"));
+        assert!(UsualTime::of(Channel::Rcs, &times, 7).sentence().contains("95 of 100 RCS"));
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::delivery_times::Usual;
+use super::delivery_times::UsualTime;
 use crate::http::ui::views::parts::{Moment, SECOND, ago, span};
 use crate::message::{Channel, Outcome, Provider, Shown, Status, Timestamp};
 use crate::store::Step;
@@ -22,7 +22,7 @@ const LATE_MICROS: i64 = 600 * SECOND;
     ext = "html",
     source = "{% for piece in pieces %}{% match piece %}{% when Piece::Text(text) %}{{ text }}{% when Piece::Moment(moment) %}{{ moment }}{% endmatch %}{% endfor %}"
 )]
-pub(crate) struct Words {
+pub(crate) struct RichText {
     pieces: Vec<Piece>,
 }
 
@@ -33,10 +33,10 @@ enum Piece {
 }
 
 /// Safe: the template above escapes the texts.
-impl HtmlSafe for Words {}
+impl HtmlSafe for RichText {}
 
-impl Words {
-    /// Creates a text from these words.
+impl RichText {
+    /// Creates a text without moments.
     pub(crate) fn of(text: impl Into<String>) -> Self {
         Self { pieces: vec![Piece::Text(text.into())] }
     }
@@ -47,7 +47,7 @@ impl Words {
         self
     }
 
-    /// Appends words.
+    /// Appends a text.
     pub(crate) fn then(mut self, text: impl Into<String>) -> Self {
         self.pieces.push(Piece::Text(text.into()));
         self
@@ -64,15 +64,15 @@ pub(crate) struct Case<'a> {
     /// Current time.
     pub(crate) now: Timestamp,
     /// Usual delivery time of the message's channel.
-    pub(crate) usual: Usual,
+    pub(crate) usual: UsualTime,
 }
 
 /// Explanation, as a supporter says it.
 pub(crate) struct Answer {
     /// Sentence that says what happened, and when.
-    pub(crate) happened: Words,
+    pub(crate) happened: RichText,
     /// Sentence that says whether the status is final, and whether to wait or to send again.
-    pub(crate) advice: Words,
+    pub(crate) advice: RichText,
     /// Further facts needed to understand the explanation.
     pub(crate) notes: Vec<Note>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Note {
     /// Kind of the fact, in one word.
     pub(crate) about: &'static str,
     /// Text of the note.
-    pub(crate) words: Words,
+    pub(crate) text: RichText,
 }
 
 /// Word for a message of this channel.
@@ -97,30 +97,32 @@ impl Case<'_> {
     /// Explains the message's status.
     pub(crate) fn answer(&self) -> Answer {
         let (happened, advice) = match self.shown.status {
-            Status::ProviderAcceptance | Status::Sent => (self.open(), self.wait_advice()),
-            Status::Rejected => (self.rejected(), Words::of(REJECTED)),
-            Status::Undelivered => (self.undelivered(), Words::of(UNDELIVERED)),
-            Status::Delivered | Status::Read => (self.delivered(), Words::of(DELIVERED)),
+            Status::ProviderAcceptance | Status::Sent => (self.describe_open(), self.wait_advice()),
+            Status::Rejected => (self.describe_rejected(), RichText::of(REJECTED_ADVICE)),
+            Status::Undelivered => (self.describe_undelivered(), RichText::of(UNDELIVERED_ADVICE)),
+            Status::Delivered | Status::Read => {
+                (self.describe_delivered(), RichText::of(DELIVERED_ADVICE))
+            }
         };
-        let note = |about| move |words| Note { about, words };
-        let mut notes: Vec<_> = self.contradictions().map(note("Contradicted")).collect();
-        notes.extend(self.late_report().map(note("Late")));
-        notes.extend(self.overtaken().map(note("Late")));
-        notes.extend(self.never_counts().map(note("Invalid")));
+        let note = |about| move |text| Note { about, text };
+        let mut notes: Vec<_> = self.contradiction_notes().map(note("Contradicted")).collect();
+        notes.extend(self.late_note().map(note("Late")));
+        notes.extend(self.superseded_note().map(note("Late")));
+        notes.extend(self.invalid_note().map(note("Invalid")));
         if self.shown.status.is_final() {
-            notes.push(note("Usual")(Words::of(self.usual.sentence())));
+            notes.push(note("Usual")(RichText::of(self.usual.sentence())));
         }
         Answer { happened, advice, notes }
     }
 
-    fn this(&self) -> String {
+    fn subject(&self) -> String {
         format!("This {}", noun(self.shown.channel))
     }
 
-    fn open(&self) -> Words {
+    fn describe_open(&self) -> RichText {
         let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
         if self.steps.iter().all(|step| step.by_api) {
-            return Words::of(format!("{} was registered as sent at ", self.this()))
+            return RichText::of(format!("{} was registered as sent at ", self.subject()))
                 .at(accepted_at)
                 .then(format!(
                     " ({}), and no provider has said anything about it since.",
@@ -128,12 +130,14 @@ impl Case<'_> {
                 ));
         }
         if status == Status::Sent {
-            Words::of(format!("{} was sent at ", self.this())).at(status_changed_at).then(format!(
-                " ({}), and whether it arrived is not known yet.",
-                ago(status_changed_at, self.now)
-            ))
+            RichText::of(format!("{} was sent at ", self.subject())).at(status_changed_at).then(
+                format!(
+                    " ({}), and whether it arrived is not known yet.",
+                    ago(status_changed_at, self.now)
+                ),
+            )
         } else {
-            Words::of(format!("The provider accepted this {} at ", noun(self.shown.channel)))
+            RichText::of(format!("The provider accepted this {} at ", noun(self.shown.channel)))
                 .at(accepted_at)
                 .then(format!(
                     " ({}), and has not said yet that it was sent.",
@@ -143,10 +147,10 @@ impl Case<'_> {
     }
 
     /// Advice for a message without a final status.
-    fn wait_advice(&self) -> Words {
+    fn wait_advice(&self) -> RichText {
         let age = self.now.micros().saturating_sub(self.shown.accepted_at.micros());
         let usual = self.usual.sentence();
-        Words::of(if age > GIVE_UP_MICROS {
+        RichText::of(if age > GIVE_UP_MICROS {
             format!(
                 "After {} an answer will probably never come: treat it as unknown, and send it again if \
                  it still matters, though it may then arrive twice. {usual}",
@@ -162,40 +166,40 @@ impl Case<'_> {
         })
     }
 
-    fn rejected(&self) -> Words {
-        Words::of(format!("{} was never sent: the provider refused it at ", self.this()))
+    fn describe_rejected(&self) -> RichText {
+        RichText::of(format!("{} was never sent: the provider refused it at ", self.subject()))
             .at(self.shown.status_changed_at)
             .then(format!(" ({}).", cause(&self.shown.provider)))
     }
 
-    fn undelivered(&self) -> Words {
-        Words::of(format!(
+    fn describe_undelivered(&self) -> RichText {
+        RichText::of(format!(
             "{} was sent but did not arrive: the provider gave it up at ",
-            self.this()
+            self.subject()
         ))
         .at(self.shown.status_changed_at)
         .then(format!(" ({}).", cause(&self.shown.provider)))
     }
 
-    fn delivered(&self) -> Words {
+    fn describe_delivered(&self) -> RichText {
         let Shown { accepted_at, status_changed_at, status, .. } = *self.shown;
-        let took = status_changed_at.micros().saturating_sub(accepted_at.micros());
+        let duration = status_changed_at.micros().saturating_sub(accepted_at.micros());
         let what = if status == Status::Read {
             "was delivered, and read by its recipient at "
         } else {
             "was delivered to the recipient’s phone at "
         };
-        let behind = if took > 0 {
-            format!(", {} after it was accepted.", span(took))
+        let ending = if duration > 0 {
+            format!(", {} after it was accepted.", span(duration))
         } else {
             ".".to_owned()
         };
-        Words::of(format!("{} {what}", self.this())).at(status_changed_at).then(behind)
+        RichText::of(format!("{} {what}", self.subject())).at(status_changed_at).then(ending)
     }
 
     /// Notes about notifications that contradict the status, with the reason why the status stands
     /// nevertheless.
-    fn contradictions(&self) -> impl Iterator<Item = Words> {
+    fn contradiction_notes(&self) -> impl Iterator<Item = RichText> {
         let status = self.shown.status;
         let valid = || self.steps.iter().filter(|step| step.outcome != Outcome::Invalid);
         let arrived = |status| matches!(status, Status::Delivered | Status::Read);
@@ -207,66 +211,65 @@ impl Case<'_> {
             let (place, step) = valid().enumerate().find(|(_, step)| step.status == against)?;
             let when = step.stated_at.unwrap_or(step.received_at);
             let came_before = first.is_some_and(|first| place < first);
-            let (before, behind) = contradiction(status, against, came_before);
-            Some(Words::of(before).at(when).then(behind))
+            let (before, ending) = contradiction(status, against, came_before);
+            Some(RichText::of(before).at(when).then(ending))
         })
     }
 
     /// Note that the notification which set the status arrived long after the event.
-    fn late_report(&self) -> Option<Words> {
+    fn late_note(&self) -> Option<RichText> {
         let shown = self.shown;
         let decisive = self.steps.iter().find(|step| {
             step.status == shown.status && step.stated_at == Some(shown.status_changed_at)
         })?;
-        let late = decisive.received_at.micros() - shown.status_changed_at.micros();
-        (late > LATE_MICROS).then(|| {
-            Words::of("the report of that arrived here only at ")
+        let delay = decisive.received_at.micros() - shown.status_changed_at.micros();
+        (delay > LATE_MICROS).then(|| {
+            RichText::of("the report of that arrived here only at ")
                 .at(decisive.received_at)
-                .then(format!(", {} after it happened.", span(late)))
+                .then(format!(", {} after it happened.", span(delay)))
         })
     }
 
     /// Note that notifications arrived when more was known already.
-    fn overtaken(&self) -> Option<Words> {
+    fn superseded_note(&self) -> Option<RichText> {
         let mut known = None;
-        let mut overtaken = Vec::new();
+        let mut superseded = Vec::new();
         for step in self.steps.iter().filter(|step| step.outcome != Outcome::Invalid) {
             if !step.by_api && Some(step.status) < known && !contradicts(step, known) {
-                overtaken.push(step.status.name());
+                superseded.push(step.status.name());
             }
             known = known.max(Some(step.status));
         }
-        overtaken.dedup();
-        (!overtaken.is_empty()).then(|| {
-            let words = overtaken.join(", ");
-            Words::of(format!(
-                "what was reported as {words} arrived when more was known already, so the status stayed."
+        superseded.dedup();
+        (!superseded.is_empty()).then(|| {
+            let statuses = superseded.join(", ");
+            RichText::of(format!(
+                "what was reported as {statuses} arrived when more was known already, so the status stayed."
             ))
         })
     }
 
     /// Note about invalid notifications, which never count.
-    fn never_counts(&self) -> Option<Words> {
+    fn invalid_note(&self) -> Option<RichText> {
         let is_invalid = |step: &&Step| step.outcome == Outcome::Invalid;
-        self.steps.iter().any(|step| is_invalid(&step)).then(|| Words::of(INVALID))
+        self.steps.iter().any(|step| is_invalid(&step)).then(|| RichText::of(INVALID_NOTE))
     }
 }
 
-const REJECTED: &str = "That is final, and nothing reached the recipient: do not wait, and do not send it \
-                        again as it is, which would be refused again. Remove the cause first, then send it \
-                        again.";
-const UNDELIVERED: &str = "That is final unless a late receipt corrects it, so do not wait: check that the \
-                           number is right and the phone on, then send it again, or try later.";
-const DELIVERED: &str =
+const REJECTED_ADVICE: &str = "That is final, and nothing reached the recipient: do not wait, and do not \
+     send it again as it is, which would be refused again. Remove the cause first, then send it again.";
+const UNDELIVERED_ADVICE: &str = "That is final unless a late receipt corrects it, so do not wait: check \
+     that the number is right and the phone on, then send it again, or try later.";
+const DELIVERED_ADVICE: &str =
     "That is final: there is nothing to wait for, and no reason to send it again.";
-const INVALID: &str =
+const INVALID_NOTE: &str =
     "one notification reports an SMS as read, which cannot be known: it does not count.";
 
 /// Words before and after the time of a notification that contradicts the status.
 fn contradiction(status: Status, other: Status, came_before: bool) -> (&'static str, &'static str) {
-    let refused = other == Status::Rejected;
+    let is_rejected = other == Status::Rejected;
     match (status, came_before) {
-        (Status::Delivered | Status::Read, true) if refused => (
+        (Status::Delivered | Status::Read, true) if is_rejected => (
             "before that, the provider had reported it refused, at ",
             ". The receipt counts, because a phone cannot confirm what it does not have: there is nothing \
              to do for this message.",
@@ -295,21 +298,21 @@ fn contradiction(status: Status, other: Status, came_before: bool) -> (&'static 
 
 /// Cause of a failure, as the provider states it.
 pub(crate) fn cause(provider: &Provider<&str>) -> String {
-    let words = shortened(provider.message.unwrap_or(provider.status));
-    match (provider.code, &*words) {
+    let text = shortened(provider.message.unwrap_or(provider.status));
+    match (provider.code, &*text) {
         ("", "") => "it gave no reason".to_owned(),
-        ("", words) => format!("“{words}”"),
+        ("", text) => format!("“{text}”"),
         (code, "") => format!("code {code}"),
-        (code, words) => format!("code {code}: “{words}”"),
+        (code, text) => format!("code {code}: “{text}”"),
     }
 }
 
 /// Maximum length of a provider's text in a sentence, in characters.
-pub(crate) const READ_OUT: usize = 160;
+pub(crate) const MAX_QUOTED_CHARACTERS: usize = 160;
 
-/// Text, cut to [`READ_OUT`] characters.
+/// Text, cut to [`MAX_QUOTED_CHARACTERS`] characters.
 fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(READ_OUT) {
+    match text.char_indices().nth(MAX_QUOTED_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
         None => text.into(),
     }

@@ -1,6 +1,6 @@
 //! Cases of the explanation: each sentence for a record and its history.
 
-use super::delivery_times::{ENOUGH, Times, Usual};
+use super::delivery_times::{MIN_DELIVERIES, Times, UsualTime};
 use super::explanation::*;
 use crate::http::ui::views::parts::SECOND;
 use crate::message::{
@@ -9,10 +9,11 @@ use crate::message::{
 };
 use crate::store::{DeliveryTime, StoredNotification};
 
-const NOON: i64 = 1_770_897_600;
+/// Time of the messages: 2026-02-12T12:00:00Z, in seconds since 1970.
+const NOON_SECONDS: i64 = 1_770_897_600;
 
 fn at(second: i64) -> Timestamp {
-    Timestamp::from_micros((NOON + second) * SECOND).unwrap()
+    Timestamp::from_micros((NOON_SECONDS + second) * SECOND).unwrap()
 }
 
 /// Record and history of a message with these notifications: status, stated time and arrival, in seconds.
@@ -60,37 +61,37 @@ pub(crate) fn reported(
     (record, notifications)
 }
 
-/// Explanation read out at this second, where 95 of 100 messages arrive within some seconds.
-fn read_out(of: &(Option<Record>, Vec<StoredNotification>), second: i64) -> String {
-    let (record, notifications) = of;
+/// Explanation at this second, if 95 of 100 messages usually arrive within some seconds.
+fn explain(history: &(Option<Record>, Vec<StoredNotification>), second: i64) -> String {
+    let (record, notifications) = history;
     let shown = record.as_ref().unwrap().shown(MessageId::from_bytes([1; 16]));
     let mut times = Times::default();
-    times.add(DeliveryTime::from_class(6).unwrap(), ENOUGH);
-    let usual = Usual::of(shown.channel, &times, 7);
+    times.add(DeliveryTime::from_class(6).unwrap(), MIN_DELIVERIES);
+    let usual = UsualTime::of(shown.channel, &times, 7);
     let steps: Vec<_> = (1..).zip(notifications).map(|(number, one)| one.step(number)).collect();
     let answer = Case { shown: &shown, steps: &steps, now: at(second), usual }.answer();
     let mut text = format!("{} {}", answer.happened, answer.advice);
-    for Note { about, words } in answer.notes {
-        text = format!("{text} {about}: {words}");
+    for Note { about, text: note } in answer.notes {
+        text = format!("{text} {about}: {note}");
     }
     text
 }
 
 #[track_caller]
-fn check(told_of: &[(Status, i64, i64)], second: i64, has: &[&str], has_not: &[&str]) {
-    let text = read_out(&reported(Channel::Sms, "gateway", told_of), second);
-    for words in has {
-        assert!(text.contains(words), "{words} is not in: {text}");
+fn check(reports: &[(Status, i64, i64)], second: i64, expected: &[&str], unexpected: &[&str]) {
+    let text = explain(&reported(Channel::Sms, "gateway", reports), second);
+    for part in expected {
+        assert!(text.contains(part), "{part} is not in: {text}");
     }
-    for words in has_not {
-        assert!(!text.contains(words), "{words} is in: {text}");
+    for part in unexpected {
+        assert!(!text.contains(part), "{part} is in: {text}");
     }
 }
 
 use crate::message::Status::{Delivered, ProviderAcceptance, Read, Rejected, Sent, Undelivered};
 
 #[test]
-fn what_has_not_ended_is_waited_for_until_it_is_too_old() {
+fn unfinished_messages_are_waited_for_until_too_old() {
     let accepted = [(ProviderAcceptance, 0, 0)];
     check(&accepted, 2, &["accepted this SMS", "2 seconds ago", "not final: wait"], &["longer"]);
     check(&[(Sent, 1, 1)], 2, &["was sent at", "wait, and do not send", "95 of 100"], &["longer"]);
@@ -100,14 +101,14 @@ fn what_has_not_ended_is_waited_for_until_it_is_too_old() {
 }
 
 #[test]
-fn what_was_only_registered_says_that_nothing_was_heard() {
+fn a_registered_message_without_reports_is_described_as_such() {
     let registered = reported(Channel::Sms, "api:shop", &[(ProviderAcceptance, 0, 0)]);
-    let text = read_out(&registered, 2);
+    let text = explain(&registered, 2);
     assert!(text.contains("no provider has said anything about it"), "{text}");
 }
 
 #[test]
-fn a_refused_message_must_be_mended_and_a_lost_one_may_be_sent_again() {
+fn rejected_messages_need_a_fix_and_undelivered_ones_may_be_resent() {
     let why = "(code 27: “Absent &#60;subscriber&#62;”)";
     check(
         &[(Rejected, 1, 1)],
@@ -124,16 +125,16 @@ fn a_refused_message_must_be_mended_and_a_lost_one_may_be_sent_again() {
 }
 
 #[test]
-fn a_delivered_message_needs_nothing() {
-    let (has, has_not) =
+fn a_delivered_message_needs_no_action() {
+    let (expected, unexpected) =
         (["was delivered", "5 seconds after", "That is final"], ["Contradicted", "Late"]);
-    check(&[(Sent, 1, 1), (Delivered, 5, 5)], 9, &has, &has_not);
-    let text = read_out(&reported(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
+    check(&[(Sent, 1, 1), (Delivered, 5, 5)], 9, &expected, &unexpected);
+    let text = explain(&reported(Channel::Rcs, "gateway", &[(Read, 5, 5)]), 9);
     assert!(text.contains("This RCS message was delivered, and read"), "{text}");
 }
 
 #[test]
-fn which_of_two_contradictions_counts_is_said_with_the_reason() {
+fn contradictions_name_the_status_that_counts_and_why() {
     check(
         &[(Undelivered, 2, 2), (Delivered, 5, 5)],
         9,
@@ -157,7 +158,7 @@ fn which_of_two_contradictions_counts_is_said_with_the_reason() {
 }
 
 #[test]
-fn what_came_late_is_said() {
+fn late_reports_are_mentioned() {
     let hours = 2 * 3_600;
     check(
         &[(Delivered, 5, hours)],
@@ -165,14 +166,14 @@ fn what_came_late_is_said() {
         &["Late: the report of that arrived"],
         &["what was reported as"],
     );
-    let overtaken = "Late: what was reported as SENT arrived when more was known already";
-    check(&[(Delivered, 5, 5), (Sent, 1, 6)], 9, &[overtaken], &["the report of that"]);
+    let superseded = "Late: what was reported as SENT arrived when more was known already";
+    check(&[(Delivered, 5, 5), (Sent, 1, 6)], 9, &[superseded], &["the report of that"]);
 }
 
 #[test]
-fn a_long_reason_is_not_read_out_whole() {
+fn long_reasons_are_shortened() {
     let provider = Provider { message: Some("é".repeat(999)), ..Provider::default() };
-    let read_out = cause(&provider.map(String::as_str));
-    assert_eq!(read_out, format!("“{}…”", "é".repeat(READ_OUT)));
+    let reason = cause(&provider.map(String::as_str));
+    assert_eq!(reason, format!("“{}…”", "é".repeat(MAX_QUOTED_CHARACTERS)));
     assert_eq!(cause(&Provider::default()), "it gave no reason");
 }

@@ -23,7 +23,7 @@ pub(crate) fn meaning(outcome: EntryOutcome) -> (&'static str, &'static str) {
 }
 
 /// Place of an outcome among all on the page.
-pub(crate) fn place(outcome: EntryOutcome) -> usize {
+pub(crate) fn rank(outcome: EntryOutcome) -> usize {
     match outcome {
         EntryOutcome::Judged(Outcome::Applied) => 0,
         EntryOutcome::Judged(Outcome::Duplicate) => 1,

@@ -14,7 +14,7 @@ pub(crate) struct Event {
     pub(crate) received_at: Moment,
     /// Delay between stated time and arrival, if it is at least one second.
     pub(crate) delay: Option<String>,
-    pub(crate) did: String,
+    pub(crate) effect: String,
     pub(crate) source: String,
     pub(crate) details: Vec<(&'static str, String)>,
 }
@@ -24,22 +24,24 @@ pub(crate) fn events(older: &[Step], newest: &[StoredNotification], now: Timesta
     let valid = older.iter().filter(|step| step.outcome != Outcome::Invalid);
     let mut status = valid.map(|step| step.status).max();
     let mut before = older.last().map(|step| step.received_at);
-    let event = |one: &StoredNotification| {
-        let did = outcome(one, status);
-        if one.outcome != Outcome::Invalid {
-            status = status.max(Some(one.status));
+    let event = |notification: &StoredNotification| {
+        let effect = effect(notification, status);
+        if notification.outcome != Outcome::Invalid {
+            status = status.max(Some(notification.status));
         }
-        let since = ago(one.received_at, now);
-        let gap = match before.replace(one.received_at) {
+        let since = ago(notification.received_at, now);
+        let gap = match before.replace(notification.received_at) {
             None => since,
             Some(before) => {
-                let gap = one.received_at.micros().saturating_sub(before.micros());
+                let gap = notification.received_at.micros().saturating_sub(before.micros());
                 format!("{} later, {since}", span(gap))
             }
         };
-        let delay = one.stated_at.map(|at| one.received_at.micros().saturating_sub(at.micros()));
-        let provider = &one.provider;
-        let number = one.destination.map(|number| number.to_string());
+        let delay = notification
+            .stated_at
+            .map(|at| notification.received_at.micros().saturating_sub(at.micros()));
+        let provider = &notification.provider;
+        let number = notification.destination.map(|number| number.to_string());
         let all = [
             ("Provider", provider.name.as_str()),
             ("Status", &provider.status),
@@ -47,18 +49,18 @@ pub(crate) fn events(older: &[Step], newest: &[StoredNotification], now: Timesta
             ("Text", provider.message.as_deref().unwrap_or_default()),
             ("Id", &provider.id),
             ("Number", number.as_deref().unwrap_or_default()),
-            ("Reference key", one.reference.key().unwrap_or_default()),
+            ("Reference key", notification.reference.key().unwrap_or_default()),
         ];
         let details = all.into_iter().filter(|(_, text)| !text.is_empty());
         Event {
-            mark: Mark(one.status),
-            outcome: one.outcome.name(),
+            mark: Mark(notification.status),
+            outcome: notification.outcome.name(),
             gap,
-            stated_at: one.stated_at.map(Moment),
-            received_at: Moment(one.received_at),
+            stated_at: notification.stated_at.map(Moment),
+            received_at: Moment(notification.received_at),
             delay: delay.filter(|delay| *delay >= SECOND).map(span),
-            did,
-            source: one.source.clone(),
+            effect,
+            source: notification.source.clone(),
             details: details.map(|(name, text)| (name, text.to_owned())).collect(),
         }
     };
@@ -66,11 +68,11 @@ pub(crate) fn events(older: &[Step], newest: &[StoredNotification], now: Timesta
 }
 
 /// Effect of a notification, in words; `before` is the status known when it arrived.
-fn outcome(notification: &StoredNotification, before: Option<Status>) -> String {
-    let moves = before.is_none_or(|before| notification.status > before);
+fn effect(notification: &StoredNotification, before: Option<Status>) -> String {
+    let raises_status = before.is_none_or(|before| notification.status > before);
     match (notification.outcome, before) {
         (Outcome::Applied, None) => "Counted: the first notification of this message.".to_owned(),
-        (Outcome::Applied, Some(_)) if moves => "Counted.".to_owned(),
+        (Outcome::Applied, Some(_)) if raises_status => "Counted.".to_owned(),
         (Outcome::Applied, Some(before))
             if notification.status < before && !is_api(&notification.source) =>
         {
@@ -90,7 +92,7 @@ fn outcome(notification: &StoredNotification, before: Option<Status>) -> String 
         (Outcome::Superseded | Outcome::Duplicate, _) => {
             "Changed nothing: all of it was known already.".to_owned()
         }
-        (Outcome::Conflict, Some(before)) if moves => {
+        (Outcome::Conflict, Some(before)) if raises_status => {
             format!("Contradicts {}, which was reported before, and counts.", before.name())
         }
         (Outcome::Conflict, before) => format!(
@@ -111,17 +113,17 @@ mod tests {
     use crate::message::Status::{Delivered, Read, Sent, Undelivered};
 
     #[test]
-    fn the_timeline_says_what_each_did() {
+    fn the_timeline_states_the_effect_of_each_notification() {
         let sms = |all| reported(Channel::Sms, "gateway", all).1;
         let notifications =
             sms(&[(Undelivered, 2, 2), (Delivered, 5, 5), (Sent, 1, 6), (Read, 7, 7)]);
-        let words: Vec<_> = notifications
+        let effects: Vec<_> = notifications
             .iter()
             .zip([None, Some(Undelivered), Some(Delivered), Some(Delivered)])
-            .map(|(one, before)| outcome(one, before))
+            .map(|(notification, before)| effect(notification, before))
             .collect();
         assert_eq!(
-            words,
+            effects,
             [
                 "Counted: the first notification of this message.",
                 "Contradicts UNDELIVERED, which was reported before, and counts.",
@@ -135,20 +137,22 @@ mod tests {
         assert_eq!(gaps[0], "5 seconds ago");
         assert_eq!(gaps[1], "3 seconds later, 2 seconds ago");
         // A later part of the timeline says the same.
-        let steps: Vec<_> =
-            (1..).zip(&notifications).map(|(number, one)| one.step(number)).collect();
+        let steps: Vec<_> = (1..)
+            .zip(&notifications)
+            .map(|(number, notification)| notification.step(number))
+            .collect();
         for older in 0..notifications.len() {
             let part = events(&steps[..older], &notifications[older..], now);
-            let shown: Vec<_> = part.iter().map(|event| (&event.gap, &event.did)).collect();
+            let shown: Vec<_> = part.iter().map(|event| (&event.gap, &event.effect)).collect();
             assert_eq!(shown.len(), notifications.len() - older);
-            for (event, (gap, did)) in part.iter().zip(shown) {
-                assert_eq!((gap, did), (&event.gap, &event.did));
+            for (event, (gap, effect)) in part.iter().zip(shown) {
+                assert_eq!((gap, effect), (&event.gap, &event.effect));
             }
             assert_eq!(part[0].gap, gaps[older]);
-            assert_eq!(part[0].did, words[older]);
+            assert_eq!(part[0].effect, effects[older]);
         }
         let notifications = sms(&[(Delivered, 2, 2), (Undelivered, 5, 5)]);
-        let words = outcome(&notifications[1], Some(Delivered));
-        assert_eq!(words, "Contradicts DELIVERED, and changed nothing.");
+        let conflict = effect(&notifications[1], Some(Delivered));
+        assert_eq!(conflict, "Contradicts DELIVERED, and changed nothing.");
     }
 }

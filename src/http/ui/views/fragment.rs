@@ -5,17 +5,17 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use crate::http::problem::Problem;
-use crate::http::ui::views::parts::Written;
+use crate::http::ui::views::parts::RawHtml;
 
 /// Error when the page could not be rendered (503).
-pub(crate) const STOPPED: Problem =
+pub(crate) const RENDER_FAILED: Problem =
     Problem::Unavailable("The page could not be rendered. Try again.");
 
 /// Renders a template on a thread that serves no requests.
 pub(crate) async fn render<T: Template>(
     make: impl FnOnce() -> T + Send + 'static,
 ) -> Result<String, Problem> {
-    block(move || make().render().unwrap_or_default()).await.map_err(|_gone| STOPPED)
+    block(move || make().render().unwrap_or_default()).await.map_err(|_gone| RENDER_FAILED)
 }
 
 /// View of a service without any messages.
@@ -29,9 +29,9 @@ pub(crate) struct NoData {
 #[derive(Template)]
 #[template(path = "list.html")]
 pub(crate) struct Listed {
-    pub(crate) rows: Written,
+    pub(crate) rows: RawHtml,
     pub(crate) next: Option<String>,
-    pub(crate) next_words: &'static str,
+    pub(crate) next_label: &'static str,
 }
 
 /// Safe: the template escapes external text.

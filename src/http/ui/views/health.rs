@@ -27,7 +27,7 @@ pub(crate) async fn show(service: &Service, text: &str) -> Result<String, Proble
     let metrics = &service.metrics;
     let (sources, without_source) = metrics.health(now);
     let stats = service.store.stats().await?;
-    let held = stats.quarantined;
+    let quarantined = stats.quarantined;
     // One more than is shown, to tell whether there is a next page.
     let mut entries = service.store.quarantine(after, PAGE_ENTRIES + 1).await?;
     let shown = usize::try_from(PAGE_ENTRIES).unwrap_or(usize::MAX);
@@ -37,13 +37,13 @@ pub(crate) async fn show(service: &Service, text: &str) -> Result<String, Proble
         let place = last.place.to_string();
         format!("#/health?{}", query([("after", place.as_str())]))
     });
-    let began = Moment(metrics.began());
+    let started = Moment(metrics.started_at());
     let page = move || Page {
-        began,
+        started,
         sources: sources.into_iter().map(Source::of).collect(),
         without_source: without_source.into_iter().filter_map(rejections).collect(),
-        waiting: (stats.prune_waiting > 0).then(|| grouped(stats.prune_waiting)),
-        held: counted(held, "entry").replace("entrys", "entries"),
+        prune_waiting: (stats.prune_waiting > 0).then(|| grouped(stats.prune_waiting)),
+        quarantined: counted(quarantined, "entry").replace("entrys", "entries"),
         is_later: after > 0,
         entries: entries.into_iter().map(Entry::of).collect(),
         next,
@@ -54,13 +54,13 @@ pub(crate) async fn show(service: &Service, text: &str) -> Result<String, Proble
 #[derive(Template)]
 #[template(path = "health.html")]
 struct Page {
-    began: Moment,
+    started: Moment,
     sources: Vec<Source>,
     /// Rejections of webhooks without a known source.
     without_source: Vec<Rejections>,
     /// Number of messages and quarantined entries older than the retention that wait for a confirmed prune.
-    waiting: Option<String>,
-    held: String,
+    prune_waiting: Option<String>,
+    quarantined: String,
     is_later: bool,
     entries: Vec<Entry>,
     next: Option<String>,
@@ -79,8 +79,8 @@ struct Source {
 /// Rejected webhooks with the same reason.
 struct Rejections {
     times: String,
-    what: &'static str,
-    todo: &'static str,
+    description: &'static str,
+    remedy: &'static str,
 }
 
 struct Entry {
@@ -104,7 +104,7 @@ impl Source {
             (name, times, meaning)
         };
         let mut entries = health.entries;
-        entries.sort_by_key(|(outcome, _)| outcome_words::place(*outcome));
+        entries.sort_by_key(|(outcome, _)| outcome_words::rank(*outcome));
         Self {
             name: health.name,
             accepted: health.accepted,
@@ -127,8 +127,8 @@ fn clock(ahead: i64) -> String {
 }
 
 fn rejections((reason, times): (RejectReason, u64)) -> Option<Rejections> {
-    let (what, todo) = outcome_words::remedy(reason)?;
-    (times > 0).then(|| Rejections { times: grouped(times), what, todo })
+    let (description, remedy) = outcome_words::remedy(reason)?;
+    (times > 0).then(|| Rejections { times: grouped(times), description, remedy })
 }
 
 impl Entry {

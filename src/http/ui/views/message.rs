@@ -8,17 +8,17 @@ use super::parts::Mark;
 use crate::http::app_state::Service;
 use crate::http::body::response_body;
 use crate::http::problem::Problem;
-use crate::http::ui::model::delivery_times::{ENOUGH, Times, Usual};
-use crate::http::ui::model::explanation::{self, Answer, Case, Words};
+use crate::http::ui::model::delivery_times::{MIN_DELIVERIES, Times, UsualTime};
+use crate::http::ui::model::explanation::{self, Answer, Case, RichText};
 use crate::http::ui::model::timeline::{Event, events};
 use crate::memory_budget::Reservation;
 use crate::message::{Channel, MessageId, Record, Shown, Timestamp};
 use crate::store::{History, Hour, Part, StoredNotification};
 
 /// Number of days that usual delivery times are taken from.
-const USUAL_DAYS: i64 = 7;
+const DELIVERY_TIME_DAYS: i64 = 7;
 /// Number of days if those have too few deliveries.
-const MAX_USUAL_DAYS: i64 = 30;
+const MAX_DELIVERY_TIME_DAYS: i64 = 30;
 
 /// Number of notifications shown at a time, the newest first.
 const PAGE_NOTIFICATIONS: usize = 100;
@@ -122,7 +122,7 @@ struct Known {
 /// Named fact of a record.
 struct Fact {
     name: &'static str,
-    words: Words,
+    text: RichText,
     /// Whether the fact needs a line of its own.
     is_long: bool,
 }
@@ -132,7 +132,7 @@ pub(crate) struct Loaded {
     id: MessageId,
     history: History,
     now: Timestamp,
-    usual: Usual,
+    usual: UsualTime,
     charged: Reservation,
 }
 
@@ -148,15 +148,15 @@ pub(crate) async fn load(service: &Service, id: MessageId) -> Result<Option<Load
 }
 
 /// Usual delivery time of this channel.
-async fn usual(service: &Service, channel: Channel, now: Timestamp) -> Result<Usual, Problem> {
+async fn usual(service: &Service, channel: Channel, now: Timestamp) -> Result<UsualTime, Problem> {
     let since = |days: i64| Hour(Hour::of(now).0 - days * 24);
-    let hourly_counts = service.store.hourly_counts(since(USUAL_DAYS)).await?;
+    let hourly_counts = service.store.hourly_counts(since(DELIVERY_TIME_DAYS)).await?;
     let times = Times::of(&hourly_counts, Some(channel));
-    if times.deliveries() >= ENOUGH {
-        return Ok(Usual::of(channel, &times, USUAL_DAYS));
+    if times.deliveries() >= MIN_DELIVERIES {
+        return Ok(UsualTime::of(channel, &times, DELIVERY_TIME_DAYS));
     }
-    let hourly_counts = service.store.hourly_counts(since(MAX_USUAL_DAYS)).await?;
-    Ok(Usual::of(channel, &Times::of(&hourly_counts, Some(channel)), MAX_USUAL_DAYS))
+    let hourly_counts = service.store.hourly_counts(since(MAX_DELIVERY_TIME_DAYS)).await?;
+    Ok(UsualTime::of(channel, &Times::of(&hourly_counts, Some(channel)), MAX_DELIVERY_TIME_DAYS))
 }
 
 impl Loaded {
@@ -186,12 +186,12 @@ fn facts(shown: &Shown<'_>) -> Vec<Fact> {
         || "not stated by any webhook, so a search by number does not find the message".to_owned(),
         |number| number.to_string(),
     );
-    let mut facts = vec![Fact { name: "Number", words: Words::of(number), is_long: false }];
+    let mut facts = vec![Fact { name: "Number", text: RichText::of(number), is_long: false }];
     let mut add = |name, text: Option<&str>| {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             facts.push(Fact {
                 name,
-                words: Words::of(text),
+                text: RichText::of(text),
                 is_long: text.len() > LONG_TEXT_BYTES,
             });
         }
@@ -207,9 +207,9 @@ fn facts(shown: &Shown<'_>) -> Vec<Fact> {
     add("Provider code", Some(provider.code));
     add("Provider text", provider.message);
     add("Provider id", Some(provider.id));
-    let accepted = Words::default().at(shown.accepted_at);
-    let status = Words::of(format!("{}, since ", shown.status)).at(shown.status_changed_at);
+    let accepted = RichText::default().at(shown.accepted_at);
+    let status = RichText::of(format!("{}, since ", shown.status)).at(shown.status_changed_at);
     let times = [("Accepted", accepted), ("Status", status)];
-    facts.extend(times.map(|(name, words)| Fact { name, words, is_long: false }));
+    facts.extend(times.map(|(name, text)| Fact { name, text, is_long: false }));
     facts
 }

@@ -5,7 +5,7 @@ use askama::Template;
 use super::fragment::{Listed, NoData, render};
 use super::parts::{Mark, Moment, counted};
 use super::rows;
-use crate::http::api::search_query::Asked;
+use crate::http::api::search_query::SearchQuery;
 use crate::http::app_state::Service;
 use crate::http::problem::Problem;
 use crate::message::{Channel, Status};
@@ -14,21 +14,21 @@ use crate::store::SearchFilter;
 /// `GET /ui/messages?…`
 pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
     let lineage = service.store.lineage();
-    let asked = crate::http::api::search_query::read(query, lineage)?;
-    let found = asked.found(service, rows::write).await?;
+    let search = crate::http::api::search_query::parse(query, lineage)?;
+    let found = search.find(service, rows::write).await?;
     let is_empty = found.listing.messages.is_empty();
-    let is_filtered = *asked.wanted != SearchFilter::default();
-    if is_empty && found.next.is_none() && asked.after.is_none() && !is_filtered {
+    let is_filtered = *search.filter != SearchFilter::default();
+    if is_empty && found.next.is_none() && search.after.is_none() && !is_filtered {
         return Ok(NoData { heading: "Messages" }.render().unwrap_or_default());
     }
-    let next = asked.next(query, &found, lineage).map(|next| format!("#/messages?{next}"));
+    let next = search.next(query, &found, lineage).map(|next| format!("#/messages?{next}"));
     // Fewer messages than a page has, though there are more: the search reached its time limit.
-    let count = usize::try_from(asked.count).unwrap_or(usize::MAX);
-    let goes_on = next.is_some() && found.listing.messages.len() < count;
-    let searched_to = found.next.filter(|_| goes_on).map(|place| Moment(place.accepted_at));
+    let count = usize::try_from(search.count).unwrap_or(usize::MAX);
+    let is_partial = next.is_some() && found.listing.messages.len() < count;
+    let searched_to = found.next.filter(|_| is_partial).map(|place| Moment(place.accepted_at));
     let page = Page {
-        form: Form::of(&asked, service),
-        is_later: asked.after.is_some(),
+        form: Form::of(&search, service),
+        is_later: search.after.is_some(),
         is_empty,
         searched_to,
         without_destination: found.without_destination,
@@ -36,7 +36,7 @@ pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Probl
         list: Listed {
             rows: rows::of(&found.listing, 0),
             next,
-            next_words: if goes_on { "Search on" } else { "Older messages" },
+            next_label: if is_partial { "Search on" } else { "Older messages" },
         },
     };
     render(|| page).await
@@ -67,24 +67,24 @@ struct Form {
 }
 
 impl Form {
-    fn of(asked: &Asked, service: &Service) -> Self {
-        let wanted = &asked.wanted;
+    fn of(search: &SearchQuery, service: &Service) -> Self {
+        let filter = &search.filter;
         let sources = service.sources.all();
         let mut sources: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
         sources.sort_unstable();
         let status =
-            |status: Status| (Mark(status), status.name(), wanted.statuses.contains(&status));
+            |status: Status| (Mark(status), status.name(), filter.statuses.contains(&status));
         Self {
-            from: wanted.from.map(|at| at.to_string()).unwrap_or_default(),
-            to: wanted.to.map(|at| at.to_string()).unwrap_or_default(),
+            from: filter.from.map(|at| at.to_string()).unwrap_or_default(),
+            to: filter.to.map(|at| at.to_string()).unwrap_or_default(),
             statuses: Status::ALL.map(status).into(),
             channels: Channel::ALL
-                .map(|channel| (channel.name(), wanted.channel == Some(channel)))
+                .map(|channel| (channel.name(), filter.channel == Some(channel)))
                 .into(),
-            source: wanted.source.clone().unwrap_or_default(),
+            source: filter.source.clone().unwrap_or_default(),
             sources,
-            code: wanted.provider_code.clone().unwrap_or_default(),
-            destination: match wanted.has_destination {
+            code: filter.provider_code.clone().unwrap_or_default(),
+            destination: match filter.has_destination {
                 None => "",
                 Some(true) => "with",
                 Some(false) => "without",

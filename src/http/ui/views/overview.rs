@@ -22,9 +22,9 @@ const MAX_LISTED_CODES: usize = 10;
 
 /// `GET /ui/overview?hours=…&offset=…`
 pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Problem> {
-    let window = Window::read(query, service.clock.now())?;
-    let mut hourly = service.store.hourly_counts(window.first()).await?;
-    hourly.retain(|sum| window.bar_of(sum.hour).is_some());
+    let window = Window::parse(query, service.clock.now())?;
+    let mut hourly = service.store.hourly_counts(window.first_hour()).await?;
+    hourly.retain(|hourly_count| window.bar_of(hourly_count.hour).is_some());
     let has_data = !hourly.is_empty() || has_messages(service).await?;
     if !has_data {
         return Ok(NoData { heading: "Overview" }.render().unwrap_or_default());
@@ -56,14 +56,14 @@ struct Overview {
 
 /// Time window that can be chosen.
 struct Choice {
-    words: &'static str,
+    label: &'static str,
     hours: u32,
     is_chosen: bool,
 }
 
 /// Results of the messages of one channel, or of all.
 struct ChannelResults {
-    what: &'static str,
+    label: &'static str,
     counts: Counts,
     /// Share of delivered messages among those with a final status.
     rate: Option<String>,
@@ -83,15 +83,15 @@ struct Failure {
 
 impl Overview {
     fn of(window: &Window, hourly: &[HourlyCount]) -> Self {
-        let from = window.first().begins_at().map(|at| at.to_string()).unwrap_or_default();
+        let from = window.first_hour().begins_at().map(|at| at.to_string()).unwrap_or_default();
         let (failures, others) = failures(hourly, &from);
         let open = [Status::ProviderAcceptance, Status::Sent].map(|open| ("status", open.name()));
         let unfinished = open.into_iter().chain([("from", from.as_str())]);
         Self {
             windows: Window::ALL
-                .map(|(hours, words)| Choice { words, hours, is_chosen: hours == window.hours() })
+                .map(|(hours, label)| Choice { label, hours, is_chosen: hours == window.hours() })
                 .into(),
-            bars: window.words(),
+            bars: window.describe_bars(),
             zone: window.zone(),
             total: results_of("All", hourly, None),
             channels: Channel::ALL
@@ -106,20 +106,21 @@ impl Overview {
 }
 
 fn results_of(
-    what: &'static str,
+    label: &'static str,
     hourly: &[HourlyCount],
     channel: Option<Channel>,
 ) -> ChannelResults {
     let mut counts = Counts::default();
-    let of_channel = |sum: &&HourlyCount| channel.is_none_or(|channel| sum.channel == channel);
-    hourly.iter().filter(of_channel).for_each(|sum| counts.add(sum));
+    let of_channel =
+        |hourly_count: &&HourlyCount| channel.is_none_or(|channel| hourly_count.channel == channel);
+    hourly.iter().filter(of_channel).for_each(|hourly_count| counts.add(hourly_count));
     let times = Times::of(hourly, channel);
     ChannelResults {
-        what,
+        label,
         counts,
         rate: share(counts.delivered, counts.ended()),
-        p50: times.within(50).map(parts::short),
-        p95: times.within(95).map(parts::short),
+        p50: times.percentile(50).map(parts::short),
+        p95: times.percentile(95).map(parts::short),
         deliveries: times.deliveries(),
     }
 }
@@ -127,18 +128,18 @@ fn results_of(
 /// Most frequent failures, and the number of all others.
 fn failures(hourly: &[HourlyCount], from: &str) -> (Vec<Failure>, u64) {
     let mut by_code = BTreeMap::<(Status, &str), u64>::new();
-    for sum in hourly {
+    for hourly_count in hourly {
         if let CountKind::Status {
             status: status @ (Status::Rejected | Status::Undelivered),
             code,
-        } = &sum.counted
+        } = &hourly_count.kind
         {
-            *by_code.entry((*status, code)).or_default() += sum.messages;
+            *by_code.entry((*status, code)).or_default() += hourly_count.messages;
         }
     }
     let mut all: Vec<_> = by_code.into_iter().collect();
     all.sort_by_key(|(_, messages)| Reverse(*messages));
-    let whole = all.iter().map(|(_, messages)| messages).sum();
+    let failed = all.iter().map(|(_, messages)| messages).sum();
     let others = all.iter().skip(MAX_LISTED_CODES).map(|(_, messages)| messages).sum();
     let failure = |((status, code), messages): ((Status, &str), u64)| {
         let pairs = [("status", status.name()), ("code", code), ("from", from)];
@@ -146,7 +147,7 @@ fn failures(hourly: &[HourlyCount], from: &str) -> (Vec<Failure>, u64) {
             mark: Mark(status),
             code: code.to_owned(),
             messages,
-            share: share(messages, whole).unwrap_or_default(),
+            share: share(messages, failed).unwrap_or_default(),
             link: (!code.is_empty()).then(|| format!("#/messages?{}", parts::query(pairs))),
         }
     };

@@ -71,23 +71,23 @@ impl HtmlSafe for Mark {}
 
 /// HTML rendered by another template of ours.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Written(pub(crate) String);
+pub(crate) struct RawHtml(pub(crate) String);
 
-impl Written {
+impl RawHtml {
     /// Whether the HTML is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl Display for Written {
+impl Display for RawHtml {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// Safe: a template escaped external text.
-impl HtmlSafe for Written {}
+impl HtmlSafe for RawHtml {}
 
 /// Duration in words, rounded down to one unit.
 pub(crate) fn span(micros: i64) -> String {
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_told_in_the_unit_that_matters() {
-        for (seconds, words) in [
+    fn durations_use_the_most_suitable_unit() {
+        for (seconds, expected) in [
             (0, "less than a second"),
             (1, "1 second"),
             (119, "119 seconds"),
@@ -178,15 +178,15 @@ mod tests {
             (172_800, "2 days"),
             (-5, "less than a second"),
         ] {
-            assert_eq!(span(seconds * SECOND), words);
+            assert_eq!(span(seconds * SECOND), expected);
         }
         assert_eq!(span(600_000), "1 second");
     }
 
     #[test]
-    fn a_short_span_is_finer() {
-        for (tenths, words) in [(0, "0.0 s"), (15, "1.5 s"), (999, "99 s"), (1_800, "3 min")] {
-            assert_eq!(short(tenths * SECOND / 10), words);
+    fn short_durations_are_finer() {
+        for (tenths, expected) in [(0, "0.0 s"), (15, "1.5 s"), (999, "99 s"), (1_800, "3 min")] {
+            assert_eq!(short(tenths * SECOND / 10), expected);
         }
         assert_eq!(short(86_400 * SECOND), "24 h");
         assert_eq!(short(3 * 86_400 * SECOND), "3 days");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_says_its_zone() {
+    fn moments_state_their_zone() {
         let moment = Moment("2026-02-12T14:50:35.5Z".parse().unwrap());
         let html = r#"<time datetime="2026-02-12T14:50:35.500Z">2026-02-12 14:50:35 UTC</time>"#;
         assert_eq!(moment.to_string(), html);

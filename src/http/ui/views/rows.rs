@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::parts::{Mark, Moment, Written};
+use super::parts::{Mark, Moment, RawHtml};
 use crate::message::{MessageId, Shown};
 use crate::store::Listing;
 
@@ -16,7 +16,7 @@ struct Row<'a> {
     key: Option<&'a str>,
     channel: &'static str,
     code: &'a str,
-    words: &'a str,
+    description: &'a str,
     accepted_at: Moment,
     changed_at: Moment,
 }
@@ -30,7 +30,7 @@ pub(crate) fn write(text: &mut Vec<u8>, shown: &Shown<'_>) {
         key: shown.reference.key(),
         channel: shown.channel.name(),
         code: shown.provider.code,
-        words: shown.provider.message.unwrap_or(shown.provider.status),
+        description: shown.provider.message.unwrap_or(shown.provider.status),
         accepted_at: Moment(shown.accepted_at),
         changed_at: Moment(shown.status_changed_at),
     };
@@ -39,8 +39,8 @@ pub(crate) fn write(text: &mut Vec<u8>, shown: &Shown<'_>) {
 }
 
 /// Rows of a list, without the first `without` ones.
-pub(crate) fn of(listing: &Listing, without: usize) -> Written {
+pub(crate) fn of(listing: &Listing, without: usize) -> RawHtml {
     let rows = listing.messages.iter().skip(without);
     let rows = rows.flat_map(|message| listing.text_of(message)).copied().collect();
-    Written(String::from_utf8(rows).unwrap_or_default())
+    RawHtml(String::from_utf8(rows).unwrap_or_default())
 }

@@ -26,14 +26,14 @@ pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Probl
             _ => {}
         }
     }
-    let looked = Looked { service, text: &text, cursor: cursor.as_deref() };
-    let typed = SearchInput::of(&text);
-    match &typed {
+    let lookup = Lookup { service, text: &text, cursor: cursor.as_deref() };
+    let input = SearchInput::parse(&text);
+    match &input {
         SearchInput::Nothing => return Ok(Nothing.render().unwrap_or_default()),
         SearchInput::Id(id) => return message::show(service, *id, "").await,
         SearchInput::Number(number) => {
             let key = Key::Destination(*number);
-            if let Some(list) = looked.up(key, format!("number {number}")).await? {
+            if let Some(list) = lookup.find(key, format!("number {number}")).await? {
                 return Ok(list);
             }
         }
@@ -41,24 +41,24 @@ pub(crate) async fn show(service: &Service, query: &str) -> Result<String, Probl
     }
     // A text that looks like a phone number can be a reference key too.
     let key = Key::Reference(params::key(text.clone())?);
-    match looked.up(key, format!("reference key “{text}”")).await? {
+    match lookup.find(key, format!("reference key “{text}”")).await? {
         Some(list) => Ok(list),
-        None => looked.not_found(typed).await,
+        None => lookup.not_found(input).await,
     }
 }
 
 /// Lookup of a typed text.
-struct Looked<'a> {
+struct Lookup<'a> {
     service: &'a Service,
     text: &'a str,
     cursor: Option<&'a str>,
 }
 
-impl Looked<'_> {
+impl Lookup<'_> {
     /// Renders the messages under this key; `None` if there are none.
-    async fn up(&self, key: Key, taken_for: String) -> Result<Option<String>, Problem> {
-        let (by_key, lineage) = (List::of_key(&key), self.service.store.lineage());
-        let after = match self.cursor.map(|text| by_key.place(lineage, text)).transpose() {
+    async fn find(&self, key: Key, interpretation: String) -> Result<Option<String>, Problem> {
+        let (by_key, lineage) = (List::for_key(&key), self.service.store.lineage());
+        let after = match self.cursor.map(|text| by_key.parse_place(lineage, text)).transpose() {
             Ok(after) => after,
             // The cursor may belong to the other list that this text can name.
             Err(StaleCursor::Unknown) => return Ok(None),
@@ -74,10 +74,11 @@ impl Looked<'_> {
         let list = Listed {
             rows: rows::of(&listing, shown),
             next: self.next(&by_key, lineage, &listing),
-            next_words: "Older messages",
+            next_label: "Older messages",
         };
         let others = listing.messages.len().saturating_sub(shown);
-        let found = move || Found { taken_for, newest: newest.map(Loaded::view), others, list };
+        let found =
+            move || Found { interpretation, newest: newest.map(Loaded::view), others, list };
         render(found).await.map(Some)
     }
 
@@ -87,7 +88,7 @@ impl Looked<'_> {
         Some(format!("#/search?{}", parts::query([("q", self.text), ("cursor", &cursor)])))
     }
 
-    async fn not_found(&self, typed: SearchInput) -> Result<String, Problem> {
+    async fn not_found(&self, input: SearchInput) -> Result<String, Problem> {
         if self.cursor.is_some() {
             return Err(Problem::BadRequest(
                 "There is nothing more, or the cursor is not one that this search gave. Start without \
@@ -96,7 +97,7 @@ impl Looked<'_> {
             ));
         }
         let without_destination = self.service.store.stats().await?.without_destination;
-        let (number, example) = match typed {
+        let (number, example) = match input {
             SearchInput::Number(number) => (Some(number.to_string()), None),
             SearchInput::National(digits) => {
                 (None, Some(format!("+39 {}", digits.strip_prefix('0').unwrap_or(&digits))))
@@ -117,7 +118,7 @@ impl Looked<'_> {
 #[derive(Template)]
 #[template(path = "found.html")]
 struct Found {
-    taken_for: String,
+    interpretation: String,
     newest: Option<View>,
     others: usize,
     list: Listed,

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_has_its_items_in_order_and_copies_share_them() {
+    fn items_stay_in_order_and_copies_share_them() {
         let mut lists = vec![AppendList::default()];
         for item in 0..1_000 {
             lists.push(lists.last().unwrap().with(item));

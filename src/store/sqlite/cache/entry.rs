@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::append_list::AppendList;
-use crate::message::{Arrival, Destination, Identity, Provider, Record, Timestamp};
+use crate::message::{AcceptanceTimes, Destination, Identity, Provider, Record, Timestamp};
 use crate::store::Key;
 
 /// Size of a record with its texts, in bytes.
@@ -61,7 +61,7 @@ impl Row {
 /// Columns of a row that indexes read: the keys under which the table lists the message, and its place there.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexedColumns {
-    began: Arrival,
+    acceptance: AcceptanceTimes,
     destination: Option<Destination>,
     reference_key: Option<Box<str>>,
 }
@@ -70,27 +70,27 @@ impl IndexedColumns {
     /// Columns of a record's row.
     pub(crate) fn of(record: &Record) -> Self {
         Self {
-            began: record.began,
+            acceptance: record.acceptance,
             destination: destination(record),
             reference_key: reference_key(record).map(Box::from),
         }
     }
 
     /// Whether the columns of this record have the same values.
-    pub(crate) fn are_those_of(&self, record: &Record) -> bool {
-        self.began == record.began
+    pub(crate) fn match_record(&self, record: &Record) -> bool {
+        self.acceptance == record.acceptance
             && self.destination == destination(record)
             && self.reference_key.as_deref() == reference_key(record)
     }
 
     /// Acceptance time of the message.
     pub(crate) fn accepted_at(&self) -> Timestamp {
-        self.began.accepted_at()
+        self.acceptance.accepted_at()
     }
 
     /// Destination and reference key under which the table lists the message.
-    pub(crate) fn under(&self) -> impl Iterator<Item = ListedUnder<'_>> {
-        under(self.destination, self.reference_key.as_deref())
+    pub(crate) fn list_keys(&self) -> impl Iterator<Item = ListedUnder<'_>> {
+        list_keys(self.destination, self.reference_key.as_deref())
     }
 }
 
@@ -102,7 +102,7 @@ fn reference_key(record: &Record) -> Option<&str> {
     record.reference.as_ref().and_then(|claim| claim.value.key())
 }
 
-fn under(
+fn list_keys(
     destination: Option<Destination>,
     reference_key: Option<&str>,
 ) -> impl Iterator<Item = ListedUnder<'_>> {
@@ -182,7 +182,7 @@ impl Entry {
     }
 
     /// Number of the message's rows in the notification log.
-    pub(crate) fn logged(&self) -> u32 {
+    pub(crate) fn log_rows(&self) -> u32 {
         self.notifications().saturating_add(self.renewals)
     }
 
@@ -214,26 +214,26 @@ impl Entry {
     }
 
     /// Whether the message is listed under this key.
-    pub(crate) fn is_under(&self, wanted: &ListedUnder<'_>) -> bool {
-        self.under().any(|under| under == *wanted)
+    pub(crate) fn is_listed_under(&self, wanted: &ListedUnder<'_>) -> bool {
+        self.list_keys().any(|under| under == *wanted)
     }
 
     /// Whether both entries have the same places in the lists and in the queue.
-    pub(crate) fn has_places_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_same_places(&self, other: &Self) -> bool {
         let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
         let at = |entry: &Self| entry.record.as_ref().map(|record| record.accepted_at());
         self.since == other.since
             && row(self) == row(other)
             && at(self) == at(other)
-            && self.under().eq(other.under())
+            && self.list_keys().eq(other.list_keys())
     }
 
     /// All keys that the message is listed under.
-    pub(crate) fn under(&self) -> impl Iterator<Item = ListedUnder<'_>> {
+    pub(crate) fn list_keys(&self) -> impl Iterator<Item = ListedUnder<'_>> {
         let foreign = self.foreign_ids.iter().filter(|_| self.record.is_some());
         let foreign = foreign.map(|ForeignId { source, id }| ListedUnder::Foreign { source, id });
         let record = self.record.as_deref();
-        let listed = record.map(|record| under(destination(record), reference_key(record)));
+        let listed = record.map(|record| list_keys(destination(record), reference_key(record)));
         listed.into_iter().flatten().chain(foreign)
     }
 }

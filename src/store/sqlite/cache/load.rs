@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
-use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
     self, RECORD_COLUMNS, RENEWAL, REPORT_BY_FOREIGN_ID, record_columns,
 };
@@ -25,7 +25,7 @@ pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<En
     let indexed = record.as_ref().map(IndexedColumns::of);
     let row = Row { n, indexed, foreign_ids: 0 };
     let mut entry = Entry::new(Some(row), record.map(Arc::new), None, last);
-    each_back_from(db, last, "previous, kind, identity, source, provider_id", |row| {
+    visit_backwards(db, last, "previous, kind, identity, source, provider_id", |row| {
         let kind: i64 = row.get(1)?;
         if kind == RENEWAL {
             entry.renewals += 1;

@@ -44,10 +44,10 @@ impl Changes {
     }
 
     /// Cached state of a message, with these changes applied.
-    pub(crate) fn known(&self, id: MessageId, cache: &Cache) -> Option<Arc<Entry>> {
+    pub(crate) fn entry(&self, id: MessageId, cache: &Cache) -> Option<Arc<Entry>> {
         match self.0.get(&id) {
             Some(changed) => changed.clone(),
-            None => cache.now().get(id).cloned(),
+            None => cache.read().get(id).cloned(),
         }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Locks the cache for reading. Hold the guard only briefly.
-    pub(crate) fn now(&self) -> RwLockReadGuard<'_, CachedRecords> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, CachedRecords> {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ impl Cache {
 
     /// Number of records without a destination: those of the table, changed by the cached records.
     pub(crate) fn without_destination(&self) -> u64 {
-        let cached = self.now().without_destination;
+        let cached = self.read().without_destination;
         u64::try_from(self.counts.rows_without_destination() + cached).unwrap_or(0)
     }
 
@@ -187,25 +187,25 @@ impl CachedRecords {
         entries.map(|(id, entry)| (*id, entry))
     }
 
-    /// Messages in `many` slots from `first` on; none after the last slot. A cached message keeps its slot,
+    /// Messages in `count` slots from `first` on; none after the last slot. A cached message keeps its slot,
     /// so a scan over all slots misses none that was cached before it began.
     pub(crate) fn slots(
         &self,
         first: usize,
-        many: usize,
+        count: usize,
     ) -> Option<impl Iterator<Item = (MessageId, &Arc<Entry>)>> {
-        let slots = first..self.entries.capacity().min(first.saturating_add(many));
+        let slots = first..self.entries.capacity().min(first.saturating_add(count));
         let entry = |slot| self.entries.get(slot).map(|(id, entry)| (*id, entry));
         (!slots.is_empty()).then(|| slots.filter_map(entry))
     }
 
-    /// Up to `most` cached messages with this key after a place, in list order. A message that only its row
+    /// Up to `limit` cached messages with this key after a place, in list order. A message that only its row
     /// lists under the key comes without a record.
     pub(crate) fn listed(
         &self,
         key: &Key,
         after: Option<Place>,
-        mut most: usize,
+        mut limit: usize,
     ) -> Vec<(MessageId, Option<Arc<Record>>)> {
         let under = ListedUnder::from(key);
         let hash = self.hasher.hash_one(&under);
@@ -221,21 +221,22 @@ impl CachedRecords {
         loop {
             // Each step is done for all entries of a round, so that the processor waits for several memory
             // accesses at once.
-            let next: Vec<_> = places.by_ref().take(most).collect();
+            let next: Vec<_> = places.by_ref().take(limit).collect();
             if next.is_empty() {
                 return listed;
             }
             let entries = next.iter().filter_map(|((_, place), slot)| {
                 let (id, entry) = self.entries.get(**slot)?;
                 // A message may be listed in two places.
-                let here = |record: &&Arc<Record>| record.accepted_at() == place.accepted_at;
-                Some((*id, entry, entry.record.as_ref().filter(here)))
+                let is_current_place =
+                    |record: &&Arc<Record>| record.accepted_at() == place.accepted_at;
+                Some((*id, entry, entry.record.as_ref().filter(is_current_place)))
             });
             let entries: Vec<_> = entries.collect();
             listed.extend(entries.into_iter().map(|(id, entry, record)| {
                 // Another key may have the same hash.
-                let record = record.filter(|_| entry.is_under(&under));
-                most -= usize::from(record.is_some());
+                let record = record.filter(|_| entry.is_listed_under(&under));
+                limit -= usize::from(record.is_some());
                 (id, record.cloned())
             }));
         }
@@ -256,22 +257,22 @@ impl CachedRecords {
         match (self.slots.entry(id), entry) {
             (hash_map::Entry::Occupied(slot), Some(entry)) => {
                 let slot = *slot.get();
-                let (_, kept) = self.entries.get_mut(slot)?;
-                let before = mem::replace(kept, Arc::clone(entry));
-                if !before.has_places_of(entry) {
-                    self.take_out(id, &before);
-                    self.put_in(id, entry, slot);
+                let (_, slot_entry) = self.entries.get_mut(slot)?;
+                let before = mem::replace(slot_entry, Arc::clone(entry));
+                if !before.has_same_places(entry) {
+                    self.remove_places(id, &before);
+                    self.add_places(id, entry, slot);
                 }
                 Some(before)
             }
             (hash_map::Entry::Occupied(slot), None) => {
                 let (_, before) = self.entries.try_remove(slot.remove())?;
-                self.take_out(id, &before);
+                self.remove_places(id, &before);
                 Some(before)
             }
             (hash_map::Entry::Vacant(place), Some(entry)) => {
                 let slot = *place.insert(self.entries.insert((id, Arc::clone(entry))));
-                self.put_in(id, entry, slot);
+                self.add_places(id, entry, slot);
                 None
             }
             (hash_map::Entry::Vacant(_), None) => None,
@@ -279,7 +280,7 @@ impl CachedRecords {
     }
 
     /// Removes a message from the lists and the queue.
-    fn take_out(&mut self, id: MessageId, entry: &Entry) {
+    fn remove_places(&mut self, id: MessageId, entry: &Entry) {
         for place in self.places(id, entry) {
             self.lists.remove(&place);
         }
@@ -287,7 +288,7 @@ impl CachedRecords {
     }
 
     /// Adds a message to the lists and the queue.
-    fn put_in(&mut self, id: MessageId, entry: &Entry, slot: usize) {
+    fn add_places(&mut self, id: MessageId, entry: &Entry, slot: usize) {
         let places = self.places(id, entry);
         self.lists.extend(places.into_iter().map(|place| (place, slot)));
         self.queue.extend(entry.since.map(|since| (since, slot)));
@@ -299,13 +300,13 @@ impl CachedRecords {
             places.push((self.hasher.hash_one(under), Place { accepted_at, id }));
         };
         if let Some(record) = &entry.record {
-            entry.under().for_each(|under| list(record.accepted_at(), under));
+            entry.list_keys().for_each(|under| list(record.accepted_at(), under));
         }
         if let Some(row) = &entry.row
             && let Some(indexed) = &row.indexed
         {
             let accepted_at = indexed.accepted_at();
-            indexed.under().for_each(|under| list(accepted_at, under));
+            indexed.list_keys().for_each(|under| list(accepted_at, under));
             let foreign = entry.foreign_ids.iter().take(row.foreign_ids);
             foreign.for_each(|ForeignId { source, id }| {
                 list(accepted_at, ListedUnder::Foreign { source, id });

@@ -18,16 +18,16 @@ impl SqliteStore {
         self.orders.send(order).await.map_err(|_closed| BackupError::Stopped)?;
         let partial = copied.await.map_err(|_gone| BackupError::Stopped)??;
         // Not on the writer's thread, because syncing a long file takes time.
-        let (reply, kept) = reply::channel();
+        let (reply, persisted) = reply::channel();
         thread::spawn(move || {
-            let kept = partial.keep();
-            if kept.is_ok() && reply.is_gone() {
+            let persisted = partial.persist();
+            if persisted.is_ok() && reply.is_abandoned() {
                 partial.discard();
             }
             // Before the process may end.
             drop(partial);
-            reply.send(kept);
+            reply.send(persisted);
         });
-        kept.await.map_err(|_gone| BackupError::Stopped)?
+        persisted.await.map_err(|_gone| BackupError::Stopped)?
     }
 }

@@ -24,7 +24,7 @@ const CHUNK_NOTIFICATIONS: i64 = 2_000;
 /// Quarantined entries examined in one read: their bodies may be large.
 const CHUNK_ENTRIES: u32 = 8;
 /// Messages of a list removed in one transaction.
-const CHUNK_LISTED: u32 = 100;
+const CHUNK_LISTED_MESSAGES: u32 = 100;
 /// Messages or quarantined entries removed in one transaction.
 pub(crate) const TRANSACTION_REMOVALS: usize = 100;
 /// Maximum number of attempts to empty the WAL, and the pause between two attempts.
@@ -33,9 +33,9 @@ const TRUNCATE_RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 impl SqliteStore {
     /// See [`Store::erase`](crate::store::Store::erase).
-    pub(crate) async fn remove_number(
+    pub(crate) async fn erase_destination(
         &self,
-        number: Destination,
+        destination: Destination,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Removed, StoreError> {
@@ -43,23 +43,25 @@ impl SqliteStore {
         // Tombstones last as long as promised, also by a clock that is ahead of this one.
         let late = until.micros().saturating_add(clock.micros() - now.micros());
         let until = Timestamp::from_micros(late).unwrap_or(until);
-        let messages =
-            self.remove_found(Some(until), move |db, after| naming(db, number, after)).await?;
+        let messages = self
+            .remove_found(Some(until), move |db, after| messages_naming(db, destination, after))
+            .await?;
         let mut removed = Removed { messages, quarantined: 0, wal_emptied: false };
         // Messages that arrived meanwhile.
         loop {
-            let act: Action = Box::new(move |db, state| {
-                let messages = listed(db, &state.cache, number)?;
+            let action: Action = Box::new(move |db, state| {
+                let messages = listed(db, &state.cache, destination)?;
                 remove_messages::remove(db, state, &messages, Some(until))
             });
-            match self.act(act).await? {
+            match self.run_action(action).await? {
                 0 => break,
                 more => removed.messages += more,
             }
         }
         let mut after = 0;
         loop {
-            let piece = self.readers.query(move |db| quarantined_naming(db, number, after)).await?;
+            let piece =
+                self.readers.query(move |db| quarantined_naming(db, destination, after)).await?;
             removed.quarantined += self.remove_entries(piece.found, Some(until)).await?;
             let Some(next) = piece.next else { break };
             after = next;
@@ -81,7 +83,7 @@ impl SqliteStore {
             for messages in piece.found.chunks(TRANSACTION_REMOVALS) {
                 let messages = messages.to_vec();
                 removed += self
-                    .act(Box::new(move |db, state| {
+                    .run_action(Box::new(move |db, state| {
                         remove_messages::remove(db, state, &messages, until)
                     }))
                     .await?;
@@ -100,7 +102,7 @@ impl SqliteStore {
         for entries in entries.chunks(TRANSACTION_REMOVALS) {
             let entries = entries.to_vec();
             removed += self
-                .act(Box::new(move |db, state| {
+                .run_action(Box::new(move |db, state| {
                     remove_messages::remove_quarantined(db, state, &entries, until)
                 }))
                 .await?;
@@ -111,7 +113,7 @@ impl SqliteStore {
     /// Empties the WAL, which even a short read can block. Returns whether it succeeded.
     async fn truncate_wal(&self) -> Result<bool, StoreError> {
         for _ in 0..TRUNCATE_ATTEMPTS {
-            if self.task(Task::Cut).await? {
+            if self.run_task(Task::TruncateWal).await? {
                 return Ok(true);
             }
             sleep(TRUNCATE_RETRY_PAUSE).await;
@@ -127,9 +129,9 @@ pub(crate) struct Piece<T> {
 }
 
 /// Messages with this destination anywhere in their history.
-pub(crate) fn naming(
+pub(crate) fn messages_naming(
     db: &Connection,
-    number: Destination,
+    destination: Destination,
     after: i64,
 ) -> rusqlite::Result<Piece<MessageId>> {
     const SELECT_TEXTS: &str = "SELECT message, destination, concat_ws(char(10), reference_service, \
@@ -142,8 +144,8 @@ pub(crate) fn naming(
     let mut select = db.prepare_cached(SELECT_TEXTS)?;
     let mut rows = select.query([after, until])?;
     while let Some(row) = rows.next()? {
-        let named = row.get::<_, Option<Destination>>(1)? == Some(number)
-            || number.is_named_in(row.get_ref(2)?.as_bytes()?);
+        let named = row.get::<_, Option<Destination>>(1)? == Some(destination)
+            || destination.occurs_in(row.get_ref(2)?.as_bytes()?);
         if named {
             found.push(message_id(row, 0)?);
         }
@@ -156,7 +158,7 @@ pub(crate) fn naming(
 /// Quarantined entries that contain this destination anywhere.
 pub(crate) fn quarantined_naming(
     db: &Connection,
-    number: Destination,
+    destination: Destination,
     after: i64,
 ) -> rusqlite::Result<Piece<QuarantineId>> {
     let entries = quarantine::entries(db, after, CHUNK_ENTRIES)?;
@@ -168,7 +170,7 @@ pub(crate) fn quarantined_naming(
             .map(str::as_bytes)
             .into_iter()
             .chain([body.as_slice()])
-            .any(|text| number.is_named_in(text))
+            .any(|text| destination.occurs_in(text))
     };
     let found = entries.iter().filter(|entry| names(entry)).map(|entry| entry.id).collect();
     Ok(Piece { found, next })
@@ -189,8 +191,12 @@ pub(crate) fn end_of_piece(
 }
 
 /// Messages listed under this destination.
-fn listed(db: &Connection, cache: &Cache, number: Destination) -> rusqlite::Result<Vec<MessageId>> {
-    let page = Page { count: CHUNK_LISTED, before: None, after: None };
-    let listing = messages::list(db, cache, &Key::Destination(number), page, |_, _| {})?;
+fn listed(
+    db: &Connection,
+    cache: &Cache,
+    destination: Destination,
+) -> rusqlite::Result<Vec<MessageId>> {
+    let page = Page { count: CHUNK_LISTED_MESSAGES, before: None, after: None };
+    let listing = messages::list(db, cache, &Key::Destination(destination), page, |_, _| {})?;
     Ok(listing.messages.into_iter().map(|message| message.place.id).collect())
 }

@@ -13,9 +13,11 @@ use std::ops::AddAssign;
 
 use rusqlite::Connection;
 
-use super::erase::{Piece, TRANSACTION_REMOVALS, end_of_piece, naming, quarantined_naming};
+use super::erase::{
+    Piece, TRANSACTION_REMOVALS, end_of_piece, messages_naming, quarantined_naming,
+};
 use crate::message::{Destination, MessageId, Timestamp};
-use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::message_id;
 use crate::store::sqlite::rows::tombstones;
 use crate::store::sqlite::write::state::WriterState;
@@ -66,7 +68,7 @@ impl Range {
 
 /// Result of examining all messages and entries.
 #[derive(Clone, Copy, Default)]
-struct Looked {
+struct Examined {
     purged: Purged,
     waiting: Purged,
 }
@@ -80,10 +82,10 @@ impl AddAssign for Purged {
 
 impl SqliteStore {
     /// See [`Store::prune`](crate::store::Store::prune).
-    pub(crate) async fn purge_older(&self, before: Timestamp) -> Result<Purged, StoreError> {
+    pub(crate) async fn purge_before(&self, before: Timestamp) -> Result<Purged, StoreError> {
         let range = Range { from: None, before: Some(before), waits_before: before };
         let purged = self.find_expired(range, true).await?.purged;
-        let act = move |db: &Connection, state: &mut WriterState| {
+        let action = move |db: &Connection, state: &mut WriterState| {
             const MOVE_CUTOFF: &str =
                 "UPDATE progress SET prune_cutoff = max(coalesce(prune_cutoff, ?1), ?1)";
             db.prepare_cached(MOVE_CUTOFF)?.execute([before])?;
@@ -93,37 +95,37 @@ impl SqliteStore {
             }
             Ok(0)
         };
-        self.act(Box::new(act)).await?;
+        self.run_action(Box::new(action)).await?;
         Ok(purged)
     }
 
     /// See [`Store::purge_daily`](crate::store::Store::purge_daily).
-    pub(crate) async fn purge_old(
+    pub(crate) async fn run_daily_purge(
         &self,
         retained_from: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Option<DailyPurge>, StoreError> {
-        let remembered = self.readers.query(remembered).await?;
-        let is_believed = now.micros() >= EARLIEST_CLOCK_MICROS;
-        let is_daily = is_believed && remembered.is_due(now);
-        let is_first_look = self.cache.counts.waiting().is_none();
-        if !(is_daily || is_first_look && retained_from.is_some()) {
+        let state_before = self.readers.query(purge_state).await?;
+        let clock_is_plausible = now.micros() >= EARLIEST_CLOCK_MICROS;
+        let is_daily = clock_is_plausible && state_before.is_due(now);
+        let is_first_since_start = self.cache.counts.waiting().is_none();
+        if !(is_daily || is_first_since_start && retained_from.is_some()) {
             return Ok(None);
         }
         // At a start the cut-off may move by the time that has passed since the last daily purge.
-        let is_small =
-            is_believed && retained_from.is_some_and(|goal| remembered.is_near(goal, now));
-        let is_due = is_daily || is_small;
+        let is_small_step =
+            clock_is_plausible && retained_from.is_some_and(|goal| state_before.is_near(goal, now));
+        let is_due = is_daily || is_small_step;
         let mut daily = DailyPurge { is_due, ..DailyPurge::default() };
-        let mut cutoff = remembered.cutoff;
+        let mut cutoff = state_before.cutoff;
         if let Some(goal) = retained_from {
-            let next = remembered.cutoff.map(|cutoff| moved(cutoff, goal));
+            let next = state_before.cutoff.map(|cutoff| next_cutoff(cutoff, goal));
             let before = next.filter(|_| is_due);
-            let range = Range { from: remembered.cutoff, before, waits_before: goal };
-            let Looked { purged, waiting } = self.find_expired(range, is_due).await?;
+            let range = Range { from: state_before.cutoff, before, waits_before: goal };
+            let Examined { purged, waiting } = self.find_expired(range, is_due).await?;
             daily.purged = purged;
             daily.waiting = waiting;
-            daily.is_first = remembered.cutoff.is_none() && waiting != Purged::default();
+            daily.is_first = state_before.cutoff.is_none() && waiting != Purged::default();
             cutoff = match next {
                 Some(next) => Some(next),
                 // There is nothing yet that a mistaken first retention could remove.
@@ -131,9 +133,9 @@ impl SqliteStore {
             };
         }
         let waiting = daily.waiting.messages + daily.waiting.quarantined;
-        let tombstones = remembered.tombstones.or(remembered.last_arrival);
-        let tombstones = tombstones.map_or(now, |cutoff| moved(cutoff, now));
-        let act = move |db: &Connection, state: &mut WriterState| {
+        let tombstones = state_before.tombstones.or(state_before.last_arrival);
+        let tombstones = tombstones.map_or(now, |cutoff| next_cutoff(cutoff, now));
+        let action = move |db: &Connection, state: &mut WriterState| {
             state.cache.counts.set_waiting(waiting);
             if is_due {
                 const SET_CUTOFF: &str =
@@ -143,12 +145,12 @@ impl SqliteStore {
             if is_daily {
                 const RECORD_RUN: &str = "UPDATE progress SET erased_cutoff = ?, pruned_at = ?";
                 db.prepare_cached(RECORD_RUN)?.execute([tombstones, now])?;
-                tombstones::forget(db, tombstones)?;
-                state.counters.any_erased = tombstones::is_anything(db)?;
+                tombstones::delete_expired(db, tombstones)?;
+                state.counters.any_erased = tombstones::any_exist(db)?;
             }
             Ok(0)
         };
-        self.act(Box::new(act)).await?;
+        self.run_action(Box::new(action)).await?;
         Ok(Some(daily))
     }
 
@@ -159,51 +161,53 @@ impl SqliteStore {
                 let range = Range { from: None, before: Some(before), waits_before: before };
                 Ok(self.find_expired(range, false).await?.purged)
             }
-            Purge::Number(number) => self.count_number(number).await,
+            Purge::Destination(destination) => self.count_destination(destination).await,
         }
     }
 
-    async fn count_number(&self, number: Destination) -> Result<Purged, StoreError> {
+    async fn count_destination(&self, destination: Destination) -> Result<Purged, StoreError> {
         let mut messages = std::collections::HashSet::new();
         let mut quarantined = 0;
         let mut after = 0;
         loop {
-            let piece = self.readers.query(move |db| naming(db, number, after)).await?;
+            let piece =
+                self.readers.query(move |db| messages_naming(db, destination, after)).await?;
             messages.extend(piece.found);
             let Some(next) = piece.next else { break };
             after = next;
         }
         let mut after = 0;
         loop {
-            let piece = self.readers.query(move |db| quarantined_naming(db, number, after)).await?;
-            quarantined += number_of(piece.found.len());
+            let piece =
+                self.readers.query(move |db| quarantined_naming(db, destination, after)).await?;
+            quarantined += to_u64(piece.found.len());
             let Some(next) = piece.next else { break };
             after = next;
         }
-        Ok(Purged { messages: number_of(messages.len()), quarantined })
+        Ok(Purged { messages: to_u64(messages.len()), quarantined })
     }
 
     /// Examines all messages and entries, and removes those in the range if `removes` is set.
-    async fn find_expired(&self, range: Range, removes: bool) -> Result<Looked, StoreError> {
+    async fn find_expired(&self, range: Range, removes: bool) -> Result<Examined, StoreError> {
         // Messages are found by their rows, so the whole cache is written back first.
         while self
-            .act(Box::new(|db, state| {
-                write_back::write_back_some(db, state, write_back::WRITE_BACK_MESSAGES)
+            .run_action(Box::new(|db, state| {
+                write_back::write_back_batch(db, state, write_back::WRITE_BACK_MESSAGES)
             }))
             .await?
             > 0
         {}
-        let mut looked = Looked::default();
+        let mut examined = Examined::default();
         let limit =
             range.before.map_or(range.waits_before, |before| before.max(range.waits_before));
         let mut after = 0;
         loop {
-            let piece = self.readers.query(move |db| aged(db, limit, after)).await?;
+            let piece = self.readers.query(move |db| aged_messages(db, limit, after)).await?;
             let (found, waiting) = split(piece.found, range);
-            looked.waiting += Purged { messages: waiting, quarantined: 0 };
-            looked.purged.messages += match (removes, range.before) {
+            examined.waiting += Purged { messages: waiting, quarantined: 0 };
+            examined.purged.messages += match (removes, range.before) {
                 (true, Some(before)) => self.remove_aged(found, before).await?,
-                _ => number_of(found.len()),
+                _ => to_u64(found.len()),
             };
             let Some(next) = piece.next else { break };
             after = next;
@@ -212,16 +216,13 @@ impl SqliteStore {
         loop {
             let piece = self.readers.query(move |db| aged_entries(db, limit, after)).await?;
             let (found, waiting) = split(piece.found, range);
-            looked.waiting += Purged { messages: 0, quarantined: waiting };
-            looked.purged.quarantined += if removes {
-                self.remove_entries(found, None).await?
-            } else {
-                number_of(found.len())
-            };
+            examined.waiting += Purged { messages: 0, quarantined: waiting };
+            examined.purged.quarantined +=
+                if removes { self.remove_entries(found, None).await? } else { to_u64(found.len()) };
             let Some(next) = piece.next else { break };
             after = next;
         }
-        Ok(looked)
+        Ok(examined)
     }
 
     /// Removes messages for which nothing has arrived since this time, checked again in the removing
@@ -234,10 +235,10 @@ impl SqliteStore {
         let mut removed = 0;
         for messages in messages.chunks(TRANSACTION_REMOVALS) {
             let mut messages = messages.to_vec();
-            let act = move |db: &Connection, state: &mut WriterState| {
+            let action = move |db: &Connection, state: &mut WriterState| {
                 let mut fresh = Vec::new();
                 for id in &messages {
-                    let known = state.known(db, *id)?;
+                    let known = state.entry(db, *id)?;
                     let arrival = known.map(|known| arrival(db, known.last)).transpose()?;
                     if arrival.is_some_and(|arrival| arrival >= before) {
                         fresh.push(*id);
@@ -246,7 +247,7 @@ impl SqliteStore {
                 messages.retain(|id| !fresh.contains(id));
                 remove_messages::remove(db, state, &messages, None)
             };
-            removed += self.act(Box::new(act)).await?;
+            removed += self.run_action(Box::new(action)).await?;
         }
         Ok(removed)
     }
@@ -273,9 +274,9 @@ impl PurgeState {
 }
 
 /// Cut-off after one run towards the goal. Moving back takes one run, because it removes nothing.
-fn moved(cutoff: Timestamp, goal: Timestamp) -> Timestamp {
-    let most = Timestamp::from_micros(cutoff.micros().saturating_add(MAX_STEP_MICROS));
-    most.map_or(goal, |most| goal.min(most))
+fn next_cutoff(cutoff: Timestamp, goal: Timestamp) -> Timestamp {
+    let next = Timestamp::from_micros(cutoff.micros().saturating_add(MAX_STEP_MICROS));
+    next.map_or(goal, |next| goal.min(next))
 }
 
 /// Splits into those in the range and those that wait; returns the first and counts the second.
@@ -291,11 +292,11 @@ fn split<T>(aged: Vec<(T, Timestamp)>, range: Range) -> (Vec<T>, u64) {
     (found, waiting)
 }
 
-fn number_of(length: usize) -> u64 {
+fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn remembered(db: &Connection) -> rusqlite::Result<PurgeState> {
+fn purge_state(db: &Connection) -> rusqlite::Result<PurgeState> {
     const SELECT: &str = "SELECT prune_cutoff, erased_cutoff, pruned_at, \
          (SELECT received_at FROM notification ORDER BY seq DESC LIMIT 1) FROM progress";
     db.prepare_cached(SELECT)?.query_row([], |row| {
@@ -314,7 +315,7 @@ fn arrival(db: &Connection, seq: i64) -> rusqlite::Result<Timestamp> {
 }
 
 /// Messages for which nothing has arrived since this time, with the last arrival of each.
-fn aged(
+fn aged_messages(
     db: &Connection,
     limit: Timestamp,
     after: i64,
@@ -330,7 +331,7 @@ fn aged(
         let mut latest = arrival(db, last)?;
         // Usually the last notification is the latest. Under a clock that went back it need not be.
         if latest < limit {
-            each_back_from(db, last, "previous, received_at", |row| {
+            visit_backwards(db, last, "previous, received_at", |row| {
                 latest = latest.max(row.get(1)?);
                 Ok(())
             })?;

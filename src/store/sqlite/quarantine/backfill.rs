@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc;
 
-use super::read::{WHOLE, quarantined};
+use super::read::{SELECT_WITH_BODIES, quarantined};
 use super::rows::move_entry;
 use super::usage::Usage;
 use crate::store::sqlite::write::command::{Action, Order, Task};
@@ -22,8 +22,8 @@ const BATCH_ENTRIES: u64 = 256;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Moves some entries of an earlier version. Returns their number.
-fn move_some(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
-    let [_moved, unmoved] = WHOLE;
+fn move_batch(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
+    let [_moved, unmoved] = SELECT_WITH_BODIES;
     let (mut entries, mut bytes) = (0, 0);
     while bytes < BATCH_BYTES && entries < BATCH_ENTRIES {
         let next = db.prepare_cached(unmoved)?.query_row([0, 1], quarantined).optional()?;
@@ -36,22 +36,22 @@ fn move_some(db: &Connection, usage: &mut Usage) -> rusqlite::Result<u64> {
 
 /// Has the writer move all entries of an earlier version, until the store ends. After each transaction it
 /// waits as long as the transaction took, so that webhooks have the writer for half of the time.
-pub(crate) fn move_all(orders: &mpsc::Sender<Order>, ends: &AtomicBool) {
+pub(crate) fn move_all(orders: &mpsc::Sender<Order>, is_closing: &AtomicBool) {
     tracing::info!("moving the quarantine of an earlier version to its new tables");
-    let mut all: u64 = 0;
-    while !ends.load(Ordering::Relaxed) {
-        let begun = Instant::now();
+    let mut total: u64 = 0;
+    while !is_closing.load(Ordering::Relaxed) {
+        let started = Instant::now();
         let (reply, moved) = reply::channel();
-        let act: Action = Box::new(|db, state| move_some(db, &mut state.counters.quarantine));
-        if orders.blocking_send(Order::Other(Task::Act(act, reply))).is_err() {
+        let action: Action = Box::new(|db, state| move_batch(db, &mut state.counters.quarantine));
+        if orders.blocking_send(Order::Other(Task::Act(action, reply))).is_err() {
             return;
         }
         match moved.blocking_recv() {
             Ok(Ok(0)) => {
-                tracing::info!(entries = all, "the quarantine has been moved");
+                tracing::info!(entries = total, "the quarantine has been moved");
                 return;
             }
-            Ok(Ok(moved)) => all += moved,
+            Ok(Ok(moved)) => total += moved,
             Ok(Err(StoreError::Locked(_) | StoreError::DiskFull(_))) => thread::sleep(RETRY_PAUSE),
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot move the quarantine; the next start tries again");
@@ -59,6 +59,6 @@ pub(crate) fn move_all(orders: &mpsc::Sender<Order>, ends: &AtomicBool) {
             }
             Err(_ended) => return,
         }
-        thread::sleep(begun.elapsed());
+        thread::sleep(started.elapsed());
     }
 }

@@ -20,6 +20,6 @@ pub(crate) mod rows;
 pub(crate) mod usage;
 
 pub(crate) use self::backfill::move_all;
-pub(crate) use self::read::{EVERYTHING, arrivals, entries, list, one};
-pub(crate) use self::rows::{NewEntry, count_again, insert, remove};
+pub(crate) use self::read::{SELECT_ALL, arrivals, entries, list, one};
+pub(crate) use self::rows::{NewEntry, count_repeat, insert, remove};
 pub(crate) use self::usage::Usage;

@@ -20,7 +20,7 @@ macro_rules! columns {
 }
 
 /// Selects of entries without their bodies: of this version and of an earlier one.
-const LISTED: [&str; 2] = [
+const SELECT_WITHOUT_BODIES: [&str; 2] = [
     concat!(
         columns!("x''", "url_covered"),
         " FROM quarantine AS e JOIN raw_payload ON p = payload WHERE q > ? ORDER BY q LIMIT ?"
@@ -28,7 +28,7 @@ const LISTED: [&str; 2] = [
     concat!(columns!("x''", "NULL"), " FROM quarantine_6 AS e WHERE q > ? ORDER BY q LIMIT ?"),
 ];
 /// Selects of entries with their bodies: of this version and of an earlier one.
-pub(crate) const WHOLE: [&str; 2] = [
+pub(crate) const SELECT_WITH_BODIES: [&str; 2] = [
     concat!(
         columns!("bytes", "url_covered"),
         " FROM quarantine AS e JOIN raw_payload ON p = payload WHERE q > ? ORDER BY q LIMIT ?"
@@ -36,7 +36,7 @@ pub(crate) const WHOLE: [&str; 2] = [
     concat!(columns!("body", "NULL"), " FROM quarantine_6 AS e WHERE q > ? ORDER BY q LIMIT ?"),
 ];
 /// Selects of one entry: of this version and of an earlier one.
-pub(crate) const ONE: [&str; 2] = [
+pub(crate) const SELECT_ONE: [&str; 2] = [
     concat!(
         columns!("bytes", "url_covered"),
         " FROM quarantine AS e JOIN raw_payload ON p = payload WHERE id = ?"
@@ -44,13 +44,13 @@ pub(crate) const ONE: [&str; 2] = [
     concat!(columns!("body", "NULL"), " FROM quarantine_6 AS e WHERE id = ?"),
 ];
 /// Selects of first arrivals: of this version and of an earlier one.
-const ARRIVALS: [&str; 2] = [
+const SELECT_ARRIVALS: [&str; 2] = [
     "SELECT q, id, received_at FROM quarantine WHERE q > ? ORDER BY q LIMIT ?",
     "SELECT q, id, received_at FROM quarantine_6 WHERE q > ? ORDER BY q LIMIT ?",
 ];
 
 /// Select of the whole quarantine, in the order of the entries' ids.
-pub(crate) const EVERYTHING: &str = "SELECT id, e.source, entry, method, query, content_type, \
+pub(crate) const SELECT_ALL: &str = "SELECT id, e.source, entry, method, query, content_type, \
      reason, received_at, times, url_covered, bytes \
      FROM quarantine AS e JOIN raw_payload ON p = payload \
      UNION ALL SELECT id, source, entry, method, query, content_type, reason, received_at, times, \
@@ -58,7 +58,7 @@ pub(crate) const EVERYTHING: &str = "SELECT id, e.source, entry, method, query, 
 
 /// Entries after this place, with empty bodies.
 pub(crate) fn list(db: &Connection, after: i64, count: u32) -> rusqlite::Result<Vec<Quarantined>> {
-    in_order(db, LISTED, after, count, quarantined, |entry| entry.place)
+    in_order(db, SELECT_WITHOUT_BODIES, after, count, quarantined, |entry| entry.place)
 }
 
 /// Entries after this place, with their bodies.
@@ -67,7 +67,7 @@ pub(crate) fn entries(
     after: i64,
     count: u32,
 ) -> rusqlite::Result<Vec<Quarantined>> {
-    in_order(db, WHOLE, after, count, quarantined, |entry| entry.place)
+    in_order(db, SELECT_WITH_BODIES, after, count, quarantined, |entry| entry.place)
 }
 
 /// First arrival of an entry.
@@ -88,13 +88,13 @@ pub(crate) fn arrivals(
         let id = QuarantineId::from_bytes(id);
         Ok(FirstArrival { place: row.get(0)?, id, received_at: row.get(2)? })
     };
-    in_order(db, ARRIVALS, after, count, arrived, |arrival| arrival.place)
+    in_order(db, SELECT_ARRIVALS, after, count, arrived, |arrival| arrival.place)
 }
 
 /// One entry, with its body.
 pub(crate) fn one(db: &Connection, id: QuarantineId) -> rusqlite::Result<Option<Quarantined>> {
     let snapshot = db.unchecked_transaction()?;
-    for select in ONE {
+    for select in SELECT_ONE {
         let found = snapshot.prepare_cached(select)?.query_row([id.as_bytes()], quarantined);
         if let Some(found) = found.optional()? {
             return Ok(Some(found));

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::read::{ONE, quarantined};
+use super::read::{SELECT_ONE, quarantined};
 use super::usage::Usage;
 use crate::message::Timestamp;
 use crate::payload::RawPayload;
@@ -25,18 +25,18 @@ pub(crate) struct NewEntry<'a> {
 
 /// Counts a repeat of an entry. Returns whether the entry is in quarantine. A repeat whose verification
 /// covered the URL also vouches for the URL of the first.
-pub(crate) fn count_again(
+pub(crate) fn count_repeat(
     db: &Connection,
     usage: &mut Usage,
     id: QuarantineId,
     url_covered: bool,
 ) -> rusqlite::Result<bool> {
-    const COUNT_AGAIN: &str = "UPDATE quarantine SET times = times + 1, \
+    const COUNT_REPEAT: &str = "UPDATE quarantine SET times = times + 1, \
          url_covered = iif(?2, 1, url_covered) WHERE id = ?1";
-    let mut again = db.prepare_cached(COUNT_AGAIN)?;
-    let counted = again.execute(params![id.as_bytes(), url_covered])? > 0;
+    let mut count = db.prepare_cached(COUNT_REPEAT)?;
+    let counted = count.execute(params![id.as_bytes(), url_covered])? > 0;
     Ok(counted
-        || (move_one(db, usage, id)? && again.execute(params![id.as_bytes(), url_covered])? > 0))
+        || (move_one(db, usage, id)? && count.execute(params![id.as_bytes(), url_covered])? > 0))
 }
 
 /// Quarantines an entry that is not there yet. Returns whether there was room.
@@ -77,10 +77,10 @@ pub(crate) fn remove(
         })
         .optional()?;
     let Some((source, payload, reason)) = removed else {
-        let removed = usage.is_to_be_moved()
-            && db.prepare_cached(DELETE_UNMOVED)?.execute([id.as_bytes()])? > 0;
+        let removed =
+            usage.has_unmoved() && db.prepare_cached(DELETE_UNMOVED)?.execute([id.as_bytes()])? > 0;
         if removed {
-            usage.is_moved();
+            usage.count_moved();
         }
         return Ok(removed);
     };
@@ -154,10 +154,10 @@ pub(crate) fn move_one(
     usage: &mut Usage,
     id: QuarantineId,
 ) -> rusqlite::Result<bool> {
-    if !usage.is_to_be_moved() {
+    if !usage.has_unmoved() {
         return Ok(false);
     }
-    let [_moved, unmoved] = ONE;
+    let [_moved, unmoved] = SELECT_ONE;
     let found = db.prepare_cached(unmoved)?.query_row([id.as_bytes()], quarantined).optional()?;
     found.map(|entry| move_entry(db, usage, &entry)).transpose().map(|moved| moved.is_some())
 }
@@ -186,7 +186,7 @@ pub(crate) fn move_entry(
     };
     add_entry(db, &new, payload, Some(*place), *times)?;
     db.prepare_cached("DELETE FROM quarantine_6 WHERE q = ?")?.execute([place])?;
-    usage.is_moved();
+    usage.count_moved();
     usage.add(db, source, entry_bytes(reason) + added)?;
     Ok(read)
 }

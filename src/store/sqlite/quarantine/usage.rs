@@ -18,17 +18,17 @@ struct Amount {
 /// Quarantine usage, in total and by source, with its limits.
 #[derive(Clone)]
 pub(crate) struct Usage {
-    most: Amount,
-    all: Amount,
+    limits: Amount,
+    total: Amount,
     by_source: Arc<BTreeMap<String, Amount>>,
     /// Number of entries in `quarantine_6`.
-    to_be_moved: u64,
+    unmoved: u64,
 }
 
 impl Usage {
     /// Reads the usage from the tables.
     pub(crate) fn read(db: &Connection, settings: &Settings) -> rusqlite::Result<Self> {
-        let to_be_moved: i64 =
+        let unmoved: i64 =
             db.query_row("SELECT count(*) FROM quarantine_6", [], |row| row.get(0))?;
         let mut select = db.prepare("SELECT source, entries, bytes FROM quarantine_usage")?;
         let amount = |row: &Row<'_>| {
@@ -38,42 +38,42 @@ impl Usage {
             select.query_map([], amount)?.collect::<Result<_, _>>()?;
         let sum = |part: fn(&Amount) -> u64| by_source.values().map(part).sum();
         Ok(Self {
-            most: Amount {
+            limits: Amount {
                 entries: settings.quarantine_max_rows,
                 bytes: settings.quarantine_max_bytes,
             },
-            all: Amount {
+            total: Amount {
                 entries: sum(|amount| amount.entries),
                 bytes: sum(|amount| amount.bytes),
             },
             by_source: Arc::new(by_source),
-            to_be_moved: u64::try_from(to_be_moved).unwrap_or(0),
+            unmoved: u64::try_from(unmoved).unwrap_or(0),
         })
     }
 
     /// Number of entries, including those not moved yet.
     pub(crate) fn entries(&self) -> u64 {
-        self.all.entries + self.to_be_moved
+        self.total.entries + self.unmoved
     }
 
     /// Size of the entries in bytes, without those not moved yet.
     pub(crate) fn bytes(&self) -> u64 {
-        self.all.bytes
+        self.total.bytes
     }
 
     /// Whether entries of an earlier version remain to be moved.
-    pub(crate) fn is_to_be_moved(&self) -> bool {
-        self.to_be_moved > 0
+    pub(crate) fn has_unmoved(&self) -> bool {
+        self.unmoved > 0
     }
 
     /// Whether another entry of this source with this many bytes fits. One source may use at most half of the
     /// limits.
     pub(crate) fn has_room(&self, source: &str, bytes: u64) -> bool {
         let own = self.by_source.get(source).copied().unwrap_or_default();
-        self.entries() < self.most.entries
-            && own.entries < self.most.entries.div_ceil(2)
-            && self.all.bytes.saturating_add(bytes) <= self.most.bytes
-            && own.bytes.saturating_add(bytes) <= self.most.bytes.div_ceil(2)
+        self.entries() < self.limits.entries
+            && own.entries < self.limits.entries.div_ceil(2)
+            && self.total.bytes.saturating_add(bytes) <= self.limits.bytes
+            && own.bytes.saturating_add(bytes) <= self.limits.bytes.div_ceil(2)
     }
 
     /// Counts a new entry of this source.
@@ -103,8 +103,8 @@ impl Usage {
     }
 
     /// Counts an entry as moved, or as removed before it was moved.
-    pub(crate) fn is_moved(&mut self) {
-        self.to_be_moved = self.to_be_moved.saturating_sub(1);
+    pub(crate) fn count_moved(&mut self) {
+        self.unmoved = self.unmoved.saturating_sub(1);
     }
 
     fn change(
@@ -116,7 +116,7 @@ impl Usage {
         const WRITE: &str = "INSERT INTO quarantine_usage (source, entries, bytes) \
              VALUES (?, ?, ?) ON CONFLICT (source) DO UPDATE SET entries = excluded.entries, \
              bytes = excluded.bytes";
-        self.all = change(self.all);
+        self.total = change(self.total);
         let by_source = Arc::make_mut(&mut self.by_source);
         let own = change(by_source.get(source).copied().unwrap_or_default());
         by_source.insert(source.to_owned(), own);

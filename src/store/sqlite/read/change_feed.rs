@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
-use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{self, logged, logged_columns};
 use crate::store::{Change, Changes, EventId, Filter, RenderedChange, WriteChange};
 
@@ -30,19 +30,19 @@ pub(crate) fn changes(
     lineage: u32,
 ) -> rusqlite::Result<Changes> {
     const SELECT: &str = "SELECT seq, message, changed_from FROM notification WHERE seq > ? AND seq <= ? ORDER BY seq";
-    let begun = Instant::now();
+    let started = Instant::now();
     // Only up to the published state: a query that was woken by a change finds it. The last published number
     // is read before the transaction begins, so that the notification log has everything up to it. The row
     // with that number may be missing, because it was removed.
-    let given = cache.notifier.latest().now();
+    let last_published = cache.notifier.subscribe_latest().current();
     // One transaction, so that the chain of each notification can be read to its end.
     let snapshot = db.unchecked_transaction()?;
     let mut select = snapshot.prepare_cached(SELECT)?;
-    let mut rows = select.query([after, given])?;
+    let mut rows = select.query([after, last_published])?;
     let mut changes = Changes { last: after, ..Changes::default() };
     while let Some(row) = rows.next()? {
         let is_first = changes.last == after;
-        if !is_first && (changes.text.len() >= PART_BYTES || begun.elapsed() > PART_TIME) {
+        if !is_first && (changes.text.len() >= PART_BYTES || started.elapsed() > PART_TIME) {
             return Ok(Changes { more: true, ..changes });
         }
         let number = row.get(0)?;
@@ -69,7 +69,7 @@ pub(crate) fn changes(
             });
         }
     }
-    Ok(Changes { last: changes.last.max(given), ..changes })
+    Ok(Changes { last: changes.last.max(last_published), ..changes })
 }
 
 /// Record of a message after this notification.
@@ -79,12 +79,12 @@ fn record_after(
     id: MessageId,
     number: i64,
 ) -> rusqlite::Result<Option<Arc<Record>>> {
-    let cached = cache.now().get(id).filter(|entry| entry.last == number).cloned();
+    let cached = cache.read().get(id).filter(|entry| entry.last == number).cloned();
     if let Some(entry) = cached {
         return Ok(entry.record.clone());
     }
     let mut known: Option<Record> = None;
-    each_back_from(db, number, concat!("previous, ", logged_columns!()), |row| {
+    visit_backwards(db, number, concat!("previous, ", logged_columns!()), |row| {
         let logged = logged(row, 1)?;
         if let Some(alone) = Record::of(&logged.notification, logged.arrived_at) {
             known = Some(match known.take() {

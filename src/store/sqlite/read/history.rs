@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
-use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
     self, RECORD_COLUMNS, RENEWAL, notification_columns, record_columns,
 };
@@ -22,7 +22,7 @@ pub(crate) fn history(
     part: Part,
 ) -> rusqlite::Result<Option<History>> {
     const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
-    let cached = cache.now().get(id).cloned();
+    let cached = cache.read().get(id).cloned();
     // One transaction, so that record and history match.
     let snapshot = db.unchecked_transaction()?;
     let found = match cached {
@@ -36,7 +36,7 @@ pub(crate) fn history(
     };
     let Some((record, last)) = found else { return Ok(None) };
     let mut steps = Vec::new();
-    let read = each_back_from(&snapshot, last, STEP_COLUMNS, |row| {
+    let read = visit_backwards(&snapshot, last, STEP_COLUMNS, |row| {
         if row.get::<_, i64>(1)? != RENEWAL {
             steps.push(step(row)?);
         }

@@ -17,7 +17,7 @@ const MAX_EQUAL_ROWS: usize = 256;
 /// Queries that list messages; `?1` and `?2` are the key.
 pub(crate) struct Select {
     /// Messages from value `?3` to value `?4`, in the order of their values.
-    pub(crate) by_number: &'static str,
+    pub(crate) by_value: &'static str,
     /// All messages from id `?3` on, in the order of their ids; the value is NULL for those that are not
     /// listed.
     pub(crate) by_id: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Select {
 macro_rules! select {
     ($from:literal WHERE $condition:literal, of each $is_listed:literal) => {
         $crate::store::sqlite::read::in_order::Select {
-            by_number: concat!(
+            by_value: concat!(
                 "SELECT ",
                 $crate::store::sqlite::rows::record::shown_columns!(),
                 ", last, list_order FROM ",
@@ -60,13 +60,13 @@ pub(crate) struct InOrder<'a> {
     /// Only messages up to this value.
     pub(crate) until: i64,
     /// Number of messages after which reading stops.
-    pub(crate) enough: usize,
-    /// Sorted values of messages that are listed in addition, from the cache; they count towards `enough`.
+    pub(crate) limit: usize,
+    /// Sorted values of messages that are listed in addition, from the cache; they count towards `limit`.
     pub(crate) cached: &'a [i64],
     /// Whether a message matches. The row has the shown columns and then the message's last notification.
-    pub(crate) is_wanted: &'a dyn Fn(&Shown<'_>, &Row<'_>) -> rusqlite::Result<bool>,
+    pub(crate) is_match: &'a dyn Fn(&Shown<'_>, &Row<'_>) -> rusqlite::Result<bool>,
     /// Whether the time limit is reached.
-    pub(crate) is_late: &'a dyn Fn() -> bool,
+    pub(crate) is_timed_out: &'a dyn Fn() -> bool,
     pub(crate) write: Write,
 }
 
@@ -77,7 +77,7 @@ enum Read {
     /// Messages up to this place.
     UpTo(Place),
     /// Messages before this value, which very many messages share.
-    UpToCrowd(i64),
+    UpToEqualRows(i64),
 }
 
 impl InOrder<'_> {
@@ -89,103 +89,113 @@ impl InOrder<'_> {
             match self.read_from(first, listing)? {
                 Read::All => return Ok(None),
                 Read::UpTo(place) => return Ok(Some(place)),
-                Read::UpToCrowd(number) => {
-                    let end = self.read_crowd(number, listing)?;
+                Read::UpToEqualRows(value) => {
+                    let end = self.read_equal_rows(value, listing)?;
                     if end.is_some() {
                         return Ok(end);
                     }
-                    first = number + 1;
+                    first = value + 1;
                 }
             }
         }
     }
 
     fn read_from(&self, first: i64, listing: &mut Listing) -> rusqlite::Result<Read> {
-        let mut select = self.db.prepare_cached(self.select.by_number)?;
+        let mut select = self.db.prepare_cached(self.select.by_value)?;
         let mut rows = select.query(params![self.key.0, self.key.1, first, self.until])?;
-        let (mut number, mut equals, mut before) = (first, 0, listing.messages.len());
+        let (mut value, mut equal_rows, mut before) = (first, 0, listing.messages.len());
         let mut end = None;
         while let Some(row) = rows.next()? {
             let next = row.get(SHOWN_COLUMNS + 1)?;
-            if next != number {
+            if next != value {
                 if let Some(end) = end
-                    && (self.has_enough(listing, next) || (self.is_late)())
+                    && (self.has_enough(listing, next) || (self.is_timed_out)())
                 {
                     return Ok(Read::UpTo(end));
                 }
-                (number, equals, before) = (next, 0, listing.messages.len());
+                (value, equal_rows, before) = (next, 0, listing.messages.len());
             }
-            equals += 1;
-            if equals > MAX_EQUAL_ROWS {
+            equal_rows += 1;
+            if equal_rows > MAX_EQUAL_ROWS {
                 listing.cut(before);
-                return Ok(Read::UpToCrowd(number));
+                return Ok(Read::UpToEqualRows(value));
             }
-            end = end.max(self.see(row, listing)?);
+            end = end.max(self.add_if_matching(row, listing)?);
         }
         Ok(Read::All)
     }
 
     /// Adds a message if it is after the start place and matches. Returns its place if it is after the start
     /// place.
-    fn see(&self, row: &Row<'_>, listing: &mut Listing) -> rusqlite::Result<Option<Place>> {
+    fn add_if_matching(
+        &self,
+        row: &Row<'_>,
+        listing: &mut Listing,
+    ) -> rusqlite::Result<Option<Place>> {
         let Some(shown_row) = record::shown(row)? else { return Ok(None) };
         let shown = shown_row.shown();
         let place = Place { accepted_at: shown.accepted_at, id: shown.id };
         if self.after.is_some_and(|after| place <= after) {
             return Ok(None);
         }
-        if (self.is_wanted)(&shown, row)? {
+        if (self.is_match)(&shown, row)? {
             listing.add(&shown, self.write);
         }
         Ok(Some(place))
     }
 
     /// Whether there are enough messages before this value.
-    fn has_enough(&self, listing: &Listing, number: i64) -> bool {
-        let cached = self.cached.partition_point(|cached| *cached < number);
-        listing.messages.len() + cached >= self.enough
+    fn has_enough(&self, listing: &Listing, value: i64) -> bool {
+        let cached = self.cached.partition_point(|cached| *cached < value);
+        listing.messages.len() + cached >= self.limit
     }
 
     /// Adds the messages of one value that very many messages share. Either all of them are read and sorted,
     /// or messages are read in the order of their ids until enough have this value: whichever takes fewer
     /// rows, up to a factor.
-    fn read_crowd(&self, number: i64, listing: &mut Listing) -> rusqlite::Result<Option<Place>> {
+    fn read_equal_rows(
+        &self,
+        value: i64,
+        listing: &mut Listing,
+    ) -> rusqlite::Result<Option<Place>> {
         let mut rows = MAX_EQUAL_ROWS;
         loop {
             rows *= 2;
-            let mut crowd = Listing::default();
-            let by_id = self.read_by_id(number, rows, &mut crowd)?;
+            let mut equal_rows = Listing::default();
+            let by_id = self.read_by_id(value, rows, &mut equal_rows)?;
             let is_read = by_id.is_some() || {
-                crowd = Listing::default();
-                self.read_whole(number, rows, &mut crowd)?
+                equal_rows = Listing::default();
+                self.read_by_value(value, rows, &mut equal_rows)?
             };
             if is_read {
-                listing.append(&crowd);
+                listing.append(&equal_rows);
                 return Ok(by_id.flatten());
             }
         }
     }
 
-    /// Reads at most `most` messages in the order of their ids, until enough of them have this value or the
-    /// time limit is reached; returns in that case the place reached. None if there are more messages.
+    /// Reads at most `max_rows` messages in the order of their ids, until enough of them have this value or
+    /// the time limit is reached; returns in that case the place reached. None if there are more messages.
     #[expect(clippy::option_option, reason = "not finished, or finished and up to where")]
     fn read_by_id(
         &self,
-        number: i64,
-        most: usize,
-        crowd: &mut Listing,
+        value: i64,
+        max_rows: usize,
+        equal_rows: &mut Listing,
     ) -> rusqlite::Result<Option<Option<Place>>> {
         let first = match self.after {
-            Some(after) if list_order(after) == number => after.id,
-            _ => first_id(number),
+            Some(after) if list_order(after) == value => after.id,
+            _ => first_id(value),
         };
         let mut select = self.db.prepare_cached(self.select.by_id)?;
         let mut rows = select.query(params![self.key.0, self.key.1, first.as_bytes()])?;
-        for _ in 0..most {
+        for _ in 0..max_rows {
             let Some(row) = rows.next()? else { return Ok(Some(None)) };
-            if row.get::<_, Option<i64>>(SHOWN_COLUMNS + 1)? == Some(number) {
-                let end = self.see(row, crowd)?;
-                if end.is_some() && (crowd.messages.len() >= self.enough || (self.is_late)()) {
+            if row.get::<_, Option<i64>>(SHOWN_COLUMNS + 1)? == Some(value) {
+                let end = self.add_if_matching(row, equal_rows)?;
+                if end.is_some()
+                    && (equal_rows.messages.len() >= self.limit || (self.is_timed_out)())
+                {
                     return Ok(Some(end));
                 }
             }
@@ -193,15 +203,21 @@ impl InOrder<'_> {
         Ok(None)
     }
 
-    /// Reads all messages of this value and keeps enough of them. Returns whether there are at most `most`.
-    fn read_whole(&self, number: i64, most: usize, crowd: &mut Listing) -> rusqlite::Result<bool> {
-        let mut select = self.db.prepare_cached(self.select.by_number)?;
-        let mut rows = select.query(params![self.key.0, self.key.1, number, number])?;
-        for _ in 0..most {
+    /// Reads all messages of this value and keeps enough of them. Returns whether there are at most
+    /// `max_rows`.
+    fn read_by_value(
+        &self,
+        value: i64,
+        max_rows: usize,
+        equal_rows: &mut Listing,
+    ) -> rusqlite::Result<bool> {
+        let mut select = self.db.prepare_cached(self.select.by_value)?;
+        let mut rows = select.query(params![self.key.0, self.key.1, value, value])?;
+        for _ in 0..max_rows {
             let Some(row) = rows.next()? else { return Ok(true) };
-            self.see(row, crowd)?;
-            if crowd.messages.len() > 2 * self.enough {
-                crowd.keep_first(self.enough);
+            self.add_if_matching(row, equal_rows)?;
+            if equal_rows.messages.len() > 2 * self.limit {
+                equal_rows.keep_first(self.limit);
             }
         }
         Ok(rows.next()?.is_none())

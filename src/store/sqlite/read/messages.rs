@@ -23,7 +23,7 @@ pub(crate) fn holds(
     notifications: &[(MessageId, Identity)],
 ) -> rusqlite::Result<bool> {
     for (message, identity) in notifications {
-        let cached = cache.now().get(*message).cloned();
+        let cached = cache.read().get(*message).cloned();
         let known = match cached {
             Some(known) => Some(known),
             None => load(db, *message)?.map(Arc::new),
@@ -53,8 +53,8 @@ pub(crate) fn list(
     write: Write,
 ) -> rusqlite::Result<Listing> {
     let wanted = usize::try_from(page.count).unwrap_or(usize::MAX).saturating_add(1);
-    let after = page.after.max(page.before.map(Place::behind_all_of));
-    let cached = cache.now().listed(key, after, wanted);
+    let after = page.after.max(page.before.map(Place::after_all_accepted_at));
+    let cached = cache.read().listed(key, after, wanted);
     let cached_ids: HashSet<MessageId> = cached.iter().map(|(id, _)| *id).collect();
     let records = cached.iter().filter_map(|(id, record)| Some((*id, record.as_deref()?)));
     let listed: Vec<_> = records
@@ -68,10 +68,10 @@ pub(crate) fn list(
         key: parameters(key),
         after,
         until: i64::MAX,
-        enough: wanted,
+        limit: wanted,
         cached: &numbers,
-        is_wanted: &|shown, _row| Ok(!cached_ids.contains(&shown.id)),
-        is_late: &|| false,
+        is_match: &|shown, _row| Ok(!cached_ids.contains(&shown.id)),
+        is_timed_out: &|| false,
         write,
     }
     .read(&mut listing)?;

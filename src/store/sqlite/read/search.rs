@@ -16,7 +16,7 @@ use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::list_order::list_order;
-use crate::store::sqlite::rows::notification_chain::each_back_from;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
 use crate::store::{Found, Listing, Place, SearchFilter, Write};
 
@@ -27,13 +27,13 @@ const CHUNK_RECORDS: usize = 1_024;
 pub(crate) struct Search<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) cache: &'a Cache,
-    pub(crate) wanted: &'a SearchFilter,
+    pub(crate) filter: &'a SearchFilter,
     /// Only messages after this place.
     pub(crate) after: Option<Place>,
     /// Maximum number of messages.
     pub(crate) count: usize,
     /// Time limit for the cached messages, and again for the table.
-    pub(crate) lasts: Duration,
+    pub(crate) time_limit: Duration,
     pub(crate) write: Write,
 }
 
@@ -52,12 +52,12 @@ impl<'a> CacheScan<'a> {
 
     /// Examines the next piece. Returns whether there was one. A message that was written back and changed
     /// between two pieces has another slot now, and is not examined again.
-    fn piece(&mut self, mut look: impl FnMut(MessageId, &Arc<Entry>)) -> bool {
-        let cache = self.cache.now();
+    fn next_chunk(&mut self, mut visit: impl FnMut(MessageId, &Arc<Entry>)) -> bool {
+        let cache = self.cache.read();
         let Some(entries) = cache.slots(self.first, CHUNK_RECORDS) else { return false };
         for (id, entry) in entries {
             if self.seen.insert(id) {
-                look(id, entry);
+                visit(id, entry);
             }
         }
         self.first += CHUNK_RECORDS;
@@ -71,7 +71,7 @@ type CachedMatches = (Vec<(Place, Arc<Record>, i64)>, HashSet<MessageId>);
 
 impl Search<'_> {
     /// Reads a part, and one message more to see whether the search continues.
-    pub(crate) fn part(&self) -> rusqlite::Result<Found> {
+    pub(crate) fn read_part(&self) -> rusqlite::Result<Found> {
         let (cached, cached_ids) = self.cached_matches();
         // One transaction, so that the chain of each notification can be read to its end.
         let snapshot = self.db.unchecked_transaction()?;
@@ -94,22 +94,22 @@ impl Search<'_> {
     }
 
     /// Place after which this part begins.
-    fn begin(&self) -> Option<Place> {
-        self.after.max(self.wanted.to.map(Place::behind_all_of))
+    fn start(&self) -> Option<Place> {
+        self.after.max(self.filter.to.map(Place::after_all_accepted_at))
     }
 
     fn cached_matches(&self) -> CachedMatches {
-        let begin = self.begin();
+        let start = self.start();
         let mut found = Vec::new();
-        let mut look = CacheScan::new(self.cache);
-        while look.piece(|id, entry| {
+        let mut scan = CacheScan::new(self.cache);
+        while scan.next_chunk(|id, entry| {
             let Entry { record: Some(record), last, .. } = &**entry else { return };
             let place = Place { accepted_at: record.accepted_at(), id };
-            if begin.is_none_or(|begin| place > begin) && self.wanted.passes(&record.shown(id)) {
+            if start.is_none_or(|start| place > start) && self.filter.passes(&record.shown(id)) {
                 found.push((place, Arc::clone(record), *last));
             }
         }) {}
-        (found, look.seen)
+        (found, scan.seen)
     }
 
     /// Adds the matching cached messages, newest first and not after the end, until there are enough or the
@@ -125,11 +125,11 @@ impl Search<'_> {
         cached.sort_unstable_by_key(|(place, ..)| *place);
         let mut added = 0;
         for (place, record, last) in cached {
-            if self.is_spoken_of(last)? {
+            if self.has_source(last)? {
                 listing.add(&record.shown(place.id), self.write);
                 added += 1;
             }
-            if added > self.count || since.elapsed() > self.lasts {
+            if added > self.count || since.elapsed() > self.time_limit {
                 return Ok(Some(place));
             }
         }
@@ -151,32 +151,35 @@ impl Search<'_> {
                 of each "?1 IS NULL AND ?2 IS NULL"
             ),
             key: (Value::Null, None),
-            after: self.begin(),
-            until: self.wanted.from.map_or(i64::MAX, |from| list_order(Place::behind_all_of(from))),
-            enough: self.count + 1,
+            after: self.start(),
+            until: self
+                .filter
+                .from
+                .map_or(i64::MAX, |from| list_order(Place::after_all_accepted_at(from))),
+            limit: self.count + 1,
             cached: &[],
-            is_wanted: &|shown, row| {
+            is_match: &|shown, row| {
                 Ok(!cached_ids.contains(&shown.id)
-                    && self.wanted.passes(shown)
-                    && self.is_spoken_of(row.get(SHOWN_COLUMNS)?)?)
+                    && self.filter.passes(shown)
+                    && self.has_source(row.get(SHOWN_COLUMNS)?)?)
             },
-            is_late: &|| since.elapsed() > self.lasts,
+            is_timed_out: &|| since.elapsed() > self.time_limit,
             write: self.write,
         }
         .read(listing)
     }
 
     /// Whether the requested source has a notification in the chain that ends with this one.
-    fn is_spoken_of(&self, last: i64) -> rusqlite::Result<bool> {
-        let Some(wanted) = &self.wanted.source else { return Ok(true) };
-        let mut is_spoken_of = false;
+    fn has_source(&self, last: i64) -> rusqlite::Result<bool> {
+        let Some(source) = &self.filter.source else { return Ok(true) };
+        let mut has_source = false;
         // A cached message may have been removed since.
-        each_back_from(self.db, last, "previous, source", |row| {
-            is_spoken_of |= row.get_ref(1)?.as_str()? == wanted;
+        visit_backwards(self.db, last, "previous, source", |row| {
+            has_source |= row.get_ref(1)?.as_str()? == source;
             Ok(())
         })
         .optional()?;
-        Ok(is_spoken_of)
+        Ok(has_source)
     }
 }
 
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_moves_between_two_looks_is_seen_once() {
+    fn a_message_cached_again_during_a_scan_is_seen_once() {
         let cache = Cache::new(&MemoryBudget::default());
         let publish = |changed: &[(usize, bool)]| {
             let mut changes = Changes::default();
@@ -210,16 +213,16 @@ mod tests {
         for number in 0..=CHUNK_RECORDS {
             publish(&[(number, true)]);
         }
-        let mut looks = CacheScan::new(&cache);
+        let mut scan = CacheScan::new(&cache);
         let mut seen = Vec::new();
-        assert!(looks.piece(|id, _| seen.push(id)));
+        assert!(scan.next_chunk(|id, _| seen.push(id)));
         // The message is written back, its slot reused by another one, and then it is changed.
         publish(&[(0, false)]);
         publish(&[(CHUNK_RECORDS + 1, true)]);
         publish(&[(0, true)]);
-        assert!(looks.piece(|id, _| seen.push(id)));
-        assert!(!looks.piece(|_, _| ()));
+        assert!(scan.next_chunk(|id, _| seen.push(id)));
+        assert!(!scan.next_chunk(|_, _| ()));
         assert_eq!(seen.iter().filter(|seen| **seen == id(0)).count(), 1);
-        assert_eq!(seen.len(), looks.seen.len());
+        assert_eq!(seen.len(), scan.seen.len());
     }
 }

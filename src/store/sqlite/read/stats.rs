@@ -42,7 +42,7 @@ fn oldest_unfinished(db: &Connection, cache: &Cache) -> rusqlite::Result<Option<
             break;
         }
         let id = message_id(row, 0)?;
-        if cache.now().get(id).is_none() {
+        if cache.read().get(id).is_none() {
             return Ok(Some(accepted_at));
         }
     }
@@ -53,7 +53,7 @@ fn oldest_cached(cache: &Cache) -> Option<Timestamp> {
     let unfinished = |record: &&Record| record.status <= Status::Sent;
     let mut oldest = None;
     let mut first = 0;
-    while let Some(entries) = cache.now().slots(first, CHUNK_RECORDS) {
+    while let Some(entries) = cache.read().slots(first, CHUNK_RECORDS) {
         let records = entries.filter_map(|(_id, entry)| entry.record.as_deref());
         let found = records.filter(unfinished).map(Record::accepted_at).min();
         oldest = oldest.into_iter().chain(found).min();

@@ -27,9 +27,9 @@ const QUEUE_LENGTH: usize = 1_024;
 /// Time limit of a query; a longer one would hold up checkpoints.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time without commits after which the mapping is used.
-const QUIET_TIME: Duration = Duration::from_millis(100);
+const COMMIT_MAPPING_DELAY: Duration = Duration::from_millis(100);
 /// Time during which the mapping is not used after a page of it was not in memory.
-const DISK_WAIT_TIME: Duration = Duration::from_secs(1);
+const PAGE_FAULT_MAPPING_DELAY: Duration = Duration::from_secs(1);
 /// Maximum length of the file that each thread maps, in bytes: 64 MiB. Pages behind it are read.
 const MAPPED_BYTES: u32 = 64 << 20;
 /// SQLite virtual-machine steps between two checks of the time limit.
@@ -52,7 +52,7 @@ impl Readers {
     pub(crate) fn start(
         path: &std::path::Path,
         cache: &Cache,
-        reading: &Arc<RwLock<()>>,
+        read_lock: &Arc<RwLock<()>>,
         budget: &MemoryBudget,
         failure: &Failure,
     ) -> Result<Self, OpenError> {
@@ -75,19 +75,19 @@ impl Readers {
             let get = || pool.get().map_err(|source| OpenError::Readers { source });
             let connections = Connections::new(get()?, get()?, cache.clone(), budget.clone());
             let (queue, queries) = mpsc::channel(QUEUE_LENGTH);
-            let (reading, guard) = (Arc::clone(reading), Guard(failure.clone()));
+            let (read_lock, guard) = (Arc::clone(read_lock), Guard(failure.clone()));
             thread::Builder::new()
                 .name(format!("reader-{number}"))
                 .spawn(move || {
                     let _guard = guard;
-                    read(connections, queries, &reading);
+                    read(connections, queries, &read_lock);
                 })
                 .map_err(|source| OpenError::Thread { source })?;
             queues.push(queue);
         }
-        let wakes: Vec<_> = queues.iter().map(mpsc::Sender::downgrade).collect();
+        let weak_queues: Vec<_> = queues.iter().map(mpsc::Sender::downgrade).collect();
         budget.on_pressure(move || {
-            for queue in wakes.iter().filter_map(mpsc::WeakSender::upgrade) {
+            for queue in weak_queues.iter().filter_map(mpsc::WeakSender::upgrade) {
                 // An empty query wakes the thread. A thread with a query in its queue is awake already, and
                 // looks at the budget before each query.
                 if queue.capacity() == queue.max_capacity() {
@@ -107,7 +107,7 @@ impl Readers {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
         let queue = self.queues.get(turn).ok_or(StoreError::Stopped)?;
         let query: Query = Box::new(move |db, replies| replies.add(reply, query(db)));
-        queue.try_send(query).map_err(|refused| match refused {
+        queue.try_send(query).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
         })?;
@@ -132,7 +132,7 @@ struct Connections {
     is_mapped: bool,
     /// Number of commits, and this thread's number of waits for a mapped page, at the last check.
     commits: u64,
-    waits: i64,
+    page_faults: i64,
     /// Time until which the mapping is not used.
     plain_until: Instant,
 }
@@ -155,24 +155,34 @@ impl Connections {
                 tracing::warn!(%error, "long queries cannot be interrupted");
             }
         }
-        let (commits, plain_until) = (cache.commits(), now + QUIET_TIME);
-        let (is_mapped, waits) = (false, 0);
-        Self { mapping, plain, started, cache, budget, is_mapped, commits, waits, plain_until }
+        let (commits, plain_until) = (cache.commits(), now + COMMIT_MAPPING_DELAY);
+        let (is_mapped, page_faults) = (false, 0);
+        Self {
+            mapping,
+            plain,
+            started,
+            cache,
+            budget,
+            is_mapped,
+            commits,
+            page_faults,
+            plain_until,
+        }
     }
 
     /// Connection for a query that begins now.
-    fn next(&mut self, now: Instant) -> &Connection {
+    fn select(&mut self, now: Instant) -> &Connection {
         *self.started.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        let (commits, waits) = (self.cache.commits(), waits());
+        let (commits, page_faults) = (self.cache.commits(), page_faults());
         if commits != self.commits {
-            self.plain_until = self.plain_until.max(now + QUIET_TIME);
+            self.plain_until = self.plain_until.max(now + COMMIT_MAPPING_DELAY);
         }
-        if waits != self.waits {
-            self.plain_until = self.plain_until.max(now + DISK_WAIT_TIME);
+        if page_faults != self.page_faults {
+            self.plain_until = self.plain_until.max(now + PAGE_FAULT_MAPPING_DELAY);
         }
-        (self.commits, self.waits) = (commits, waits);
+        (self.commits, self.page_faults) = (commits, page_faults);
         if self.budget.is_under_pressure() {
-            self.plain_until = self.plain_until.max(now + DISK_WAIT_TIME);
+            self.plain_until = self.plain_until.max(now + PAGE_FAULT_MAPPING_DELAY);
             self.map(false);
         }
         if now < self.plain_until {
@@ -196,20 +206,20 @@ impl Connections {
 }
 
 /// Number of times this thread has waited for a mapped page to be read from the disk.
-fn waits() -> i64 {
+fn page_faults() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.major_page_faults())
 }
 
 /// Main loop of a read thread; ends when no sender of queries is left.
-fn read(mut connections: Connections, mut queries: mpsc::Receiver<Query>, reading: &RwLock<()>) {
+fn read(mut connections: Connections, mut queries: mpsc::Receiver<Query>, read_lock: &RwLock<()>) {
     let mut replies = Replies::default();
     while let Some(first) = queries.blocking_recv() {
-        let _reading = reading.read().unwrap_or_else(PoisonError::into_inner);
+        let _read_guard = read_lock.read().unwrap_or_else(PoisonError::into_inner);
         let until = Instant::now() + REPLY_WINDOW;
         let mut next = Some(first);
         while let Some(query) = next {
             let now = Instant::now();
-            query(connections.next(now), &mut replies);
+            query(connections.select(now), &mut replies);
             next = if now < until { queries.try_recv().ok() } else { None };
         }
         replies.send();
@@ -222,7 +232,7 @@ mod tests {
     use crate::memory_budget::{PROCESS_BYTES, Share};
 
     #[test]
-    fn the_mappings_fit_beside_shares_without_pressure() {
+    fn mappings_and_shares_below_pressure_fit_in_256_mib() {
         let shares = Share::ALL.iter().map(|share| share.limit().min(share.pressure()));
         let mapped = usize::try_from(THREADS * MAPPED_BYTES).unwrap();
         let all = PROCESS_BYTES + shares.sum::<usize>() + mapped;

@@ -5,15 +5,16 @@ use rusqlite::types::FromSqlError;
 
 use crate::message::{Identity, Rank, Record, Tier};
 
-/// Marks of one byte: no claim, and a claim with the same rank as the first.
-const NONE: u8 = 0xff;
-const SAME: u8 = 0xfe;
+/// Mark of a missing claim.
+const NO_CLAIM: u8 = 0xff;
+/// Mark of a claim with the same rank as the first.
+const SAME_RANK: u8 = 0xfe;
 
 /// Encodes the ranks of the claims to status, destination, reference and segments. Each takes one byte for
 /// the tier, eight for the time and sixteen for the identity, or is one of the two marks above. Usually one
 /// notification makes all four claims.
 pub(crate) fn ranks(record: &Record) -> Vec<u8> {
-    let first = record.at_status.rank;
+    let first = record.status_claim.rank;
     let others = [
         record.destination.as_ref().map(|claim| claim.rank),
         record.reference.as_ref().map(|claim| claim.rank),
@@ -23,8 +24,8 @@ pub(crate) fn ranks(record: &Record) -> Vec<u8> {
     write_rank(&mut blob, first);
     for rank in others {
         match rank {
-            None => blob.push(NONE),
-            Some(rank) if rank == first => blob.push(SAME),
+            None => blob.push(NO_CLAIM),
+            Some(rank) if rank == first => blob.push(SAME_RANK),
             Some(rank) => write_rank(&mut blob, rank),
         }
     }
@@ -52,14 +53,14 @@ impl<'a> Ranks<'a> {
         Ok(Self { rest: row.get_ref(column)?.as_blob()?, first: None })
     }
 
-    pub(crate) fn of_status(&mut self) -> rusqlite::Result<Rank> {
+    pub(crate) fn status_rank(&mut self) -> rusqlite::Result<Rank> {
         Ok(self.next()?.ok_or(FromSqlError::InvalidType)?)
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Rank>, FromSqlError> {
         let tier = match self.take::<1>()? {
-            [NONE] => return Ok(None),
-            [SAME] => return Ok(self.first),
+            [NO_CLAIM] => return Ok(None),
+            [SAME_RANK] => return Ok(self.first),
             [0] => Tier::Registered,
             [1] => Tier::Stated,
             [2] => Tier::Unstated,
@@ -75,9 +76,10 @@ impl<'a> Ranks<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], FromSqlError> {
-        let short = FromSqlError::InvalidBlobSize { expected_size: N, blob_size: self.rest.len() };
+        let too_short =
+            FromSqlError::InvalidBlobSize { expected_size: N, blob_size: self.rest.len() };
         let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(short);
+            return Err(too_short);
         };
         self.rest = rest;
         Ok(*taken)

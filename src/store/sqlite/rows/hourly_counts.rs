@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 use super::column::Coded;
 use super::record::{self, record_columns};
 use crate::message::{Channel, Record, Status};
-use crate::store::{CountKind, DeliveryTime, Hour, HourlyCount, OTHER_CODES, is_counted_by_itself};
+use crate::store::{CountKind, DeliveryTime, Hour, HourlyCount, OTHER_CODES, has_own_count};
 
 /// Maximum number of codes per hour and channel with a count of their own.
 const MAX_CODES: i64 = 200;
@@ -29,20 +29,20 @@ pub(crate) struct Changed(HashMap<Kind, i64>);
 
 impl Changed {
     /// Counts the change of a message's record.
-    pub(crate) fn moved(&mut self, before: Option<&Record>, after: Option<&Record>) {
-        self.replace(before.map(of_status), after.map(of_status));
+    pub(crate) fn count_change(&mut self, before: Option<&Record>, after: Option<&Record>) {
+        self.replace(before.map(status_kind), after.map(status_kind));
         let is_read = after.is_some_and(|after| after.status == Status::Read);
         // A later READ says nothing about how long the delivery took.
-        let delivered = before.filter(|_| !is_read).and_then(of_delivery);
-        self.replace(delivered, after.and_then(of_delivery));
+        let delivered = before.filter(|_| !is_read).and_then(delivery_kind);
+        self.replace(delivered, after.and_then(delivery_kind));
     }
 
     /// Moves a message from one count to another.
-    fn replace(&mut self, here: Option<Kind>, there: Option<Kind>) {
-        if here == there {
+    fn replace(&mut self, before: Option<Kind>, after: Option<Kind>) {
+        if before == after {
             return;
         }
-        for (kind, more) in [(here, -1), (there, 1)] {
+        for (kind, more) in [(before, -1), (after, 1)] {
             if let Some(kind) = kind {
                 *self.0.entry(kind).or_default() += more;
             }
@@ -52,11 +52,11 @@ impl Changed {
     /// Writes the changes to the table and clears them.
     pub(crate) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut by_code = Vec::new();
-        for ((Hour(hour), channel, counted), messages) in self.0.drain() {
+        for ((Hour(hour), channel, kind), messages) in self.0.drain() {
             if messages == 0 {
                 continue;
             }
-            match counted {
+            match kind {
                 CountKind::Status { status, code } if code.is_empty() => {
                     add(db, params![hour, Coded(channel), Coded(status), code, messages])?;
                 }
@@ -117,16 +117,16 @@ fn add_code(
     add(db, params![hour, at, kind, code, messages])
 }
 
-fn of_status(record: &Record) -> Kind {
+fn status_kind(record: &Record) -> Kind {
     let status = record.status;
     let code = &record.provider().code;
     let is_failure = matches!(status, Status::Rejected | Status::Undelivered);
-    let counted = is_failure && is_counted_by_itself(code);
-    let code = if counted { code.clone() } else { String::new() };
+    let has_own = is_failure && has_own_count(code);
+    let code = if has_own { code.clone() } else { String::new() };
     (Hour::of(record.accepted_at()), record.channel(), CountKind::Status { status, code })
 }
 
-fn of_delivery(record: &Record) -> Option<Kind> {
+fn delivery_kind(record: &Record) -> Option<Kind> {
     let took = DeliveryTime::between(record.accepted_at(), record.status_changed_at());
     let hour = Hour::of(record.accepted_at());
     (record.status == Status::Delivered)
@@ -134,20 +134,20 @@ fn of_delivery(record: &Record) -> Option<Kind> {
 }
 
 /// Makes the hourly counts of all records in the table, for a file of an earlier version without counts.
-pub(crate) fn make(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn build(db: &Connection) -> rusqlite::Result<()> {
     const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message");
     let mut changed = Changed::default();
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        changed.moved(None, record::record(row)?.as_ref());
+        changed.count_change(None, record::record(row)?.as_ref());
     }
     changed.write(db)?;
     db.execute("UPDATE progress SET summed = 1", []).map(drop)
 }
 
 /// Whether the hourly counts of this file were made.
-pub(crate) fn are_made(db: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn are_built(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("SELECT summed FROM progress", [], |row| row.get(0))
 }
 
@@ -158,13 +158,13 @@ pub(crate) fn hourly_counts(
 ) -> rusqlite::Result<Vec<HourlyCount>> {
     const SELECT: &str = "SELECT hour, channel, kind, detail, messages FROM hourly \
          WHERE hour >= ? AND messages > 0";
-    db.prepare_cached(SELECT)?.query_map([since], sum)?.collect()
+    db.prepare_cached(SELECT)?.query_map([since], hourly_count)?.collect()
 }
 
-fn sum(row: &Row<'_>) -> rusqlite::Result<HourlyCount> {
+fn hourly_count(row: &Row<'_>) -> rusqlite::Result<HourlyCount> {
     let Coded(channel) = row.get(1)?;
     let detail = row.get_ref(3)?.as_str()?;
-    let counted = if row.get::<_, i64>(2)? == DELIVERY_KIND {
+    let kind = if row.get::<_, i64>(2)? == DELIVERY_KIND {
         let class = detail.parse().ok().and_then(DeliveryTime::from_class);
         CountKind::Delivery(class.ok_or(FromSqlError::InvalidType)?)
     } else {
@@ -173,5 +173,5 @@ fn sum(row: &Row<'_>) -> rusqlite::Result<HourlyCount> {
     };
     let messages = row.get::<_, i64>(4)?;
     let messages = u64::try_from(messages).map_err(|_below| FromSqlError::OutOfRange(messages))?;
-    Ok(HourlyCount { hour: Hour(row.get(0)?), channel, counted, messages })
+    Ok(HourlyCount { hour: Hour(row.get(0)?), channel, kind, messages })
 }

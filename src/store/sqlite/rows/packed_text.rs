@@ -58,7 +58,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_packed_is_read_back(texts in prop::collection::vec(any::<Option<String>>(), 0..8)) {
+        fn packed_texts_are_unpacked_unchanged(
+            texts in prop::collection::vec(any::<Option<String>>(), 0..8),
+        ) {
             let column = pack(texts.iter().map(Option::as_deref));
             let mut packed = Packed(&column);
             for text in &texts {
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_an_error() {
+    fn malformed_packed_texts_are_rejected() {
         for column in ["", "x", "3", "3:ab", ":", "1:\u{e9}", "99999999999999999999:a"] {
             assert!(Packed(column).next().is_err(), "{column}");
         }

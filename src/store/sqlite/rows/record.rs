@@ -10,8 +10,9 @@ use super::column::{Bytes16, Coded};
 use super::list_order::list_order;
 use super::packed_text::{Packed, pack};
 use crate::message::{
-    Arrival, Claim, Identity, Kind, MAX_REFERENCE_BYTES, MAX_TEXT_BYTES, MessageId, Notification,
-    Provider, Rank, Record, Reference, Shown, StatedProvider, Statement, Status, Timestamp, cut,
+    AcceptanceTimes, Claim, Identity, Kind, MAX_REFERENCE_BYTES, MAX_TEXT_BYTES, MessageId,
+    Notification, Provider, Rank, Record, Reference, Shown, StatedProvider, Statement, Status,
+    Timestamp, cut,
 };
 use crate::store::sqlite::cache::entry::ForeignId;
 use crate::store::{Place, StoredNotification};
@@ -75,7 +76,7 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
         return Ok(None);
     };
     let mut ranks = Ranks::of(row, 11)?;
-    let at_status = ranks.of_status()?;
+    let status_claim = ranks.status_rank()?;
     let (of_destination, of_reference, of_segments) = (ranks.next()?, ranks.next()?, ranks.next()?);
     let Coded(channel) = row.get(5)?;
     let (reference, provider) = texts(row, 7)?;
@@ -83,9 +84,13 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let provider = provider.map(|text| text.clone().into_owned());
     Ok(Some(Record {
         status,
-        at_status: Claim { rank: at_status, value: (channel, provider) },
+        status_claim: Claim { rank: status_claim, value: (channel, provider) },
         status_arrived_at: row.get(1)?,
-        began: Arrival { accepted: row.get(2)?, stated: row.get(3)?, arrived: row.get(4)? },
+        acceptance: AcceptanceTimes {
+            accepted: row.get(2)?,
+            stated: row.get(3)?,
+            arrived: row.get(4)?,
+        },
         destination: claim(of_destination, row.get(6)?)?,
         reference: claim(of_reference, (!reference.is_empty()).then_some(reference))?,
         segments: claim(of_segments, row.get(10)?)?,
@@ -151,7 +156,7 @@ fn claim<T>(rank: Option<Rank>, value: Option<T>) -> rusqlite::Result<Option<Cla
 /// Displayed state of a message, read from a row.
 pub(crate) struct ShownRow<'a> {
     /// All members except the texts.
-    bare: Shown<'static>,
+    without_texts: Shown<'static>,
     texts: Texts<'a>,
 }
 
@@ -162,7 +167,7 @@ impl ShownRow<'_> {
         Shown {
             reference: reference.map(|text| &**text),
             provider: provider.map(|text| &**text),
-            ..self.bare
+            ..self.without_texts
         }
     }
 }
@@ -171,9 +176,9 @@ impl ShownRow<'_> {
 /// status is NULL.
 pub(crate) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<ShownRow<'a>>> {
     let Some(Coded(status)) = row.get(1)? else { return Ok(None) };
-    let stated_at = Ranks::of(row, 9)?.of_status()?.stated_at();
+    let stated_at = Ranks::of(row, 9)?.status_rank()?.stated_at();
     let Coded(channel) = row.get(4)?;
-    let bare = Shown {
+    let without_texts = Shown {
         id: message_id(row, 0)?,
         status,
         status_changed_at: stated_at.map_or_else(|| row.get(2), Ok)?,
@@ -184,10 +189,10 @@ pub(crate) fn shown<'a>(row: &'a Row<'_>) -> rusqlite::Result<Option<ShownRow<'a
         provider: Provider::default(),
         segments: row.get(8)?,
     };
-    Ok(Some(ShownRow { bare, texts: texts(row, 5)? }))
+    Ok(Some(ShownRow { without_texts, texts: texts(row, 5)? }))
 }
 
-fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
+fn stored_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
     let short = short_reference(
         row.get_ref(first)?.as_str_or_null()?,
         row.get_ref(first + 1)?.as_str_or_null()?,
@@ -196,7 +201,7 @@ fn kept_reference(row: &Row<'_>, first: usize) -> rusqlite::Result<Reference> {
     Ok(short.map(|text| text.clone().into_owned()))
 }
 
-fn kept_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
+fn stored_provider(row: &Row<'_>, first: usize) -> rusqlite::Result<Provider> {
     let provider = Provider {
         name: row.get_ref(first)?.as_str()?,
         id: row.get_ref(first + 1)?.as_str()?,
@@ -223,8 +228,8 @@ pub(crate) fn stored_notification(
         stated_at: row.get(first + 4)?,
         channel,
         destination: row.get(first + 6)?,
-        reference: kept_reference(row, first + 7)?,
-        provider: kept_provider(row, first + 10)?,
+        reference: stored_reference(row, first + 7)?,
+        provider: stored_provider(row, first + 10)?,
     })
 }
 
@@ -244,7 +249,7 @@ pub(crate) struct Logged {
 pub(crate) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
     let Coded(status) = row.get(first + 7)?;
     let Coded(channel) = row.get(first + 10)?;
-    let provider = kept_provider(row, first + 15)?;
+    let provider = stored_provider(row, first + 15)?;
     let (kind, is_renewal, by_foreign_id) = match row.get(first + 3)? {
         REPORT => (Kind::Report, false, false),
         REPORT_BY_FOREIGN_ID => (Kind::Report, false, true),
@@ -264,7 +269,7 @@ pub(crate) fn logged(row: &Row<'_>, first: usize) -> rusqlite::Result<Logged> {
         accepted_at: row.get(first + 9)?,
         channel,
         destination: row.get(first + 11)?,
-        reference: kept_reference(row, first + 12)?,
+        reference: stored_reference(row, first + 12)?,
         provider: StatedProvider::default(),
         segments: row.get(first + 20)?,
     };
@@ -308,9 +313,9 @@ pub(crate) fn bind_indexed(
     record: &Record,
 ) -> rusqlite::Result<()> {
     let reference = record.reference.as_ref().map(|claim| &claim.value);
-    statement.raw_bind_parameter(first, record.began.accepted)?;
-    statement.raw_bind_parameter(first + 1, record.began.stated)?;
-    statement.raw_bind_parameter(first + 2, record.began.arrived)?;
+    statement.raw_bind_parameter(first, record.acceptance.accepted)?;
+    statement.raw_bind_parameter(first + 1, record.acceptance.stated)?;
+    statement.raw_bind_parameter(first + 2, record.acceptance.arrived)?;
     statement
         .raw_bind_parameter(first + 3, record.destination.as_ref().map(|claim| claim.value))?;
     statement.raw_bind_parameter(first + 4, reference.and_then(Reference::key))?;

@@ -69,7 +69,7 @@ pub(crate) fn is_erased(db: &Connection, key: &HashKey, name: &[u8; 16]) -> rusq
 }
 
 /// Leaves a tombstone for this id that lasts at least until `until`.
-pub(crate) fn remember(
+pub(crate) fn add_tombstone(
     db: &Connection,
     key: &HashKey,
     name: &[u8; 16],
@@ -81,12 +81,12 @@ pub(crate) fn remember(
 }
 
 /// Whether any tombstone exists.
-pub(crate) fn is_anything(db: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn any_exist(db: &Connection) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM erased LIMIT 1")?.exists([])
 }
 
 /// Deletes tombstones that ended before this time. Returns their number.
-pub(crate) fn forget(db: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+pub(crate) fn delete_expired(db: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
     let forgotten = db.execute("DELETE FROM erased WHERE until < ?", [now])?;
     Ok(u64::try_from(forgotten).unwrap_or(0))
 }

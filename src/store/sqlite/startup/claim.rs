@@ -10,7 +10,7 @@ use rustix::fs::statfs;
 use super::file_copy;
 use super::lock::{self, Lock};
 use crate::store::sqlite::files;
-use crate::store::sqlite::paths::{beside, directory, with_suffix};
+use crate::store::sqlite::paths::{directory, with_extension, with_suffix};
 use crate::store::sqlite::{OpenError, Settings};
 
 /// Suffixes of a database's files, in the order in which they are set aside.
@@ -90,7 +90,7 @@ pub(crate) fn finish_restore(
 
 /// Removes the new database of an unfinished restore.
 pub(crate) fn remove_unfinished_restore(path: &Path) -> io::Result<()> {
-    let new = beside(path, "restoring");
+    let new = with_extension(path, "restoring");
     for part in ["", "-wal", "-shm", "-journal"] {
         files::remove(&with_suffix(&new, part))?;
     }
@@ -98,7 +98,7 @@ pub(crate) fn remove_unfinished_restore(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn with_date(path: &Path, kind: &str, date: &OsString) -> PathBuf {
-    let mut name = beside(path, kind).into_os_string();
+    let mut name = with_extension(path, kind).into_os_string();
     name.push(date);
     name.into()
 }

@@ -8,12 +8,12 @@ use rustix::fs::statvfs;
 use rustix::io::Errno;
 
 use super::lock::Lock;
-use crate::store::sqlite::paths::{beside, directory, with_suffix};
+use crate::store::sqlite::paths::{directory, with_extension, with_suffix};
 use crate::store::sqlite::{OpenError, files};
 
 /// Copies the database and the content of its WAL to new blocks, and installs the copy with [`install`].
 /// Nothing is written to the old blocks.
-pub(crate) fn out(
+pub(crate) fn copy_to_new_blocks(
     db: Connection,
     path: &Path,
     lock: &mut Lock,
@@ -23,7 +23,7 @@ pub(crate) fn out(
         database = %path.display(),
         "the disk failed when it was written last; copying the data to new blocks"
     );
-    durably(&db, path, &beside(path, "copied"))?;
+    copy_durably(&db, path, &with_extension(path, "copied"))?;
     drop(db);
     install(path, lock, locks_inode)
 }
@@ -31,7 +31,7 @@ pub(crate) fn out(
 /// Puts a complete copy in place of the database, with its inode locked. After an interruption the next call
 /// finishes the work.
 pub(crate) fn install(path: &Path, lock: &mut Lock, locks_inode: bool) -> Result<(), OpenError> {
-    let copied = beside(path, "copied");
+    let copied = with_extension(path, "copied");
     if !copied.exists() {
         return Ok(());
     }
@@ -49,8 +49,8 @@ pub(crate) fn install(path: &Path, lock: &mut Lock, locks_inode: bool) -> Result
 }
 
 /// Copies everything that this connection sees to a file that gets its name once it is durable.
-pub(crate) fn durably(db: &Connection, path: &Path, copy: &Path) -> Result<(), OpenError> {
-    let partial = beside(path, "partial");
+pub(crate) fn copy_durably(db: &Connection, path: &Path, copy: &Path) -> Result<(), OpenError> {
+    let partial = with_extension(path, "partial");
     let file = |source| OpenError::File { path: partial.clone(), source };
     files::remove(&partial).map_err(file)?;
     require_space(path)?;
@@ -60,7 +60,7 @@ pub(crate) fn durably(db: &Connection, path: &Path, copy: &Path) -> Result<(), O
         Some(ErrorCode::DatabaseCorrupt) => OpenError::damaged(path, source.to_string()),
         _ => OpenError::Database { path: path.to_owned(), source },
     })?;
-    files::keep(&partial, copy).map_err(file)
+    files::persist(&partial, copy).map_err(file)
 }
 
 /// Requires free space for a copy, which is at most as long as the database and its WAL.

@@ -44,9 +44,9 @@ pub(crate) enum Verdict {
 
 /// Checks the structure of the whole file with SQLite's `quick_check`, within this time limit. Writes
 /// nothing.
-pub(crate) fn quick_check(db: &Connection, within: Duration) -> rusqlite::Result<Verdict> {
+pub(crate) fn quick_check(db: &Connection, time_limit: Duration) -> rusqlite::Result<Verdict> {
     let since = Instant::now();
-    db.progress_handler(STEPS_PER_CHECK, Some(move || since.elapsed() > within))?;
+    db.progress_handler(STEPS_PER_CHECK, Some(move || since.elapsed() > time_limit))?;
     let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     db.progress_handler(0, None::<fn() -> bool>)?;
     verdict(found)
@@ -59,8 +59,8 @@ pub(crate) fn full_check(db: &Connection) -> rusqlite::Result<Verdict> {
 
 fn verdict(found: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
     match found {
-        Ok(words) if words == "ok" => Ok(Verdict::Sound),
-        Ok(words) => Ok(Verdict::Damaged(words)),
+        Ok(result) if result == "ok" => Ok(Verdict::Sound),
+        Ok(result) => Ok(Verdict::Damaged(result)),
         Err(error) => match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Ok(Verdict::Unfinished),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -72,10 +72,10 @@ fn verdict(found: rusqlite::Result<String>) -> rusqlite::Result<Verdict> {
 }
 
 /// Checks all messages in small pieces: each must be found through its indexes, and have as many
-/// notifications as its row says. Ends early when `go_on` returns false.
-pub(crate) fn in_pieces(
+/// notifications as its row says. Ends early when `may_continue` returns false.
+pub(crate) fn check_messages(
     db: &Connection,
-    mut go_on: impl FnMut() -> bool,
+    mut may_continue: impl FnMut() -> bool,
 ) -> rusqlite::Result<Verdict> {
     const CHECK_CHUNK: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
          (SELECT n FROM message WHERE id = m.id) IS NOT n \
@@ -96,7 +96,7 @@ pub(crate) fn in_pieces(
         db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
     let mut after = 0;
     while after < last {
-        if !go_on() {
+        if !may_continue() {
             return Ok(Verdict::Unfinished);
         }
         let wrong = db
@@ -136,17 +136,17 @@ pub struct Hashed {
 }
 
 /// Continues the check that the start did not wait for.
-pub(crate) fn continue_check(db: &Connection, failure: &Failure, ends: &AtomicBool) {
+pub(crate) fn continue_check(db: &Connection, failure: &Failure, is_closing: &AtomicBool) {
     tracing::info!(
         "the last shutdown was not clean; the database check continues in the background"
     );
-    let goes_on = || !ends.load(Ordering::Relaxed) && !failure.has_begun();
-    match in_pieces(db, goes_on) {
+    let may_continue = || !is_closing.load(Ordering::Relaxed) && !failure.has_stopped();
+    match check_messages(db, may_continue) {
         Ok(Verdict::Sound) => tracing::info!("the database is sound"),
         Ok(Verdict::Unfinished) => {}
         Ok(Verdict::Damaged(what)) => {
             tracing::error!(what, "the database is damaged; no further webhook is acknowledged");
-            failure.begin(StopCause::Damaged);
+            failure.stop(StopCause::Damaged);
         }
         Err(error) => tracing::warn!(%error, "the database check ended early"),
     }
@@ -175,7 +175,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
         // The cached records follow from the notification log.
         let mut state = read_writer_state(&everything, &Settings::new(path))?;
         everything.execute_batch(COPY_MESSAGES)?;
-        for (id, entry) in state.cache.now().oldest() {
+        for (id, entry) in state.cache.read().oldest() {
             let mut alone = Entry::clone(entry);
             (alone.row, alone.foreign_ids) = (None, AppendList::default());
             write_back::write_record(&everything, &mut state.counters.last_n, id, &alone)?;
@@ -199,7 +199,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
                     " FROM notification ORDER BY message, seq"
                 ),
             )?,
-            quarantine: hash(&everything, quarantine::EVERYTHING)?,
+            quarantine: hash(&everything, quarantine::SELECT_ALL)?,
         })
     };
     hashed().map_err(failed)

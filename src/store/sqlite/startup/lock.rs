@@ -20,7 +20,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::wal_damage::page_bytes_of;
 use crate::store::sqlite::OpenError;
-use crate::store::sqlite::paths::{beside, with_suffix};
+use crate::store::sqlite::paths::{with_extension, with_suffix};
 
 /// Pause between two attempts to take a lock that another process holds.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -40,31 +40,36 @@ pub(crate) struct Lock {
     /// open.
     inodes: Vec<File>,
     since: Instant,
-    patience: Duration,
+    max_wait: Duration,
 }
 
-/// Takes the lock on the file beside this database. Waits up to `patience` for another process to end.
-pub(crate) fn take(database: &Path, patience: Duration) -> Result<Lock, OpenError> {
-    let path = beside(database, "lock");
+/// Takes the lock on the file beside this database. Waits up to `lock_wait` for another process to end.
+pub(crate) fn take(database: &Path, lock_wait: Duration) -> Result<Lock, OpenError> {
+    let path = with_extension(database, "lock");
     let since = Instant::now();
     let failed = |source| OpenError::File { path: path.clone(), source };
     loop {
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             File::from(open(&path, flags, OWNER_ONLY).map_err(|error| failed(error.into()))?);
-        wait_for(&file, &path, since, patience)?;
+        wait_for(&file, &path, since, lock_wait)?;
         // A removed lock file does not count: another process creates and locks a new one.
-        if names(&path, &file.metadata().map_err(failed)?) {
-            return Ok(Lock { file, path, inodes: Vec::new(), since, patience });
+        if is_same_file(&path, &file.metadata().map_err(failed)?) {
+            return Ok(Lock { file, path, inodes: Vec::new(), since, max_wait: lock_wait });
         }
     }
 }
 
-fn wait_for(file: &File, path: &Path, since: Instant, patience: Duration) -> Result<(), OpenError> {
+fn wait_for(
+    file: &File,
+    path: &Path,
+    since: Instant,
+    lock_wait: Duration,
+) -> Result<(), OpenError> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if since.elapsed() < patience => {
+            Err(TryLockError::WouldBlock) if since.elapsed() < lock_wait => {
                 thread::sleep(RETRY_PAUSE);
             }
             Err(TryLockError::WouldBlock) => {
@@ -78,7 +83,7 @@ fn wait_for(file: &File, path: &Path, since: Instant, patience: Duration) -> Res
 }
 
 /// Whether this path still leads to the file with this metadata.
-fn names(path: &Path, file: &Metadata) -> bool {
+fn is_same_file(path: &Path, file: &Metadata) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|found| found.dev() == file.dev() && found.ino() == file.ino())
 }
@@ -97,7 +102,11 @@ impl Lock {
 
     fn hold_opened(&mut self, path: &Path, more: OFlags) -> Result<bool, OpenError> {
         let failed = |source| OpenError::File { path: path.to_owned(), source };
-        if self.inodes.last().is_some_and(|held| held.metadata().is_ok_and(|m| names(path, &m))) {
+        if self
+            .inodes
+            .last()
+            .is_some_and(|held| held.metadata().is_ok_and(|m| is_same_file(path, &m)))
+        {
             return Ok(true);
         }
         // Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -111,7 +120,7 @@ impl Lock {
         if !found.is_file() {
             return Err(OpenError::Foreign { path: path.to_owned() });
         }
-        wait_for(&file, path, self.since, self.patience)?;
+        wait_for(&file, path, self.since, self.max_wait)?;
         // The links are counted now: the process that was waited for may have removed the others.
         let links = file.metadata().map_err(failed)?.nlink();
         if links > 1 {
@@ -145,23 +154,23 @@ impl Lock {
     /// Whether the last process that had the database ended in order, and the files were not touched since.
     /// Also clears that state for this process.
     pub(crate) fn was_clean(&mut self, database: &Path) -> io::Result<bool> {
-        let mut left = String::new();
-        self.file.read_to_string(&mut left)?;
+        let mut description = String::new();
+        self.file.read_to_string(&mut description)?;
         self.file.set_len(0)?;
-        Ok(!left.is_empty() && left == described(database)?)
+        Ok(!description.is_empty() && description == describe_files(database)?)
     }
 
     /// Records that this process ended in order. All SQLite connections must be closed.
     pub(crate) fn mark_clean(mut self, database: &Path) -> io::Result<()> {
-        let left = described(database)?;
+        let description = describe_files(database)?;
         io::Seek::rewind(&mut self.file)?;
-        self.file.write_all(left.as_bytes())
+        self.file.write_all(description.as_bytes())
     }
 }
 
 /// Description of the database and its WAL that changes if either is touched.
-fn described(database: &Path) -> io::Result<String> {
-    let described = |path: PathBuf| match fs::metadata(path) {
+fn describe_files(database: &Path) -> io::Result<String> {
+    let describe = |path: PathBuf| match fs::metadata(path) {
         Ok(file) => {
             let (inode, length) = (file.ino(), file.len());
             Ok(format!("{inode} {length} {}.{:09}\n", file.mtime(), file.mtime_nsec()))
@@ -169,5 +178,5 @@ fn described(database: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("none\n".to_owned()),
         Err(error) => Err(error),
     };
-    Ok(described(database.to_owned())? + &described(with_suffix(database, "-wal"))?)
+    Ok(describe(database.to_owned())? + &describe(with_suffix(database, "-wal"))?)
 }

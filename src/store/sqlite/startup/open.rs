@@ -63,12 +63,12 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, OpenError> {
         }
     }
     if marks.exist() {
-        file_copy::out(db, path, &mut lock, locks_inode)?;
+        file_copy::copy_to_new_blocks(db, path, &mut lock, locks_inode)?;
         (db, found) = schema::connect(path)?;
     }
     marks.clear().map_err(file)?;
     // Before the WAL exists, so that the file itself records that it is no longer a backup.
-    schema::adopt(&db).map_err(failed)?;
+    schema::adopt_backup(&db).map_err(failed)?;
     schema::set_up(&db, path)?;
     if !settings.external_checkpoints
         && let Err(error) = checkpoint::truncate(&db)

@@ -23,7 +23,7 @@ use super::schema::{self, Found};
 use super::{integrity, wal_damage};
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
-use crate::store::sqlite::paths::{beside, real_path, with_suffix};
+use crate::store::sqlite::paths::{real_path, with_extension, with_suffix};
 use crate::store::sqlite::rows::tombstones::HashKey;
 use crate::store::sqlite::write::remove_messages;
 use crate::store::sqlite::write::replay::read_writer_state;
@@ -56,7 +56,7 @@ pub fn restore(settings: &Settings, backup: &Path, now: Timestamp) -> Result<Res
     let file = |source| OpenError::File { path: path.clone(), source };
     let (mut lock, locks_inode) = claim(settings)?;
     let version = examine(path, backup)?;
-    let new = beside(path, "restoring");
+    let new = with_extension(path, "restoring");
     let prepared = prepare(settings, backup, &new, version);
     let mut restored = match prepared {
         Ok(restored) => restored,
@@ -65,23 +65,26 @@ pub fn restore(settings: &Settings, backup: &Path, now: Timestamp) -> Result<Res
             return Err(error);
         }
     };
-    files::keep(&new, &dated(path, now)).map_err(file)?;
+    files::persist(&new, &restored_path(path, now)).map_err(file)?;
     restored.set_aside = finish_restore(path, &mut lock, locks_inode)?;
     Ok(restored)
 }
 
 /// Checks that a backup can be restored, and returns its schema version.
 fn examine(path: &Path, backup: &Path) -> Result<i64, OpenError> {
-    let why = |why: &str| OpenError::NotRestorable { path: backup.to_owned(), why: why.to_owned() };
+    let not_restorable =
+        |why: &str| OpenError::NotRestorable { path: backup.to_owned(), why: why.to_owned() };
     let file = |source| OpenError::File { path: backup.to_owned(), source };
     let found = fs::metadata(backup).map_err(file)?;
     let is_database =
         fs::metadata(path).is_ok_and(|own| own.ino() == found.ino() && own.dev() == found.dev());
     if is_database {
-        return Err(why("it is the database itself"));
+        return Err(not_restorable("it is the database itself"));
     }
     if fs::metadata(with_suffix(backup, "-wal")).is_ok_and(|wal| wal.len() > 0) {
-        return Err(why("it has a -wal beside it, so it is not a backup but a part of a database"));
+        return Err(not_restorable(
+            "it has a -wal beside it, so it is not a backup but a part of a database",
+        ));
     }
     let failed = |source| OpenError::Database { path: backup.to_owned(), source };
     // `immutable=1`, so that SQLite creates no file beside the backup.
@@ -157,14 +160,14 @@ impl OldDatabase {
         }
         // The part of a WAL before its damage is read all the same.
         let damage = wal_damage::require_sound(path, None).err().map(|error| error.to_string());
-        match Self::ask(path) {
+        match Self::read_tables(path) {
             Ok(old) => Self { unread: damage, ..old },
             Err(error) => Self { unread: Some(error), ..Self::default() },
         }
     }
 
-    fn ask(path: &Path) -> Result<Self, String> {
-        let words = |error: rusqlite::Error| error.to_string();
+    fn read_tables(path: &Path) -> Result<Self, String> {
+        let to_text = |error: rusqlite::Error| error.to_string();
         let (db, _) = schema::open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .map_err(|error| error.to_string())?;
         // Earlier versions have neither lineage nor cut-off.
@@ -172,10 +175,10 @@ impl OldDatabase {
         let cutoff = db.query_row("SELECT erased_cutoff FROM progress", [], |row| row.get(0));
         let tombstone_cutoff = cutoff.unwrap_or(None);
         let key = db.query_row("SELECT hash_key FROM progress", [], |row| row.get(0));
-        let mut select = db.prepare("SELECT hash, until FROM erased").map_err(words)?;
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(words)?;
-        let tombstones = rows.collect::<Result<_, _>>().map_err(words)?;
-        let key = Some(key.map_err(words)?);
+        let mut select = db.prepare("SELECT hash, until FROM erased").map_err(to_text)?;
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(to_text)?;
+        let tombstones = rows.collect::<Result<_, _>>().map_err(to_text)?;
+        let key = Some(key.map_err(to_text)?);
         Ok(Self { lineage: Some(lineage), key, tombstones, tombstone_cutoff, unread: None })
     }
 }
@@ -253,7 +256,7 @@ fn remove_erased(db: &Connection, settings: &Settings, key: &HashKey) -> rusqlit
 }
 
 /// Name that makes a restore count, with a date that no other restore has.
-fn dated(path: &Path, now: Timestamp) -> PathBuf {
+fn restored_path(path: &Path, now: Timestamp) -> PathBuf {
     let now = now.to_string();
     let seconds = now.split(['.', 'Z']).next().unwrap_or_default();
     let date: String =

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, Transacti
 use super::file_copy;
 use crate::message::MessageId;
 use crate::store::Place;
-use crate::store::sqlite::paths::beside;
+use crate::store::sqlite::paths::with_extension;
 use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::{OpenError, files};
@@ -62,13 +62,16 @@ pub(crate) fn connect(path: &Path) -> Result<(Connection, Found), OpenError> {
 }
 
 /// Opens a file and recognises it; rejects a file of another program or of a later version.
-pub(crate) fn open_existing(path: &Path, how: OpenFlags) -> Result<(Connection, Found), OpenError> {
+pub(crate) fn open_existing(
+    path: &Path,
+    flags: OpenFlags,
+) -> Result<(Connection, Found), OpenError> {
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
         Some(ErrorCode::DatabaseCorrupt) => OpenError::damaged(path, source.to_string()),
         _ => OpenError::Database { path: path.to_owned(), source },
     };
-    let flags = how | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     // Without a checkpoint on close, which would write the WAL that a crash left into a file of another
     // program.
@@ -92,7 +95,7 @@ pub(crate) fn bring_up_to_date(
 ) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let from = match found {
-        Found::Nothing => return make(db).map_err(failed),
+        Found::Nothing => return create_tables(db).map_err(failed),
         Found::Ours { version: VERSION } => return Ok(()),
         Found::Ours { version } => version,
         Found::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
@@ -102,8 +105,8 @@ pub(crate) fn bring_up_to_date(
         tracing::info!(from, to = VERSION, kept, "migrating the database");
         return migrate(db, from).map_err(failed);
     }
-    let kept = beside(path, &format!("version-{from}"));
-    file_copy::durably(db, path, &kept)?;
+    let kept = with_extension(path, &format!("version-{from}"));
+    file_copy::copy_durably(db, path, &kept)?;
     tracing::info!(from, to = VERSION, kept = %kept.display(), "migrating the database");
     migrate(db, from).map_err(failed)
 }
@@ -125,8 +128,8 @@ pub(crate) fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
 /// statement keeps in memory which rows it changes.
 fn fill_list_order(db: &Connection) -> rusqlite::Result<()> {
     const CHUNK_MESSAGES: i64 = 1_000;
-    let how = FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_UTF8;
-    db.create_scalar_function("list_order", 2, how, |arguments| {
+    let flags = FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_UTF8;
+    db.create_scalar_function("list_order", 2, flags, |arguments| {
         let Bytes16(id) = arguments.get(1)?;
         Ok(list_order(Place { accepted_at: arguments.get(0)?, id: MessageId::from_bytes(id) }))
     })?;
@@ -166,7 +169,7 @@ pub(crate) fn is_backup(header: &[u8]) -> bool {
 }
 
 /// Turns a backup that was put at the database's path into a served database.
-pub(crate) fn adopt(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn adopt_backup(db: &Connection) -> rusqlite::Result<()> {
     let id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if id != BACKUP_ID {
         return Ok(());
@@ -182,7 +185,7 @@ pub(crate) fn adopt(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Opens a second connection, for checkpoints.
-pub(crate) fn open_again(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn open_second_connection(path: &Path) -> Result<Connection, OpenError> {
     let db = Connection::open(path)
         .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
     set_up(&db, path)?;
@@ -214,7 +217,7 @@ pub(crate) fn recognise(db: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-fn make(db: &mut Connection) -> rusqlite::Result<()> {
+fn create_tables(db: &mut Connection) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -63,14 +63,14 @@ pub fn wal_damage(database: &Path, page_bytes: Option<usize>) -> io::Result<Opti
     let magic = word(&header, 0);
     let content = header.get(..24).unwrap_or_default();
     let stored = Checksum(word(&header, 24), word(&header, 28));
-    let stated = usize::try_from(word(&header, 8)).ok().filter(|bytes| is_page(*bytes));
+    let stated = usize::try_from(word(&header, 8)).ok().filter(|bytes| is_page_size(*bytes));
     let big_endian = magic == MAGIC + 1;
     if (magic == MAGIC || big_endian)
         && Checksum::default().of(content, big_endian) == stored
         && let Some(page_bytes) = stated
     {
-        let form = WalFormat { salt: salt_of(&header, 16), page_bytes, big_endian };
-        return form.scan(&wal, vec![Predecessor { sum: stored, behind_commit: false }], true);
+        let format = WalFormat { salt: salt_of(&header, 16), page_bytes, big_endian };
+        return format.scan(&wal, vec![Predecessor { sum: stored, follows_commit: false }], true);
     }
     // SQLite treats a WAL with a wrong header as empty.
     let known = match page_bytes {
@@ -82,9 +82,10 @@ pub fn wal_damage(database: &Path, page_bytes: Option<usize>) -> io::Result<Opti
             for big_endian in [false, true] {
                 let computed = Checksum::default().of(content, big_endian);
                 // The header was synced before the first frame was written.
-                let before = [stored, computed].map(|sum| Predecessor { sum, behind_commit: true });
-                let form = WalFormat { salt, page_bytes, big_endian };
-                if let Some(damage) = form.scan(&wal, before.to_vec(), false)? {
+                let predecessors =
+                    [stored, computed].map(|sum| Predecessor { sum, follows_commit: true });
+                let format = WalFormat { salt, page_bytes, big_endian };
+                if let Some(damage) = format.scan(&wal, predecessors.to_vec(), false)? {
                     return Ok(Some(damage));
                 }
             }
@@ -112,11 +113,11 @@ pub(crate) fn page_bytes_of(database: &mut impl Read) -> Option<usize> {
     let [.., high, low] = header;
     match u16::from_be_bytes([high, low]) {
         1 => Some(1 << 16),
-        bytes => Some(usize::from(bytes)).filter(|bytes| is_page(*bytes)),
+        bytes => Some(usize::from(bytes)).filter(|bytes| is_page_size(*bytes)),
     }
 }
 
-fn is_page(bytes: usize) -> bool {
+fn is_page_size(bytes: usize) -> bool {
     bytes.is_power_of_two() && (512..=1 << 16).contains(&bytes)
 }
 
@@ -165,7 +166,7 @@ struct Predecessor {
     /// Checksum of the predecessor.
     sum: Checksum,
     /// Whether the predecessor is, or follows from, a commit frame at or behind the break.
-    behind_commit: bool,
+    follows_commit: bool,
 }
 
 /// Parameters for reading the frames of a WAL.
@@ -177,27 +178,30 @@ struct WalFormat {
 }
 
 impl WalFormat {
-    /// Reads all frames. `whole` says that there is no break before the first one.
+    /// Reads all frames. `is_unbroken` says that there is no break before the first one.
     fn scan(
         self,
         wal: &Path,
-        mut before: Vec<Predecessor>,
-        mut whole: bool,
+        mut predecessors: Vec<Predecessor>,
+        mut is_unbroken: bool,
     ) -> io::Result<Option<WalDamage>> {
         let mut frames = Frames::new(wal, self.page_bytes)?;
         let mut damaged = false;
         let mut transactions = 0;
-        let mut sound_bytes = if whole { frames.at } else { 0 };
+        let mut sound_bytes = if is_unbroken { frames.at } else { 0 };
         while frames.next()? {
             let has_salt = salt_of(&frames.header, 8) == self.salt;
             let commits = word(&frames.header, 4) != 0;
             let stored = Checksum(word(&frames.header, 16), word(&frames.header, 20));
             // Frames of an earlier WAL follow from nothing.
-            let sums =
-                if has_salt || whole { self.checksums(&mut frames, &before)? } else { Vec::new() };
+            let sums = if has_salt || is_unbroken {
+                self.checksums(&mut frames, &predecessors)?
+            } else {
+                Vec::new()
+            };
             let follows = sums.iter().find(|found| has_salt && found.sum == stored).copied();
-            if whole && follows.is_some() {
-                before = vec![Predecessor { sum: stored, behind_commit: false }];
+            if is_unbroken && follows.is_some() {
+                predecessors = vec![Predecessor { sum: stored, follows_commit: false }];
                 if commits {
                     sound_bytes = frames.at;
                 }
@@ -205,20 +209,21 @@ impl WalFormat {
             }
             if commits && has_salt {
                 transactions += 1;
-                damaged |= !whole && follows.is_some_and(|found| found.behind_commit);
+                damaged |= !is_unbroken && follows.is_some_and(|found| found.follows_commit);
             }
-            let marks = commits && has_salt && frames.header_is_in_one_sector();
-            let behind_commit = match follows {
-                Some(found) => commits || found.behind_commit,
-                None => marks,
+            let commits_intact = commits && has_salt && frames.header_is_in_one_sector();
+            let follows_commit = match follows {
+                Some(found) => commits || found.follows_commit,
+                None => commits_intact,
             };
-            before = vec![Predecessor { sum: stored, behind_commit }];
-            if whole {
+            predecessors = vec![Predecessor { sum: stored, follows_commit }];
+            if is_unbroken {
                 // If only its checksum or its salt is wrong, the next frame shows it.
-                before.extend(
-                    sums.iter().map(|found| Predecessor { sum: found.sum, behind_commit: commits }),
+                predecessors.extend(
+                    sums.iter()
+                        .map(|found| Predecessor { sum: found.sum, follows_commit: commits }),
                 );
-                whole = false;
+                is_unbroken = false;
             }
         }
         let salt = format!("{:016x}", u64::from_be_bytes(self.salt));
@@ -229,15 +234,15 @@ impl WalFormat {
     fn checksums(
         self,
         frames: &mut Frames,
-        before: &[Predecessor],
+        predecessors: &[Predecessor],
     ) -> io::Result<Vec<Predecessor>> {
         let header = frames.header.first_chunk::<8>().copied().unwrap_or_default();
         let page = frames.page()?;
-        let sum = |before: &Predecessor| Predecessor {
-            sum: before.sum.of(&header, self.big_endian).of(page, self.big_endian),
-            ..*before
+        let sum = |predecessor: &Predecessor| Predecessor {
+            sum: predecessor.sum.of(&header, self.big_endian).of(page, self.big_endian),
+            ..*predecessor
         };
-        Ok(before.iter().map(sum).collect())
+        Ok(predecessors.iter().map(sum).collect())
     }
 }
 

@@ -46,9 +46,9 @@ impl Apply<'_> {
                 Entry::Ignored { reason } => StoredEntry::Ignored { reason: reason.clone() },
             });
         }
-        let understood =
+        let all_interpreted =
             !results.iter().any(|result| matches!(result, StoredEntry::Quarantined { .. }));
-        if let Some(id) = self.delivery.replay_of.filter(|_| understood) {
+        if let Some(id) = self.delivery.replay_of.filter(|_| all_interpreted) {
             quarantine::remove(self.db, &mut self.state.counters.quarantine, id)?;
         }
         Ok(results)
@@ -61,13 +61,13 @@ impl Apply<'_> {
         by_provider_id: bool,
     ) -> rusqlite::Result<StoredEntry> {
         let message = notification.statement().message;
-        let known = self.state.known(self.db, message)?;
+        let known = self.state.entry(self.db, message)?;
         if known.is_none() && self.is_erased(message.as_bytes())? {
             return Ok(StoredEntry::Erased);
         }
         let identity = notification.identity();
         let stored = known.as_ref().is_some_and(|known| known.identities.contains(&identity));
-        let is_full = known.as_ref().is_some_and(|known| known.logged() >= MAX_NOTIFICATIONS);
+        let is_full = known.as_ref().is_some_and(|known| known.log_rows() >= MAX_NOTIFICATIONS);
         if !stored && is_full {
             return self.too_many(index);
         }
@@ -188,7 +188,7 @@ impl Apply<'_> {
         let Delivery { source, url_covered, received_at, .. } = self.delivery;
         let hash = self.hash.get_or_insert_with(|| PayloadHash::of(source, content)).clone();
         let id = hash.entry(index);
-        if quarantine::count_again(self.db, &mut self.state.counters.quarantine, id, *url_covered)?
+        if quarantine::count_repeat(self.db, &mut self.state.counters.quarantine, id, *url_covered)?
         {
             return Ok(StoredEntry::Quarantined { id, reason });
         }

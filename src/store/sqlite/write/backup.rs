@@ -19,7 +19,7 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use crate::store::sqlite::files;
-use crate::store::sqlite::paths::{beside, with_suffix};
+use crate::store::sqlite::paths::{with_extension, with_suffix};
 use crate::store::sqlite::startup::schema;
 
 /// Suffix of the name of an unfinished copy.
@@ -81,7 +81,7 @@ impl Partial {
             return Err(BackupError::Exists(name.to_owned()));
         }
         let path = with_suffix(name, &format!(".{}.{PARTIAL_SUFFIX}", Uuid::new_v4().simple()));
-        let marker = beside(database, UNFINISHED_EXTENSION);
+        let marker = with_extension(database, UNFINISHED_EXTENSION);
         fs::write(&marker, path.as_os_str().as_bytes())
             .map_err(|source| BackupError::File { path: marker.clone(), source })?;
         let partial = Self { path, name: name.to_owned(), marker, _turn: turn };
@@ -111,8 +111,8 @@ impl Partial {
     }
 
     /// Makes the copy durable and gives it its name.
-    pub(crate) fn keep(&self) -> Result<(), BackupError> {
-        files::keep_new(&self.path, &self.name).map_err(|source| {
+    pub(crate) fn persist(&self) -> Result<(), BackupError> {
+        files::persist_new(&self.path, &self.name).map_err(|source| {
             if source.kind() == io::ErrorKind::AlreadyExists {
                 BackupError::Exists(self.name.clone())
             } else {
@@ -147,7 +147,7 @@ pub(crate) fn remove_unfinished(database: &Path) -> io::Result<()> {
             files::remove(&copy)?;
         }
     }
-    let marker = beside(database, UNFINISHED_EXTENSION);
+    let marker = with_extension(database, UNFINISHED_EXTENSION);
     let path = match fs::read(&marker) {
         Ok(path) => PathBuf::from(OsString::from_vec(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -44,46 +44,46 @@ pub(crate) type TransactionLock = Mutex<()>;
 /// Main loop of the checkpoint thread; ends when the writer is gone.
 pub(crate) fn run(
     db: &Connection,
-    wakes: &Receiver<Wake>,
-    moved: &CheckpointedPages,
-    changing: &TransactionLock,
+    wake_receiver: &Receiver<Wake>,
+    checkpointed: &CheckpointedPages,
+    transaction_lock: &TransactionLock,
     failure: &Failure,
 ) {
-    let mut to_be_cut = false;
+    let mut needs_truncation = false;
     loop {
-        let wake = wakes.recv_timeout(IDLE_TRUNCATE_TIME);
-        let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let cuts = match wake {
+        let reason = wake_receiver.recv_timeout(IDLE_TRUNCATE_TIME);
+        let mut checkpointed = checkpointed.lock().unwrap_or_else(PoisonError::into_inner);
+        let truncates = match reason {
             Ok(Wake::Full) => true,
             Ok(Wake::Committed { pages }) => {
-                to_be_cut = true;
-                if to_be_moved(pages, *moved) <= MIN_CHECKPOINT_PAGES {
+                needs_truncation = true;
+                if pages_to_checkpoint(pages, *checkpointed) <= MIN_CHECKPOINT_PAGES {
                     continue;
                 }
                 false
             }
-            Err(RecvTimeoutError::Timeout) if to_be_cut => true,
+            Err(RecvTimeoutError::Timeout) if needs_truncation => true,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if failure.has_begun() {
+        if failure.has_stopped() {
             return;
         }
         // The first checkpoint leaves little for it or for the second one to move of what the writer adds
         // meanwhile.
-        let done = checkpoint(db, "PASSIVE", &mut moved).and_then(|_| {
-            let at_rest = if cuts { changing.try_lock().ok() } else { None };
-            let mode = if at_rest.is_some() { "TRUNCATE" } else { "PASSIVE" };
-            Ok(checkpoint(db, mode, &mut moved)? && at_rest.is_some())
+        let done = checkpoint(db, "PASSIVE", &mut checkpointed).and_then(|_| {
+            let idle_writer = if truncates { transaction_lock.try_lock().ok() } else { None };
+            let mode = if idle_writer.is_some() { "TRUNCATE" } else { "PASSIVE" };
+            Ok(checkpoint(db, mode, &mut checkpointed)? && idle_writer.is_some())
         });
         match done {
-            Ok(cut) => to_be_cut = !cut,
+            Ok(cut) => needs_truncation = !cut,
             Err(error) => match classify(db, &error) {
                 ErrorClass::Busy | ErrorClass::Full => {
-                    tracing::warn!(%error, cuts, "checkpoint deferred");
+                    tracing::warn!(%error, cuts = truncates, "checkpoint deferred");
                 }
-                trouble @ (ErrorClass::Lasting(_) | ErrorClass::Other) => {
-                    failure.report(trouble.lasting(), "a checkpoint", &error);
+                class @ (ErrorClass::Lasting(_) | ErrorClass::Other) => {
+                    failure.report(class.to_stop_cause(), "a checkpoint", &error);
                     return;
                 }
             },
@@ -93,19 +93,24 @@ pub(crate) fn run(
 
 /// Number of WAL pages that are not in the database, of `pages` in the WAL. A WAL that is shorter than the
 /// part that was moved has been restarted.
-pub(crate) fn to_be_moved(pages: u32, moved: u32) -> u32 {
-    pages.checked_sub(moved).unwrap_or(pages)
+pub(crate) fn pages_to_checkpoint(pages: u32, checkpointed: u32) -> u32 {
+    pages.checked_sub(checkpointed).unwrap_or(pages)
 }
 
 /// Runs one checkpoint. Returns whether it completed. Being blocked by readers or the writer is no error: the
 /// next checkpoint continues.
-pub(crate) fn checkpoint(db: &Connection, mode: &str, moved: &mut u32) -> rusqlite::Result<bool> {
+pub(crate) fn checkpoint(
+    db: &Connection,
+    mode: &str,
+    checkpointed: &mut u32,
+) -> rusqlite::Result<bool> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let whole = row.get::<_, i64>(0)? == 0;
-        let restarts = whole && mode != "PASSIVE";
+        let is_complete = row.get::<_, i64>(0)? == 0;
+        let restarts = is_complete && mode != "PASSIVE";
         // The number of pages is -1 where there is no WAL.
-        *moved = if restarts { 0 } else { u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0) };
-        Ok(whole)
+        *checkpointed =
+            if restarts { 0 } else { u32::try_from(row.get::<_, i64>(2)?).unwrap_or(0) };
+        Ok(is_complete)
     })
 }
 

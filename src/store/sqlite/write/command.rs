@@ -46,7 +46,7 @@ pub(crate) enum Task {
     /// Small action, in a transaction of its own.
     Act(Action, Answer<u64>),
     /// Empty the WAL, so that no old data is left in it. The reply says whether that succeeded.
-    Cut(Answer<bool>),
+    TruncateWal(Answer<bool>),
     /// Copy the database. The reply is a copy that is complete, but not durable yet.
     BackUp(PathBuf, Turn, Reply<Result<Partial, BackupError>>),
     /// End, once everything that was queued before is done.

@@ -6,8 +6,8 @@ use super::state::WriterState;
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
 use crate::store::sqlite::quarantine;
-use crate::store::sqlite::rows::notification_chain::each_back_from;
-use crate::store::sqlite::rows::tombstones::remember;
+use crate::store::sqlite::rows::notification_chain::visit_backwards;
+use crate::store::sqlite::rows::tombstones::add_tombstone;
 
 /// Removes these messages with their histories. With `until`, leaves tombstones that last until then.
 pub(crate) fn remove(
@@ -20,19 +20,19 @@ pub(crate) fn remove(
          without_number = ?";
     let mut removed = 0;
     for id in messages {
-        let Some(known) = state.known(db, *id)? else { continue };
+        let Some(known) = state.entry(db, *id)? else { continue };
         let n = known.row.as_ref().map(|row| row.n);
         state.removed(*id, &known);
         if let Some(until) = until {
-            remember(db, &state.hash_key, id.as_bytes(), until)?;
+            add_tombstone(db, &state.hash_key, id.as_bytes(), until)?;
             state.counters.any_erased = true;
         }
-        let mut gone = Vec::new();
-        each_back_from(db, known.last, "previous, seq, source, provider_id", |row| {
-            gone.push((row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?));
+        let mut rows = Vec::new();
+        visit_backwards(db, known.last, "previous, seq, source, provider_id", |row| {
+            rows.push((row.get(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?));
             Ok(())
         })?;
-        for (seq, source, provider_id) in &gone {
+        for (seq, source, provider_id) in &rows {
             let seq: &i64 = seq;
             db.prepare_cached("DELETE FROM notification WHERE seq = ?")?.execute([seq])?;
             db.prepare_cached("DELETE FROM foreign_id WHERE source = ? AND id = ? AND n = ?")?
@@ -59,7 +59,7 @@ pub(crate) fn remove_quarantined(
     let mut removed = 0;
     for id in entries {
         if let Some(until) = until {
-            remember(db, &state.hash_key, id.as_bytes(), until)?;
+            add_tombstone(db, &state.hash_key, id.as_bytes(), until)?;
             state.counters.any_erased = true;
         }
         removed += u64::from(quarantine::remove(db, &mut state.counters.quarantine, *id)?);

@@ -35,7 +35,7 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
     while let Some(row) = rows.next()? {
         let logged = logged(row, 0)?;
         let id = logged.notification.statement().message;
-        let known = match state.changes.known(id, &state.cache) {
+        let known = match state.changes.entry(id, &state.cache) {
             Some(known) => Some(known),
             // A message is written back with all its notifications, also those after the oldest of other
             // messages.

@@ -87,7 +87,7 @@ impl WriterState {
                 last_n,
                 rows_without_destination,
                 quarantine: Usage::read(db, settings)?,
-                any_erased: tombstones::is_anything(db)?,
+                any_erased: tombstones::any_exist(db)?,
             },
             order: WriteBackOrder::default(),
             limits: CacheLimits {
@@ -100,12 +100,12 @@ impl WriterState {
     }
 
     /// State of a message: from the cache, or else from the tables.
-    pub(crate) fn known(
+    pub(crate) fn entry(
         &self,
         db: &Connection,
         id: MessageId,
     ) -> rusqlite::Result<Option<Arc<Entry>>> {
-        match self.changes.known(id, &self.cache) {
+        match self.changes.entry(id, &self.cache) {
             Some(known) => Ok(Some(known)),
             None => Ok(load(db, id)?.map(Arc::new)),
         }
@@ -114,7 +114,7 @@ impl WriterState {
     /// Counts the change of a message's record in the hourly counts.
     pub(crate) fn count(&mut self, before: Option<&Record>, after: Option<&Record>) {
         if self.hourly_counts {
-            self.hourly.moved(before, after);
+            self.hourly.count_change(before, after);
         }
     }
 

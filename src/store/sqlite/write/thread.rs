@@ -36,12 +36,12 @@ pub(crate) struct Writer {
     pub(crate) state: WriterState,
     pub(crate) wal: Wal,
     /// Lock held during a transaction.
-    pub(crate) changing: Arc<TransactionLock>,
+    pub(crate) transaction_lock: Arc<TransactionLock>,
     pub(crate) failure: Failure,
     pub(crate) watched: WatchedFiles,
     pub(crate) commits: Commits,
     /// Whether the last commit found the disk full.
-    pub(crate) full: bool,
+    pub(crate) disk_full: bool,
     /// Whether the last commit waited in vain for another process's lock.
     pub(crate) locked: bool,
 }
@@ -69,7 +69,7 @@ impl Writer {
     pub(crate) fn run(mut self, db: &Connection) {
         Wal::watch(db);
         // A start may have replayed more messages into the cache than its limit allows.
-        self.catch_up(db);
+        self.evict_excess(db);
         while let Pause::BackUp(name, turn, reply) = self.serve(db, None) {
             if !self.back_up(db, &name, turn, reply) {
                 break;
@@ -93,7 +93,7 @@ impl Writer {
                 return pause;
             }
             let Some(RunningBackup { steps, reply }) = backup else { continue };
-            if self.failure.has_begun() || reply.is_gone() {
+            if self.failure.has_stopped() || reply.is_abandoned() {
                 return Pause::Abandoned;
             }
             match backup::step(steps) {
@@ -108,9 +108,9 @@ impl Writer {
     /// fails, the next start replays it.
     fn write_back_all(&mut self, db: &Connection) {
         let piece = |db: &Connection, state: &mut WriterState| {
-            write_back::write_back_some(db, state, write_back::WRITE_BACK_MESSAGES)
+            write_back::write_back_batch(db, state, write_back::WRITE_BACK_MESSAGES)
         };
-        while matches!(self.act(db, Box::new(piece)), Ok(1..)) {}
+        while matches!(self.run_action(db, Box::new(piece)), Ok(1..)) {}
     }
 
     /// Carries out this command and those queued behind it, up to the end of the batch. Returns the reason if
@@ -134,10 +134,10 @@ impl Writer {
         if !batch.jobs.is_empty() {
             self.write(db, &mut batch.jobs);
         }
-        self.catch_up(db);
+        self.evict_excess(db);
         match task {
-            Some(Task::Act(act, reply)) => reply.send(self.act(db, act)),
-            Some(Task::Cut(reply)) => reply.send(self.wal.truncate(db, &self.failure)),
+            Some(Task::Act(action, reply)) => reply.send(self.run_action(db, action)),
+            Some(Task::TruncateWal(reply)) => reply.send(self.wal.truncate(db, &self.failure)),
             Some(Task::BackUp(name, turn, reply)) => {
                 return Some(Pause::BackUp(name, turn, reply));
             }
@@ -148,26 +148,26 @@ impl Writer {
     }
 
     /// Writes back in pieces what a large delivery left in the cache above its limit.
-    fn catch_up(&mut self, db: &Connection) {
+    fn evict_excess(&mut self, db: &Connection) {
         let piece = |db: &Connection, state: &mut WriterState| {
-            write_back::evict_surplus(db, state, write_back::TRANSACTION_MESSAGES)
+            write_back::evict_excess(db, state, write_back::TRANSACTION_MESSAGES)
         };
-        while write_back::is_far_behind(&self.state)
-            && matches!(self.act(db, Box::new(piece)), Ok(1..))
+        while write_back::exceeds_limits(&self.state)
+            && matches!(self.run_action(db, Box::new(piece)), Ok(1..))
         {}
     }
 
     /// Commits a batch and replies to its deliveries.
     fn write(&mut self, db: &Connection, batch: &mut Vec<Job>) {
-        if self.failure.has_begun() {
+        if self.failure.has_stopped() {
             answer_all(batch.drain(..), || StoreError::Stopped);
             return;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         match self.commit(db, batch) {
-            Ok(results) if self.still_stands() => {
+            Ok(results) if self.is_commit_reliable() => {
                 let entries = batch.iter().map(Job::entries).sum();
-                self.commits.committed(batch.len(), entries, begun.elapsed());
+                self.commits.committed(batch.len(), entries, started.elapsed());
                 self.state.publish();
                 for (job, result) in batch.drain(..).zip(results) {
                     answer(job, Ok(result));
@@ -180,33 +180,34 @@ impl Writer {
     }
 
     /// Whether the last commit can be relied on.
-    fn still_stands(&self) -> bool {
+    fn is_commit_reliable(&self) -> bool {
         if let Some(path) = self.watched.replaced() {
             let path = path.display();
             tracing::error!(%path, "the database file was removed or replaced; no further webhook is \
                 acknowledged");
-            self.failure.begin(StopCause::Replaced);
+            self.failure.stop(StopCause::Replaced);
         }
         // A checkpoint may have met a failing disk meanwhile.
-        !self.failure.has_begun()
+        !self.failure.has_stopped()
     }
 
     /// Runs a small action in a transaction of its own.
-    fn act(&mut self, db: &Connection, act: Action) -> Result<u64, StoreError> {
-        if self.failure.has_begun() {
+    fn run_action(&mut self, db: &Connection, action: Action) -> Result<u64, StoreError> {
+        if self.failure.has_stopped() {
             return Err(StoreError::Stopped);
         }
         let acted = || -> rusqlite::Result<u64> {
-            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _transaction_guard =
+                self.transaction_lock.lock().unwrap_or_else(PoisonError::into_inner);
             db.busy_timeout(schema::BUSY_TIMEOUT)?;
             let mut txn = Txn::begin(db, &mut self.state)?;
             let (tables, state) = txn.parts();
-            let done = act(tables, state)?;
+            let done = action(tables, state)?;
             txn.commit()?;
             Ok(done)
         };
         match acted() {
-            Ok(done) if self.still_stands() => {
+            Ok(done) if self.is_commit_reliable() => {
                 self.state.publish();
                 self.wal.maintain(db, &self.failure);
                 Ok(done)
@@ -230,7 +231,7 @@ impl Writer {
         turn: Turn,
         reply: Reply<Result<Partial, BackupError>>,
     ) -> bool {
-        let mut goes_on = true;
+        let mut continues = true;
         let copied = |reply: &Reply<_>| -> Result<Partial, BackupError> {
             let partial = Partial::new(self.watched.database(), name, turn)?;
             let mut copy = partial.open()?;
@@ -238,7 +239,7 @@ impl Writer {
             match self.serve(db, Some(&RunningBackup { steps: &steps, reply })) {
                 Pause::Copied(copied) => copied.map_err(|source| partial.failed(source))?,
                 pause @ (Pause::End | Pause::BackUp(..) | Pause::Abandoned) => {
-                    goes_on = !matches!(pause, Pause::End);
+                    continues = !matches!(pause, Pause::End);
                     return Err(BackupError::Stopped);
                 }
             }
@@ -248,7 +249,7 @@ impl Writer {
         };
         let copied = copied(&reply);
         reply.send(copied);
-        goes_on
+        continues
     }
 
     /// Applies a batch in one transaction.
@@ -257,24 +258,25 @@ impl Writer {
         db: &Connection,
         batch: &[Job],
     ) -> rusqlite::Result<Vec<Vec<StoredEntry>>> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _transaction_guard =
+            self.transaction_lock.lock().unwrap_or_else(PoisonError::into_inner);
         // After one wait for another process's lock, the next attempts do not wait again.
-        let patience = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
-        db.busy_timeout(patience)?;
+        let busy_timeout = if self.locked { Duration::ZERO } else { schema::BUSY_TIMEOUT };
+        db.busy_timeout(busy_timeout)?;
         let mut txn = Txn::begin(db, &mut self.state)?;
         let (tables, state) = txn.parts();
-        if self.full {
+        if self.disk_full {
             // So that even a batch which writes nothing shows whether there is space again.
             schema::write_version(tables)?;
         }
         let entries: usize = batch.iter().map(Job::entries).sum();
-        write_back::evict_surplus(tables, state, entries + write_back::TRANSACTION_MESSAGES)?;
+        write_back::evict_excess(tables, state, entries + write_back::TRANSACTION_MESSAGES)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(apply::apply(tables, state, &job.delivery)?);
         }
         txn.commit()?;
-        self.full = false;
+        self.disk_full = false;
         self.locked = false;
         Ok(results)
     }
@@ -297,10 +299,10 @@ impl Writer {
                 answer_all(batch.drain(..), || StoreError::Locked("locked".into()));
             }
             ErrorClass::Full => {
-                if !std::mem::replace(&mut self.full, true) {
+                if !std::mem::replace(&mut self.disk_full, true) {
                     tracing::error!("the disk is full; rejecting webhooks until there is space");
                 }
-                self.wal.wake(Wake::Full, &self.failure);
+                self.wal.wake_checkpoint_thread(Wake::Full, &self.failure);
                 answer_all(batch.drain(..), || StoreError::DiskFull("full".into()));
             }
             ErrorClass::Other if batch.len() > 1 => {

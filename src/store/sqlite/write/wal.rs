@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::checkpoint::{
-    self, CheckpointedPages, FORCED_RESTART_PAGES, MIN_CHECKPOINT_PAGES, Wake, to_be_moved,
+    self, CheckpointedPages, FORCED_RESTART_PAGES, MIN_CHECKPOINT_PAGES, Wake, pages_to_checkpoint,
 };
 use crate::store::StoreError;
 use crate::store::sqlite::error::store_error;
@@ -30,9 +30,9 @@ pub(crate) struct Wal {
     /// Channel to the checkpoint thread; none if another program checkpoints, so that the WAL is left alone.
     checkpoints: Option<SyncSender<Wake>>,
     /// Number of WAL pages that are in the database.
-    moved: Arc<CheckpointedPages>,
+    checkpointed: Arc<CheckpointedPages>,
     /// Lock that readers hold shared.
-    reading: Arc<RwLock<()>>,
+    read_lock: Arc<RwLock<()>>,
     /// Length in pages above which the WAL is restarted.
     restart_at: u32,
 }
@@ -40,10 +40,10 @@ pub(crate) struct Wal {
 impl Wal {
     pub(crate) fn new(
         checkpoints: Option<SyncSender<Wake>>,
-        moved: Arc<CheckpointedPages>,
-        reading: Arc<RwLock<()>>,
+        checkpointed: Arc<CheckpointedPages>,
+        read_lock: Arc<RwLock<()>>,
     ) -> Self {
-        Self { checkpoints, moved, reading, restart_at: MIN_CHECKPOINT_PAGES }
+        Self { checkpoints, checkpointed, read_lock, restart_at: MIN_CHECKPOINT_PAGES }
     }
 
     /// Has SQLite report the WAL's length after each commit of this connection on this thread.
@@ -60,7 +60,7 @@ impl Wal {
             if pages > self.restart_at && self.checkpoints.is_some() {
                 self.restart(db, pages, failure);
             }
-            self.wake(Wake::Committed { pages }, failure);
+            self.wake_checkpoint_thread(Wake::Committed { pages }, failure);
         }
     }
 
@@ -68,21 +68,23 @@ impl Wal {
     /// the writer tries again some pages later. Above [`FORCED_RESTART_PAGES`] the WAL is restarted
     /// regardless, and readers have to wait.
     fn restart(&mut self, db: &Connection, pages: u32, failure: &Failure) {
-        let moved = Arc::clone(&self.moved);
-        let mut moved = match moved.try_lock() {
-            Ok(moved) => moved,
+        let checkpointed = Arc::clone(&self.checkpointed);
+        let mut checkpointed = match checkpointed.try_lock() {
+            Ok(checkpointed) => checkpointed,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Tried again after the next batch.
             Err(TryLockError::WouldBlock) => return,
         };
         let too_long = pages > FORCED_RESTART_PAGES;
-        if !too_long && to_be_moved(pages, *moved) > RESTART_PAGES {
+        if !too_long && pages_to_checkpoint(pages, *checkpointed) > RESTART_PAGES {
             return;
         }
         // Where queries come without a pause, the lock makes the pause.
-        let reading = Arc::clone(&self.reading);
-        let _quiet = too_long.then(|| reading.write().unwrap_or_else(PoisonError::into_inner));
-        let done = without_waiting(db, |db| checkpoint::checkpoint(db, "RESTART", &mut moved));
+        let read_lock = Arc::clone(&self.read_lock);
+        let _read_lock_guard =
+            too_long.then(|| read_lock.write().unwrap_or_else(PoisonError::into_inner));
+        let done =
+            without_busy_timeout(db, |db| checkpoint::checkpoint(db, "RESTART", &mut checkpointed));
         match done.map_err(|error| (classify(db, &error), error)) {
             Ok(true) => self.restart_at = MIN_CHECKPOINT_PAGES,
             Ok(false) | Err((ErrorClass::Busy | ErrorClass::Full, _)) => {
@@ -93,7 +95,7 @@ impl Wal {
                 }
                 self.restart_at = pages.saturating_add(RESTART_RETRY_PAGES);
             }
-            Err((trouble, error)) => failure.report(trouble.lasting(), "a checkpoint", &error),
+            Err((class, error)) => failure.report(class.to_stop_cause(), "a checkpoint", &error),
         }
     }
 
@@ -102,8 +104,8 @@ impl Wal {
         if self.checkpoints.is_none() {
             return Ok(false);
         }
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        checkpoint::checkpoint(db, "TRUNCATE", &mut moved).map_err(|error| {
+        let mut checkpointed = self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner);
+        checkpoint::checkpoint(db, "TRUNCATE", &mut checkpointed).map_err(|error| {
             if let ErrorClass::Lasting(failed) = classify(db, &error) {
                 failure.report(failed, "a checkpoint", &error);
             }
@@ -112,24 +114,24 @@ impl Wal {
     }
 
     /// Wakes the checkpoint thread. A full channel means that it is about to run anyway.
-    pub(crate) fn wake(&self, wake: Wake, failure: &Failure) {
+    pub(crate) fn wake_checkpoint_thread(&self, reason: Wake, failure: &Failure) {
         let Some(checkpoints) = &self.checkpoints else { return };
-        if let Err(TrySendError::Disconnected(_)) = checkpoints.try_send(wake)
-            && !failure.has_begun()
+        if let Err(TrySendError::Disconnected(_)) = checkpoints.try_send(reason)
+            && !failure.has_stopped()
         {
             tracing::error!("the checkpoint thread exited; shutting down");
-            failure.begin(StopCause::Disk);
+            failure.stop(StopCause::Disk);
         }
     }
 }
 
 /// Runs an operation with a busy timeout of zero, so that it fails instead of waiting for a lock.
-fn without_waiting<T>(
+fn without_busy_timeout<T>(
     db: &Connection,
-    act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    action: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     db.busy_timeout(Duration::ZERO)?;
-    let done = act(db);
+    let done = action(db);
     db.busy_timeout(schema::BUSY_TIMEOUT)?;
     done
 }

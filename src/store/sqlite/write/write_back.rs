@@ -29,38 +29,38 @@ const SLACK_DIVISOR: usize = 8;
 /// Messages written back in one transaction, besides as many as a batch brings.
 pub(crate) const TRANSACTION_MESSAGES: usize = 512;
 
-/// Writes back the cache's excess over its limits, at most `most` messages. To be called before anything is
-/// added. Returns the number of messages written back.
-pub(crate) fn evict_surplus(
+/// Writes back the cache's excess over its limits, at most `max_messages` messages. To be called before
+/// anything is added. Returns the number of messages written back.
+pub(crate) fn evict_excess(
     db: &Connection,
     state: &mut WriterState,
-    most: usize,
+    max_messages: usize,
 ) -> rusqlite::Result<u64> {
-    let log = state.limits.messages.saturating_mul(NOTIFICATIONS_PER_MESSAGE);
-    let log = i64::try_from(log).unwrap_or(i64::MAX);
-    let bound = state.counters.last_seq.saturating_sub(log);
-    let (too_many, too_large, long_ago): (_, _, Vec<_>) = {
-        let cache = state.cache.now();
-        let long_ago = cache.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
+    let max_replayed = state.limits.messages.saturating_mul(NOTIFICATIONS_PER_MESSAGE);
+    let max_replayed = i64::try_from(max_replayed).unwrap_or(i64::MAX);
+    let bound = state.counters.last_seq.saturating_sub(max_replayed);
+    let (too_many, too_large, overdue): (_, _, Vec<_>) = {
+        let cache = state.cache.read();
+        let overdue = cache.oldest().take_while(|(_id, entry)| entry.since <= Some(bound));
         (
             cache.len().saturating_sub(state.limits.messages),
             cache.bytes().saturating_sub(state.limits.bytes),
-            long_ago.map(|(id, _entry)| id).take(most).collect(),
+            overdue.map(|(id, _entry)| id).take(max_messages).collect(),
         )
     };
-    if too_many == 0 && too_large == 0 && long_ago.is_empty() {
+    if too_many == 0 && too_large == 0 && overdue.is_empty() {
         return Ok(0);
     }
     let (mut written, mut bytes) = (0, 0);
-    for id in &long_ago {
-        bytes += write_back_known(db, state, *id)?.unwrap_or(0);
+    for id in &overdue {
+        bytes += write_back_if_cached(db, state, *id)?.unwrap_or(0);
         written += 1;
     }
-    while written < most
+    while written < max_messages
         && (written < too_many || bytes < too_large)
         && let Some(id) = next_in_order(state)
     {
-        if let Some(freed) = write_back_known(db, state, id)? {
+        if let Some(freed) = write_back_if_cached(db, state, id)? {
             bytes += freed;
             written += 1;
         }
@@ -70,24 +70,25 @@ pub(crate) fn evict_surplus(
 }
 
 /// Whether the cache exceeds its limits so far that it must be written back before anything is added.
-pub(crate) fn is_far_behind(state: &WriterState) -> bool {
-    let cache = state.cache.now();
+pub(crate) fn exceeds_limits(state: &WriterState) -> bool {
+    let cache = state.cache.read();
     cache.len()
         > state.limits.messages + state.limits.messages / SLACK_DIVISOR + TRANSACTION_MESSAGES
         || cache.bytes() > state.limits.bytes + state.limits.bytes / SLACK_DIVISOR
 }
 
-/// Writes back at most `most` messages in their order, and records the progress. Returns their number.
-pub(crate) fn write_back_some(
+/// Writes back at most `max_messages` messages in their order, and records the progress. Returns their
+/// number.
+pub(crate) fn write_back_batch(
     db: &Connection,
     state: &mut WriterState,
-    most: usize,
+    max_messages: usize,
 ) -> rusqlite::Result<u64> {
     let mut written = 0;
-    while written < most
+    while written < max_messages
         && let Some(id) = next_in_order(state)
     {
-        written += usize::from(write_back_known(db, state, id)?.is_some());
+        written += usize::from(write_back_if_cached(db, state, id)?.is_some());
     }
     record_progress(db, state)?;
     Ok(u64::try_from(written).unwrap_or(u64::MAX))
@@ -97,9 +98,9 @@ pub(crate) fn write_back_some(
 /// acceptance comes first, as in lists.
 fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
     if state.order.taken == state.order.messages.len() {
-        let cache = state.cache.now();
+        let cache = state.cache.read();
         let unwritten = cache.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
-        let mut turns: Vec<_> = unwritten
+        let mut sorted: Vec<_> = unwritten
             .take(state.limits.messages / ORDERED_DIVISOR + 1)
             .map(|(id, entry)| {
                 let record = entry.record.as_deref();
@@ -109,8 +110,8 @@ fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
             })
             .collect();
         drop(cache);
-        turns.sort_unstable();
-        state.order.messages = turns.into_iter().map(|(_number, _accepted_at, id)| id).collect();
+        sorted.sort_unstable();
+        state.order.messages = sorted.into_iter().map(|(_number, _accepted_at, id)| id).collect();
         state.order.taken = 0;
     }
     let id = state.order.messages.get(state.order.taken).copied()?;
@@ -119,12 +120,12 @@ fn next_in_order(state: &mut WriterState) -> Option<MessageId> {
 }
 
 /// Writes back a message if it is cached. Returns the memory it took, in bytes.
-fn write_back_known(
+fn write_back_if_cached(
     db: &Connection,
     state: &mut WriterState,
     id: MessageId,
 ) -> rusqlite::Result<Option<usize>> {
-    let Some(entry) = state.changes.known(id, &state.cache) else { return Ok(None) };
+    let Some(entry) = state.changes.entry(id, &state.cache) else { return Ok(None) };
     write_record(db, &mut state.counters.last_n, id, &entry)?;
     state.written_back(id, &entry);
     Ok(Some(entry.bytes()))
@@ -133,7 +134,7 @@ fn write_back_known(
 /// Records up to where the notification log is written back.
 fn record_progress(db: &Connection, state: &WriterState) -> rusqlite::Result<()> {
     let next = {
-        let cache = state.cache.now();
+        let cache = state.cache.read();
         let mut unwritten = cache.oldest().filter(|(id, _entry)| !state.changes.removes(*id));
         unwritten.next().and_then(|(_id, entry)| entry.since)
     };
@@ -171,7 +172,7 @@ fn insert(db: &Connection, n: i64, id: MessageId, entry: &Entry) -> rusqlite::Re
          began_stated, began_arrived, destination, reference_key, list_order) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut insert = db.prepare_cached(INSERT)?;
-    bind_place(&mut insert, entry)?;
+    bind_position(&mut insert, entry)?;
     insert.raw_bind_parameter(3, n)?;
     insert.raw_bind_parameter(4, id.as_bytes())?;
     if let Some(record) = &entry.record {
@@ -196,18 +197,18 @@ fn update(db: &Connection, row: &Row, id: MessageId, entry: &Entry) -> rusqlite:
          status_arrived_at = ?, channel = ?, provider_code = ?, texts = ?, segments = ?, ranks = ?, \
          began_accepted = ?, began_stated = ?, began_arrived = ?, destination = ?, \
          reference_key = ?, list_order = ? WHERE n = ?";
-    let (sql, indexes_stay) = match (&row.indexed, &entry.record) {
+    let (sql, keeps_indexed_columns) = match (&row.indexed, &entry.record) {
         (_, None) => (UPDATE_POSITION, true),
-        (Some(indexed), Some(record)) if indexed.are_those_of(record) => (UPDATE_STATUS, true),
+        (Some(indexed), Some(record)) if indexed.match_record(record) => (UPDATE_STATUS, true),
         (_, Some(_)) => (UPDATE_ALL, false),
     };
     let mut update = db.prepare_cached(sql)?;
-    bind_place(&mut update, entry)?;
+    bind_position(&mut update, entry)?;
     let mut next = 3;
     if let Some(record) = &entry.record {
         bind_status(&mut update, next, record)?;
         next += 7;
-        if !indexes_stay {
+        if !keeps_indexed_columns {
             bind_indexed(&mut update, next, id, record)?;
             next += 6;
         }
@@ -216,7 +217,7 @@ fn update(db: &Connection, row: &Row, id: MessageId, entry: &Entry) -> rusqlite:
     update.raw_execute().map(drop)
 }
 
-fn bind_place(statement: &mut Statement<'_>, entry: &Entry) -> rusqlite::Result<()> {
+fn bind_position(statement: &mut Statement<'_>, entry: &Entry) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(1, entry.last)?;
     statement.raw_bind_parameter(2, entry.notifications())
 }

@@ -1,7 +1,7 @@
-//! Number of repetitions of each fault, seed and results.
+//! Number of repetitions of each fault, random seed and results.
 //!
-//! `FAULTS` is the number: `quick` (the default), `table` (as in `docs/reliability.md`) or `soak`.
-//! `FAULTS_SEED` is the seed. Results are printed, and appended to the file that `FAULTS_REPORT` names.
+//! `FAULTS` selects the number: `quick` (the default), `table` (as in `docs/reliability.md`) or `soak`.
+//! `FAULTS_SEED` is the seed. Results are printed, and appended to the file named in `FAULTS_REPORT`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,56 +9,57 @@ use std::time::Instant;
 
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// How often to try, in each of the three sizes.
-pub(crate) fn times(quick: u64, table: u64, soak: u64) -> u64 {
+/// Number of repetitions for the value of `FAULTS`, one of the three.
+pub(crate) fn repetitions(quick: u64, table: u64, soak: u64) -> u64 {
     match variable("FAULTS").as_deref() {
         None | Some("quick") => quick,
         Some("table") => table,
         Some("soak") => soak,
-        Some(other) => panic!("FAULTS is quick, table or soak, not {other}"),
+        Some(other) => panic!("FAULTS must be quick, table or soak, not {other}"),
     }
 }
 
-/// Chance, the same for the same seed.
-pub(crate) struct Chance {
+/// Random numbers, the same for the same seed and test.
+pub(crate) struct SeededRng {
     seed: u64,
-    random: TestRng,
+    rng: TestRng,
 }
 
-impl Chance {
-    /// The chance of this run, for the test of this name.
-    pub(crate) fn of(test: &str) -> Self {
+impl SeededRng {
+    /// Random numbers for the test of this name, from `FAULTS_SEED`.
+    pub(crate) fn for_test(test: &str) -> Self {
         let seed = variable("FAULTS_SEED").map_or(1_u64, |seed| seed.parse().unwrap());
         eprintln!("{test}: FAULTS_SEED={seed}");
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        for (place, byte) in test.bytes().enumerate() {
-            bytes[8 + place % 24] ^= byte.rotate_left(u32::try_from(place / 24).unwrap());
+        for (index, byte) in test.bytes().enumerate() {
+            bytes[8 + index % 24] ^= byte.rotate_left(u32::try_from(index / 24).unwrap());
         }
-        Self { seed, random: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes) }
+        Self { seed, rng: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes) }
     }
 
-    /// What generates values with this chance.
-    pub(crate) fn random(&self) -> TestRng {
-        self.random.clone()
+    /// Copy of the generator in its current state, for proptest.
+    pub(crate) fn test_rng(&self) -> TestRng {
+        self.rng.clone()
     }
 
-    /// A number below this one.
+    /// Random number below `end`, which counts as 1 if it is 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         use proptest::prelude::Rng;
-        self.random.next_u64() % end.max(1)
+        self.rng.next_u64() % end.max(1)
     }
 }
 
-/// Prints what came of a fault test of this promise, and adds it to the report.
-pub(crate) fn report(promise: &str, chance: &Chance, figures: &[(&str, u64)], since: Instant) {
+/// Prints the results of a fault test and appends them to the report. `promise` is the number of the promise
+/// in `docs/reliability.md`.
+pub(crate) fn report(promise: &str, rng: &SeededRng, figures: &[(&str, u64)], since: Instant) {
     let figures: Vec<String> =
         figures.iter().map(|(name, figure)| format!("{figure} {name}")).collect();
     let line = format!(
         "{promise}\t{}, {:.0} s\tseed {}",
         figures.join(", "),
         since.elapsed().as_secs_f64(),
-        chance.seed
+        rng.seed
     );
     eprintln!("{line}");
     if let Some(path) = variable("FAULTS_REPORT") {
@@ -67,7 +68,7 @@ pub(crate) fn report(promise: &str, chance: &Chance, figures: &[(&str, u64)], si
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how much is tried is said from outside")]
+#[expect(clippy::disallowed_methods, reason = "the environment sets the number of repetitions")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

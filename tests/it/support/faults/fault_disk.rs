@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A disk that has faults when it is told to; see `tests/preload/disk.c`.
+/// Disk with one fault at a time, injected by the preloaded library `tests/preload/disk.c`.
 pub(crate) struct FaultyDisk {
     folder: TempDir,
 }
 
 impl FaultyDisk {
-    /// A disk that is well.
+    /// Creates a disk without a fault.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         compile("disk.c", &["-shared", "-fPIC"], &folder.path().join("disk.so"));
@@ -24,62 +24,63 @@ impl FaultyDisk {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// What puts a server on this disk.
+    /// Environment variables that put a server on this disk.
     pub(crate) fn envs(&self) -> [(&'static str, String); 2] {
         [("LD_PRELOAD", self.path("disk.so")), ("DISK_FAULT", self.path("fault"))]
     }
 
-    /// From now on it has this fault.
-    pub(crate) fn is(&self, fault: &str) {
+    /// Sets the fault; its names are in `disk.c`.
+    pub(crate) fn set_fault(&self, fault: &str) {
         fs::write(self.path("fault"), fault).unwrap();
     }
 
-    /// From now on it has none.
-    pub(crate) fn is_well(&self) {
+    /// Removes the fault.
+    pub(crate) fn clear_fault(&self) {
         fs::remove_file(self.path("fault")).unwrap();
     }
 }
 
-/// Compiles one of the files in `tests/preload`.
+/// Compiles a file of `tests/preload` to this path.
 pub(crate) fn compile(source: &str, options: &[&str], to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preload").join(source);
     run(Command::new("cc").arg("-O1").args(options).arg("-o").args([to, &from]));
 }
 
-/// Runs a program that must succeed.
+/// Runs a command and asserts that it succeeds.
 #[track_caller]
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// A file system of its own, which takes root; unmounted when dropped.
+/// File system of its own; unmounted when dropped. Mounting it needs root.
 pub(crate) struct Volume {
     folder: TempDir,
-    /// Who plays the disk, if it is one that can fail.
+    /// `nbdfuse` process that serves the disk image, for a disk whose writes can fail.
     device: Option<Child>,
 }
 
 impl Volume {
-    /// A disk in a file, with ext4.
+    /// ext4 on a disk image of 1 GiB, which can be [cut off](Self::cut).
     pub(crate) fn ext4() -> Self {
         let volume = Self::new();
         let image = volume.folder.path().join("image");
         fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
         run(Command::new("mkfs.ext4").arg("-q").arg(&image));
         compile("cut.c", &[], &volume.folder.path().join("cut"));
-        volume.mount_again();
+        volume.mount();
         volume
     }
 
-    /// A disk whose writes fail when it is told so, with the kernel's cache in front of it as before
-    /// any other: what failed to be written is taken for written afterwards.
+    /// ext4 on a disk image of 256 MiB whose writes can be made to [fail](Self::set_failing). It is mounted
+    /// through the kernel's page cache, like every disk. A page that failed to be written counts as clean
+    /// afterwards.
     pub(crate) fn failing() -> Self {
         let mut volume = Self::new();
         let path = |name: &str| volume.folder.path().join(name);
         let file = path("file");
         fs::File::create(&file).unwrap().set_len(1 << 28).unwrap();
-        // Without a journal, because one that fails makes the file system read-only.
+        // No journal: a failed write to the journal makes the file system read-only.
         run(Command::new("mkfs.ext4").args(["-q", "-O", "^has_journal"]).arg(&file));
         let image = path("image");
         fs::File::create(&image).unwrap();
@@ -90,22 +91,25 @@ impl Volume {
         device.arg(format!("error-file={}", path("fails").display())).arg("]");
         device.stderr(Stdio::null());
         volume.device = Some(device.spawn().unwrap());
-        let patience = Instant::now();
+        let since = Instant::now();
         while fs::metadata(volume.folder.path().join("image")).map_or(0, |file| file.len()) == 0 {
-            assert!(patience.elapsed() < Duration::from_secs(30), "nobody plays the disk");
+            assert!(
+                since.elapsed() < Duration::from_secs(30),
+                "nbdfuse does not serve the disk image"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
-        volume.mount_again();
+        volume.mount();
         volume
     }
 
-    /// From now on its writes fail, or do not.
-    pub(crate) fn fails(&self, fails: bool) {
-        let told = self.folder.path().join("fails");
-        if fails { fs::write(told, "").unwrap() } else { fs::remove_file(told).unwrap() }
+    /// Makes the disk's writes fail, or succeed again.
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        let switch = self.folder.path().join("fails");
+        if is_failing { fs::write(switch, "").unwrap() } else { fs::remove_file(switch).unwrap() }
     }
 
-    /// Memory with so much space.
+    /// tmpfs of this size.
     pub(crate) fn tmpfs(mib: u64) -> Self {
         let volume = Self::new();
         let size = format!("size={mib}m");
@@ -119,23 +123,23 @@ impl Volume {
         volume
     }
 
-    /// Where it is mounted.
+    /// Mount point.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("mounted")
     }
 
-    /// Cuts it off from its disk, as a power cut does: what was not synced is lost.
+    /// Cuts the file system off from its disk, as a power cut does. Unsynced changes are lost.
     pub(crate) fn cut(&self) {
         run(Command::new(self.folder.path().join("cut")).arg(self.path()));
     }
 
-    /// Unmounts it; nobody may use it any more.
+    /// Unmounts the file system, which must not be in use.
     pub(crate) fn unmount(&self) {
         run(Command::new("umount").arg(self.path()));
     }
 
-    /// Mounts an ext4 again.
-    pub(crate) fn mount_again(&self) {
+    /// Mounts the ext4 image.
+    pub(crate) fn mount(&self) {
         let image = self.folder.path().join("image");
         run(Command::new("mount").args(["-o", "loop"]).args([image, self.path()]));
     }
@@ -143,7 +147,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Whoever failed may still use it, or may have unmounted it.
+        // A failed test may still use the file system, or may have unmounted it.
         drop(Command::new("umount").arg("--lazy").arg(self.path()).output());
         if let Some(device) = &mut self.device {
             let image = self.folder.path().join("image");

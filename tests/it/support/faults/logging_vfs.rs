@@ -1,10 +1,10 @@
-//! A VFS that logs the operations of SQLite on the files of a folder, in one order, so that the files can be rebuilt
-//! as a power cut at any moment would have left them.
+//! A VFS that logs the operations of SQLite on the files of a folder in one order. From the log, the files
+//! can be rebuilt as a power cut at any moment would have left them.
 //!
-//! SQLite reaches files through a VFS, a table of functions. This one becomes the default of the process. It logs
-//! files in a folder with a [`Log`] and otherwise forwards to the VFS that was the default before.
+//! SQLite reaches files through a VFS, a table of functions. This VFS becomes the default of the process. It
+//! forwards to the VFS `unix`, and logs the operations on files in a folder with a [`Log`].
 
-#![expect(unsafe_code, reason = "SQLite takes functions in C's way")]
+#![expect(unsafe_code, reason = "a VFS is a table of C functions")]
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -16,91 +16,94 @@ use std::{ptr, slice, thread};
 
 use rusqlite::ffi;
 
-/// How long a sync takes at least, as on a disk: meanwhile deliveries queue for the next commit.
-const SYNC: Duration = Duration::from_micros(500);
+/// Minimum duration of a sync, as on a disk. Deliveries queue for the next commit meanwhile.
+const MIN_SYNC_DURATION: Duration = Duration::from_micros(500);
 
-/// What was done. A file is a number, because another may get its name.
+/// Logged operation. A number identifies a file, because a later file may get the same name.
 #[derive(Debug)]
 pub(crate) enum Operation {
-    /// A new file got this name.
+    /// A file was created with this name.
     Create { name: String, file: usize },
-    /// The file with this name lost it.
+    /// The name of a file was removed.
     Delete { name: String },
-    /// These bytes were written at this place.
+    /// Bytes were written at this offset.
     Write { file: usize, at: usize, bytes: Vec<u8> },
-    /// The file was cut to this length.
+    /// The file was truncated to this length.
     Truncate { file: usize, length: usize },
-    /// What was done to the file before the operation of this number is on the disk now. It is the
-    /// one that was next when the sync began.
+    /// The file was synced: its operations with an index below `before`, the length of the log when the sync
+    /// began, are on disk.
     Sync { file: usize, before: usize },
-    /// The same for the names.
+    /// The folder was synced: creations and deletions with an index below `before` are on disk.
     SyncNames { before: usize },
 }
 
-/// What was done to the files of one folder. An operation is added when it has been done, so what is
-/// known to have happened before another thing stands before it.
+/// Log of the operations on the files of one folder. An operation is added after it has returned, so an
+/// operation that ended before another one began precedes it in the log.
 #[derive(Debug)]
 pub(crate) struct Log {
     folder: PathBuf,
-    done: Mutex<Done>,
+    content: Mutex<Content>,
 }
 
 #[derive(Debug, Default)]
-struct Done {
+struct Content {
     operations: Vec<Operation>,
+    /// Number of the file with each name.
     names: BTreeMap<String, usize>,
+    /// Number of files that were created.
     files: usize,
 }
 
 static LOGS: Mutex<Vec<Arc<Log>>> = Mutex::new(Vec::new());
 
 impl Log {
-    /// Begins to log what is done in this folder, which is empty.
+    /// Begins to log the operations in this folder, which must be empty.
     pub(crate) fn of(folder: &Path) -> Arc<Self> {
         static REGISTERED: Once = Once::new();
         REGISTERED.call_once(register);
         let folder = folder.canonicalize().unwrap();
-        let log = Arc::new(Self { folder, done: Mutex::default() });
+        let log = Arc::new(Self { folder, content: Mutex::default() });
         LOGS.lock().unwrap().push(Arc::clone(&log));
         log
     }
 
-    /// How many operations were done.
+    /// Number of logged operations.
     pub(crate) fn length(&self) -> usize {
-        self.done.lock().unwrap().operations.len()
+        self.content.lock().unwrap().operations.len()
     }
 
-    /// Ends it: what was done.
+    /// Ends the log and returns its operations.
     pub(crate) fn end(&self) -> Vec<Operation> {
         LOGS.lock().unwrap().retain(|log| log.folder != self.folder);
-        std::mem::take(&mut self.done.lock().unwrap().operations)
+        std::mem::take(&mut self.content.lock().unwrap().operations)
     }
 
     fn add(&self, operation: Operation) {
-        self.done.lock().unwrap().operations.push(operation);
+        self.content.lock().unwrap().operations.push(operation);
     }
 
-    /// The file with this name, which may be a new one.
+    /// Number of the file with this name. Logs its creation if it is new.
     fn opened(&self, name: String) -> usize {
-        let mut done = self.done.lock().unwrap();
-        if let Some(file) = done.names.get(&name) {
+        let mut content = self.content.lock().unwrap();
+        if let Some(file) = content.names.get(&name) {
             return *file;
         }
-        let file = done.files;
-        done.files += 1;
-        done.names.insert(name.clone(), file);
-        done.operations.push(Operation::Create { name, file });
+        let file = content.files;
+        content.files += 1;
+        content.names.insert(name.clone(), file);
+        content.operations.push(Operation::Create { name, file });
         file
     }
 
+    /// Logs the removal of a name.
     fn deleted(&self, name: String) {
-        let mut done = self.done.lock().unwrap();
-        done.names.remove(&name);
-        done.operations.push(Operation::Delete { name });
+        let mut content = self.content.lock().unwrap();
+        content.names.remove(&name);
+        content.operations.push(Operation::Delete { name });
     }
 }
 
-/// The log of a file's folder, if it has one, and the file's name there.
+/// Log of a file's folder, if it has one, and the file's name.
 unsafe fn logged(path: *const c_char) -> Option<(Arc<Log>, String)> {
     if path.is_null() {
         return None;
@@ -111,25 +114,26 @@ unsafe fn logged(path: *const c_char) -> Option<(Arc<Log>, String)> {
     Some((Arc::clone(log), path.file_name()?.to_str()?.to_owned()))
 }
 
-/// The functions of one open file: SQLite finds them through the file, and we find the rest here.
+/// Functions and log of one open file. SQLite holds a pointer to `table`, which is the first field, so that
+/// the functions can reach the other fields through it.
 #[repr(C)]
 struct Methods {
     table: ffi::sqlite3_io_methods,
-    usual: *const ffi::sqlite3_io_methods,
+    unix_table: *const ffi::sqlite3_io_methods,
     log: Arc<Log>,
     file: usize,
-    /// Whether the next sync also syncs the folder: the usual VFS does so once with each journal or
-    /// WAL that was opened to be created, should it be missing.
+    /// Whether the next sync also syncs the folder. The VFS `unix` does that in the first sync of a journal
+    /// or WAL that was opened with `SQLITE_OPEN_CREATE`.
     syncs_names: AtomicBool,
 }
 
-fn usual() -> *mut ffi::sqlite3_vfs {
+fn unix_vfs() -> *mut ffi::sqlite3_vfs {
     unsafe { ffi::sqlite3_vfs_find(c"unix".as_ptr()) }
 }
 
 fn register() {
     unsafe {
-        let mut vfs = Box::new(*usual());
+        let mut vfs = Box::new(*unix_vfs());
         vfs.pNext = ptr::null_mut();
         vfs.zName = c"logging".as_ptr();
         vfs.xOpen = Some(open);
@@ -146,20 +150,20 @@ unsafe extern "C" fn open(
     out_flags: *mut c_int,
 ) -> c_int {
     unsafe {
-        let result = (*usual()).xOpen.unwrap()(usual(), path, file, flags, out_flags);
+        let result = (*unix_vfs()).xOpen.unwrap()(unix_vfs(), path, file, flags, out_flags);
         if let (ffi::SQLITE_OK, Some((log, name))) = (result, logged(path)) {
-            let usual = (*file).pMethods;
+            let unix_table = (*file).pMethods;
             let table = ffi::sqlite3_io_methods {
                 xClose: Some(close),
                 xWrite: Some(write),
                 xTruncate: Some(truncate),
                 xSync: Some(sync),
-                ..*usual
+                ..*unix_table
             };
-            let journal = flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL) != 0;
-            let syncs_names = AtomicBool::new(journal && flags & ffi::SQLITE_OPEN_CREATE != 0);
+            let is_journal = flags & (ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL) != 0;
+            let syncs_names = AtomicBool::new(is_journal && flags & ffi::SQLITE_OPEN_CREATE != 0);
             let number = log.opened(name);
-            let methods = Box::new(Methods { table, usual, log, file: number, syncs_names });
+            let methods = Box::new(Methods { table, unix_table, log, file: number, syncs_names });
             (*file).pMethods = Box::into_raw(methods).cast();
         }
         result
@@ -172,7 +176,7 @@ unsafe extern "C" fn delete(
     sync_names: c_int,
 ) -> c_int {
     unsafe {
-        let result = (*usual()).xDelete.unwrap()(usual(), path, sync_names);
+        let result = (*unix_vfs()).xDelete.unwrap()(unix_vfs(), path, sync_names);
         if let (ffi::SQLITE_OK, Some((log, name))) = (result, logged(path)) {
             log.deleted(name);
             if sync_names != 0 {
@@ -190,7 +194,7 @@ unsafe fn methods<'a>(file: *mut ffi::sqlite3_file) -> &'a Methods {
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     unsafe {
         let methods: Box<Methods> = Box::from_raw((*file).pMethods.cast_mut().cast());
-        (*methods.usual).xClose.unwrap()(file)
+        (*methods.unix_table).xClose.unwrap()(file)
     }
 }
 
@@ -202,7 +206,7 @@ unsafe extern "C" fn write(
 ) -> c_int {
     unsafe {
         let methods = methods(file);
-        let result = (*methods.usual).xWrite.unwrap()(file, from, count, at);
+        let result = (*methods.unix_table).xWrite.unwrap()(file, from, count, at);
         if result == ffi::SQLITE_OK {
             let count = usize::try_from(count).unwrap();
             let bytes = slice::from_raw_parts(from.cast::<u8>(), count).to_vec();
@@ -216,7 +220,7 @@ unsafe extern "C" fn write(
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, length: ffi::sqlite3_int64) -> c_int {
     unsafe {
         let methods = methods(file);
-        let result = (*methods.usual).xTruncate.unwrap()(file, length);
+        let result = (*methods.unix_table).xTruncate.unwrap()(file, length);
         if result == ffi::SQLITE_OK {
             let length = usize::try_from(length).unwrap();
             methods.log.add(Operation::Truncate { file: methods.file, length });
@@ -229,8 +233,8 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     unsafe {
         let methods = methods(file);
         let before = methods.log.length();
-        thread::sleep(SYNC);
-        let result = (*methods.usual).xSync.unwrap()(file, flags);
+        thread::sleep(MIN_SYNC_DURATION);
+        let result = (*methods.unix_table).xSync.unwrap()(file, flags);
         if result == ffi::SQLITE_OK {
             methods.log.add(Operation::Sync { file: methods.file, before });
             if methods.syncs_names.swap(false, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Faults: how many, and what causes them.
+//! Fault injection, and the number of repetitions of each fault.
 
 pub(crate) mod amounts;
 pub(crate) mod cgroup;

@@ -1,148 +1,154 @@
 //! Files that a power cut leaves after logged operations.
 //!
-//! Synced operations are on disk. Of the others nothing, everything or a part is. A disk promises no more.
+//! Synced operations are on disk. Of the unsynced ones none, all or a part are: a disk promises no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::faults::amounts::Chance;
+use crate::support::faults::amounts::SeededRng;
 use crate::support::faults::logging_vfs::Operation;
 
-/// What a disk writes at a time.
-const SECTOR: usize = 512;
+/// Unit in which a disk writes.
+const SECTOR_BYTES: usize = 512;
 
-/// What is left of the operations that were not synced.
+/// Part of the unsynced operations that survives a power cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Surviving {
     Nothing,
     Everything,
-    /// Each, whole, with this chance in eight.
+    /// Each operation as a whole, with this probability in eighths.
     Whole(u64),
-    /// Each sector of each, with this chance in eight.
+    /// Each sector of each write, with this probability in eighths.
     Sectors(u64),
 }
 
 impl Surviving {
-    /// One of them, by chance.
-    pub(crate) fn by(chance: &mut Chance) -> Self {
-        match chance.below(6) {
+    /// Random variant.
+    pub(crate) fn random(rng: &mut SeededRng) -> Self {
+        match rng.below(6) {
             0 => Self::Nothing,
             1 => Self::Everything,
-            2 | 3 => Self::Whole(1 + chance.below(7)),
-            _ => Self::Sectors(1 + chance.below(7)),
+            2 | 3 => Self::Whole(1 + rng.below(7)),
+            _ => Self::Sectors(1 + rng.below(7)),
         }
     }
 
-    fn keeps(self, chance: &mut Chance) -> bool {
+    /// Whether the next operation or sector survives.
+    fn keeps(self, rng: &mut SeededRng) -> bool {
         match self {
             Self::Nothing => false,
             Self::Everything => true,
-            Self::Whole(eighths) | Self::Sectors(eighths) => chance.below(8) < eighths,
+            Self::Whole(eighths) | Self::Sectors(eighths) => rng.below(8) < eighths,
         }
     }
 }
 
-/// A disk while a log is played.
+/// Disk on which a log of operations is replayed.
 #[derive(Default)]
 pub(crate) struct SimulatedDisk<'a> {
     operations: &'a [Operation],
-    played: usize,
-    /// What is on it for certain.
+    /// Number of replayed operations.
+    replayed: usize,
+    /// Synced content of each file.
     files: Vec<Vec<u8>>,
+    /// Synced names, each with the number of its file.
     names: BTreeMap<&'a str, usize>,
-    /// The operations that were not synced.
+    /// Indices of the unsynced operations.
     unsynced: Vec<usize>,
-    /// How many writes were torn by cuts.
+    /// Number of writes that the cuts left in part.
     pub(crate) torn: u64,
 }
 
 impl<'a> SimulatedDisk<'a> {
-    /// An empty disk, before the first operation.
+    /// Creates an empty disk, before the first operation.
     pub(crate) fn new(operations: &'a [Operation]) -> Self {
         Self { operations, ..Self::default() }
     }
 
-    /// Plays the log up to this place.
-    pub(crate) fn go_on(&mut self, to: usize) {
-        for number in self.played..to {
-            match &self.operations[number] {
-                Operation::Sync { file: synced, before } => self.settle(*before, |operation| {
+    /// Replays the log up to this index.
+    pub(crate) fn replay_to(&mut self, end: usize) {
+        for index in self.replayed..end {
+            match &self.operations[index] {
+                Operation::Sync { file: synced, before } => self.sync(*before, |operation| {
                     matches!(
                         operation,
                         Operation::Write { file, .. } | Operation::Truncate { file, .. }
                             if file == synced
                     )
                 }),
-                Operation::SyncNames { before } => self.settle(*before, |operation| {
+                Operation::SyncNames { before } => self.sync(*before, |operation| {
                     matches!(operation, Operation::Create { .. } | Operation::Delete { .. })
                 }),
                 Operation::Create { .. } => {
                     self.files.push(Vec::new());
-                    self.unsynced.push(number);
+                    self.unsynced.push(index);
                 }
                 Operation::Delete { .. } | Operation::Write { .. } | Operation::Truncate { .. } => {
-                    self.unsynced.push(number);
+                    self.unsynced.push(index);
                 }
             }
         }
-        self.played = to;
+        self.replayed = end;
     }
 
-    /// Does for good what was asked for before this place.
-    fn settle(&mut self, before: usize, settles: impl Fn(&Operation) -> bool) {
+    /// Makes the selected operations with an index below `before` durable.
+    fn sync(&mut self, before: usize, is_selected: impl Fn(&Operation) -> bool) {
         let operations = self.operations;
-        let (settled, unsynced) = self
+        let (synced, unsynced) = self
             .unsynced
             .iter()
-            .partition(|number| **number < before && settles(&operations[**number]));
+            .partition(|index| **index < before && is_selected(&operations[**index]));
         self.unsynced = unsynced;
-        let settled: Vec<usize> = settled;
-        for number in settled {
-            match &operations[number] {
+        let synced: Vec<usize> = synced;
+        for index in synced {
+            match &operations[index] {
                 Operation::Create { name, file } => drop(self.names.insert(name, *file)),
                 Operation::Delete { name } => drop(self.names.remove(name.as_str())),
-                Operation::Write { file, at, bytes } => put(&mut self.files[*file], *at, bytes),
+                Operation::Write { file, at, bytes } => {
+                    write_at(&mut self.files[*file], *at, bytes);
+                }
                 Operation::Truncate { file, length } => self.files[*file].resize(*length, 0),
                 Operation::Sync { .. } | Operation::SyncNames { .. } => {}
             }
         }
     }
 
-    /// The files, by name, that a cut leaves now.
+    /// Files, by name, that a power cut leaves at this moment.
     pub(crate) fn cut(
         &mut self,
-        left: Surviving,
-        chance: &mut Chance,
+        surviving: Surviving,
+        rng: &mut SeededRng,
     ) -> BTreeMap<String, Vec<u8>> {
         let (mut files, mut names) = (self.files.clone(), self.names.clone());
-        // What becomes of one name happens in order.
-        let mut stuck = BTreeSet::new();
-        for number in &self.unsynced {
-            match &self.operations[*number] {
+        // Operations on one name reach the disk in order: after a lost one, the later ones are lost too.
+        let mut lost_names = BTreeSet::new();
+        for index in &self.unsynced {
+            match &self.operations[*index] {
                 Operation::Create { name, .. } | Operation::Delete { name }
-                    if stuck.contains(name) || !left.keeps(chance) =>
+                    if lost_names.contains(name) || !surviving.keeps(rng) =>
                 {
-                    stuck.insert(name);
+                    lost_names.insert(name);
                 }
                 Operation::Create { name, file } => drop(names.insert(name, *file)),
                 Operation::Delete { name } => drop(names.remove(name.as_str())),
                 Operation::Truncate { file, length } => {
-                    if left.keeps(chance) {
+                    if surviving.keeps(rng) {
                         files[*file].resize(*length, 0);
                     }
                 }
                 Operation::Write { file, at, bytes } => {
                     let (mut kept, mut lost) = (0, 0);
-                    for (at, piece) in pieces(*at, bytes, left) {
-                        if left.keeps(chance) {
-                            put(&mut files[*file], at, piece);
+                    for (at, piece) in pieces(*at, bytes, surviving) {
+                        if surviving.keeps(rng) {
+                            write_at(&mut files[*file], at, piece);
                             kept += 1;
                             continue;
                         }
                         lost += 1;
-                        // The file's length is kept elsewhere, and may be there without the bytes.
+                        // The file's length is stored elsewhere, and may survive without the bytes.
                         let end = at + piece.len();
-                        let grows = files[*file].len() < end && !matches!(left, Surviving::Nothing);
-                        if grows && chance.below(4) == 0 {
+                        let grows =
+                            files[*file].len() < end && !matches!(surviving, Surviving::Nothing);
+                        if grows && rng.below(4) == 0 {
                             files[*file].resize(end, 0);
                         }
                     }
@@ -155,21 +161,21 @@ impl<'a> SimulatedDisk<'a> {
     }
 }
 
-/// What of a write gets to the disk or does not.
-fn pieces(at: usize, bytes: &[u8], left: Surviving) -> Vec<(usize, &[u8])> {
-    if !matches!(left, Surviving::Sectors(_)) {
+/// Parts of a write that each survive or not, with their offsets.
+fn pieces(at: usize, bytes: &[u8], surviving: Surviving) -> Vec<(usize, &[u8])> {
+    if !matches!(surviving, Surviving::Sectors(_)) {
         return vec![(at, bytes)];
     }
     let (mut pieces, mut at, mut rest) = (Vec::new(), at, bytes);
     while !rest.is_empty() {
-        let (piece, further) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
+        let (piece, remaining) = rest.split_at(rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES));
         pieces.push((at, piece));
-        (at, rest) = (at + piece.len(), further);
+        (at, rest) = (at + piece.len(), remaining);
     }
     pieces
 }
 
-fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+fn write_at(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     let end = at + bytes.len();
     if file.len() < end {
         file.resize(end, 0);

@@ -1,13 +1,14 @@
-//! Kills at a chosen system call, by `strace`.
+//! Kills of the program at a chosen system call, with `strace`.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::{PROGRAM, Server};
 
-/// What kills the program before the n-th time that one of its threads does this system call, on
-/// these files alone if any are named. The program stays the child of whoever starts it.
-pub(crate) fn killed_at(call: &str, n: u64, files: &[&Path]) -> Vec<String> {
+/// `strace` command that runs a program and kills it before one of its threads makes the `n`-th call of this
+/// system call. With `files`, only calls on these files count. The program stays the child of the process
+/// that runs the command.
+pub(crate) fn strace_kill_command(call: &str, n: u64, files: &[&Path]) -> Vec<String> {
     let trace = format!("trace={call}");
     let inject = format!("inject={call}:signal=SIGKILL:when={n}");
     let options = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
@@ -15,7 +16,7 @@ pub(crate) fn killed_at(call: &str, n: u64, files: &[&Path]) -> Vec<String> {
     options.into_iter().chain(files).map(str::to_owned).collect()
 }
 
-/// Runs this command of a server, and kills it at the n-th time that it does this system call.
+/// Runs a command with a server's configuration and kills it at the `n`-th call of this system call.
 pub(crate) fn run_killed_at(server: &Server, call: &str, n: usize, command: &[&str]) -> Output {
     Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e"])

@@ -1,4 +1,4 @@
-//! A client that sends exactly the given bytes.
+//! HTTP client for ordinary requests.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::support::canaries;
 
-/// How long an answer may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum wait for an answer. After it, the test fails.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a server answered.
+/// HTTP answer of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -21,22 +21,24 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Value of the first header with this name, in any case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        let header = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| value.as_str())
     }
 
+    /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The outcome of the only entry.
+    /// Outcome of the first entry of a delivery.
     pub(crate) fn outcome(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
         self.json()["results"][0]["outcome"].as_str().unwrap().to_owned()
     }
 
-    /// Asserts the status, and that an error says what to do.
+    /// Asserts that the answer is a problem document with this status and a detail.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
@@ -46,7 +48,7 @@ impl Answer {
     }
 }
 
-/// A connection that is kept open.
+/// HTTP/1.1 connection, kept open.
 pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
 }
@@ -57,35 +59,35 @@ impl Connection {
         Self::try_to(port).unwrap()
     }
 
-    /// The same, where the server may be gone.
+    /// Opens a connection to this port of this machine; an error if the server is gone.
     pub(crate) fn try_to(port: u16) -> std::io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self { reader: BufReader::new(stream) })
     }
 
-    /// Sends bytes as they are.
+    /// Sends these bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.try_write(bytes).unwrap();
     }
 
-    /// The same, where the server may close the connection meanwhile.
+    /// Sends these bytes; an error if the server has closed the connection.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
-    /// Reads an answer; none if the connection was closed instead.
+    /// Reads an answer; `None` if the connection was closed instead.
     pub(crate) fn read(&mut self) -> Option<Answer> {
         read_answer(&mut self.reader, false)
     }
 
-    /// Reads an answer, if it begins within this time.
+    /// Reads an answer; `None` if it does not begin within this time.
     pub(crate) fn read_within(&mut self, time: Duration) -> Option<Answer> {
         self.reader.get_ref().set_read_timeout(Some(time)).unwrap();
-        let began = self.reader.fill_buf().is_ok();
-        self.reader.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
-        began.then(|| self.read()).flatten()
+        let has_begun = self.reader.fill_buf().is_ok();
+        self.reader.get_ref().set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
+        has_begun.then(|| self.read()).flatten()
     }
 
     /// Sends a request and reads its answer.
@@ -99,7 +101,7 @@ impl Connection {
         self.try_send(method, path, headers, body).expect("the server closed the connection")
     }
 
-    /// The same; none if the connection broke.
+    /// Sends a request and reads its answer; `None` if the connection was closed instead.
     pub(crate) fn try_send(
         &mut self,
         method: &str,
@@ -119,9 +121,9 @@ impl Connection {
     }
 }
 
-/// Reads an answer; none if the connection was closed before its first byte. A server that neither
-/// answers nor closes is none that a test may pass on.
-fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
+/// Reads an answer; `None` if the connection was closed before its end. Panics if the server neither begins
+/// an answer nor closes the connection in time. The answer to a `HEAD` request has no body.
+fn read_answer(reader: &mut impl BufRead, is_head: bool) -> Option<Answer> {
     let mut line = String::new();
     match reader.read_line(&mut line) {
         Ok(0) => return None,
@@ -140,17 +142,17 @@ fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
     let answer = Answer { status, headers, body: String::new() };
     let mut body = Vec::new();
     let is_endless = answer.header("content-type") == Some("text/event-stream");
-    if answer.header("transfer-encoding") == Some("chunked") && !head && !is_endless {
+    if answer.header("transfer-encoding") == Some("chunked") && !is_head && !is_endless {
         while let length @ 1.. = read_length(reader)? {
             let mut chunk = vec![0; length + 2];
             reader.read_exact(&mut chunk).ok()?;
             body.extend_from_slice(&chunk[..length]);
         }
-        // The line that is empty behind the last chunk.
+        // The empty line after the last chunk.
         reader.read_line(&mut line).ok()?;
     } else {
         let length = answer.header("content-length").and_then(|length| length.parse().ok());
-        body.resize(length.filter(|_| !head).unwrap_or(0), 0);
+        body.resize(length.filter(|_| !is_head).unwrap_or(0), 0);
         reader.read_exact(&mut body).ok()?;
     }
     let body = String::from_utf8(body).unwrap();
@@ -160,7 +162,7 @@ fn read_answer(reader: &mut impl BufRead, head: bool) -> Option<Answer> {
     Some(Answer { body, ..answer })
 }
 
-/// The length of the next chunk.
+/// Reads the length of the next chunk.
 fn read_length(reader: &mut impl BufRead) -> Option<usize> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

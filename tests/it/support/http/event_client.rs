@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::support::{KEY, Server};
 
-/// How long nothing may come before a test gives up; a heartbeat comes sooner.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Maximum wait for the next bytes, longer than the heartbeat interval. After it, the test fails.
+const READ_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A client that listens.
+/// Connection that reads the event stream.
 pub(crate) struct EventClient {
     reader: BufReader<TcpStream>,
 }
 
-/// An event as it came; a heartbeat has no name.
+/// Received event. A heartbeat has no name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) id: u64,
@@ -25,29 +25,30 @@ pub(crate) struct Event {
 }
 
 impl EventClient {
-    /// Listens from behind this event on, or from now on.
-    pub(crate) fn to(server: &Server, filter: &str, last: Option<u64>) -> Self {
-        Self::on(TcpStream::connect(("127.0.0.1", server.port)).unwrap(), filter, last)
+    /// Opens the stream on a new connection: events after the one with this id, or else from now on.
+    pub(crate) fn to(server: &Server, filter: &str, last_id: Option<u64>) -> Self {
+        Self::on(TcpStream::connect(("127.0.0.1", server.port)).unwrap(), filter, last_id)
     }
 
-    /// The same, on this connection.
-    pub(crate) fn on(mut stream: TcpStream, filter: &str, last: Option<u64>) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let last = last.map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
+    /// Opens the stream on this connection.
+    pub(crate) fn on(mut stream: TcpStream, filter: &str, last_id: Option<u64>) -> Self {
+        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        let header = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let request = format!(
-            "GET /api/events?{filter} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n{last}\r\n"
+            "GET /api/events?{filter} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n{header}\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         Self { reader: BufReader::new(stream) }
     }
 
-    /// Reads the head and the first event; returns the id after which this client gets events.
-    pub(crate) fn begin(&mut self) -> u64 {
-        self.begin_unless_full().expect("too many clients")
+    /// Reads the response head and the first event; returns its id, after which this client gets events.
+    pub(crate) fn read_start(&mut self) -> u64 {
+        self.read_start_unless_full().expect("the server should have room for this client")
     }
 
-    /// The same, or none if the server has as many clients as it may have.
-    pub(crate) fn begin_unless_full(&mut self) -> Option<u64> {
+    /// [`read_start`](Self::read_start), or `None` if the server answers 503: it has its maximum of event
+    /// clients.
+    pub(crate) fn read_start_unless_full(&mut self) -> Option<u64> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert!(self.reader.read_line(&mut head).unwrap() > 0, "closed after {head}");
@@ -57,10 +58,10 @@ impl EventClient {
         }
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
-        Some(self.next().expect("a beginning").id)
+        Some(self.next().expect("the stream should begin with an event").id)
     }
 
-    /// The next thing that comes; none when there is nothing more.
+    /// Reads the next event or heartbeat; `None` at the end of the stream.
     pub(crate) fn next(&mut self) -> Option<Event> {
         let mut event = Event { id: 0, name: String::new(), data: Value::Null };
         loop {
@@ -71,15 +72,18 @@ impl EventClient {
                 Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
                 Some(("" | "retry", _)) => {}
                 _ if line.is_empty() => return Some(event),
-                _ => panic!("what is {line:?}?"),
+                _ => panic!("unexpected line in the stream: {line:?}"),
             }
         }
     }
 
-    /// A line of the body, whose chunks end with events.
+    /// Reads the next line of the chunked body. A chunk ends with the end of an event.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        assert!(self.reader.read_line(&mut line).unwrap() > 0, "cut off");
+        assert!(
+            self.reader.read_line(&mut line).unwrap() > 0,
+            "the connection was closed within the body"
+        );
         if let Some(length) = line.strip_suffix("\r\n").filter(|line| !line.is_empty()) {
             if u64::from_str_radix(length, 16).unwrap() == 0 {
                 return None;
@@ -90,11 +94,11 @@ impl EventClient {
         if line == "\r\n" { self.line() } else { Some(line.trim_end().to_owned()) }
     }
 
-    /// The next changes, without what comes between them.
+    /// Reads this many changes, and skips the heartbeats between them.
     pub(crate) fn changes(&mut self, count: usize) -> Vec<Event> {
         let mut changes = Vec::new();
         while changes.len() < count {
-            let event = self.next().expect("another event");
+            let event = self.next().expect("the stream should have another event");
             if !event.name.is_empty() {
                 assert_eq!(event.name, "change", "{event:?}");
                 changes.push(event);

@@ -1,8 +1,8 @@
-//! One page of a list.
+//! Pages of message lists.
 
 use crate::support::Answer;
 
-/// The numbers of the messages in a list's answer.
+/// Numbers in the ids of the messages on a page.
 pub(crate) fn numbers(answer: &Answer) -> Vec<u64> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
@@ -13,7 +13,7 @@ pub(crate) fn numbers(answer: &Answer) -> Vec<u64> {
     ids.collect()
 }
 
-/// The address of the next page, from the header.
+/// Path of the next page, from the `Link` header.
 pub(crate) fn next(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     let (path, rel) = link.strip_prefix('<').unwrap().split_once('>').unwrap();

@@ -1,4 +1,4 @@
-//! Clients of a server.
+//! HTTP clients.
 
 pub(crate) mod client;
 pub(crate) mod event_client;

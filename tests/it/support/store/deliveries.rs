@@ -4,8 +4,9 @@ use statusmirror::message::{Added, MessageId, Notification, Record, Statement, T
 use statusmirror::payload::RawPayload;
 use statusmirror::store::{Delivery, Entry};
 
-pub(crate) fn about(message: MessageId, said: &Notification) -> Notification {
-    Notification::new(Statement { message, ..said.statement().clone() }, Added::default())
+/// The same notification of another message.
+pub(crate) fn with_message(message: MessageId, notification: &Notification) -> Notification {
+    Notification::new(Statement { message, ..notification.statement().clone() }, Added::default())
 }
 
 pub(crate) fn entry(index: u32, notification: Notification) -> Entry {
@@ -13,25 +14,24 @@ pub(crate) fn entry(index: u32, notification: Notification) -> Entry {
 }
 
 pub(crate) fn delivery(received_at: Timestamp, entries: Vec<Entry>) -> Delivery {
-    let content = RawPayload {
+    let payload = RawPayload {
         method: "POST".to_owned(),
         query: String::new(),
         content_type: None,
         body: format!("{entries:?}").into_bytes(),
     };
-    let content = Some(content);
     Delivery {
         source: "laws".to_owned(),
         received_at,
-        content,
+        content: Some(payload),
         url_covered: false,
         entries,
         replay_of: None,
     }
 }
 
-/// Everything of a record that a client can see.
-pub(crate) fn shown(record: &Record) -> impl PartialEq + std::fmt::Debug + use<> {
+/// Values of a record that a client can see.
+pub(crate) fn visible_values(record: &Record) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         (record.status, record.status_changed_at(), record.accepted_at(), record.channel()),
         record.provider().clone(),

@@ -21,15 +21,15 @@ use statusmirror::verify::{Header, Headers, Scheme, Window};
 use tempfile::TempDir;
 
 use crate::support::store::notifications::at;
-use crate::support::{INHERITED, id};
+use crate::support::{INHERITED_LOCK_WAIT, id};
 
-/// A dialect with an entry on each line: the number of a message that was sent, `ignored`, or anything
-/// else, which is not understood.
+/// Dialect with an entry on each line: the number of a message with status SENT, or `ignored`. Any other line
+/// is unreadable.
 struct Lines;
 
 thread_local! {
-    /// Deliveries that were read on this thread.
-    pub(crate) static READ: Cell<usize> = const { Cell::new(0) };
+    /// Number of deliveries that this thread has decoded.
+    pub(crate) static DECODED_DELIVERIES: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Dialect for Lines {
@@ -46,18 +46,18 @@ impl Dialect for Lines {
     }
 
     fn read(&self, content: &RawPayload) -> Result<Vec<ReadEntry>, DecodeError> {
-        READ.set(READ.get() + 1);
-        let text = str::from_utf8(&content.body).map_err(|bad| DecodeError(bad.to_string()))?;
+        DECODED_DELIVERIES.set(DECODED_DELIVERIES.get() + 1);
+        let text = str::from_utf8(&content.body).map_err(|error| DecodeError(error.to_string()))?;
         Ok(text.lines().map(read_line).collect())
     }
 }
 
 fn read_line(line: &str) -> ReadEntry {
     if line == "ignored" {
-        return Err(NoStatement::Ignored("it is told to be".to_owned()));
+        return Err(NoStatement::Ignored("an ignored line".to_owned()));
     }
     let number: u64 =
-        line.parse().map_err(|_bad| NoStatement::Unreadable("no number".to_owned()))?;
+        line.parse().map_err(|_error| NoStatement::Unreadable("not a number".to_owned()))?;
     Ok(Box::new(EntryStatement {
         message: Name::Ours(id(number).parse().unwrap()),
         status: Status::Sent,
@@ -72,16 +72,17 @@ fn read_line(line: &str) -> ReadEntry {
     }))
 }
 
-pub(crate) struct Sent(pub(crate) Vec<(&'static str, String)>);
+/// Headers of a request.
+pub(crate) struct RequestHeaders(pub(crate) Vec<(&'static str, String)>);
 
-impl Headers for Sent {
-    fn one(&self, name: &str) -> Header<'_> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map_or(Header::Absent, |(_, value)| Header::One(value.as_bytes()))
+impl Headers for RequestHeaders {
+    fn get(&self, name: &str) -> Header<'_> {
+        let header = self.0.iter().find(|(known, _)| *known == name);
+        header.map_or(Header::Absent, |(_, value)| Header::One(value.as_bytes()))
     }
 }
 
-/// A service without HTTP, with one source that speaks in lines.
+/// Ingest pipeline and store, with one source that uses the dialect [`Lines`].
 pub(crate) struct IngestService {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) store: Arc<SqliteStore>,
@@ -112,39 +113,43 @@ impl IngestService {
         let budget = MemoryBudget::default();
         let (store, closing) = SqliteStore::open(&Settings {
             max_in_flight: queue,
-            lock_wait: INHERITED,
+            lock_wait: INHERITED_LOCK_WAIT,
             commits: metrics.commits().clone(),
             budget: budget.clone(),
             ..Settings::new(folder.path().join("mirror.db"))
         })
         .unwrap();
         let store = Arc::new(store);
-        let seam: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        let ingest = Ingest::new(vec![source()], seam, queue, Arc::clone(&metrics), budget.clone());
+        let dyn_store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
+        let ingest =
+            Ingest::new(vec![source()], dyn_store, queue, Arc::clone(&metrics), budget.clone());
         Self { ingest: Arc::new(ingest), store, metrics, budget, source: source(), closing, folder }
     }
 
+    /// Accepts a delivery with this body.
     pub(crate) async fn post(
         &self,
-        text: String,
-        headers: &Sent,
+        body: String,
+        headers: &RequestHeaders,
         now: Timestamp,
     ) -> Result<Vec<EntryResult>, Rejection> {
         let mut bytes = self.budget.reserve(Share::Bodies, 0).unwrap();
-        bytes.grow(text.len()).unwrap();
+        bytes.grow(body.len()).unwrap();
         let posted = Posted {
             method: "POST",
             query: None,
             content_type: None,
             headers,
-            body: Body { content: text.into_bytes(), bytes },
+            body: Body { content: body.into_bytes(), bytes },
             verified: None,
         };
         self.ingest.accept(&self.source, posted, now).await
     }
 
-    pub(crate) fn post_lines(&self, first: u64, count: u64) -> Taking<'_> {
-        Box::pin(async move { self.post(lines(first, count), &Sent(Vec::new()), at(1)).await })
+    /// Delivery of `count` messages, numbered from `first`; accepted once the future is polled.
+    pub(crate) fn post_lines(&self, first: u64, count: u64) -> PendingDelivery<'_> {
+        let headers = RequestHeaders(Vec::new());
+        Box::pin(async move { self.post(lines(first, count), &headers, at(1)).await })
     }
 
     pub(crate) fn close(self) {
@@ -153,18 +158,19 @@ impl IngestService {
     }
 }
 
-/// A body of so many entries.
+/// Body with an entry for each of `count` messages, numbered from `first`.
 pub(crate) fn lines(first: u64, count: u64) -> String {
-    (first..first + count).fold(String::new(), |mut text, number| {
-        writeln!(text, "{number}").unwrap();
-        text
+    (first..first + count).fold(String::new(), |mut body, number| {
+        writeln!(body, "{number}").unwrap();
+        body
     })
 }
 
-/// Has it go as far as it can without waiting.
+/// Polls a future once.
 pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
 }
 
-pub(crate) type Taking<'a> =
+/// Delivery under way.
+pub(crate) type PendingDelivery<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<EntryResult>, Rejection>> + 'a>>;

@@ -1,4 +1,4 @@
-//! What the tests of stores share.
+//! Helpers of the tests of stores.
 
 pub(crate) mod deliveries;
 pub(crate) mod ingest_service;

@@ -1,4 +1,4 @@
-//! Model of a store, with which a real one is compared.
+//! Model of a store, to compare a real store with.
 
 use std::collections::BTreeMap;
 
@@ -9,88 +9,96 @@ use statusmirror::store::{
     CountKind, DeliveryTime, Entry, Hour, HourlyCount, Key, Place, SearchFilter,
 };
 
-/// What a store must know.
+/// Expected content of a store.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) known: BTreeMap<MessageId, Known>,
-    /// What was known when it was erased.
-    gone: Vec<Known>,
+    /// Messages as they were before they were erased. Hourly counts still include them.
+    erased_messages: Vec<Known>,
 }
 
+/// Expected state of a message.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) record: Option<Record>,
-    pub(crate) said: Vec<(Identity, Timestamp, Outcome)>,
-    pub(crate) numbers: Vec<Option<Destination>>,
-    pub(crate) foreign: Vec<String>,
+    /// History: identity, arrival and outcome of each notification.
+    pub(crate) notifications: Vec<(Identity, Timestamp, Outcome)>,
+    /// Destination of each notification.
+    pub(crate) destinations: Vec<Option<Destination>>,
+    /// Provider ids under which the message was reported.
+    pub(crate) provider_ids: Vec<String>,
     pub(crate) erased: bool,
-    /// The record as it was when the message was delivered, and not read yet.
+    /// Latest record with the status DELIVERED, from which the delivery time is counted.
     delivered: Option<Record>,
 }
 
 impl Model {
-    /// What the store must say to it.
-    pub(crate) fn said(
+    /// Applies a notification; returns its expected outcome and the record that follows. `None` if the
+    /// message was erased.
+    pub(crate) fn ingest(
         &mut self,
         entry: &Entry,
         arrived_at: Timestamp,
     ) -> Option<(Outcome, Option<Record>)> {
-        let Entry::Notification { notification, by_provider_id, .. } = entry else { panic!() };
+        let Entry::Notification { notification, by_provider_id, .. } = entry else {
+            panic!("the model takes only notifications, not {entry:?}")
+        };
         let known = self.known.entry(notification.statement().message).or_default();
         if known.erased {
             return None;
         }
         let identity = notification.identity();
-        let stored = known.said.iter().any(|(said, ..)| *said == identity);
+        let stored = known.notifications.iter().any(|(stored, ..)| *stored == identity);
         let judged = Record::judge(known.record.as_ref(), notification, arrived_at, stored);
         known.record.clone_from(&judged.record);
         if let Some(record) = judged.record.as_ref().filter(|r| r.status == Status::Delivered) {
             known.delivered = Some(record.clone());
         }
         if !stored {
-            known.said.push((identity, arrived_at, judged.outcome));
-            known.numbers.push(notification.statement().destination);
-            known.foreign.extend(by_provider_id.then(|| notification.provider().id.clone()));
+            known.notifications.push((identity, arrived_at, judged.outcome));
+            known.destinations.push(notification.statement().destination);
+            known.provider_ids.extend(by_provider_id.then(|| notification.provider().id.clone()));
         }
         Some((judged.outcome, judged.record))
     }
 
-    pub(crate) fn erase(&mut self, number: Destination) {
+    /// Erases all messages with a notification that names this destination.
+    pub(crate) fn erase(&mut self, destination: Destination) {
         for known in self.known.values_mut() {
-            if known.numbers.contains(&Some(number)) {
+            if known.destinations.contains(&Some(destination)) {
                 let erased = Known { erased: true, ..Known::default() };
-                self.gone.push(std::mem::replace(known, erased));
+                self.erased_messages.push(std::mem::replace(known, erased));
             }
         }
     }
 
-    /// The messages under a key, in the order of lists.
+    /// Places of the messages under a key, in the order of lists.
     pub(crate) fn list(&self, key: &Key) -> Vec<Place> {
         let is_under = |known: &Known, record: &Record| match key {
-            Key::Destination(number) => {
-                record.destination.as_ref().is_some_and(|claim| claim.value == *number)
+            Key::Destination(destination) => {
+                record.destination.as_ref().is_some_and(|claim| claim.value == *destination)
             }
             Key::Reference(key) => {
                 let reference = record.reference.as_ref().map(|claim| &claim.value);
                 reference.and_then(Reference::key) == Some(key)
             }
-            Key::Foreign { id, .. } => known.foreign.contains(id),
+            Key::Foreign { id, .. } => known.provider_ids.contains(id),
         };
         self.places(is_under)
     }
 
-    /// The messages that are wanted, in the order of lists. All of them were spoken of by this source.
-    pub(crate) fn found(&self, wanted: &SearchFilter, source: &str) -> Vec<Place> {
-        let is_spoken_of = wanted.source.as_deref().is_none_or(|wanted| wanted == source);
+    /// Places of the messages that match a filter, in the order of lists. All messages come from `source`.
+    pub(crate) fn found(&self, filter: &SearchFilter, source: &str) -> Vec<Place> {
+        let is_from_source = filter.source.as_deref().is_none_or(|wanted| wanted == source);
         self.places(|_, record| {
             let code = &record.provider().code;
-            is_spoken_of
-                && wanted.from.is_none_or(|from| from <= record.accepted_at())
-                && wanted.to.is_none_or(|to| record.accepted_at() < to)
-                && (wanted.statuses.is_empty() || wanted.statuses.contains(&record.status))
-                && wanted.channel.is_none_or(|channel| record.channel() == channel)
-                && wanted.provider_code.as_ref().is_none_or(|wanted| wanted == code)
-                && wanted.has_destination.is_none_or(|has| record.destination.is_some() == has)
+            is_from_source
+                && filter.from.is_none_or(|from| from <= record.accepted_at())
+                && filter.to.is_none_or(|to| record.accepted_at() < to)
+                && (filter.statuses.is_empty() || filter.statuses.contains(&record.status))
+                && filter.channel.is_none_or(|channel| record.channel() == channel)
+                && filter.provider_code.as_ref().is_none_or(|wanted| wanted == code)
+                && filter.has_destination.is_none_or(|has| record.destination.is_some() == has)
         })
     }
 
@@ -106,31 +114,27 @@ impl Model {
         places
     }
 
-    /// What was counted of each hour, in order; what was erased too.
-    pub(crate) fn sums(&self) -> Vec<HourlyCount> {
-        let mut counted = BTreeMap::new();
-        for known in self.known.values().chain(&self.gone) {
+    /// Hourly counts of all messages, erased ones included, in order.
+    pub(crate) fn hourly_counts(&self) -> Vec<HourlyCount> {
+        let mut counts = BTreeMap::new();
+        for known in self.known.values().chain(&self.erased_messages) {
             let record = known.record.as_ref().map(|record| {
                 let is_failure = matches!(record.status, Status::Rejected | Status::Undelivered);
                 let code = if is_failure { record.provider().code.clone() } else { String::new() };
                 (record, CountKind::Status { status: record.status, code })
             });
             let delivered = known.delivered.as_ref().map(|record| {
-                let took = DeliveryTime::between(record.accepted_at(), record.status_changed_at());
-                (record, CountKind::Delivery(took))
+                let time = DeliveryTime::between(record.accepted_at(), record.status_changed_at());
+                (record, CountKind::Delivery(time))
             });
-            for (record, what) in record.into_iter().chain(delivered) {
+            for (record, kind) in record.into_iter().chain(delivered) {
                 let hour = Hour::of(record.accepted_at());
-                *counted.entry((hour, record.channel(), what)).or_insert(0) += 1;
+                *counts.entry((hour, record.channel(), kind)).or_insert(0) += 1;
             }
         }
-        let sums = counted.into_iter();
-        sums.map(|((hour, channel, counted), messages)| HourlyCount {
-            hour,
-            channel,
-            counted,
-            messages,
-        })
-        .collect()
+        let counts = counts.into_iter();
+        counts
+            .map(|((hour, channel, kind), messages)| HourlyCount { hour, channel, kind, messages })
+            .collect()
     }
 }

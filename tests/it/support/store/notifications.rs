@@ -9,9 +9,10 @@ use statusmirror::message::{
     Statement, Status, Timestamp,
 };
 
-/// A notification and when it arrived.
+/// Notification and the time of its arrival.
 pub(crate) type Arrived = (Notification, Timestamp);
 
+/// Time this many seconds after 2026-02-02T02:40:00Z.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(1_770_000_000_000_000 + seconds * 1_000_000).unwrap()
 }
@@ -39,9 +40,9 @@ pub(crate) fn notification(statement: Statement) -> Notification {
     Notification::new(statement, Added::default())
 }
 
-/// What a store makes of notifications that arrive in this order, when those with the same key are
-/// taken for the same one. Checks on the way that a status never goes down.
-pub(crate) fn fold<K: Ord>(
+/// Record that a store keeps after notifications arrived in this order, if those with equal keys count as the
+/// same one. Asserts that the status never goes down.
+pub(crate) fn expected_record<K: Ord>(
     arriving: &[Arrived],
     key: impl Fn(&Notification) -> K,
 ) -> Option<Record> {
@@ -49,15 +50,16 @@ pub(crate) fn fold<K: Ord>(
     let mut record: Option<Record> = None;
     for (notification, arrived_at) in arriving {
         let before = record.as_ref().map(|record| record.status);
-        let known = !stored.insert(key(notification));
-        record = Record::judge(record.as_ref(), notification, *arrived_at, known).record;
+        let is_stored = !stored.insert(key(notification));
+        record = Record::judge(record.as_ref(), notification, *arrived_at, is_stored).record;
         assert!(record.as_ref().map(|record| record.status) >= before, "a status went down");
     }
     record
 }
 
+/// Random notification, with its time of arrival.
 pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
-    // Within two hours.
+    // Times in two different hours, for the hourly counts.
     let time = || prop::option::of((0_i64..3).prop_map(|number| at(1_800 * number)));
     let destination = prop::option::of(select(vec!["+393331234567", "+393337654321"]));
     let reference = select(vec![None, Some("a"), Some("b")]);
@@ -67,80 +69,84 @@ pub(crate) fn any_notification() -> impl Strategy<Value = Arrived> {
         (destination, reference, provider, prop::option::of(1_u32..3)),
         (prop::bool::weighted(0.2), 10_i64..14),
     )
-        .prop_map(|((status, stated, accepted, channel), said, (registered, arrived))| {
-            let (destination, reference, (id, word), segments) = said;
-            let destination: Option<Destination> =
-                destination.map(|text: &str| text.parse().unwrap());
-            let reference = Reference::new(None, None, reference.map(str::to_owned)).unwrap();
-            let provider = StatedProvider {
-                id: id.to_owned(),
-                status: word.to_owned(),
-                code: word.to_owned(),
-                ..StatedProvider::default()
-            };
-            let mut statement = Statement {
-                message: message(),
-                kind: Kind::Report,
-                status,
-                stated_at: stated,
-                accepted_at: accepted,
-                channel,
-                destination,
-                reference,
-                provider,
-                segments,
-            };
-            if registered {
-                statement.kind = Kind::Registration;
-                statement.status = Status::ProviderAcceptance;
-                statement.stated_at = statement.accepted_at;
-            }
-            (notification(statement), at(arrived))
-        })
+        .prop_map(
+            |((status, stated_at, accepted_at, channel), details, (is_registration, arrived))| {
+                let (destination, reference, (id, provider_text), segments) = details;
+                let destination: Option<Destination> =
+                    destination.map(|text: &str| text.parse().unwrap());
+                let reference = Reference::new(None, None, reference.map(str::to_owned)).unwrap();
+                let provider = StatedProvider {
+                    id: id.to_owned(),
+                    status: provider_text.to_owned(),
+                    code: provider_text.to_owned(),
+                    ..StatedProvider::default()
+                };
+                let mut statement = Statement {
+                    message: message(),
+                    kind: Kind::Report,
+                    status,
+                    stated_at,
+                    accepted_at,
+                    channel,
+                    destination,
+                    reference,
+                    provider,
+                    segments,
+                };
+                if is_registration {
+                    statement.kind = Kind::Registration;
+                    statement.status = Status::ProviderAcceptance;
+                    statement.stated_at = statement.accepted_at;
+                }
+                (notification(statement), at(arrived))
+            },
+        )
 }
 
-/// Notifications of which many differ in one member alone: those that an identity tells apart or
-/// does not.
+/// Random notifications. Many have a twin that differs from them in one member only, which may belong to the
+/// identity or not.
 fn notifications() -> impl Strategy<Value = Vec<Arrived>> {
     let with_twin = (any_notification(), prop::option::of((0..8_u8, any_notification())));
     prop::collection::vec(with_twin, 1..5).prop_map(|pairs| {
         let mut all = Vec::new();
-        for (one, twin) in pairs {
+        for (original, twin) in pairs {
             if let Some((member, other)) = twin {
-                all.push((twin_of(&one.0, member, other.0.statement().clone()), other.1));
+                all.push((twin_of(&original.0, member, other.0.statement().clone()), other.1));
             }
-            all.push(one);
+            all.push(original);
         }
         all
     })
 }
 
-/// The same notification with this member of another.
-fn twin_of(notification: &Notification, member: u8, other: Statement) -> Notification {
-    let mut said = notification.statement().clone();
+/// Copy of a notification with one member of another statement.
+fn twin_of(original: &Notification, member: u8, other: Statement) -> Notification {
+    let mut twin = original.statement().clone();
     match member {
-        0 if said.kind == Kind::Report => said.stated_at = other.stated_at,
-        1 if said.kind == Kind::Report => said.accepted_at = other.accepted_at,
-        2 => said.channel = other.channel,
-        3 => said.destination = other.destination,
-        4 => said.reference = other.reference,
-        5 => said.segments = other.segments,
-        6 => said.provider.id = other.provider.id,
-        _ => said.provider.status = other.provider.status,
+        0 if twin.kind == Kind::Report => twin.stated_at = other.stated_at,
+        1 if twin.kind == Kind::Report => twin.accepted_at = other.accepted_at,
+        2 => twin.channel = other.channel,
+        3 => twin.destination = other.destination,
+        4 => twin.reference = other.reference,
+        5 => twin.segments = other.segments,
+        6 => twin.provider.id = other.provider.id,
+        _ => twin.provider.status = other.provider.status,
     }
-    self::notification(said)
+    notification(twin)
 }
 
-/// A set of notifications and two orders of it, with repetitions.
+/// Two orders of the same random set of notifications, each with the same repetitions.
 pub(crate) fn set_in_two_orders() -> impl Strategy<Value = (Vec<Arrived>, Vec<Arrived>)> {
     notifications().prop_flat_map(|set| {
-        // The arrival is the notification's, so a repetition brings the arrival it had.
+        // Each notification has one arrival, so a repetition arrives at the same time.
         let mut set = set;
         set.sort_by_key(|(notification, arrived)| (notification.statement().clone(), *arrived));
         set.dedup_by_key(|(notification, _)| notification.statement().clone());
-        let again = subsequence(set.clone(), 0..=set.len());
-        let order =
-            |extra: Vec<Arrived>, set: &[Arrived]| Just([set, &extra].concat()).prop_shuffle();
-        again.prop_flat_map(move |extra| (order(extra.clone(), &set), order(extra, &set)))
+        let repeated = subsequence(set.clone(), 0..=set.len());
+        let order = |repeated: Vec<Arrived>, set: &[Arrived]| {
+            Just([set, &repeated].concat()).prop_shuffle()
+        };
+        repeated
+            .prop_flat_map(move |repeated| (order(repeated.clone(), &set), order(repeated, &set)))
     })
 }

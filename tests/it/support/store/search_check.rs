@@ -1,4 +1,4 @@
-//! Checks that searches and hourly counts cover all messages, cached or written back.
+//! Checks that searches and hourly counts cover all messages, whether cached or written back.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use statusmirror::store::{Hour, Place, SearchFilter, Store};
 use crate::support::store::model::Model;
 use crate::support::store::notifications::at;
 
-/// Who says everything in the tests of stores.
+/// Source of all deliveries in the tests of stores.
 const SOURCE: &str = "laws";
 
-/// Searches for what is wanted, page by page.
-pub(crate) async fn pages(store: &dyn Store, wanted: SearchFilter, count: u32) -> Vec<Place> {
-    let wanted = Arc::new(wanted);
+/// Places of all messages that match a filter, searched in pages of `count` messages.
+pub(crate) async fn pages(store: &dyn Store, filter: SearchFilter, count: u32) -> Vec<Place> {
+    let filter = Arc::new(filter);
     let mut places = Vec::new();
     let mut after = None;
     loop {
-        let found = store.search(Arc::clone(&wanted), after, count, |_, _| {}).await.unwrap();
-        assert!(found.listing.messages.len() <= usize::try_from(count).unwrap());
-        places.extend(found.listing.messages.iter().map(|message| message.place));
-        if found.next.is_none() {
+        let page = store.search(Arc::clone(&filter), after, count, |_, _| {}).await.unwrap();
+        assert!(page.listing.messages.len() <= usize::try_from(count).unwrap());
+        places.extend(page.listing.messages.iter().map(|message| message.place));
+        if page.next.is_none() {
             return places;
         }
-        assert_ne!(after, found.next, "it goes on");
-        after = found.next;
+        assert_ne!(after, page.next, "each page must advance the search");
+        after = page.next;
     }
 }
 
-/// Whatever is searched for is found, and the sums are those of all records.
-pub(crate) async fn assert_found(store: &dyn Store, model: &Model) {
+/// Asserts that searches find exactly the matching messages, and that the hourly counts are the model's.
+pub(crate) async fn assert_searches(store: &dyn Store, model: &Model) {
     let all = SearchFilter::default;
-    for wanted in [
+    for filter in [
         all(),
         SearchFilter { has_destination: Some(false), ..all() },
         SearchFilter { has_destination: Some(true), channel: Some(Channel::Rcs), ..all() },
@@ -43,18 +43,18 @@ pub(crate) async fn assert_found(store: &dyn Store, model: &Model) {
         SearchFilter { source: Some(SOURCE.to_owned()), ..all() },
         SearchFilter { source: Some("unknown".to_owned()), ..all() },
     ] {
-        let expected = model.found(&wanted, SOURCE);
+        let expected = model.found(&filter, SOURCE);
         for count in [1, 3, 100] {
-            assert_eq!(pages(store, wanted.clone(), count).await, expected, "{wanted:?}");
+            assert_eq!(pages(store, filter.clone(), count).await, expected, "{filter:?}");
         }
     }
-    let mut sums = store.hourly_counts(Hour(i64::MIN)).await.unwrap();
-    sums.sort();
-    assert_eq!(sums, model.sums());
-    let last = sums.iter().map(|sum| sum.hour).max();
-    if let Some(last) = last {
-        let since = store.hourly_counts(last).await.unwrap();
-        let expected = sums.iter().filter(|sum| sum.hour == last).count();
-        assert_eq!(since.len(), expected, "the last hour alone");
+    let mut counts = store.hourly_counts(Hour(i64::MIN)).await.unwrap();
+    counts.sort();
+    assert_eq!(counts, model.hourly_counts());
+    let last_hour = counts.iter().map(|count| count.hour).max();
+    if let Some(last_hour) = last_hour {
+        let last_counts = store.hourly_counts(last_hour).await.unwrap();
+        let expected = counts.iter().filter(|count| count.hour == last_hour).count();
+        assert_eq!(last_counts.len(), expected, "only the counts of the last hour");
     }
 }

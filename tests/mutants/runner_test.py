@@ -68,7 +68,7 @@ class Tables(unittest.TestCase):
         self.assert_rejected("no test in tests/it matches `kills::gone`", {"tests": '["kills::gone"]'})
 
     def test_a_unit_test_lies_in_the_library(self):
-        unit = {"unit": "true", "tests": '["json::write::tests::a_text_is_written"]'}
+        unit = {"unit": "true", "tests": '["json::write::tests::texts_are_escaped"]'}
         self.assertEqual(run(unit, "--check")[0], 0)
         self.assert_rejected("no test in src matches `kills::the_wal`", {"unit": "true"})
         self.assert_rejected("no test in tests/it matches `json::write", unit | {"unit": None})

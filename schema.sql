@@ -1,4 +1,4 @@
--- Tables of statusmirror's SQLite file. Executed when the file is created; schema version 8.
+-- Tables of statusmirror's SQLite file. Executed when the file is created; schema version 9.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbered in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -44,7 +44,7 @@ CREATE TABLE notification (
 -- Keyed by a small integer, so that recent rows share hot pages although message ids are random.
 CREATE TABLE message (
     n                 INTEGER PRIMARY KEY,
-    id                BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
+    id                BLOB    NOT NULL CHECK (length(id) = 16),
     last              INTEGER NOT NULL,  -- last notification; each names the previous one
     notifications     INTEGER NOT NULL,  -- number of notifications that are shown
     status            INTEGER,           -- NULL: no valid notification, so there is no record
@@ -68,15 +68,29 @@ CREATE TABLE message (
                                          -- beginning of the id; see src/store/sqlite/rows/list_order.rs
 ) STRICT;
 
--- Lists by destination and by reference key.
-CREATE INDEX message_by_destination ON message (destination, list_order)
-    WHERE destination IS NOT NULL;
-CREATE INDEX message_by_reference ON message (reference_key, list_order)
-    WHERE reference_key IS NOT NULL;
 -- All messages by acceptance, for searches.
 CREATE INDEX message_by_acceptance ON message (list_order);
 -- Messages without a final status, by acceptance.
 CREATE INDEX message_unfinished ON message (accepted_at) WHERE status IN (0, 1);
+
+-- Index of the messages by id, destination and reference key, in sorted runs. Run 0 is the base, which has the
+-- entries of most messages; the others are small and were written lately. An entry is in one of them.
+-- See src/store/sqlite/index/mod.rs.
+CREATE TABLE message_index (
+    run               INTEGER NOT NULL,
+    kind              INTEGER NOT NULL,  -- 0: id, 1: destination, 2: reference key
+    key               ANY     NOT NULL,  -- the value of that column
+    list_order        INTEGER NOT NULL,  -- of the message; 0 for kind 0
+    n                 INTEGER NOT NULL,  -- the message's row
+    PRIMARY KEY (run, kind, key, list_order, n)
+) STRICT, WITHOUT ROWID;
+
+-- Runs of the index, except the base. Entries of a run without a row here, and rows of `message` beyond
+-- `progress.indexed_n`, are those of a batch that is still being written: a start removes them.
+CREATE TABLE index_run (
+    run               INTEGER PRIMARY KEY CHECK (run > 0),
+    filter            BLOB    NOT NULL   -- keys that the run may have; see src/store/sqlite/index/filter.rs
+) STRICT;
 
 -- Messages by the provider's own id; filled only by dialects whose providers have ids of their own.
 CREATE TABLE foreign_id (
@@ -170,7 +184,9 @@ CREATE TABLE progress (
     lineage           INTEGER NOT NULL,  -- 0, and a greater number after each restore, so that event ids and
                                          -- cursors of the lost file are recognised; below 2^13
     erased_cutoff     INTEGER,           -- tombstones that end before it are removed
-    pruned_at         INTEGER            -- time of the last daily purge; NULL: none ran yet
+    pruned_at         INTEGER,           -- time of the last daily purge; NULL: none ran yet
+    indexed_n         INTEGER NOT NULL,  -- rows of `message` up to this n are in `message_index`
+    index_secret      BLOB    NOT NULL   -- secret of the hashes in `index_run`
 ) STRICT;
 INSERT INTO progress VALUES
-    (1, 0, 0, 0, 0, randomblob(32), 1, NULL, 0, NULL, NULL);
+    (1, 0, 0, 0, 0, randomblob(32), 1, NULL, 0, NULL, NULL, 0, randomblob(32));

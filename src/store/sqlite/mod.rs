@@ -5,6 +5,7 @@
 //! - [`read`]: two threads answer queries, each with connections of its own. The service's threads never
 //!   touch the file.
 //! - [`cache`]: records in memory that the table `message` does not have yet (write-back).
+//! - [`index`]: where the row of a message is, by its id, destination and reference key.
 //! - [`rows`] converts between rows and the domain's types. [`quarantine`]: rejected entries and their raw
 //!   payloads.
 //! - [`sqlite_store`] implements the trait by sending commands to these threads. [`maintenance`] has its long
@@ -22,24 +23,35 @@
 //!
 //! # The notification log is the truth, and records follow it
 //!
-//! A notification is a row at the end of one table, so a commit writes few pages. The record is joined in the
-//! cache and written back to its table when it is among the oldest there: mostly once for all notifications
-//! of a message. `progress` records up to where the table has followed, and a start replays the rest of the
-//! notification log, so a crash needs no recovery code of its own. `docs/performance.md` states the cost.
+//! A message travels like this:
+//!
+//! 1. Each notification becomes a row at the end of one table, the notification log, so a commit writes few
+//!    pages. The record is joined in the cache.
+//! 2. When the record is among the oldest of the cache, it is [written back](write::write_back): its row goes to
+//!    the end of the table `message`, mostly once for all of its notifications. Its entries in the index go to a
+//!    sorted run, together with those of thousands of others.
+//! 3. Later the entries of many runs are merged into the base of the index, again in their order. There the
+//!    message rests.
+//!
+//! So nothing is ever written at a place of its own: a page takes many rows, or many entries. Therefore the cost
+//! of a webhook hardly grows with the file. `docs/performance.md` states it.
+//!
+//! `progress` records up to where the table has followed, and a start replays the rest of the notification log.
 //!
 //! - Numbers of the notification log are never used twice, and each row says whether it changed the record
 //!   and from which status, so a reader can go on from any number.
 //! - The notifications of a message are a chain: each names the one before it, and the record's row names the
 //!   last. History and duplicates need no index, which would be written at random places.
-//! - A small integer names a message's row. Random UUIDs as keys would dirty a page per write. The only trees
-//!   with random keys are the index by id and the two lists.
-//! - An update leaves indexed columns alone unless one of them changed, because SQLite rewrites the index
-//!   entry even for an equal value.
+//! - A small integer names a message's row. Random UUIDs as keys would dirty a page per write. Only the
+//!   [`index`] has random keys.
+//! - An update leaves indexed columns alone unless one of them changed, because SQLite rewrites the entry of its
+//!   index by acceptance even for an equal value.
 
 pub(crate) mod cache;
 pub(crate) mod error;
 pub(crate) mod fail_stop;
 pub(crate) mod files;
+pub(crate) mod index;
 pub(crate) mod maintenance;
 pub(crate) mod paths;
 pub(crate) mod quarantine;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Mutex, mpsc, watch as signal};
 
 use super::error::OpenError;
@@ -26,14 +26,15 @@ use crate::store::sqlite::read::{change_feed, history, messages, stats};
 use crate::store::sqlite::rows::hourly_counts;
 use crate::store::sqlite::startup::file_identity::WatchedFiles;
 use crate::store::sqlite::startup::open::Opened;
-use crate::store::sqlite::startup::{integrity, open, schema};
+use crate::store::sqlite::startup::{integrity, open, schema, unfinished_batch};
+use crate::store::sqlite::write::checkpoint;
 use crate::store::sqlite::write::command::{Action, Answer, Job, Order, Task};
 use crate::store::sqlite::write::replay;
 use crate::store::sqlite::write::state::WriterState;
 use crate::store::sqlite::write::thread::Writer;
 use crate::store::sqlite::write::transaction::Txn;
 use crate::store::sqlite::write::wal::Wal;
-use crate::store::sqlite::write::{checkpoint, write_back};
+use crate::store::sqlite::write::write_back::steps::{self, Pace};
 use crate::store::{
     Cause, Changes, DailyPurge, Delivery, Filter, Found, History, Hour, HourlyCount, Key, Listing,
     Message, Page, Part, Place, Purge, Purged, QuarantineId, Quarantined, Removed, SearchFilter,
@@ -152,14 +153,24 @@ impl SqliteStore {
 /// Makes the initial writer state. A file that was just migrated has no hourly counts yet: they are made from
 /// the table, once all records have been written back.
 fn initial_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Result<WriterState> {
+    let discard = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+    unfinished_batch::discard(&discard)?;
+    discard.commit()?;
     let mut state = replay::read_writer_state(db, settings)?;
     if !hourly_counts::are_built(db)? {
-        let mut txn = Txn::begin(db, &mut state)?;
-        let (tables, changed) = txn.parts();
-        write_back::write_back_batch(tables, changed, usize::MAX)?;
-        hourly_counts::build(tables)?;
-        txn.commit()?;
-        state.publish();
+        loop {
+            let mut txn = Txn::begin(db, &mut state)?;
+            let (tables, changed) = txn.parts();
+            let steps = steps::advance(tables, changed, Pace::All)?;
+            if steps == 0 {
+                hourly_counts::build(tables)?;
+            }
+            txn.commit()?;
+            state.publish();
+            if steps == 0 {
+                break;
+            }
+        }
     }
     Ok(state)
 }
@@ -201,12 +212,11 @@ impl Store for SqliteStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let cached = self.cache.read().get(id).cloned();
-        match cached {
-            Some(entry) => {
-                Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }))
-            }
-            None => self.readers.query(move |db| messages::message(db, id)).await,
+        if let Some(entry) = cached {
+            return Ok(entry.record.as_deref().cloned().map(|record| Message { id, record }));
         }
+        let cache = self.cache.clone();
+        self.readers.query(move |db| messages::message(db, &cache.runs.current(), id)).await
     }
 
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {

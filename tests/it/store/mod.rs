@@ -6,6 +6,7 @@ mod contract;
 mod convergence;
 mod equal_times;
 mod erase;
+mod message_index;
 mod migrations;
 mod prune;
 mod purge_after_restore;

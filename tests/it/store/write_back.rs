@@ -13,6 +13,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use rusqlite::Connection;
 use statusmirror::message::{Destination, Kind, Notification, Outcome, Record, Shown, Status};
+use statusmirror::store::sqlite::contents;
 use statusmirror::store::{
     Entry, Key, Listed, Page, Part, Place, SearchFilter, Store, StoredEntry,
 };
@@ -54,6 +55,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 fn open(cache_max_messages: usize) -> OpenedStore {
     OpenedStore::with_settings(|settings| {
         settings.cache_max_messages = cache_max_messages;
+        settings.index_max_runs = 1 + cache_max_messages % 3;
         if cache_max_messages.is_multiple_of(2) {
             // Each part of a search ends as early as possible.
             settings.search_part = Duration::ZERO;
@@ -202,7 +204,12 @@ fn run_steps(cache_max_messages: usize, steps: Vec<Step>) {
         }
         opened.system.block_on(opened.assert_equals(&model));
     }
-    opened.close();
+    let (_folder, settings) = opened.close();
+    // The index has the entries of all messages, and no others.
+    contents(&settings.path).unwrap();
+    let db = Connection::open(&settings.path).unwrap();
+    let orphans = "SELECT count(*) FROM foreign_id WHERE n NOT IN (SELECT n FROM message)";
+    assert_eq!(db.query_row(orphans, [], |row| row.get(0)), Ok(0));
 }
 
 fn compare(stored: &[StoredEntry], expected: &[Option<(Outcome, Option<Record>)>]) {
@@ -343,7 +350,7 @@ fn a_list_is_complete_during_write_back() {
 #[test]
 fn records_not_written_back_are_in_a_backup_and_in_its_check() {
     let opened = open(2);
-    let hashes = |path: &Path| statusmirror::store::sqlite::contents(path).unwrap();
+    let hashes = |path: &Path| contents(path).unwrap();
     let mut runner = TestRunner::deterministic();
     let backup = opened.folder.path().join("backup.db");
     opened.system.block_on(async {

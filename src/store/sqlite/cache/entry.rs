@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::append_list::AppendList;
-use crate::message::{AcceptanceTimes, Destination, Identity, Provider, Record, Timestamp};
-use crate::store::Key;
+use crate::message::{
+    AcceptanceTimes, Destination, Identity, MessageId, Provider, Record, Timestamp,
+};
+use crate::store::sqlite::index::entry::{IndexEntry, IndexKey};
+use crate::store::sqlite::rows::list_order::list_order;
+use crate::store::{Key, Place};
 
 /// Size of a record with its texts, in bytes.
 fn record_bytes(record: &Record) -> usize {
@@ -55,6 +59,23 @@ impl Row {
     /// 1 for a row whose record has no destination, otherwise 0.
     pub(crate) fn without_destination(&self) -> i64 {
         self.indexed.as_ref().is_some_and(|indexed| indexed.destination.is_none()).into()
+    }
+
+    /// Entries of the row in the index.
+    pub(crate) fn index_entries(&self, id: MessageId) -> Vec<IndexEntry> {
+        let mut entries = Vec::with_capacity(3);
+        let mut add = |key, list_order| entries.push(IndexEntry { key, list_order, n: self.n });
+        add(id.into(), 0);
+        if let Some(indexed) = &self.indexed {
+            let order = list_order(Place { accepted_at: indexed.accepted_at(), id });
+            if let Some(destination) = indexed.destination {
+                add(IndexKey::from(destination), order);
+            }
+            if let Some(key) = &indexed.reference_key {
+                add(IndexKey::Reference(key.clone()), order);
+            }
+        }
+        entries
     }
 }
 
@@ -174,6 +195,11 @@ impl Entry {
             entry.add_foreign_id(id);
         }
         entry
+    }
+
+    /// Cached state once the table has all of it, in this row.
+    pub(crate) fn written(&self, row: Row) -> Self {
+        Self { row: Some(row), since: None, ..self.clone() }
     }
 
     /// Number of distinct notifications.

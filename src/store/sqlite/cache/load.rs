@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
+use crate::store::sqlite::index::runs::{Runs, select_by_id};
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
     self, RECORD_COLUMNS, RENEWAL, REPORT_BY_FOREIGN_ID, record_columns,
 };
 
 /// Cached state of a message, loaded from the tables.
-pub(crate) fn load(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Entry>> {
-    const SELECT: &str =
-        concat!("SELECT ", record_columns!(), ", n, last FROM message WHERE id = ?");
-    let found = db
-        .prepare_cached(SELECT)?
-        .query_row([id.as_bytes()], |row| {
-            Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
-        })
-        .optional()?;
+pub(crate) fn load(db: &Connection, runs: &Runs, id: MessageId) -> rusqlite::Result<Option<Entry>> {
+    const SELECT: &str = select_by_id!(record_columns!(), ", message.n, last");
+    let found = runs.row(db, SELECT, id, |row| {
+        Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
+    })?;
     let Some((record, n, last)) = found else { return Ok(None) };
     let indexed = record.as_ref().map(IndexedColumns::of);
     let row = Row { n, indexed, foreign_ids: 0 };

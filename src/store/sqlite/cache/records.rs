@@ -21,6 +21,7 @@ use super::entry::{Entry, ForeignId, ListedUnder};
 use crate::memory_budget::{MemoryBudget, Reservation, Share};
 use crate::message::{MessageId, Record};
 use crate::store::notifier::Notifier;
+use crate::store::sqlite::index::runs::CommittedRuns;
 use crate::store::{Key, Place};
 
 /// Changes of a transaction: for each message its new cached state, or none if the cache no longer needs it.
@@ -38,9 +39,10 @@ impl Changes {
         self.0.insert(id, None);
     }
 
-    /// Whether these changes evict the message.
-    pub(crate) fn removes(&self, id: MessageId) -> bool {
-        matches!(self.0.get(&id), Some(None))
+    /// Whether these changes write the message back, or evict it.
+    pub(crate) fn writes_back(&self, id: MessageId) -> bool {
+        let changed = self.0.get(&id);
+        changed.is_some_and(|entry| entry.as_ref().is_none_or(|entry| entry.since.is_none()))
     }
 
     /// Cached state of a message, with these changes applied.
@@ -67,6 +69,8 @@ pub(crate) struct Cache {
     pub(crate) notifier: Notifier,
     /// Counts for the stats.
     pub(crate) counts: Arc<Counts>,
+    /// Runs of the index, for messages that are not cached.
+    pub(crate) runs: CommittedRuns,
 }
 
 impl Cache {
@@ -84,6 +88,7 @@ impl Cache {
             commits: Arc::default(),
             notifier: Notifier::default(),
             counts: Arc::default(),
+            runs: CommittedRuns::default(),
         }
     }
 
@@ -179,6 +184,11 @@ impl CachedRecords {
     /// Number of cached messages.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Number of cached messages for which the table is behind.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.queue.len()
     }
 
     /// All cached messages; the one for which the table has been behind the longest comes first.

@@ -20,8 +20,9 @@ use crate::message::{Destination, MessageId, Timestamp};
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::message_id;
 use crate::store::sqlite::rows::tombstones;
+use crate::store::sqlite::write::remove_messages;
 use crate::store::sqlite::write::state::WriterState;
-use crate::store::sqlite::write::{remove_messages, write_back};
+use crate::store::sqlite::write::write_back::steps::{self, Pace};
 use crate::store::sqlite::{SqliteStore, quarantine};
 use crate::store::{DailyPurge, Purge, Purged, QuarantineId, StoreError};
 
@@ -190,13 +191,9 @@ impl SqliteStore {
     /// Examines all messages and entries, and removes those in the range if `removes` is set.
     async fn find_expired(&self, range: Range, removes: bool) -> Result<Examined, StoreError> {
         // Messages are found by their rows, so the whole cache is written back first.
-        while self
-            .run_action(Box::new(|db, state| {
-                write_back::write_back_batch(db, state, write_back::WRITE_BACK_MESSAGES)
-            }))
-            .await?
-            > 0
-        {}
+        while self.run_action(Box::new(|db, state| steps::advance(db, state, Pace::All))).await? > 0
+        {
+        }
         let mut examined = Examined::default();
         let limit =
             range.before.map_or(range.waits_before, |before| before.max(range.waits_before));

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::runs::select_by_id;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
@@ -21,18 +22,15 @@ pub(crate) fn history(
     id: MessageId,
     part: Part,
 ) -> rusqlite::Result<Option<History>> {
-    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE id = ?");
+    const MESSAGE: &str = select_by_id!(record_columns!(), ", last");
     let cached = cache.read().get(id).cloned();
     // One transaction, so that record and history match.
     let snapshot = db.unchecked_transaction()?;
     let found = match cached {
         Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
-        None => snapshot
-            .prepare_cached(MESSAGE)?
-            .query_row([id.as_bytes()], |row| {
-                Ok((record::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
-            })
-            .optional()?,
+        None => cache.runs.current().row(&snapshot, MESSAGE, id, |row| {
+            Ok((record::record(row)?, row.get::<_, i64>(RECORD_COLUMNS)?))
+        })?,
     };
     let Some((record, last)) = found else { return Ok(None) };
     let mut steps = Vec::new();

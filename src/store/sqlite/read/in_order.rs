@@ -4,45 +4,65 @@
 //! shorter way.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql};
 
 use crate::message::Shown;
+use crate::store::sqlite::index::merged_rows::RunStatements;
+use crate::store::sqlite::index::runs::Runs;
+use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::{first_id, list_order};
 use crate::store::sqlite::rows::record::{self, SHOWN_COLUMNS};
 use crate::store::{Listing, Place, Write};
 
 /// Maximum number of messages with one value that are read without also trying the index by id.
 const MAX_EQUAL_ROWS: usize = 256;
+/// Column of the message id.
+const ID: usize = 0;
+/// Column of the list-order value.
+const VALUE: usize = SHOWN_COLUMNS + 1;
 
-/// Queries that list messages; `?1` and `?2` are the key.
+/// Queries that list messages. `?1` is a run of the index; `?2` and `?3` are the key.
 pub(crate) struct Select {
-    /// Messages from value `?3` to value `?4`, in the order of their values.
+    /// Runs to read for `by_value`, with the base last; only the base if the query reads no run.
+    pub(crate) runs: Vec<i64>,
+    /// Messages from value `?4` to value `?5`, in the order of their values.
     pub(crate) by_value: &'static str,
-    /// All messages from id `?3` on, in the order of their ids; the value is NULL for those that are not
-    /// listed.
+    /// All messages of a run from id `?4` on, in the order of their ids; the value is NULL for those that are
+    /// not listed.
     pub(crate) by_id: &'static str,
 }
 
 /// Queries for the messages of a table that meet the condition. Both read the columns of
 /// [`shown_columns`](record::shown_columns), `last` and the list-order value.
 macro_rules! select {
-    ($from:literal WHERE $condition:literal, of each $is_listed:literal) => {
+    ($runs:expr, $from:literal WHERE $condition:literal ORDER BY $value:literal,
+     of each $is_listed:literal) => {
         $crate::store::sqlite::read::in_order::Select {
+            runs: $runs,
             by_value: concat!(
                 "SELECT ",
                 $crate::store::sqlite::rows::record::shown_columns!(),
-                ", last, list_order FROM ",
+                ", last, ",
+                $value,
+                " FROM ",
                 $from,
                 " WHERE ",
                 $condition,
-                " AND list_order >= ?3 AND list_order <= ?4 ORDER BY list_order"
+                " AND ",
+                $value,
+                " >= ?4 AND ",
+                $value,
+                " <= ?5 ORDER BY ",
+                $value
             ),
             by_id: concat!(
                 "SELECT ",
                 $crate::store::sqlite::rows::record::shown_columns!(),
                 ", last, CASE WHEN ",
                 $is_listed,
-                " THEN list_order END FROM message WHERE message.id >= ?3 ORDER BY message.id"
+                " THEN message.list_order END FROM message_index AS ids \
+                 CROSS JOIN message ON message.n = ids.n \
+                 WHERE ids.run = ?1 AND ids.kind = 0 AND ids.key >= ?4 ORDER BY ids.key"
             ),
         }
     };
@@ -52,8 +72,9 @@ pub(crate) use select;
 /// Query of the table's messages in list order.
 pub(crate) struct InOrder<'a> {
     pub(crate) db: &'a Connection,
+    pub(crate) runs: &'a Runs,
     pub(crate) select: Select,
-    /// Parameters `?1` and `?2` of the queries.
+    /// Parameters `?2` and `?3` of the queries.
     pub(crate) key: (Value, Option<&'a str>),
     /// Only messages after this place.
     pub(crate) after: Option<Place>,
@@ -100,13 +121,22 @@ impl InOrder<'_> {
         }
     }
 
+    fn prepare(&self, sql: &str, runs: &[i64]) -> rusqlite::Result<RunStatements<'_>> {
+        RunStatements::prepare(self.db, sql, runs)
+    }
+
+    fn parameters<'p>(&'p self, others: &[&'p dyn ToSql]) -> Vec<&'p dyn ToSql> {
+        let key: [&dyn ToSql; 2] = [&self.key.0, &self.key.1];
+        key.into_iter().chain(others.iter().copied()).collect()
+    }
+
     fn read_from(&self, first: i64, listing: &mut Listing) -> rusqlite::Result<Read> {
-        let mut select = self.db.prepare_cached(self.select.by_value)?;
-        let mut rows = select.query(params![self.key.0, self.key.1, first, self.until])?;
+        let mut select = self.prepare(self.select.by_value, &self.select.runs)?;
+        let mut rows = select.query::<i64>(&self.parameters(&[&first, &self.until]), VALUE)?;
         let (mut value, mut equal_rows, mut before) = (first, 0, listing.messages.len());
         let mut end = None;
         while let Some(row) = rows.next()? {
-            let next = row.get(SHOWN_COLUMNS + 1)?;
+            let next = row.get(VALUE)?;
             if next != value {
                 if let Some(end) = end
                     && (self.has_enough(listing, next) || (self.is_timed_out)())
@@ -187,11 +217,11 @@ impl InOrder<'_> {
             Some(after) if list_order(after) == value => after.id,
             _ => first_id(value),
         };
-        let mut select = self.db.prepare_cached(self.select.by_id)?;
-        let mut rows = select.query(params![self.key.0, self.key.1, first.as_bytes()])?;
+        let mut select = self.prepare(self.select.by_id, &self.runs.all())?;
+        let mut rows = select.query::<Bytes16>(&self.parameters(&[first.as_bytes()]), ID)?;
         for _ in 0..max_rows {
             let Some(row) = rows.next()? else { return Ok(Some(None)) };
-            if row.get::<_, Option<i64>>(SHOWN_COLUMNS + 1)? == Some(value) {
+            if row.get::<_, Option<i64>>(VALUE)? == Some(value) {
                 let end = self.add_if_matching(row, equal_rows)?;
                 if end.is_some()
                     && (equal_rows.messages.len() >= self.limit || (self.is_timed_out)())
@@ -211,8 +241,8 @@ impl InOrder<'_> {
         max_rows: usize,
         equal_rows: &mut Listing,
     ) -> rusqlite::Result<bool> {
-        let mut select = self.db.prepare_cached(self.select.by_value)?;
-        let mut rows = select.query(params![self.key.0, self.key.1, value, value])?;
+        let mut select = self.prepare(self.select.by_value, &self.select.runs)?;
+        let mut rows = select.query::<i64>(&self.parameters(&[&value, &value]), VALUE)?;
         for _ in 0..max_rows {
             let Some(row) = rows.next()? else { return Ok(true) };
             self.add_if_matching(row, equal_rows)?;

@@ -5,13 +5,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
 
 use super::in_order::{InOrder, Select, select};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::entry::{BASE, IndexKey};
+use crate::store::sqlite::index::runs::{Runs, select_by_id};
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::record::{self, record_columns};
 use crate::store::{Key, Listing, Message, Page, Place, Write};
@@ -26,7 +28,7 @@ pub(crate) fn holds(
         let cached = cache.read().get(*message).cloned();
         let known = match cached {
             Some(known) => Some(known),
-            None => load(db, *message)?.map(Arc::new),
+            None => load(db, &cache.runs.current(), *message)?.map(Arc::new),
         };
         if !known.is_some_and(|known| known.identities.contains(identity)) {
             return Ok(false);
@@ -36,10 +38,12 @@ pub(crate) fn holds(
 }
 
 /// Record of a message in the table.
-pub(crate) fn message(db: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
-    const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE id = ?");
-    let record =
-        db.prepare_cached(SELECT)?.query_row([id.as_bytes()], record::record).optional()?;
+pub(crate) fn message(
+    db: &Connection,
+    runs: &Runs,
+    id: MessageId,
+) -> rusqlite::Result<Option<Message>> {
+    let record = runs.row(db, select_by_id!(record_columns!()), id, record::record)?;
     Ok(record.flatten().map(|record| Message { id, record }))
 }
 
@@ -61,10 +65,12 @@ pub(crate) fn list(
         .map(|(id, record)| (Place { accepted_at: record.accepted_at(), id }, record))
         .collect();
     let numbers: Vec<_> = listed.iter().map(|(place, _)| list_order(*place)).collect();
+    let runs = cache.runs.current();
     let mut listing = Listing::default();
     InOrder {
         db,
-        select: select_of(key),
+        runs: &runs,
+        select: select_of(&runs, key),
         key: parameters(key),
         after,
         until: i64::MAX,
@@ -90,20 +96,29 @@ pub(crate) fn list(
 }
 
 /// Queries for the messages under a key.
-fn select_of(key: &Key) -> Select {
+fn select_of(runs: &Runs, key: &Key) -> Select {
     match key {
-        Key::Destination(_) => select!(
-            "message INDEXED BY message_by_destination" WHERE "destination = ?1 AND ?2 IS NULL",
-            of each "destination = ?1 AND ?2 IS NULL"
+        Key::Destination(destination) => select!(
+            runs.having(&IndexKey::from(*destination)),
+            "message_index AS i CROSS JOIN message ON message.n = i.n"
+            WHERE "i.run = ?1 AND i.kind = 1 AND i.key = ?2 AND ?3 IS NULL"
+            ORDER BY "i.list_order",
+            of each "destination = ?2 AND ?3 IS NULL"
         ),
-        Key::Reference(_) => select!(
-            "message INDEXED BY message_by_reference" WHERE "reference_key = ?1 AND ?2 IS NULL",
-            of each "reference_key = ?1 AND ?2 IS NULL"
+        Key::Reference(key) => select!(
+            runs.having(&IndexKey::Reference(key.as_str().into())),
+            "message_index AS i CROSS JOIN message ON message.n = i.n"
+            WHERE "i.run = ?1 AND i.kind = 2 AND i.key = ?2 AND ?3 IS NULL"
+            ORDER BY "i.list_order",
+            of each "reference_key = ?2 AND ?3 IS NULL"
         ),
         Key::Foreign { .. } => select!(
-            "foreign_id AS f CROSS JOIN message USING (n)" WHERE "f.source = ?1 AND f.id = ?2",
+            vec![BASE],
+            "foreign_id AS f CROSS JOIN message USING (n)"
+            WHERE "?1 = 0 AND f.source = ?2 AND f.id = ?3"
+            ORDER BY "message.list_order",
             of each "EXISTS (SELECT 1 FROM foreign_id AS f \
-             WHERE f.source = ?1 AND f.id = ?2 AND f.n = message.n)"
+             WHERE f.source = ?2 AND f.id = ?3 AND f.n = message.n)"
         ),
     }
 }

@@ -6,9 +6,9 @@
 //!
 //! [`in_order`] reads the table in the order of lists, for lists and searches.
 //!
-//! A [`search`] reads on until it has enough messages or has reached its time limit. Each index costs a
-//! random page for every message, so the whole set of messages has only the index by acceptance, which grows
-//! at its end; the filter is applied while reading. A part reads the cache and the table for 25 ms each and
+//! A [`search`] reads on until it has enough messages or has reached its time limit. Each index costs
+//! an entry for every message, so the whole set of messages has only the index by acceptance, which grows at its
+//! end; the filter is applied while reading. A part reads the cache and the table for 25 ms each and
 //! returns the place where the next part begins, so neither a rare filter nor an old period holds a read
 //! thread.
 //!

@@ -1,7 +1,7 @@
 //! Search over all messages, newest acceptance first, with a filter. It runs on a read thread.
 //!
-//! Only the acceptance time has an index over all messages, because each index costs a random page for every
-//! message. So a search reads on from a place until it has enough messages or has reached its time limit, and
+//! Only the acceptance time has an index over all messages, because each index costs an entry for every message.
+//! So a search reads on from a place until it has enough messages or has reached its time limit, and
 //! returns the place where the next part begins.
 
 use std::collections::HashSet;
@@ -15,6 +15,7 @@ use super::in_order::{InOrder, select};
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::entry::BASE;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
@@ -144,11 +145,16 @@ impl Search<'_> {
         cached_ids: &HashSet<MessageId>,
     ) -> rusqlite::Result<Option<Place>> {
         let since = Instant::now();
+        let runs = self.cache.runs.current();
         InOrder {
             db: self.db,
+            runs: &runs,
             select: select!(
-                "message INDEXED BY message_by_acceptance" WHERE "?1 IS NULL AND ?2 IS NULL",
-                of each "?1 IS NULL AND ?2 IS NULL"
+                vec![BASE],
+                "message INDEXED BY message_by_acceptance"
+                WHERE "?1 = 0 AND ?2 IS NULL AND ?3 IS NULL"
+                ORDER BY "message.list_order",
+                of each "?2 IS NULL AND ?3 IS NULL"
             ),
             key: (Value::Null, None),
             after: self.start(),

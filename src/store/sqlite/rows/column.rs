@@ -10,6 +10,7 @@ use crate::message::{Channel, Destination, Outcome, Status, Timestamp};
 pub(crate) struct Coded<T>(pub(crate) T);
 
 /// A name or id of 16 bytes, stored as a blob.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bytes16(pub(crate) [u8; 16]);
 
 trait Code: Copy + PartialEq + Sized + 'static {

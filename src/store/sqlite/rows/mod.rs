@@ -7,10 +7,10 @@
 //! # A page costs the same however many messages share a second
 //!
 //! Lists are indexed by one integer for the time and the beginning of the id, in the eight bytes that the
-//! time alone would take: within a whole second, as gateways state it, 24 bits separate ids. The whole id in
-//! the indexes would cost 6 µs of CPU per message, because their pages are written at random. Messages that
-//! still share a value (ids that count up, times between two seconds) are sorted when they are read; beyond
-//! 256 of them the index by id is read as well, and whichever needs fewer rows wins.
+//! time alone would take: within a whole second, as gateways state it, 24 bits separate ids. The whole id
+//! would take 16 bytes more in each entry. Messages that still share a value (ids that count up, times between
+//! two seconds) are sorted when they are read; beyond 256 of them the index by id is read as well, and
+//! whichever needs fewer rows wins.
 //!
 //! Texts of a record that are only displayed share a column ([`packed_text`]): fetching columns is most of
 //! the work of a list.

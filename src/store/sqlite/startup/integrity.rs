@@ -18,7 +18,7 @@ use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::fail_stop::{Failure, StopCause};
 use crate::store::sqlite::rows::record::{notification_columns, record_columns};
 use crate::store::sqlite::write::replay::read_writer_state;
-use crate::store::sqlite::write::write_back;
+use crate::store::sqlite::write::write_back::rows;
 use crate::store::sqlite::{OpenError, Settings, quarantine};
 
 /// SQLite virtual-machine steps between two checks of the time limit. A step may be a page of a table with
@@ -77,21 +77,34 @@ pub(crate) fn check_messages(
     db: &Connection,
     mut may_continue: impl FnMut() -> bool,
 ) -> rusqlite::Result<Verdict> {
-    const CHECK_CHUNK: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND ( \
-         (SELECT n FROM message WHERE id = m.id) IS NOT n \
-         OR (WITH RECURSIVE chain (previous, shown) AS ( \
+    /// Condition of a row that has no entry of this kind in the index. Most entries are in the base. Without the
+    /// plus, SQLite would convert the keys to numbers, and not use the index.
+    macro_rules! lacks_entry {
+        ($kind:literal, $key:literal, $list_order:literal) => {
+            concat!(
+                "NOT (EXISTS (SELECT 1 FROM message_index AS i WHERE i.run = 0 AND i.kind = ",
+                $kind, " AND i.key = ", $key, " AND i.list_order = ", $list_order, " AND i.n = m.n) \
+                 OR EXISTS (SELECT 1 FROM index_run JOIN message_index AS i USING (run) WHERE i.kind = ",
+                $kind, " AND i.key = ", $key, " AND i.list_order = ", $list_order, " AND i.n = m.n))"
+            )
+        };
+    }
+    const CHECK_CHUNK: &str = concat!(
+        "SELECT count(*) FROM message AS m \
+         WHERE n > ?1 AND n <= min(?2, (SELECT indexed_n FROM progress)) AND (",
+        lacks_entry!("0", "m.id", "0"),
+        " OR (WITH RECURSIVE chain (previous, shown) AS ( \
              SELECT previous, kind <> 3 FROM notification WHERE seq = m.last AND message = m.id \
              UNION ALL SELECT e.previous, e.kind <> 3 FROM chain JOIN notification AS e \
              ON e.seq = chain.previous AND e.message = m.id) \
              SELECT sum(shown) FROM chain) IS NOT notifications \
-         OR (destination IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
-             INDEXED BY message_by_destination WHERE destination = m.destination \
-             AND list_order IS m.list_order AND n = m.n)) \
-         OR (reference_key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
-             INDEXED BY message_by_reference WHERE reference_key = m.reference_key \
-             AND list_order IS m.list_order AND n = m.n)) \
-         OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
-             INDEXED BY message_by_acceptance WHERE list_order = m.list_order AND n = m.n)))";
+         OR (destination IS NOT NULL AND ",
+        lacks_entry!("1", "+m.destination", "m.list_order"),
+        ") OR (reference_key IS NOT NULL AND ",
+        lacks_entry!("2", "m.reference_key", "m.list_order"),
+        ") OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_acceptance WHERE list_order = m.list_order AND n = m.n)))"
+    );
     let last: i64 =
         db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
     let mut after = 0;
@@ -113,6 +126,18 @@ pub(crate) fn check_messages(
         after += CHUNK_MESSAGES;
     }
     Ok(Verdict::Sound)
+}
+
+/// Checks that the index has no entries besides those of the messages.
+fn check_index(db: &Connection) -> rusqlite::Result<Verdict> {
+    const COUNT_EXCESS: &str = "SELECT (SELECT count(*) FROM message_index \
+             WHERE run IN (SELECT 0 UNION ALL SELECT run FROM index_run)) \
+         - (SELECT count(*) + count(destination) + count(reference_key) FROM message \
+             WHERE n <= (SELECT indexed_n FROM progress))";
+    Ok(match db.query_row(COUNT_EXCESS, [], |row| row.get::<_, i64>(0))? {
+        0 => Verdict::Sound,
+        excess => Verdict::Damaged(format!("the index has {excess} entries too many")),
+    })
 }
 
 /// Content of a sound database: row counts, and hashes that do not depend on the place of the rows.
@@ -167,8 +192,10 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
     if matches!(found, Found::Nothing) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    if let Verdict::Damaged(what) = full_check(&db).map_err(failed)? {
-        return Err(OpenError::damaged(path, what));
+    for check in [full_check, |db: &_| check_messages(db, || true), check_index] {
+        if let Verdict::Damaged(what) = check(&db).map_err(failed)? {
+            return Err(OpenError::damaged(path, what));
+        }
     }
     let hashed = || -> rusqlite::Result<Contents> {
         let everything = db.unchecked_transaction()?;
@@ -178,7 +205,7 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
         for (id, entry) in state.cache.read().oldest() {
             let mut alone = Entry::clone(entry);
             (alone.row, alone.foreign_ids) = (None, AppendList::default());
-            write_back::write_record(&everything, &mut state.counters.last_n, id, &alone)?;
+            rows::write_row(&everything, &mut state.counters.last_n, id, &alone)?;
         }
         Ok(Contents {
             records: hash(
@@ -188,7 +215,8 @@ pub fn contents_once_open(path: &Path, opened: impl FnOnce()) -> Result<Contents
                     record_columns!(),
                     " FROM temp.message UNION ALL SELECT id, notifications, ",
                     record_columns!(),
-                    " FROM main.message WHERE id NOT IN (SELECT id FROM temp.message) ORDER BY id"
+                    " FROM main.message WHERE id NOT IN (SELECT id FROM temp.message) \
+                     AND n <= (SELECT indexed_n FROM progress) ORDER BY id"
                 ),
             )?,
             history: hash(

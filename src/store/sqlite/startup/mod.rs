@@ -23,4 +23,5 @@ pub(crate) mod lock;
 pub(crate) mod open;
 pub(crate) mod restore;
 pub(crate) mod schema;
+pub(crate) mod unfinished_batch;
 pub(crate) mod wal_damage;

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::claim::{claim, finish_restore, remove_unfinished_restore, with_date};
 use super::schema::{self, Found};
-use super::{integrity, wal_damage};
+use super::{integrity, unfinished_batch, wal_damage};
 use crate::message::{MessageId, Timestamp};
 use crate::store::QuarantineId;
 use crate::store::sqlite::paths::{real_path, with_extension, with_suffix};
@@ -245,6 +245,7 @@ fn remove_erased(db: &Connection, settings: &Settings, key: &HashKey) -> rusqlit
         .filter(erased)
         .map(QuarantineId::from_bytes)
         .collect();
+    unfinished_batch::discard(db)?;
     let mut state = read_writer_state(db, settings)?;
     let mut removed = 0;
     for messages in messages.chunks(CHUNK_MESSAGES) {

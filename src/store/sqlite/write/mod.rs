@@ -1,7 +1,7 @@
 //! Writing: one thread, one connection, one transaction for everything that is queued.
 //!
 //! [`mod@thread`] is the loop. It takes [`command`]s, applies deliveries ([`apply`]), moves records from the
-//! cache to their table ([`write_back`]) and replies after the commit. [`state`] is the writer state: what
+//! cache to their table ([`mod@write_back`]) and replies after the commit. [`state`] is the writer state: what
 //! the writer knows of the tables without reading them; a [`transaction`] changes both or neither. [`wal`]
 //! keeps the WAL short, with [`checkpoint`], which moves WAL pages into the database on a thread of its own.
 //! [`remove_messages`] deletes messages and leaves [`tombstones`](super::rows::tombstones). [`backup`]

@@ -22,7 +22,7 @@ pub(crate) fn remove(
     for id in messages {
         let Some(known) = state.entry(db, *id)? else { continue };
         let n = known.row.as_ref().map(|row| row.n);
-        state.removed(*id, &known);
+        state.removed(db, *id, &known)?;
         if let Some(until) = until {
             add_tombstone(db, &state.hash_key, id.as_bytes(), until)?;
             state.counters.any_erased = true;

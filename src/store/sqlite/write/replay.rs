@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::state::WriterState;
-use crate::message::{MessageId, Record};
+use crate::message::Record;
 use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::load::load;
+use crate::store::sqlite::index::runs::select_by_id;
 use crate::store::sqlite::rows::record::{logged, logged_columns};
 
 /// Reads the writer state from the tables, and replays the notification log into the cache.
@@ -29,6 +30,7 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
         logged_columns!(),
         " FROM notification WHERE seq > (SELECT folded FROM progress) ORDER BY seq"
     );
+    const LAST: &str = select_by_id!("last");
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
     let mut replayed = 0;
@@ -39,9 +41,9 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
             Some(known) => Some(known),
             // A message is written back with all its notifications, also those after the oldest of other
             // messages.
-            None => match last_written(db, id)? {
+            None => match state.write_back.runs.row(db, LAST, id, |row| row.get::<_, i64>(0))? {
                 Some(last) if last >= logged.seq => continue,
-                Some(_) => load(db, id)?.map(Arc::new),
+                Some(_) => load(db, &state.write_back.runs, id)?.map(Arc::new),
                 None => None,
             },
         };
@@ -61,11 +63,4 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
     }
     state.publish();
     Ok(replayed)
-}
-
-/// Number of the last notification that a message's row includes.
-fn last_written(db: &Connection, id: MessageId) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached("SELECT last FROM message WHERE id = ?")?
-        .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::write_back::progress::WriteBack;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::Settings;
-use crate::store::sqlite::cache::entry::{Entry, Row};
+use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::{Cache, Changes};
+use crate::store::sqlite::index::entry::IndexEntry;
+use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::quarantine::Usage;
 use crate::store::sqlite::rows::hourly_counts::Changed;
 use crate::store::sqlite::rows::tombstones::{self, HashKey};
@@ -24,8 +27,8 @@ pub(crate) struct WriterState {
     pub(crate) hourly: Changed,
     /// Figures that agree with the tables, those that this transaction changed included.
     pub(crate) counters: Counters,
-    /// Messages that are written back next.
-    pub(crate) order: WriteBackOrder,
+    /// Progress of the write-back.
+    pub(crate) write_back: WriteBack,
     /// Limits of the cache.
     pub(crate) limits: CacheLimits,
     /// Whether hourly counts are kept.
@@ -57,15 +60,8 @@ pub(crate) struct CacheLimits {
     pub(crate) messages: usize,
     /// Maximum size, in bytes.
     pub(crate) bytes: usize,
-}
-
-/// Order in which messages are written back.
-#[derive(Clone, Default)]
-pub(crate) struct WriteBackOrder {
-    /// The oldest messages, in their order.
-    pub(crate) messages: Arc<[MessageId]>,
-    /// Number of them that were taken.
-    pub(crate) taken: usize,
+    /// Number of runs of the index above which they are merged.
+    pub(crate) runs: usize,
 }
 
 impl WriterState {
@@ -78,8 +74,11 @@ impl WriterState {
             db.query_row(SELECT_PROGRESS, [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
+        let cache = Cache::new(&settings.budget);
+        let runs = Runs::read(db)?;
+        cache.runs.publish(runs.clone());
         Ok(Self {
-            cache: Cache::new(&settings.budget),
+            cache,
             changes: Changes::default(),
             hourly: Changed::default(),
             counters: Counters {
@@ -89,10 +88,11 @@ impl WriterState {
                 quarantine: Usage::read(db, settings)?,
                 any_erased: tombstones::any_exist(db)?,
             },
-            order: WriteBackOrder::default(),
+            write_back: WriteBack::new(runs),
             limits: CacheLimits {
                 messages: settings.cache_max_messages,
                 bytes: settings.cache_max_bytes,
+                runs: settings.index_max_runs,
             },
             hourly_counts: settings.hourly_counts,
             hash_key,
@@ -107,7 +107,7 @@ impl WriterState {
     ) -> rusqlite::Result<Option<Arc<Entry>>> {
         match self.changes.entry(id, &self.cache) {
             Some(known) => Ok(Some(known)),
-            None => Ok(load(db, id)?.map(Arc::new)),
+            None => Ok(load(db, &self.write_back.runs, id)?.map(Arc::new)),
         }
     }
 
@@ -118,23 +118,45 @@ impl WriterState {
         }
     }
 
-    /// Records that a message was written back, and evicts it from the cache.
-    pub(crate) fn written_back(&mut self, id: MessageId, entry: &Entry) {
-        self.counters.rows_without_destination += entry.without_destination();
-        self.changes.remove(id);
+    /// Deletes these entries from the index, wherever they are.
+    pub(crate) fn delete_index_entries(
+        &self,
+        db: &Connection,
+        entries: &[IndexEntry],
+    ) -> rusqlite::Result<()> {
+        let unfinished = self.write_back.unfinished_run();
+        for entry in entries {
+            for run in self.write_back.runs.having(&entry.key).into_iter().chain(unfinished) {
+                entry.delete(db, run)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Records that a message with this state was removed.
-    pub(crate) fn removed(&mut self, id: MessageId, entry: &Entry) {
-        self.counters.rows_without_destination -=
-            entry.row.as_ref().map_or(0, Row::without_destination);
+    /// Records that a message with this state was removed, and deletes its entries from the index.
+    pub(crate) fn removed(
+        &mut self,
+        db: &Connection,
+        id: MessageId,
+        entry: &Entry,
+    ) -> rusqlite::Result<()> {
+        if let Some(row) = &entry.row {
+            self.counters.rows_without_destination -= row.without_destination();
+            self.write_back.row_removed(row.n);
+            self.delete_index_entries(db, &row.index_entries(id))?;
+        }
         self.changes.remove(id);
+        Ok(())
     }
 
     /// Publishes the changes after the commit.
     pub(crate) fn publish(&mut self) {
         let Counters { rows_without_destination, quarantine, last_seq, .. } = &self.counters;
         self.cache.counts.set(*rows_without_destination, quarantine);
+        // Before messages are evicted from the cache, their run is known.
+        if !self.write_back.runs.are(&self.cache.runs.current()) {
+            self.cache.runs.publish(self.write_back.runs.clone());
+        }
         self.cache.publish(&std::mem::take(&mut self.changes), *last_seq);
     }
 }

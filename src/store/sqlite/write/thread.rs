@@ -15,13 +15,14 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use tokio::sync::mpsc;
 
+use super::apply;
 use super::backup::{self, BackupError, Partial, Turn};
 use super::checkpoint::{TransactionLock, Wake};
 use super::command::{Action, Batch, Job, Order, Task};
 use super::state::WriterState;
 use super::transaction::Txn;
 use super::wal::Wal;
-use super::{apply, write_back};
+use super::write_back::steps::{self, Pace};
 use crate::metrics::Commits;
 use crate::store::reply::Reply;
 use crate::store::sqlite::error::store_error;
@@ -29,6 +30,9 @@ use crate::store::sqlite::fail_stop::{ErrorClass, Failure, StopCause, classify};
 use crate::store::sqlite::startup::file_identity::WatchedFiles;
 use crate::store::sqlite::startup::schema;
 use crate::store::{StoreError, StoredEntry};
+
+/// Maximum number of pieces by which a shutdown advances the merge of the index's runs: a few milliseconds.
+const SHUTDOWN_MERGE_PIECES: usize = 20;
 
 /// Writer thread's data, except the connection.
 pub(crate) struct Writer {
@@ -107,10 +111,15 @@ impl Writer {
     /// Writes back the whole cache, so that the next start need not replay the notification log. If this
     /// fails, the next start replays it.
     fn write_back_all(&mut self, db: &Connection) {
-        let piece = |db: &Connection, state: &mut WriterState| {
-            write_back::write_back_batch(db, state, write_back::WRITE_BACK_MESSAGES)
-        };
+        let piece = |db: &Connection, state: &mut WriterState| steps::advance(db, state, Pace::All);
         while matches!(self.run_action(db, Box::new(piece)), Ok(1..)) {}
+        // A service that is often restarted makes a small run each time.
+        let merge = |db: &Connection, state: &mut WriterState| steps::merge_more(db, state);
+        for _ in 0..SHUTDOWN_MERGE_PIECES {
+            if !matches!(self.run_action(db, Box::new(merge)), Ok(1)) {
+                break;
+            }
+        }
     }
 
     /// Carries out this command and those queued behind it, up to the end of the batch. Returns the reason if
@@ -149,10 +158,9 @@ impl Writer {
 
     /// Writes back in pieces what a large delivery left in the cache above its limit.
     fn evict_excess(&mut self, db: &Connection) {
-        let piece = |db: &Connection, state: &mut WriterState| {
-            write_back::evict_excess(db, state, write_back::TRANSACTION_MESSAGES)
-        };
-        while write_back::exceeds_limits(&self.state)
+        let piece =
+            |db: &Connection, state: &mut WriterState| steps::advance(db, state, Pace::Limits);
+        while steps::exceeds_limits(&self.state)
             && matches!(self.run_action(db, Box::new(piece)), Ok(1..))
         {}
     }
@@ -269,8 +277,7 @@ impl Writer {
             // So that even a batch which writes nothing shows whether there is space again.
             schema::write_version(tables)?;
         }
-        let entries: usize = batch.iter().map(Job::entries).sum();
-        write_back::evict_excess(tables, state, entries + write_back::TRANSACTION_MESSAGES)?;
+        steps::advance(tables, state, Pace::Arrivals)?;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
             results.push(apply::apply(tables, state, &job.delivery)?);

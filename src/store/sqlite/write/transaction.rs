@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::state::{Counters, WriteBackOrder, WriterState};
+use super::state::{Counters, WriterState};
+use super::write_back::progress::WriteBack;
 use crate::store::sqlite::cache::records::Changes;
 use crate::store::sqlite::rows::hourly_counts::Changed;
 
@@ -16,14 +17,14 @@ pub(crate) struct Txn<'a> {
 /// Writer state, which is taken back to its earlier figures unless they were given up.
 struct ChangedState<'a> {
     state: &'a mut WriterState,
-    undo: Option<(Counters, WriteBackOrder)>,
+    undo: Option<(Counters, WriteBack)>,
 }
 
 impl<'a> Txn<'a> {
     /// Begins a transaction. Waits for another process's lock as long as the connection's busy timeout.
     pub(crate) fn begin(db: &'a Connection, state: &'a mut WriterState) -> rusqlite::Result<Self> {
         let tables = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-        let undo = Some((state.counters.clone(), state.order.clone()));
+        let undo = Some((state.counters.clone(), state.write_back.clone()));
         Ok(Self { tables, changed: ChangedState { state, undo } })
     }
 
@@ -44,9 +45,9 @@ impl<'a> Txn<'a> {
 
 impl Drop for ChangedState<'_> {
     fn drop(&mut self) {
-        if let Some((counters, order)) = self.undo.take() {
+        if let Some((counters, write_back)) = self.undo.take() {
             self.state.counters = counters;
-            self.state.order = order;
+            self.state.write_back = write_back;
             self.state.changes = Changes::default();
             self.state.hourly = Changed::default();
         }

@@ -1,0 +1,41 @@
+//! Index of the messages by id, destination and reference key: one large base, and small sorted runs in front
+//! of it.
+//!
+//! [`entry`] is one entry of the index. [`runs`] knows the runs, each with a [`filter`], and finds the rows of
+//! a key. [`new_run`] is a run that is being written, and [`merge`] moves the entries of many runs to the base.
+//! [`merged_rows`] reads several runs as if they were one.
+//!
+//! # Why it is not three indexes of SQLite
+//!
+//! Ids and destinations are random, so each entry of an ordinary index dirties a page of its own: it is copied
+//! to the WAL and then to the file, 8 kB for 30 bytes, three times for each message. The larger the file, the
+//! less often two messages share such a page. Therefore the cost of a webhook grew with the file.
+//!
+//! Here a batch of messages is written back as one sorted run: its entries lie side by side and fill whole
+//! pages. After 64 runs, their entries are moved to the base together, again in the order
+//! of their keys, so that a page of the base takes several of them at a time.
+//!
+//! # Finding an entry
+//!
+//! An entry is in the base or in one of the runs. The filter of a run, which is in memory, says of most keys
+//! that the run does not have them. So a query reads the base and rarely anything else.
+//!
+//! # What happens when
+//!
+//! - A run counts once its row in `index_run` is committed, in the same transaction as `progress.indexed_n`.
+//!   Until then its messages stay in the cache, and a start removes what was written of it and of its rows.
+//! - A move takes entries from their runs and adds them to the base in one transaction, so it can stop
+//!   anywhere.
+//! - If a row's keys change, or the row is removed, the old entries are deleted wherever they are. New ones go
+//!   to the base.
+//!
+//! Rejected, with figures in `docs/performance.md`: the three indexes; batches that are sorted but go to the
+//! base at once, which dirty one page for each entry once the base is a hundred times larger than a batch;
+//! runs of runs without a base, which move each entry more often and are read in more places.
+
+pub(crate) mod entry;
+pub(crate) mod filter;
+pub(crate) mod merge;
+pub(crate) mod merged_rows;
+pub(crate) mod new_run;
+pub(crate) mod runs;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use statusmirror::message::{Destination, Reference, Status};
 use statusmirror::store::sqlite::{OpenError, contents, restore};
-use statusmirror::store::{Key, Page, Store};
+use statusmirror::store::{Entry, Key, Page, Store};
 
 use crate::support::store::deliveries::{delivery, entry, with_message};
 use crate::support::store::notifications::{at, notification, statement};
@@ -24,14 +24,18 @@ fn opened() -> OpenedStore {
 }
 
 impl OpenedStore {
-    /// Ingests this message, with a destination and a reference key that depend on its number.
+    /// Ingests this message, with a destination, a reference key and a provider's id that depend on its number.
     fn ingest_indexed(&self, number: u64) {
         let second = i64::try_from(number).unwrap();
         let mut sent = statement(Status::Sent, Some(at(second)));
         sent.destination = Some(destination(number));
+        sent.provider.id = format!("provider-{number}");
         sent.reference = Reference::new(None, None, Some(format!("key-{}", number % 7))).unwrap();
-        let notification = with_message(message(number), &notification(sent));
-        let delivery = delivery(at(second), vec![entry(0, notification)]);
+        let mut sent = entry(0, with_message(message(number), &notification(sent)));
+        if let Entry::Notification { by_provider_id, .. } = &mut sent {
+            *by_provider_id = true;
+        }
+        let delivery = delivery(at(second), vec![sent]);
         self.system.block_on(self.store.ingest(delivery)).unwrap();
     }
 
@@ -131,6 +135,8 @@ fn a_start_discards_an_unfinished_batch() {
         assert_eq!(contents(&path).unwrap().records.rows, number);
         let killed = OpenedStore::open(folder, opened.settings.clone());
         assert_eq!(killed.count(UNINDEXED_ROWS), 0);
+        let foreign = "SELECT count(*) FROM foreign_id WHERE n NOT IN (SELECT n FROM message)";
+        assert_eq!(killed.count(foreign), 0);
         killed.assert_found(&(1..=number).collect::<Vec<_>>());
         let (_folder, settings) = killed.close();
         assert_eq!(contents(&settings.path).unwrap().records.rows, number);
@@ -167,6 +173,31 @@ fn erased_and_changed_messages_leave_no_entry() {
     assert_eq!(count(&db, &format!("SELECT count(*) FROM message_index WHERE key = {number}")), 0);
     drop(db);
     // Every entry has its message, and the reverse.
+    contents(&settings.path).unwrap();
+}
+
+#[test]
+fn a_row_removed_during_its_batch_gets_no_entry() {
+    let opened = opened();
+    let mut erased = 0;
+    for number in 1..=200 {
+        opened.ingest_indexed(number);
+        let destination: Option<i64> = Connection::open(&opened.settings.path)
+            .unwrap()
+            .query_row(
+                "SELECT max(destination) FROM message WHERE n > (SELECT indexed_n FROM progress)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        if let Some(destination) = destination {
+            let destination: Destination = format!("+{destination}").parse().unwrap();
+            let erase = opened.store.erase(destination, at(300), at(400));
+            erased += opened.system.block_on(erase).unwrap().messages;
+        }
+    }
+    assert!(erased > 20, "{erased} messages");
+    let (_folder, settings) = opened.close();
     contents(&settings.path).unwrap();
 }
 

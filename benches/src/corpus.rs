@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::{Builder, Uuid};
 
+use crate::figures::float;
 use crate::requests::Requests;
 
 /// Secret of the webhooks' signatures.
@@ -20,6 +21,11 @@ const REQUEST_LENGTH: usize = 840;
 /// Number of messages that [`Corpus::thrice`] adds between two notifications of a message.
 const LAG_MESSAGES: usize = 5_000;
 
+/// Number of messages of which one is on a list that [`Corpus::with_lists`] makes.
+pub(crate) const LIST_STRIDE: usize = 100;
+
+/// Day of the first webhook in February 2026. A thousand webhooks a second are 86 million a day.
+const FIRST_DAY: u64 = 12;
 /// Time of the first webhook, in milliseconds of the day.
 const FIRST_WEBHOOK_MS: u64 = 10 * 3_600_000;
 /// Upper bound of the time from a message's acceptance to its first webhook, in milliseconds.
@@ -68,6 +74,8 @@ pub(crate) struct Batch {
     pub(crate) requests: Requests,
     /// Statement of each webhook.
     pub(crate) statements: Vec<Statement>,
+    /// Length of all bodies, in bytes.
+    body_bytes: usize,
 }
 
 /// Generator of webhooks, with the messages that it has made so far.
@@ -76,13 +84,15 @@ pub(crate) struct Corpus {
     mac: Hmac<Sha256>,
     /// Number of destinations and of references that the messages share; `None` if each has its own.
     shared: Option<usize>,
+    /// Number of lists of messages with a common destination and reference; see [`Corpus::with_lists`].
+    lists: Option<usize>,
     /// Number of webhooks rendered so far.
     notifications: u64,
     /// Ids of the messages.
     pub(crate) ids: Vec<Uuid>,
     /// Number of notifications of each message, at most 255.
     notification_counts: Vec<u8>,
-    /// Time of acceptance of each message, in milliseconds of the day.
+    /// Time of acceptance of each message, in milliseconds since the begin of the first day.
     accepted: Vec<u64>,
     /// Whether all messages were accepted at the same time.
     is_tied: bool,
@@ -97,6 +107,7 @@ impl Corpus {
             rng,
             mac,
             shared,
+            lists: None,
             notifications: 0,
             ids: Vec::new(),
             notification_counts: Vec::new(),
@@ -108,6 +119,12 @@ impl Corpus {
     /// The same generator, with all messages accepted at the same time.
     pub(crate) fn tied(self) -> Self {
         Self { is_tied: true, ..self }
+    }
+
+    /// The same generator, in which one of [`LIST_STRIDE`] messages shares its destination and its reference
+    /// with others, so that there are this number of lists. They grow as messages are added.
+    pub(crate) fn with_lists(self, lists: usize) -> Self {
+        Self { lists: Some(lists), ..self }
     }
 
     /// Renders the usual load: a third of the webhooks are about new messages, each of the others about a
@@ -157,12 +174,23 @@ impl Corpus {
 
     /// Destination of a message.
     pub(crate) fn destination(&self, message: usize) -> String {
-        format!("+39333{:07}", self.shared.map_or(message, |shared| message % shared))
+        format!("+39333{:07}", self.list(message))
     }
 
     /// Key of a message's reference.
     pub(crate) fn reference(&self, message: usize) -> String {
-        format!("order-{}", self.shared.map_or(message, |shared| message % shared))
+        format!("order-{}", self.list(message))
+    }
+
+    /// Number that messages with the same destination and reference have in common.
+    fn list(&self, message: usize) -> usize {
+        match (self.shared, self.lists) {
+            (Some(shared), _) => message % shared,
+            (None, Some(lists)) if message.is_multiple_of(LIST_STRIDE) => {
+                message % (lists * LIST_STRIDE)
+            }
+            (None, _) => message,
+        }
     }
 
     /// Removes the messages after the first `sent` ones. No webhook about them was sent.
@@ -226,6 +254,7 @@ impl Corpus {
             bytes.extend_from_slice(body.as_bytes());
         });
         batch.statements.push(Statement { message, status });
+        batch.body_bytes += length;
         Ok(())
     }
 
@@ -250,11 +279,11 @@ impl Corpus {
     }
 }
 
-/// Timestamp of this millisecond of the day.
+/// Timestamp of this millisecond since the begin of the first day.
 fn time(millis: u64) -> String {
-    let (hour, minute, second) =
-        (millis / 3_600_000 % 24, millis / 60_000 % 60, millis / 1_000 % 60);
-    format!("2026-02-12T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1_000)
+    let (day, hour) = (FIRST_DAY + millis / 86_400_000, millis / 3_600_000 % 24);
+    let (minute, second) = (millis / 60_000 % 60, millis / 1_000 % 60);
+    format!("2026-02-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1_000)
 }
 
 impl Batch {
@@ -262,7 +291,13 @@ impl Batch {
         Self {
             requests: Requests::with_capacity(count, REQUEST_LENGTH),
             statements: Vec::with_capacity(count),
+            body_bytes: 0,
         }
+    }
+
+    /// Mean length of a body, in bytes.
+    pub(crate) fn mean_body_bytes(&self) -> f64 {
+        float(self.body_bytes) / float(self.statements.len())
     }
 }
 
@@ -304,9 +339,25 @@ mod tests {
     }
 
     #[test]
+    fn one_message_in_a_hundred_is_on_a_list() {
+        let corpus = Corpus::new(1, None).unwrap().with_lists(20);
+        assert_eq!(corpus.destination(2_300), corpus.destination(300));
+        assert_ne!(corpus.destination(2_301), corpus.destination(301));
+        let members = (0..100_000).filter(|message| corpus.reference(*message) == "order-300");
+        assert_eq!(members.count(), 50);
+    }
+
+    #[test]
+    fn a_day_follows_the_one_before() {
+        assert_eq!(time(FIRST_WEBHOOK_MS), "2026-02-12T10:00:00.000Z");
+        assert_eq!(time(86_400_000 + 61_001), "2026-02-13T00:01:01.001Z");
+    }
+
+    #[test]
     fn a_request_is_about_as_long_as_the_room_made_for_it() {
         let batch = Corpus::new(1, None).unwrap().mixed(1).unwrap();
         let length = batch.requests.get(0).unwrap().len();
         assert!((REQUEST_LENGTH - 100..=REQUEST_LENGTH).contains(&length), "{length}");
+        assert!((500.0..700.0).contains(&batch.mean_body_bytes()), "{}", batch.mean_body_bytes());
     }
 }

@@ -62,6 +62,27 @@ pub(crate) struct Round {
     pub(crate) refusal: Option<Latency>,
     /// Number of repetitions of the round because other processes used the CPU.
     pub(crate) repeated: u32,
+    /// CPU time of the server by group of threads, for each answered request, in microseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) threads: BTreeMap<String, f64>,
+    /// Bytes that the server caused to be written to the disk, for each answered request.
+    #[serde(default)]
+    pub(crate) written: f64,
+    /// Frames that statusmirror appended to its WAL for each answered request, if they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wal_frames: Option<f64>,
+    /// Load before the round, if it lasted until the state was steady.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lead_in: Option<LeadInFigures>,
+}
+
+/// Load before a sustained round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LeadInFigures {
+    /// Length in seconds.
+    pub(crate) seconds: f64,
+    /// Whether the state was steady at the end.
+    pub(crate) is_steady: bool,
 }
 
 /// Rounds of each subject of one scenario. Rounds with the same index were run side by side.

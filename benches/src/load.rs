@@ -15,30 +15,21 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::connection::{Connection, InFlight, Progress};
-use crate::figures::float;
-use crate::requests::Requests;
+use crate::stream::Lane;
+pub(crate) use crate::stream::{OnAnswer, Pace, Stream};
 use crate::tally::{Tally, Window, WindowEvent};
 
 /// Maximum wait for answers after the end of the window.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Number of requests lost with their connection at which a run fails.
 const MAX_LOST: u64 = 1000;
+/// Interval at which a run asks whether its lead-in is over.
+const LEAD_IN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum number of epoll events in one call.
 const MAX_EVENTS: usize = 256;
-/// Number of scheduled requests in flight above which the generator pauses before it reads answers.
-const PAUSE_ABOVE_IN_FLIGHT: usize = 200;
 /// Length of the pause, which is short beside the latency in that situation. Without it each answer would
 /// wake the generator, at the expense of the server's CPU.
 const PAUSE: Duration = Duration::from_micros(200);
-
-/// Times at which requests are sent.
-#[derive(Clone, Copy)]
-pub(crate) enum Pace {
-    /// On each connection as soon as the previous request is answered.
-    Closed,
-    /// At fixed intervals, with this number of requests per second.
-    Open(f64),
-}
 
 /// Duration of a run.
 #[derive(Clone, Copy)]
@@ -54,75 +45,16 @@ pub(crate) enum Span {
     },
 }
 
-/// Callback for each answer, with the index of the request, the HTTP status and the body.
-pub(crate) type OnAnswer<'a> = &'a mut dyn FnMut(usize, u16, &[u8]) -> Result<()>;
-
-/// Requests that are sent at one pace.
-pub(crate) struct Stream<'a> {
-    /// Requests in their order.
-    pub(crate) requests: &'a Requests,
-    /// Whether the first request follows the last one.
-    pub(crate) repeat: bool,
-    /// Number of connections. On a schedule it is an upper bound.
-    pub(crate) connections: usize,
-    /// Times at which the requests are sent.
-    pub(crate) pace: Pace,
-    /// Called with each answer.
-    pub(crate) on_answer: OnAnswer<'a>,
-}
-
-/// Stream in progress.
-struct Lane<'a> {
-    stream: Stream<'a>,
-    sent: usize,
-    idle_connections: Vec<usize>,
-    open_connections: usize,
-    in_flight: usize,
-    tally: Tally,
-}
-
-impl Lane<'_> {
-    /// Time at which the next request is due.
-    fn due(&self, now: Duration) -> Duration {
-        match self.stream.pace {
-            Pace::Closed => now,
-            Pace::Open(per_second) => Duration::from_secs_f64(float(self.sent) / per_second),
-        }
-    }
-
-    /// Next request, if it is due now and before the end of the window.
-    fn next_request(&mut self, now: Duration, end: Option<Duration>) -> Result<Option<InFlight>> {
-        let due = self.due(now);
-        if due > now || end.is_some_and(|end| due >= end) {
-            return Ok(None);
-        }
-        let count = self.stream.requests.len();
-        let index = if self.stream.repeat { self.sent % count } else { self.sent };
-        if index >= count {
-            ensure!(end.is_none(), "all {count} requests were sent before the end of the window");
-            return Ok(None);
-        }
-        self.sent += 1;
-        Ok(Some(InFlight { index, due }))
-    }
-
-    /// Whether more than [`PAUSE_ABOVE_IN_FLIGHT`] scheduled requests are in flight.
-    fn has_many_in_flight(&self) -> bool {
-        matches!(self.stream.pace, Pace::Open(_)) && self.in_flight > PAUSE_ABOVE_IN_FLIGHT
-    }
-
-    /// Whether a connection is idle or can be opened.
-    fn has_room(&self) -> bool {
-        !self.idle_connections.is_empty() || self.open_connections < self.stream.connections
-    }
-}
-
 /// Run of some streams.
 struct Run<'a> {
     address: SocketAddr,
     epoll: OwnedFd,
     since: Instant,
     window: Window,
+    /// Length of a window that begins after a lead-in.
+    length_after_lead_in: Duration,
+    /// Time at which the run asks whether its lead-in is over.
+    next_poll: Duration,
     lanes: Vec<Lane<'a>>,
     connections: Vec<Connection>,
 }
@@ -135,46 +67,65 @@ pub(crate) fn run(
     span: Span,
     on_window_event: &mut dyn FnMut(WindowEvent) -> Result<()>,
 ) -> Result<Vec<Tally>> {
-    let window = match span {
-        Span::All => Window { begin: Duration::ZERO, end: None },
-        Span::Window { warm_up, length } => Window { begin: warm_up, end: Some(warm_up + length) },
+    let (begin, end) = match span {
+        Span::All => (Duration::ZERO, None),
+        Span::Window { warm_up, length } => (warm_up, Some(warm_up + length)),
     };
-    let lanes = streams.into_iter().map(lane).collect::<Result<Vec<_>>>()?;
-    let mut run = Run {
-        address,
-        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        since: Instant::now(),
-        window,
-        lanes,
-        connections: Vec::new(),
-    };
+    let mut run = Run::new(address, streams, Window { begin: Some(begin), end })?;
+    run.execute(&mut |event| on_window_event(event).map(|()| true))?;
+    Ok(run.tallies())
+}
+
+/// Sends the requests of the streams as [`run`] does, in a window of this length after a lead-in. The lead-in
+/// lasts until `on_window_event` returns `true` for [`WindowEvent::LeadIn`], which comes ten times a second.
+pub(crate) fn run_after_lead_in(
+    address: SocketAddr,
+    streams: Vec<Stream<'_>>,
+    length: Duration,
+    on_window_event: &mut dyn FnMut(WindowEvent) -> Result<bool>,
+) -> Result<Vec<Tally>> {
+    let mut run = Run::new(address, streams, Window { begin: None, end: None })?;
+    run.length_after_lead_in = length;
     run.execute(on_window_event)?;
-    Ok(run.lanes.into_iter().map(|lane| lane.tally).collect())
+    Ok(run.tallies())
 }
 
-fn lane(stream: Stream<'_>) -> Result<Lane<'_>> {
-    let tally = Tally::new()?;
-    Ok(Lane {
-        stream,
-        sent: 0,
-        idle_connections: Vec::new(),
-        open_connections: 0,
-        in_flight: 0,
-        tally,
-    })
-}
+impl<'a> Run<'a> {
+    fn new(address: SocketAddr, streams: Vec<Stream<'a>>, window: Window) -> Result<Self> {
+        Ok(Self {
+            address,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            since: Instant::now(),
+            window,
+            length_after_lead_in: Duration::ZERO,
+            next_poll: Duration::ZERO,
+            lanes: streams.into_iter().map(Lane::new).collect::<Result<_>>()?,
+            connections: Vec::new(),
+        })
+    }
 
-impl Run<'_> {
+    fn tallies(self) -> Vec<Tally> {
+        self.lanes.into_iter().map(|lane| lane.tally).collect()
+    }
+
     fn execute(
         &mut self,
-        on_window_event: &mut dyn FnMut(WindowEvent) -> Result<()>,
+        on_window_event: &mut dyn FnMut(WindowEvent) -> Result<bool>,
     ) -> Result<()> {
         let mut has_begun = false;
         let mut has_ended = false;
         let mut events = Vec::with_capacity(MAX_EVENTS);
         loop {
             let now = self.since.elapsed();
-            if !has_begun && now >= self.window.begin {
+            if self.window.begin.is_none() && now >= self.next_poll {
+                self.next_poll = now + LEAD_IN_POLL_INTERVAL;
+                let accepted = self.lanes.iter().map(|lane| lane.tally.all_accepted()).sum();
+                if on_window_event(WindowEvent::LeadIn { elapsed: now, accepted })? {
+                    let end = Some(now + self.length_after_lead_in);
+                    self.window = Window { begin: Some(now), end };
+                }
+            }
+            if !has_begun && self.window.begin.is_some_and(|begin| now >= begin) {
                 has_begun = true;
                 on_window_event(WindowEvent::Begin)?;
             }
@@ -185,7 +136,7 @@ impl Run<'_> {
             for lane in 0..self.lanes.len() {
                 self.send_due(lane)?;
             }
-            let may_stop = has_ended || self.window.end.is_none();
+            let may_stop = has_ended || self.window.ends_with_the_last_answer();
             if may_stop && self.lanes.iter().all(|lane| lane.in_flight == 0) {
                 break;
             }
@@ -204,7 +155,7 @@ impl Run<'_> {
                 self.handle_event(usize::try_from(event.data.u64())?)?;
             }
         }
-        if self.window.end.is_none() {
+        if self.window.ends_with_the_last_answer() {
             on_window_event(WindowEvent::End)?;
         }
         Ok(())
@@ -218,7 +169,7 @@ impl Run<'_> {
             if !lane.has_room() {
                 return Ok(());
             }
-            let Some(request) = lane.next_request(now, self.window.end)? else { return Ok(()) };
+            let Some(request) = lane.next_request(now, self.window)? else { return Ok(()) };
             let connection = if let Some(connection) = lane.idle_connections.pop() {
                 connection
             } else {
@@ -283,18 +234,18 @@ impl Run<'_> {
             }
         }
         let now = self.since.elapsed();
-        match lane.next_request(now, self.window.end)? {
+        match lane.next_request(now, self.window)? {
             Some(request) => self.send(index, request)?,
             None => lane.idle_connections.push(index),
         }
         Ok(())
     }
 
-    /// Time until the next request is due or the window begins, ends or times out; `None` if only a socket
-    /// event can continue the run.
+    /// Time until the next request is due, the lead-in may be over, or the window begins, ends or times out;
+    /// `None` if only a socket event can continue the run.
     fn timeout(&self, has_begun: bool, has_ended: bool) -> Option<Timespec> {
         let now = self.since.elapsed();
-        let begin = (!has_begun).then_some(self.window.begin);
+        let begin = (!has_begun).then(|| self.window.begin.unwrap_or(self.next_poll));
         let end = if has_ended {
             self.window.end.map(|end| end + ANSWER_TIMEOUT)
         } else {
@@ -316,12 +267,13 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::requests::Requests;
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    /// Starts a server of one connection, which answers `count` requests and stalls before one of them. It
-    /// ends after its client has closed the connection, because the load would reopen one that the server
+    /// Starts a server of one connection, which answers up to `count` requests and stalls before one of them.
+    /// It ends after its client has closed the connection, because the load would reopen one that the server
     /// closes.
     fn start_server(count: usize, stall_before: usize, stall: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -330,7 +282,9 @@ mod tests {
             let (mut socket, _) = listener.accept().unwrap();
             let mut request = [0; REQUEST.len()];
             for number in 0..count {
-                socket.read_exact(&mut request).unwrap();
+                if socket.read_exact(&mut request).is_err() {
+                    return;
+                }
                 if number == stall_before {
                     thread::sleep(stall);
                 }
@@ -387,6 +341,30 @@ mod tests {
         let address = start_server(50, 0, Duration::ZERO);
         let (tally, answers) = run_one(address, &requests, Pace::Closed, Span::All).unwrap();
         assert_eq!((answers, tally.accepted, tally.latency.len()), (50, 50, 50));
+    }
+
+    #[test]
+    fn the_window_begins_when_the_lead_in_is_over() {
+        let requests = render_requests(20_000);
+        let address = start_server(20_000, 0, Duration::ZERO);
+        let stream = Stream {
+            requests: &requests,
+            repeat: false,
+            connections: 1,
+            pace: Pace::Open(1_000.0),
+            on_answer: &mut |_, _, _| Ok(()),
+        };
+        let (mut accepted_before, mut polls) = (0, 0);
+        let length = Duration::from_millis(100);
+        let tallies = run_after_lead_in(address, vec![stream], length, &mut |event| {
+            if let WindowEvent::LeadIn { accepted, .. } = event {
+                (accepted_before, polls) = (accepted, polls + 1);
+            }
+            Ok(polls == 3)
+        });
+        let tally = tallies.unwrap().pop().unwrap();
+        assert_eq!((polls, tally.latency.len()), (3, 100));
+        assert!(accepted_before > 0 && tally.all_accepted() >= accepted_before + 100);
     }
 
     #[test]

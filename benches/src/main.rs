@@ -16,7 +16,11 @@ mod requests;
 mod round;
 mod scenario;
 mod server;
+mod steady;
+mod stream;
 mod tally;
+mod usage;
+mod wal;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,7 +58,7 @@ struct Arguments {
     /// With --only: write the figures beside those of earlier runs.
     #[arg(long, requires = "only")]
     write: bool,
-    /// Also measure with up to ten million messages stored.
+    /// Also measure with ten million messages stored, and with thirty million if the disk has room.
     #[arg(long)]
     growth: bool,
     /// Also measure with a database file larger than memory.
@@ -104,7 +108,7 @@ fn bench(arguments: Arguments) -> Result<()> {
     clear(&paths.data())?;
     allow_many_connections()?;
     let scenarios = selected(&arguments);
-    if !arguments.quick && arguments.against.is_none() && scenarios.contains(&Scenario::Ingest) {
+    if !arguments.quick && arguments.against.is_none() && scenarios.contains(&Scenario::Sustained) {
         paths.install_dependencies(&arguments.without)?;
     }
     let root = paths.root.clone();

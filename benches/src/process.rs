@@ -1,8 +1,9 @@
-//! CPU time and memory of processes and CPU time of the machine, as the kernel counts them.
+//! CPU time, written bytes and memory of processes, and CPU time of the machine, as the kernel counts them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -11,14 +12,25 @@ use crate::figures::float;
 /// CPU time of all running threads of a process. The time of a thread that has ended is not included; threads
 /// of the servers here end only after seconds without work.
 pub(crate) fn cpu(process: u32) -> Result<Duration> {
-    let mut total = Duration::ZERO;
+    Ok(cpu_by_thread(process)?.values().sum())
+}
+
+/// CPU time of the running threads of a process, by the threads' names. Threads of the same name are added up.
+fn cpu_by_thread(process: u32) -> Result<BTreeMap<String, Duration>> {
+    let mut times = BTreeMap::<_, Duration>::new();
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end before its file is read.
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        let folder = task?.path();
+        // A thread may end before its files are read.
+        let (Ok(name), Ok(text)) =
+            (fs::read_to_string(folder.join("comm")), fs::read_to_string(folder.join("schedstat")))
+        else {
+            continue;
+        };
         let nanoseconds = text.split_ascii_whitespace().next().context("an empty schedstat")?;
-        total += Duration::from_nanos(nanoseconds.parse()?);
+        *times.entry(name.trim().to_owned()).or_default() +=
+            Duration::from_nanos(nanoseconds.parse()?);
     }
-    Ok(total)
+    Ok(times)
 }
 
 /// Ids of a process and its descendants.
@@ -38,12 +50,28 @@ pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-/// CPU time of these processes and their descendants.
-pub(crate) fn cpu_of(roots: &[u32]) -> Result<Duration> {
-    let mut total = Duration::ZERO;
+/// CPU time of these processes and their descendants, by the names of their threads.
+pub(crate) fn cpu_of(roots: &[u32]) -> Result<BTreeMap<String, Duration>> {
+    let mut times = BTreeMap::<_, Duration>::new();
     for root in roots {
         for process in tree(*root)? {
-            total += cpu(process).unwrap_or_default();
+            for (name, time) in cpu_by_thread(process).unwrap_or_default() {
+                *times.entry(name).or_default() += time;
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// Bytes that these processes and their running descendants have caused to be written to a disk. The kernel
+/// counts a page when it becomes dirty, so a page that is written again before it has reached the disk counts
+/// once.
+pub(crate) fn written_by(roots: &[u32]) -> Result<u64> {
+    let mut total = 0;
+    for root in roots {
+        for process in tree(*root)? {
+            let io = fs::read_to_string(format!("/proc/{process}/io")).unwrap_or_default();
+            total += field(&io, "write_bytes:").unwrap_or_default();
         }
     }
     Ok(total)
@@ -67,53 +95,8 @@ pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     rest.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// CPU times at one moment: of the measured servers, of this program, and of the whole machine.
-#[derive(Clone, Copy)]
-pub(crate) struct CpuTimes {
-    at: Instant,
-    server: Duration,
-    generator: Duration,
-    machine: Duration,
-}
-
-impl CpuTimes {
-    /// Reads the current CPU times.
-    pub(crate) fn now(servers: &[u32]) -> Result<Self> {
-        Ok(Self {
-            at: Instant::now(),
-            server: cpu_of(servers)?,
-            generator: cpu(std::process::id())?,
-            machine: machine_cpu()?,
-        })
-    }
-
-    /// CPU usage since an earlier moment.
-    pub(crate) fn since(self, before: Self) -> CpuUsage {
-        let elapsed = self.at - before.at;
-        let server = self.server.saturating_sub(before.server);
-        let generator = self.generator.saturating_sub(before.generator);
-        let machine = self.machine.saturating_sub(before.machine);
-        let others = machine.saturating_sub(server + generator);
-        let others = others.as_secs_f64() / elapsed.as_secs_f64();
-        CpuUsage { elapsed, server, generator, others }
-    }
-}
-
-/// CPU usage over a period.
-#[derive(Clone, Copy)]
-pub(crate) struct CpuUsage {
-    /// Length of the period.
-    pub(crate) elapsed: Duration,
-    /// CPU time of the servers.
-    pub(crate) server: Duration,
-    /// CPU time of this program.
-    pub(crate) generator: Duration,
-    /// CPU use of all other processes, in cores.
-    pub(crate) others: f64,
-}
-
 /// CPU time of the machine, summed over its cores.
-fn machine_cpu() -> Result<Duration> {
+pub(crate) fn machine_cpu() -> Result<Duration> {
     let ticks = busy_ticks(&fs::read_to_string(Path::new("/proc/stat"))?)
         .context("cannot parse /proc/stat")?;
     Ok(Duration::from_secs_f64(float(ticks) / float(rustix::param::clock_ticks_per_second())))
@@ -131,6 +114,8 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -146,6 +131,18 @@ mod tests {
         while since.elapsed() < Duration::from_millis(50) {}
         assert!(cpu(own).unwrap() >= before + Duration::from_millis(20));
         assert!(memory_of(&[own]).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn bytes_written_to_the_disk_are_counted() {
+        let own = [std::process::id()];
+        let path = std::env::temp_dir().join(format!("bench-written-{}", own[0]));
+        let before = written_by(&own).unwrap();
+        fs::write(&path, vec![1; 1 << 20]).unwrap();
+        let written = written_by(&own).unwrap() - before;
+        fs::remove_file(path).unwrap();
+        // On a tmpfs nothing is written.
+        assert!(written == 0 || written >= 1 << 20, "{written}");
     }
 
     #[test]

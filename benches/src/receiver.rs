@@ -26,6 +26,8 @@ pub(crate) enum Receiver {
     Noop,
     /// Server that also verifies and parses the body, and stores nothing.
     Verified,
+    /// Server that also appends each webhook to a file and syncs it: the floor of durable ingest.
+    Floor,
     /// Release binary of statusmirror.
     Ours,
     /// Earlier binary of statusmirror; see `--against`.
@@ -56,6 +58,7 @@ impl Receiver {
         match self {
             Self::Noop => "noop",
             Self::Verified => "verified",
+            Self::Floor => "floor",
             Self::Ours => "ours",
             Self::Before => "before",
             Self::Watched => "watched",
@@ -73,6 +76,11 @@ impl Receiver {
     /// Whether the program stores webhooks.
     pub(crate) fn stores(self) -> bool {
         !matches!(self, Self::Noop | Self::Verified)
+    }
+
+    /// Whether the program answers queries for what it stored, and recognizes a webhook that comes twice.
+    pub(crate) fn answers_queries(self) -> bool {
+        !matches!(self, Self::Noop | Self::Verified | Self::Floor)
     }
 }
 
@@ -165,6 +173,7 @@ impl Paths {
             Receiver::NaiveFull | Receiver::NaiveNormal => Command::new(self.program("naive")),
             Receiver::Noop
             | Receiver::Verified
+            | Receiver::Floor
             | Receiver::Postgres
             | Receiver::Ours
             | Receiver::Before

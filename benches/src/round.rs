@@ -8,13 +8,14 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::corpus::{Batch, Status};
-use crate::figures::{Latency, Round, float};
-use crate::load::{Pace, Span, Stream, run};
-use crate::process::{CpuTimes, CpuUsage, memory_of};
+use crate::figures::{Latency, LeadInFigures, Round, float};
+use crate::load::{Pace, Span, Stream, run, run_after_lead_in};
 use crate::receiver::KEY;
 use crate::requests::Requests;
 use crate::server::Server;
+use crate::steady::{LeadIn, SUSTAINED_LENGTH};
 use crate::tally::{Tally, WindowEvent};
+use crate::usage::{Counters, Usage};
 
 /// Warm-up of a server, which is not counted.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
@@ -25,44 +26,84 @@ const READ_BACK_MESSAGES: usize = 500_000;
 /// Number of connections that read messages back.
 const READ_BACK_CONNECTIONS: usize = 64;
 
-/// Runs streams on a server. Returns their tallies, the CPU used in the window, and the server's anonymous
-/// memory at its end, in bytes.
+/// Runs streams on a server. Returns their tallies, and what the server used in the window.
 pub(crate) fn measure(
     server: &Server,
     streams: Vec<Stream<'_>>,
     span: Span,
-) -> Result<(Vec<Tally>, CpuUsage, u64)> {
-    let (mut begin, mut end, mut memory) = (None, None, 0);
-    let tallies = run(server.address, streams, span, &mut |event| {
+) -> Result<(Vec<Tally>, Usage)> {
+    let mut window = MeasuredWindow::default();
+    let tallies = run(server.address, streams, span, &mut |event| window.on_event(event, server))?;
+    Ok((tallies, window.usage()?))
+}
+
+/// Runs a stream of webhooks on a server until its state is [steady](crate::steady), and then measures it for
+/// [`SUSTAINED_LENGTH`].
+pub(crate) fn measure_sustained(server: &Server, stream: Stream<'_>) -> Result<Round> {
+    let mut window = MeasuredWindow::default();
+    let mut lead_in = LeadIn::new(&server.processes);
+    let tallies =
+        run_after_lead_in(server.address, vec![stream], SUSTAINED_LENGTH, &mut |event| {
+            if let WindowEvent::LeadIn { elapsed, accepted } = event {
+                return lead_in.is_over(elapsed, accepted);
+            }
+            window.on_event(event, server)?;
+            Ok(true)
+        })?;
+    let (seconds, is_steady) = (lead_in.length.as_secs_f64(), lead_in.is_steady);
+    let lead_in = Some(LeadInFigures { seconds, is_steady });
+    Ok(Round { lead_in, ..round_from(only_tally(&tallies)?, &window.usage()?)? })
+}
+
+/// Counters of a window.
+#[derive(Default)]
+struct MeasuredWindow {
+    begin: Option<Counters>,
+    usage: Option<Usage>,
+}
+
+impl MeasuredWindow {
+    fn on_event(&mut self, event: WindowEvent, server: &Server) -> Result<()> {
         match event {
-            WindowEvent::Begin => begin = Some(CpuTimes::now(&server.processes)?),
+            WindowEvent::LeadIn { .. } => {}
+            WindowEvent::Begin => self.begin = Some(Counters::start(server)?),
             WindowEvent::End => {
-                end = Some(CpuTimes::now(&server.processes)?);
-                memory = memory_of(&server.processes)?;
+                let counters = self.begin.take().context("the window did not begin")?;
+                self.usage = Some(counters.stop(server)?);
             }
         }
         Ok(())
-    })?;
-    let begin = begin.context("the window did not begin")?;
-    let end = end.context("the window did not end")?;
-    Ok((tallies, end.since(begin), memory))
+    }
+
+    fn usage(self) -> Result<Usage> {
+        self.usage.context("the window did not end")
+    }
 }
 
 /// Figures of a stream.
-pub(crate) fn round_from(tally: &Tally, usage: &CpuUsage, memory: u64) -> Result<Round> {
+pub(crate) fn round_from(tally: &Tally, usage: &Usage) -> Result<Round> {
     let seconds = usage.elapsed.as_secs_f64();
     let answers = float(tally.accepted + tally.refused);
     ensure!(answers > 0.0, "no request was answered in the window");
+    let micros = |time: &Duration| time.as_secs_f64() * 1e6 / answers;
     Ok(Round {
         per_second: float(tally.accepted) / seconds,
-        cpu: usage.server.as_secs_f64() * 1e6 / answers,
-        generator: usage.generator.as_secs_f64() * 1e6 / answers,
+        cpu: micros(&usage.server),
+        generator: micros(&usage.generator),
         others: usage.others,
-        memory: float(memory),
+        memory: float(usage.memory),
         latency: Latency::from_histogram(&tally.latency).unwrap_or_default(),
         refused: float(tally.refused) / seconds,
         refusal: Latency::from_histogram(&tally.refused_latency),
         repeated: 0,
+        threads: usage
+            .threads
+            .iter()
+            .map(|(group, time)| ((*group).to_owned(), micros(time)))
+            .collect(),
+        written: float(usage.written) / answers,
+        wal_frames: usage.wal_frames.map(|frames| float(frames) / answers),
+        lead_in: None,
     })
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Tally {
     pub(crate) accepted: u64,
     /// Answers 503.
     pub(crate) refused: u64,
+    all_accepted: u64,
     /// Any other answers, of the whole run.
     pub(crate) unexpected: u64,
     /// Requests whose connection was closed before the answer, of the whole run.
@@ -27,15 +28,22 @@ pub(crate) struct Tally {
 /// Window of a run, in time since the run began.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
-    /// End of the warm-up.
-    pub(crate) begin: Duration,
-    /// Time from which no request is due; `None` if the window ends with the last answer.
+    /// End of the warm-up; `None` during a lead-in, whose end is not known.
+    pub(crate) begin: Option<Duration>,
+    /// Time from which no request is due; `None` if the window ends with the last answer, or has not begun.
     pub(crate) end: Option<Duration>,
 }
 
-/// Begin or end of the window.
+/// Begin or end of the window, or a moment before it.
 #[derive(Clone, Copy)]
 pub(crate) enum WindowEvent {
+    /// The window has not begun.
+    LeadIn {
+        /// Time since the run began.
+        elapsed: Duration,
+        /// Number of requests answered 2xx so far.
+        accepted: u64,
+    },
     /// The window begins.
     Begin,
     /// The window ends.
@@ -44,7 +52,12 @@ pub(crate) enum WindowEvent {
 
 impl Window {
     fn contains(self, time: Duration) -> bool {
-        time >= self.begin && self.end.is_none_or(|end| time < end)
+        self.begin.is_some_and(|begin| time >= begin) && self.end.is_none_or(|end| time < end)
+    }
+
+    /// Whether the window has begun and lasts until every request is answered.
+    pub(crate) fn ends_with_the_last_answer(self) -> bool {
+        self.begin.is_some() && self.end.is_none()
     }
 }
 
@@ -54,6 +67,7 @@ impl Tally {
         Ok(Self {
             accepted: 0,
             refused: 0,
+            all_accepted: 0,
             unexpected: 0,
             lost: 0,
             latency: Histogram::new(3)?,
@@ -70,7 +84,10 @@ impl Tally {
         window: Window,
     ) -> Result<()> {
         let (count, latency) = match http_status {
-            200..300 => (&mut self.accepted, &mut self.latency),
+            200..300 => {
+                self.all_accepted += 1;
+                (&mut self.accepted, &mut self.latency)
+            }
             503 => (&mut self.refused, &mut self.refused_latency),
             _ => {
                 self.unexpected += 1;
@@ -84,6 +101,11 @@ impl Tally {
             latency.record(nanoseconds(now.saturating_sub(request.due)))?;
         }
         Ok(())
+    }
+
+    /// Number of answers 2xx of the whole run.
+    pub(crate) fn all_accepted(&self) -> u64 {
+        self.all_accepted
     }
 
     /// Fails if a request was lost or answered other than with 2xx or 503.

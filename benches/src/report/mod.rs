@@ -5,7 +5,9 @@ mod loads;
 mod pictures;
 mod ratios;
 mod row;
+mod sustained;
 mod tables;
+mod targets;
 
 use std::fs;
 use std::path::Path;
@@ -25,6 +27,8 @@ const PAGES: [(&str, &[(&str, Region)]); 2] = [
         &[
             ("ratios", ratios::ratios),
             ("ingest", tables::ingest),
+            ("sustained", sustained::sustained),
+            ("threads", sustained::threads),
             ("connections", tables::connections),
             ("latency", tables::latency),
             ("reads", tables::reads),
@@ -34,7 +38,6 @@ const PAGES: [(&str, &[(&str, Region)]); 2] = [
             ("ties", loads::ties),
             ("leak", loads::leak),
             ("footprint", tables::footprint),
-            ("growth", tables::growth),
             ("memory", tables::memory),
             ("machine", tables::machine),
         ],

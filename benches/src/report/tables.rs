@@ -9,9 +9,10 @@ use crate::scenario::VIEWS;
 pub(super) const NOTHING: &str = "Not measured.";
 
 /// Receivers with their labels, in the order of the tables.
-pub(super) const RECEIVERS: [(&str, &str); 8] = [
+pub(super) const RECEIVERS: [(&str, &str); 9] = [
     ("noop", "no-op: reads the body"),
     ("verified", "verify and parse, nothing stored"),
+    ("floor", "verify, parse, append to a file and sync: the floor"),
     ("ours", "**statusmirror**"),
     ("naive-normal", "naive design, NORMAL (not durable)"),
     ("naive-full", "naive design, FULL"),
@@ -19,6 +20,9 @@ pub(super) const RECEIVERS: [(&str, &str); 8] = [
     ("express", "Express + better-sqlite3"),
     ("fastapi", "FastAPI + sqlite3"),
 ];
+
+/// Scenario of the figures for the usual load, sustained, on 64 connections.
+pub(super) const FULL_LOAD: &str = "sustained-1M";
 
 /// Formats a number with three significant digits and with thousands separators.
 pub(super) fn number(value: f64) -> String {
@@ -70,10 +74,11 @@ pub(super) fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// Medians of the figures of some rounds.
-pub(super) struct Medians<'a>(&'a [Round]);
+pub(super) struct Medians<'a>(pub(super) &'a [Round]);
 
 impl Medians<'_> {
-    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+    /// Median of a figure.
+    pub(super) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
         median(self.0.iter().map(figure)).unwrap_or(f64::NAN)
     }
 
@@ -90,7 +95,8 @@ impl Medians<'_> {
         ]
     }
 
-    fn cpu(&self) -> String {
+    /// CPU of the server for each request, with its unit.
+    pub(super) fn cpu(&self) -> String {
         format!("{} µs", number(self.median(|round| round.cpu)))
     }
 
@@ -102,7 +108,8 @@ impl Medians<'_> {
         cells
     }
 
-    fn latency(&self) -> [String; 4] {
+    /// Quantiles of the latency, with their units.
+    pub(super) fn latency(&self) -> [String; 4] {
         self.quantiles(|round| Some(round.latency))
     }
 }
@@ -127,7 +134,9 @@ pub(super) fn rounds<'a>(
 
 pub(super) fn ingest(results: &Results) -> String {
     let mut rows = Vec::new();
-    for (scenario, suffix) in [("ingest", ""), ("slow-disk", ", syncs 1 ms longer")] {
+    for (scenario, suffix) in
+        [(FULL_LOAD, ""), ("burst", ", burst"), ("slow-disk", ", syncs 1 ms longer")]
+    {
         for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
             let mut row = medians.row(&[&format!("{label}{suffix}")]);
             row.push(bytes(medians.median(|round| round.memory)));
@@ -189,8 +198,18 @@ pub(super) fn reads(results: &Results) -> String {
         ("reference", "list of 50 by reference"),
     ];
     let mut rows = Vec::new();
-    for (scenario, meanwhile) in [("reads-idle", "nothing"), ("reads-busy", "3,000 webhooks/s")] {
-        for (_, label, medians) in rounds(results, scenario, &subjects) {
+    let among_many = [
+        ("constant-point", "constant GET, as long as a point query's answer"),
+        ("point", "point query, any of 10,000,000 messages"),
+        ("destination", "list of 50 by phone number, among 10,000,000 messages"),
+        ("reference", "list of 50 by reference, among 10,000,000 messages"),
+    ];
+    for (scenario, meanwhile, subjects) in [
+        ("reads-idle", "nothing", &subjects[..]),
+        ("reads-busy", "3,000 webhooks/s", &subjects[..]),
+        ("reads-10M", "nothing", &among_many[..]),
+    ] {
+        for (_, label, medians) in rounds(results, scenario, subjects) {
             rows.push(medians.row(&[meanwhile, label]));
         }
     }
@@ -216,7 +235,7 @@ pub(super) fn views(results: &Results) -> String {
 
 pub(super) fn footprint(results: &Results) -> String {
     let value = |name: &str| results.median_value("footprint", name);
-    let loaded = results.median("ingest", "ours", |round| round.memory);
+    let loaded = results.median(FULL_LOAD, "ours", |round| round.memory);
     let milliseconds = |value: f64| time(value * 1e3);
     let rows = [
         ("start to first answer, new file", value("start empty").map(milliseconds)),
@@ -239,28 +258,6 @@ pub(super) fn footprint(results: &Results) -> String {
 
 fn in_bytes(value: f64) -> String {
     format!("{} bytes", number(value))
-}
-
-pub(super) fn growth(results: &Results) -> String {
-    let mut rows = Vec::new();
-    for (scenario, stored) in
-        [("growth-0", "none"), ("growth-1M", "1,000,000"), ("growth-10M", "10,000,000")]
-    {
-        for (_, label, medians) in rounds(results, scenario, &RECEIVERS) {
-            rows.push(medians.row(&[stored, label]));
-        }
-    }
-    let mut text = table(&columns(&["messages", "", "webhooks/s"]), rows);
-    let seconds: f64 = ["growth-1M", "growth-10M"]
-        .iter()
-        .filter_map(|scenario| results.median_value(scenario, "seconds to fill"))
-        .sum();
-    if seconds > 0.0 {
-        let (seconds, date) = (number(seconds), date(results, "growth-10M"));
-        // Writing to a String does not fail.
-        write!(text, "\nFilled by webhooks in {seconds} seconds, on {date}.").unwrap_or_default();
-    }
-    text
 }
 
 pub(super) fn memory(results: &Results) -> String {
@@ -286,7 +283,8 @@ pub(super) fn memory(results: &Results) -> String {
     text
 }
 
-fn date(results: &Results, scenario: &str) -> String {
+/// Day of a scenario's figures.
+pub(super) fn date(results: &Results, scenario: &str) -> String {
     results.scenarios.get(scenario).map(|figures| figures.date.clone()).unwrap_or_default()
 }
 
@@ -296,14 +294,14 @@ pub(super) fn machine(results: &Results) -> String {
 }
 
 pub(super) fn summary(results: &Results) -> String {
-    let rows = rounds(results, "ingest", &RECEIVERS);
+    let rows = rounds(results, FULL_LOAD, &RECEIVERS);
     let rows = rows.into_iter().map(|(_, label, medians)| {
         let [p50, p99, ..] = medians.latency();
         let per_second = number(medians.median(|round| round.per_second));
         vec![label.to_owned(), per_second, medians.cpu(), p50, p99]
     });
     let columns = [
-        "64 connections, 2 of 3 webhooks update a message",
+        "sustained, 64 connections, 2 of 3 webhooks update a message",
         "webhooks/s",
         "CPU each",
         "p50",
@@ -336,7 +334,7 @@ mod tests {
     fn the_median_round_is_shown() {
         let mut results = Results::default();
         let rounds = [10.0, 30.0, 20.0].map(|cpu| Round { cpu, ..Round::default() });
-        results.add_rounds("ingest", [("ours".to_owned(), rounds.into())].into());
+        results.add_rounds(FULL_LOAD, [("ours".to_owned(), rounds.into())].into());
         assert!(ingest(&results).contains("| 20.0 µs |"), "{}", ingest(&results));
     }
 }

@@ -60,19 +60,19 @@ fn round(bench: &Bench, seed: u64) -> Result<[Round; 2]> {
     let pace = Pace::Open(QUERIES_PER_SECOND);
     let query_stream = Stream { pace, ..closed(&queries, QUERIES, &mut ignore_queries) };
     let streams = vec![closed(&deliveries, DELIVERIES, &mut ignore), query_stream];
-    let (tallies, usage, memory) = measure(&server, streams, Span::All)?;
+    let (tallies, usage) = measure(&server, streams, Span::All)?;
     for tally in &tallies {
         tally.check()?;
     }
     let [delivery_tally, query_tally] = tallies.as_slice() else {
         anyhow::bail!("not two streams")
     };
-    let mut round = round_from(delivery_tally, &usage, memory)?;
+    let mut round = round_from(delivery_tally, &usage)?;
     // The latency includes answers with 503.
     let mut latency = delivery_tally.latency.clone();
     latency.add(&delivery_tally.refused_latency)?;
     round.latency = Latency::from_histogram(&latency).context("no answers")?;
-    let queries = round_from(query_tally, &usage, memory)?;
+    let queries = round_from(query_tally, &usage)?;
     server.stop()?;
     Ok([round, queries])
 }

@@ -1,22 +1,32 @@
 //! Webhooks at a receiver's capacity, or on a schedule.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::disk::sync_time;
-use super::{Bench, CONNECTIONS, ROUNDS, interleaved};
+use super::fixture::fill;
+use super::{
+    Bench, CONNECTIONS, ROUNDS, SCHEDULE_CONNECTIONS, SUSTAINED_WEBHOOKS, interleaved, sustained,
+};
 use crate::cores::CoreSplit;
+use crate::corpus::Corpus;
 use crate::figures::{Results, Round, Rounds};
 use crate::load::{Pace, Span, Stream};
 use crate::receiver::{Paths, Receiver};
-use crate::round::{Acknowledged, WARM_UP, WINDOW_LENGTH, measure, only_tally, round_from};
+use crate::round::{
+    Acknowledged, WARM_UP, WINDOW_LENGTH, measure, measure_sustained, only_tally, round_from,
+};
 use crate::server::Server;
+use crate::steady::FILLED_MESSAGES;
 
-/// Maximum number of connections of a schedule: more than any receiver has requests waiting.
-const SCHEDULE_CONNECTIONS: usize = 4_096;
+/// First seconds on an empty store, in which the cache of statusmirror fills.
+const BURST: Span = Span::Window { warm_up: Duration::ZERO, length: Duration::from_secs(2) };
 /// Additional time of a sync on the slow disk, in microseconds.
 const SYNC_DELAY_MICROS: &str = "1000";
 
@@ -33,14 +43,34 @@ pub(crate) struct Load {
     environment: Vec<(&'static str, String)>,
     /// Duration of the load.
     span: Span,
+    /// Whether the round begins when the state is steady and lasts longer, instead of the span.
+    is_sustained: bool,
 }
 
 impl Load {
     /// Webhooks as fast as they are answered, on this number of connections.
     pub(crate) fn closed(connections: usize) -> Self {
         let span = Span::Window { warm_up: WARM_UP, length: WINDOW_LENGTH };
-        let environment = Vec::new();
-        Self { connections, pace: Pace::Closed, has_split_cores: false, environment, span }
+        Self {
+            connections,
+            pace: Pace::Closed,
+            has_split_cores: false,
+            environment: Vec::new(),
+            span,
+            is_sustained: false,
+        }
+    }
+
+    /// The same as [`closed`](Self::closed), at the rate that the receiver keeps up. One that stores nothing
+    /// keeps up every rate, so its rounds are the usual ones.
+    pub(super) fn sustained(receiver: Receiver, connections: usize) -> Self {
+        Self { is_sustained: receiver.stores(), ..Self::closed(connections) }
+    }
+
+    /// The same as [`closed`](Self::closed), at the rate that statusmirror keeps up. The other receivers have no
+    /// cache that fills, so their rounds are the usual ones.
+    pub(super) fn ours_sustained(receiver: Receiver, connections: usize) -> Self {
+        Self { is_sustained: receiver == Receiver::Ours, ..Self::closed(connections) }
     }
 
     /// The same load for another duration.
@@ -54,12 +84,14 @@ impl Load {
     }
 }
 
-/// Measures every receiver at its capacity.
-pub(super) fn capacity(bench: &Bench, results: &mut Results) -> Result<()> {
-    use Receiver::{Express, Fastapi, NaiveFull, NaiveNormal, Noop, Ours, Postgres, Verified};
-    let receivers = [Noop, Verified, Ours, NaiveFull, NaiveNormal, Fastapi, Express, Postgres];
+/// Measures the first seconds on an empty store, and the ratio that `--quick` compares, as it does.
+pub(super) fn burst(bench: &Bench, results: &mut Results) -> Result<()> {
+    let receivers = [Receiver::Verified, Receiver::Floor, Receiver::Ours];
+    let rounds = ingest(bench, &receivers, ROUNDS, |_| Load::closed(CONNECTIONS).lasting(BURST))?;
+    results.add_rounds("burst", rounds);
+    let receivers = [Receiver::Verified, Receiver::Ours];
     let rounds = ingest(bench, &receivers, ROUNDS, |_| Load::closed(CONNECTIONS))?;
-    results.add_rounds("ingest", rounds);
+    results.add_rounds("quick", rounds);
     Ok(())
 }
 
@@ -83,14 +115,15 @@ pub(super) fn sums(bench: &Bench, results: &mut Results) -> Result<()> {
 /// Measures three receivers on few and on many connections. On one connection it also measures the sync time
 /// of the disk.
 pub(super) fn connections(bench: &mut Bench, results: &mut Results) -> Result<()> {
+    bench.ensure_webhooks(SUSTAINED_WEBHOOKS)?;
     let receivers = [Receiver::Noop, Receiver::Verified, Receiver::Ours];
     for connections in [1, 8, 64, 256] {
         let mut syncs = Vec::new();
-        let rounds = ingest(bench, &receivers, ROUNDS, |receiver| {
+        let rounds = ingest(bench, &receivers, sustained::ROUNDS, |receiver| {
             if connections == 1 && receiver == Receiver::Ours {
                 syncs.extend(sync_time(&bench.paths.data()));
             }
-            Load::closed(connections)
+            Load::ours_sustained(receiver, connections)
         })?;
         results.add_rounds(&format!("connections-{connections}"), rounds);
         if connections == 1 {
@@ -107,14 +140,15 @@ pub(super) fn scheduled(
     name: &str,
     share: f64,
 ) -> Result<()> {
+    bench.ensure_webhooks(SUSTAINED_WEBHOOKS)?;
     let receivers = [Receiver::Ours, Receiver::NaiveFull];
     let mut rates = BTreeMap::new();
     for receiver in bench.included(&receivers) {
         rates.insert(receiver, bench.capacity(receiver)? * share);
     }
-    let rounds = ingest(bench, &receivers, ROUNDS, |receiver| Load {
+    let rounds = ingest(bench, &receivers, sustained::ROUNDS, |receiver| Load {
         pace: Pace::Open(rates.get(&receiver).copied().unwrap_or(f64::NAN)),
-        ..Load::closed(SCHEDULE_CONNECTIONS).with_split_cores()
+        ..Load::ours_sustained(receiver, SCHEDULE_CONNECTIONS).with_split_cores()
     })?;
     results.add_rounds(name, rounds);
     for (receiver, rate) in rates {
@@ -125,14 +159,15 @@ pub(super) fn scheduled(
 
 /// Measures statusmirror and the naive design on a disk whose syncs take a millisecond longer.
 pub(super) fn slow_disk(bench: &mut Bench, results: &mut Results) -> Result<()> {
+    bench.ensure_webhooks(SUSTAINED_WEBHOOKS)?;
     let shim = compile_shim(&bench.paths)?;
     let receivers = [Receiver::Ours, Receiver::NaiveFull];
-    let rounds = ingest(bench, &receivers, ROUNDS, |_| Load {
+    let rounds = ingest(bench, &receivers, sustained::ROUNDS, |receiver| Load {
         environment: vec![
             ("LD_PRELOAD", shim.clone()),
             ("SYNC_DELAY", SYNC_DELAY_MICROS.to_owned()),
         ],
-        ..Load::closed(CONNECTIONS)
+        ..Load::ours_sustained(receiver, CONNECTIONS)
     })?;
     results.add_rounds("slow-disk", rounds);
     Ok(())
@@ -168,23 +203,53 @@ pub(crate) fn round(bench: &Bench, receiver: Receiver, load: &Load) -> Result<Ro
         let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
         ensure!(maps.contains(shim), "the server did not load slow_disk.so");
     }
-    let mut acknowledged = Acknowledged::default();
+    if load.is_sustained && receiver == Receiver::Ours {
+        // More messages than the cache holds, so that it is full when the round begins.
+        let batch = Corpus::new(5, None)?.fresh(FILLED_MESSAGES)?;
+        fill(&server, &batch, &mut Acknowledged::default())?;
+    }
+    let (mut acknowledged, mut accepted) = (Acknowledged::default(), 0_u64);
     let webhooks = &bench.webhooks;
     let stream = Stream {
         requests: &webhooks.requests,
-        repeat: !receiver.stores(),
+        repeat: !receiver.answers_queries(),
         connections: load.connections,
         pace: load.pace,
-        on_answer: &mut |index, status, _| acknowledged.record(webhooks, index, status),
+        on_answer: &mut |index, status, _| {
+            accepted += u64::from((200..300).contains(&status));
+            acknowledged.record(webhooks, index, status)
+        },
     };
-    let (tallies, usage, memory) = measure(&server, vec![stream], load.span)?;
-    let tally = only_tally(&tallies)?;
-    let round = round_from(tally, &usage, memory)?;
-    if receiver.stores() {
+    let round = if load.is_sustained {
+        measure_sustained(&server, stream)?
+    } else {
+        let (tallies, usage) = measure(&server, vec![stream], load.span)?;
+        round_from(only_tally(&tallies)?, &usage)?
+    };
+    if receiver.answers_queries() {
         acknowledged.read_back(&server, &bench.corpus.ids)?;
     }
     server.stop()?;
+    if receiver == Receiver::Floor {
+        let records = records_in(&server.folder.join("receiver.db"))?;
+        ensure!(records >= accepted, "{records} records of {accepted} accepted webhooks");
+    }
     Ok(round)
+}
+
+/// Number of records in the file of the receiver `floor`. Each is a length and as many bytes.
+fn records_in(path: &Path) -> Result<u64> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let mut records = 0;
+    while !file.fill_buf()?.is_empty() {
+        let mut length = [0; 4];
+        file.read_exact(&mut length)?;
+        let length = u64::from(u32::from_le_bytes(length));
+        let copied = io::copy(&mut file.by_ref().take(length), &mut io::sink())?;
+        ensure!(copied == length, "the last record is not complete");
+        records += 1;
+    }
+    Ok(records)
 }
 
 /// Compiles the shim of the slow disk. Returns its path.

@@ -33,9 +33,9 @@ pub(super) fn leak(bench: &Bench, results: &mut Results) -> Result<()> {
             pace: Pace::Closed,
             on_answer: &mut ignore,
         };
-        let (tallies, usage, memory) = measure(&server, vec![stream], Span::All)?;
+        let (tallies, usage) = measure(&server, vec![stream], Span::All)?;
         let tally = only_tally(&tallies)?;
-        let round = round_from(tally, &usage, memory)?;
+        let round = round_from(tally, &usage)?;
         super::print_progress(name, &round);
         server.stop()?;
         let bytes = database_bytes(&server.folder)?;

@@ -81,14 +81,14 @@ fn round(bench: &Bench, subject: Subject) -> Result<(Round, usize)> {
         pace: Pace::Open(subject.per_second),
         on_answer: &mut ignore,
     };
-    let (tallies, usage, memory) = measure(&server, vec![stream], SPAN)?;
+    let (tallies, usage) = measure(&server, vec![stream], SPAN)?;
     thread::sleep(DRAIN_TIME);
     let states = listeners.stop()?;
     let last_id = states.iter().map(|state| state.last_id).max().unwrap_or_default();
     let is_behind =
         |state: &&StreamState| state.has_ended || (!subject.by_number && state.last_id < last_id);
     let behind = states.iter().filter(is_behind).count();
-    let round = round_from(only_tally(&tallies)?, &usage, memory)?;
+    let round = round_from(only_tally(&tallies)?, &usage)?;
     server.stop()?;
     Ok((round, behind))
 }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::footprint::database_bytes;
-use super::growth::GrowingStore;
+use super::growing_store::GrowingStore;
 use super::reads::{measure_idle, point_requests};
-use super::{Bench, ROUNDS, interleaved};
+use super::sustained::ROUNDS;
+use super::{Bench, interleaved};
 use crate::figures::{Results, float};
 
 /// Memory limit of the server.
@@ -93,6 +94,5 @@ pub(super) fn memory(bench: &mut Bench, results: &mut Results) -> Result<()> {
         )?;
         results.add_rounds("memory", rounds);
     }
-    store.read_back()?;
-    store.server.stop()
+    store.finish()
 }

@@ -4,12 +4,14 @@ mod batches;
 mod disk;
 mod fixture;
 mod footprint;
+mod growing_store;
 mod growth;
 mod ingest;
 mod leak;
 mod listeners;
 mod memory;
 mod reads;
+mod sustained;
 mod ties;
 mod views;
 
@@ -39,14 +41,22 @@ pub(crate) const CONNECTIONS: usize = 64;
 const MAX_OTHERS_CORES: f64 = 0.3;
 /// Maximum number of repetitions of a round.
 const MAX_REPETITIONS: u32 = 3;
+/// Maximum number of connections of a schedule: more than any receiver has requests waiting.
+const SCHEDULE_CONNECTIONS: usize = 4_096;
 /// Number of rendered webhooks: more than any receiver stores in one round.
 const WEBHOOKS: usize = 400_000;
+/// Number of webhooks rendered for a sustained round and its lead-in, 1.7 GB.
+const SUSTAINED_WEBHOOKS: usize = 2_000_000;
 
 /// Scenario of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Every receiver at its capacity.
-    Ingest,
+    /// First seconds on an empty store.
+    Burst,
+    /// Every receiver at the rate that it keeps up, with up to a million messages stored.
+    Sustained,
+    /// 10,000 webhooks per second, with 0.6 million messages stored.
+    Rate,
     /// statusmirror with and without metrics and logs.
     Overhead,
     /// statusmirror with and without hourly counts.
@@ -73,7 +83,7 @@ pub(crate) enum Scenario {
     Leak,
     /// Time to start, memory, and bytes on disk.
     Footprint,
-    /// Webhooks with up to ten million messages stored.
+    /// Webhooks and queries with ten million messages stored, and webhooks with thirty million.
     Growth,
     /// Webhooks and queries with a database file larger than memory.
     Memory,
@@ -81,8 +91,10 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Scenarios of a run without further arguments, in order.
-    pub(crate) const DEFAULT: [Self; 14] = [
-        Self::Ingest,
+    pub(crate) const DEFAULT: [Self; 16] = [
+        Self::Burst,
+        Self::Sustained,
+        Self::Rate,
         Self::Overhead,
         Self::Sums,
         Self::Connections,
@@ -101,7 +113,9 @@ impl Scenario {
     /// Runs the scenario and adds its figures.
     pub(crate) fn run(self, bench: &mut Bench, results: &mut Results) -> Result<()> {
         match self {
-            Self::Ingest => ingest::capacity(bench, results),
+            Self::Burst => ingest::burst(bench, results),
+            Self::Sustained => sustained::sustained(bench, results),
+            Self::Rate => sustained::rate(bench, results),
             Self::Overhead => ingest::overhead(bench, results),
             Self::Sums => ingest::sums(bench, results),
             Self::Connections => ingest::connections(bench, results),
@@ -156,6 +170,11 @@ impl Bench {
         Ok(())
     }
 
+    /// Renders webhooks until there are this number of them. The first ones are the same as before.
+    pub(crate) fn ensure_webhooks(&mut self, webhooks: usize) -> Result<()> {
+        if self.webhooks.statements.len() < webhooks { self.render(webhooks) } else { Ok(()) }
+    }
+
     /// The given receivers except those that are left out.
     pub(crate) fn included(&self, receivers: &[Receiver]) -> Vec<Receiver> {
         receivers.iter().filter(|receiver| !self.without.contains(receiver)).copied().collect()
@@ -166,8 +185,9 @@ impl Bench {
         if let Some(capacity) = self.capacities.get(&receiver) {
             return Ok(*capacity);
         }
-        let rounds =
-            ingest(self, &[receiver], 3, |_| Load::closed(CONNECTIONS).with_split_cores())?;
+        let rounds = ingest(self, &[receiver], sustained::ROUNDS, |receiver| {
+            Load::ours_sustained(receiver, CONNECTIONS).with_split_cores()
+        })?;
         let rates = rounds.values().flatten().map(|round| round.per_second);
         let capacity = median(rates).context("no capacity")?;
         self.capacities.insert(receiver, capacity);
@@ -207,9 +227,14 @@ pub(crate) fn interleaved<T: Copy>(
 pub(crate) fn print_progress(name: &str, round: &Round) {
     let time = |micros: f64| Duration::from_secs_f64(micros.max(0.0) / 1e6);
     let others = if round.repeated > 0 { "others, repeated" } else { "others" };
+    let frames = round.wal_frames.map(|frames| format!(", {frames:.2} frames")).unwrap_or_default();
+    let lead_in = round.lead_in.map_or_else(String::new, |lead_in| {
+        let state = if lead_in.is_steady { "steady" } else { "not steady" };
+        format!(", {state} after {:.0} s", lead_in.seconds)
+    });
     eprintln!(
         "  {name:<16} {:>8.0}/s  {:>7.2} µs CPU  p50 {:>9.2?}  p99 {:>9.2?}  refused {:>6.0}/s  \
-         generator {:.1} µs  {:.2} {others}",
+         generator {:.1} µs  {:.2} {others}  {:.0} B{frames}{lead_in}",
         round.per_second,
         round.cpu,
         time(round.latency.p50),
@@ -217,5 +242,6 @@ pub(crate) fn print_progress(name: &str, round: &Round) {
         round.refused,
         round.generator,
         round.others,
+        round.written,
     );
 }

@@ -122,7 +122,7 @@ pub(super) fn reads(bench: &mut Bench, results: &mut Results) -> Result<()> {
     let mut rng = fastrand::Rng::with_seed(4);
     let mut subjects: Vec<Subject> = QUERIES.into_iter().map(Subject::Ours).collect();
     for query in [Query::Point, Query::Destination, Query::History] {
-        let length = answer_length(&fixture, query, &mut rng)?;
+        let length = complete_length(&fixture, query, &mut rng)?;
         results.add_values("reads-idle", &format!("{} bytes", query.name()), vec![float(length)]);
         subjects.push(Subject::Constant(query, length));
     }
@@ -175,23 +175,39 @@ pub(crate) fn query_requests(
 }
 
 /// Length of the body of an answer, which must be complete.
-fn answer_length(fixture: &Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<usize> {
+fn complete_length(fixture: &Fixture, query: Query, rng: &mut fastrand::Rng) -> Result<usize> {
     let path = query.random_path(&fixture.corpus, rng)?;
     let mut requests = Requests::default();
     requests.push(|bytes| render_get(bytes, &path));
-    let mut length = 0;
+    let body = answer(&fixture.server, &requests)?;
+    query.check(&body)?;
+    Ok(body.len())
+}
+
+/// Length of the body of the answer to the first of these queries.
+pub(super) fn answer_length(server: &Server, requests: &Requests) -> Result<usize> {
+    let mut first = Requests::default();
+    let request = requests.get(0).context("no query")?;
+    first.push(|bytes| bytes.extend_from_slice(request));
+    Ok(answer(server, &first)?.len())
+}
+
+/// Body of the answer to a query.
+fn answer(server: &Server, request: &Requests) -> Result<Vec<u8>> {
+    let mut answer = Vec::new();
     let stream = Stream {
-        requests: &requests,
+        requests: request,
         repeat: false,
         connections: 1,
         pace: Pace::Closed,
-        on_answer: &mut |_, _, body| {
-            length = body.len();
-            query.check(body)
+        on_answer: &mut |_, status, body| {
+            ensure!(status == 200, "a query is answered with {status}");
+            answer = body.to_vec();
+            Ok(())
         },
     };
-    run(fixture.server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
-    Ok(length)
+    run(server.address, vec![stream], Span::All, &mut |_| Ok(()))?;
+    Ok(answer)
 }
 
 fn query_stream<'a>(requests: &'a Requests, on_answer: OnAnswer<'a>) -> Stream<'a> {
@@ -206,9 +222,8 @@ fn window() -> Span {
 /// Measures queries as fast as they are answered, without other load.
 pub(crate) fn measure_idle(server: &Server, requests: &Requests) -> Result<Round> {
     let mut ignore = |_, _, _: &[u8]| Ok(());
-    let (tallies, usage, memory) =
-        measure(server, vec![query_stream(requests, &mut ignore)], window())?;
-    round_from(first_tally(&tallies)?, &usage, memory)
+    let (tallies, usage) = measure(server, vec![query_stream(requests, &mut ignore)], window())?;
+    round_from(first_tally(&tallies)?, &usage)
 }
 
 /// Measures queries while webhooks arrive. The CPU per query includes the CPU of the webhooks.
@@ -227,11 +242,11 @@ fn measure_busy(fixture: &mut Fixture, query: Query, rng: &mut fastrand::Rng) ->
         on_answer: &mut |index, status, _| acknowledged.record(&webhooks, index, status),
     };
     let streams = vec![query_stream(&requests, &mut ignore), webhook_stream];
-    let (tallies, usage, memory) = measure(server, streams, window())?;
+    let (tallies, usage) = measure(server, streams, window())?;
     corpus.forget_unsent(acknowledged.messages());
     let [_, webhooks] = tallies.as_slice() else { anyhow::bail!("not two streams") };
     ensure!(webhooks.refused == 0, "{} webhooks were refused", webhooks.refused);
-    round_from(first_tally(&tallies)?, &usage, memory)
+    round_from(first_tally(&tallies)?, &usage)
 }
 
 /// Tally of the first stream. Fails if any stream had unexpected answers.

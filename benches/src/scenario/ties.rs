@@ -85,8 +85,8 @@ fn measure_page(page: &Page<'_>) -> Result<Round> {
         },
     };
     let span = Span::Window { warm_up: WARM_UP / 4, length: WINDOW_LENGTH / 3 };
-    let (tallies, usage, memory) = measure(page.server, vec![stream], span)?;
-    round_from(only_tally(&tallies)?, &usage, memory)
+    let (tallies, usage) = measure(page.server, vec![stream], span)?;
+    round_from(only_tally(&tallies)?, &usage)
 }
 
 /// Starts a server and fills it; with `is_tied`, all messages were accepted in the same second.

@@ -127,6 +127,6 @@ fn measure_view(server: &Server, path: &str, messages: &[KnownMessage]) -> Resul
         },
     };
     let span = Span::Window { warm_up: WARM_UP / 2, length: WINDOW_LENGTH / 2 };
-    let (tallies, usage, memory) = measure(server, vec![stream], span)?;
-    round_from(only_tally(&tallies)?, &usage, memory)
+    let (tallies, usage) = measure(server, vec![stream], span)?;
+    round_from(only_tally(&tallies)?, &usage)
 }

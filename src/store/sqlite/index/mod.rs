@@ -12,8 +12,8 @@
 //! less often two messages share such a page. Therefore the cost of a webhook grew with the file.
 //!
 //! Here a batch of messages is written back as one sorted run: its entries lie side by side and fill whole
-//! pages. After 64 runs, their entries are moved to the base together, again in the order
-//! of their keys, so that a page of the base takes several of them at a time.
+//! pages. When the runs have an eighteenth of all messages, or there are 64 of them, their entries are moved to
+//! the base together, again in the order of their keys, so that a page of the base takes several at a time.
 //!
 //! # Finding an entry
 //!

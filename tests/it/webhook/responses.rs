@@ -44,7 +44,7 @@ fn the_example_is_applied_and_has_the_documented_response_also_after_a_restart()
 #[test]
 fn an_unknown_source_is_404() {
     let server = Server::start(GATEWAY);
-    server.send("POST", "/webhooks/nobody", JSON, b"{}").assert_problem(404);
+    server.send("POST", "/webhooks/unknown", JSON, b"{}").assert_problem(404);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn of_several_errors_the_first_of_the_table_is_answered() {
     let form = FORM[0];
     let large = vec![b' '; (256 << 10) + 1];
     for (status, method, path, headers, body) in [
-        (404, "PATCH", "/webhooks/nobody", &[gzip, text][..], &large[..]),
+        (404, "PATCH", "/webhooks/unknown", &[gzip, text][..], &large[..]),
         (405, "PATCH", "/webhooks/twilio", &[gzip, text], &large),
         (415, "POST", "/webhooks/twilio", &[gzip, form], &large),
         (415, "POST", "/webhooks/twilio", &[text], &large),
@@ -134,7 +134,7 @@ fn a_stalled_chunked_body_is_answered_and_its_connection_closed() {
     let server = Server::start(GATEWAY);
     for (request, status) in [
         (format!("POST {}", webhook_path("")), 503),
-        ("POST /webhooks/nobody".to_owned(), 404),
+        ("POST /webhooks/unknown".to_owned(), 404),
         ("GET /livez".to_owned(), 200),
         ("PUT /api/messages/x".to_owned(), 403),
         ("POST /nowhere".to_owned(), 404),
@@ -152,7 +152,7 @@ fn a_stalled_chunked_body_is_answered_and_its_connection_closed() {
     for _ in 0..2 {
         let complete =
             "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-        connection.write(format!("POST /webhooks/nobody {complete}").as_bytes());
+        connection.write(format!("POST /webhooks/unknown {complete}").as_bytes());
         connection.read().unwrap().assert_problem(404);
     }
 }
@@ -378,7 +378,8 @@ fn nothing_private_is_logged() {
     server.get("/api/messagestatus/phonenumber/+393331234567");
     server.put(&id(1), &json!({"destination": "+393331234567", "reference": {"key": "webhook_3"}}));
     let log = server.log();
-    for private in ["39333", TOKEN, "wrong-token", KEY, "webhook_3", "ee055245"] {
+    // Parts of the destinations that are longer than a port or a fraction of a second.
+    for private in ["3331234", "3337654", TOKEN, "wrong-token", KEY, "webhook_3", "ee055245"] {
         assert!(!log.contains(private), "{private} is in {log}");
     }
 }

@@ -9,7 +9,6 @@ mod erase;
 mod message_index;
 mod migrations;
 mod prune;
-mod purge_after_restore;
 mod quarantine;
 mod quarantine_migration;
 mod transactions;

@@ -1,4 +1,4 @@
-//! What a server used in the window of a round: CPU by thread, memory, bytes written, and WAL frames.
+//! Resource use of a server during a round: CPU by thread, memory, bytes written, and WAL frames.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_that_nobody_saw_makes_the_count_inexact() {
+    fn a_missed_generation_makes_the_count_inexact() {
         let (path, wal) = wal("missed", &[9, 9, 8, 8]);
         let mut count = Count { last: at(7, 3), frames: 0, is_exact: true };
         count.advance(at(9, 2), &wal).unwrap();

@@ -29,8 +29,8 @@ pub(crate) const VIEWS: [(&str, &str); 12] = [
     ("messages", "/ui/messages"),
     ("failed", "/ui/messages?status=REJECTED&status=UNDELIVERED"),
     // No message matches, so the whole list is searched.
-    ("nothing", "/ui/messages?code=nobody-has-this-code"),
-    ("nobody", "/ui/messages?source=nobody"),
+    ("nothing", "/ui/messages?code=unknown-code"),
+    ("nobody", "/ui/messages?source=unknown"),
     ("source", "/ui/messages?source=api:bench"),
     ("health", "/ui/health"),
 ];

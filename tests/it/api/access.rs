@@ -37,7 +37,7 @@ expires = 2999-12-31T23:59:59Z
 const PRESENTED: [(Option<&str>, bool); 8] = [
     (None, false),
     (Some(""), false),
-    (Some("a-key-that-nobody-has"), false),
+    (Some("an-unknown-key"), false),
     (Some("the-key-of-bygone-days"), false),
     (Some("the-key-that-is-revoked"), false),
     (Some("the-key-of-the-registrar"), true),
@@ -80,7 +80,7 @@ const ROUTES: &[(&str, &str, Listener, Needs, u16)] = &[
         401,
     ),
     ("GET", "/webhooks/gateway", Listener::Webhooks, Needs::Nothing, 405),
-    ("POST", "/webhooks/nobody", Listener::Webhooks, Needs::Nothing, 404),
+    ("POST", "/webhooks/unknown", Listener::Webhooks, Needs::Nothing, 404),
     (
         "GET",
         "/api/messagestatus/b31b6607-9c55-48ba-b145-3f40b809d2d2",
@@ -307,7 +307,7 @@ fn lines_with(log: &str, text: &str) -> Vec<Value> {
 #[test]
 fn a_rejected_request_is_logged_with_its_client_and_without_its_content() {
     let server = Server::start(&format!("{GATEWAY}{KEYS}"));
-    for key in [None, Some("a-key-that-nobody-has"), Some("the-key-of-bygone-days")] {
+    for key in [None, Some("an-unknown-key"), Some("the-key-of-bygone-days")] {
         let headers: Vec<_> = key.map(|key| ("X-Api-Key", key)).into_iter().collect();
         server.send("GET", &format!("{LIST_PATH}?count=77"), &headers, b"").assert_problem(403);
     }
@@ -323,7 +323,7 @@ fn a_rejected_request_is_logged_with_its_client_and_without_its_content() {
     assert_eq!(field("key"), [None, None, Some("bygone")]);
     assert_eq!(field("client"), [Some("127.0.0.1"); 3]);
     assert_eq!(field("level"), [Some("INFO"); 3]);
-    for private in ["3331234567", "count", "nobody-has"] {
+    for private in ["3331234567", "count", "an-unknown-key"] {
         assert!(!log.contains(private), "{private} is in {log}");
     }
 }

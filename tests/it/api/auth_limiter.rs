@@ -29,7 +29,7 @@ fn exhaust(connection: &mut Connection, forwarded: impl Fn(u32) -> String) -> u3
     let since = Instant::now();
     let mut failures = 0;
     loop {
-        let answer = query(connection, "a-key-that-nobody-has", &[&forwarded(failures)]);
+        let answer = query(connection, "an-unknown-key", &[&forwarded(failures)]);
         if answer.status == 429 {
             return failures;
         }
@@ -47,7 +47,7 @@ fn failed_attempts_are_limited_and_valid_keys_and_webhooks_are_not() {
     assert!(exhaust(&mut connection, |_| String::new()) >= BURST_FAILURES);
     for path in [PATH, "/api", "/api/nothing", "/api/messages/x", "/api//x"] {
         // On every path. One attempt is refilled each second.
-        for headers in [&[("X-Api-Key", "a-key-that-nobody-has")][..], &[]] {
+        for headers in [&[("X-Api-Key", "an-unknown-key")][..], &[]] {
             let answer = wait_for(|| {
                 Some(connection.send("PUT", path, headers, b""))
                     .filter(|answer| answer.status != 403)
@@ -63,7 +63,7 @@ fn failed_attempts_are_limited_and_valid_keys_and_webhooks_are_not() {
         server.send("POST", "/webhooks/gateway?token=no-token", JSON, b"{}").assert_problem(401);
     }
     assert_eq!(server.post(EXAMPLE).outcome(), "applied");
-    let query_with_wrong_key = || query(&mut server.connect(), "a-key-that-nobody-has", &[]);
+    let query_with_wrong_key = || query(&mut server.connect(), "an-unknown-key", &[]);
     let answer = wait_for(|| Some(query_with_wrong_key()).filter(|answer| answer.status != 429));
     answer.assert_problem(403);
 }

@@ -42,7 +42,7 @@ fn only_static_files_may_be_cached() {
         ("POST", "/metrics", 405),
         ("GET", "/nowhere", 404),
         ("GET", "/webhooks/gateway", 405),
-        ("POST", "/webhooks/nobody", 404),
+        ("POST", "/webhooks/unknown", 404),
         ("POST", "/page/page.js", 405),
         ("GET", "/page/nothing", 404),
         ("GET", "/docs/nothing", 404),

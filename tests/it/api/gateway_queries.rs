@@ -23,7 +23,7 @@ fn without_a_valid_key_every_api_path_is_403_before_anything_else() {
         "/api/messagestatus/no-uuid",
         "/api/messagestatus/phonenumber/x?count=0",
         "/api/messagestatus/reference/x",
-        "/api/messagestatus/provider/nobody/x",
+        "/api/messagestatus/provider/unknown/x",
         "/api/messages/x",
         "/api/nothing",
         "/api/",
@@ -346,5 +346,5 @@ fn a_message_of_a_provider_is_found_by_its_own_id() {
     assert_eq!(next(&rest), None);
     let none = server.get("/api/messagestatus/provider/twilio/SM0");
     assert_eq!(none.body, r#"{"messages":[]}"#);
-    server.get(&format!("/api/messagestatus/provider/nobody/{sid}")).assert_problem(404);
+    server.get(&format!("/api/messagestatus/provider/unknown/{sid}")).assert_problem(404);
 }

@@ -61,7 +61,7 @@ fn each_filter_excludes_other_messages() {
         ("?channel=RCS", vec![4]),
         ("?source=twilio", vec![6]),
         ("?source=api:tests", vec![5]),
-        ("?source=nobody", vec![]),
+        ("?source=unknown", vec![]),
         ("?code=30003", vec![3]),
         ("?destination=with", vec![1, 3, 5, 6]),
         ("?destination=without", vec![2, 4]),

@@ -135,7 +135,7 @@ fn post_webhooks(server: &Server, documented: &mut OpenApiCoverage) {
     for (status, method, path, headers, body) in [
         (400, "POST", &*path, JSON, &b"no JSON"[..]),
         (401, "POST", "/webhooks/gateway", JSON, b"{}"),
-        (404, "POST", "/webhooks/nobody", JSON, b"{}"),
+        (404, "POST", "/webhooks/unknown", JSON, b"{}"),
         (405, "DELETE", &path, JSON, b""),
         (413, "POST", &path, JSON, &large),
         (415, "POST", "/webhooks/signing", &[("Content-Type", "text/plain")], b""),
@@ -186,7 +186,7 @@ fn query(server: &Server, documented: &mut OpenApiCoverage) {
         (400, BY_KEY, path("reference", "/webhook_3?count=0")),
         (200, BY_PROVIDER, path("provider", "/twilio/SM1")),
         (400, BY_PROVIDER, path("provider", "/twilio/SM1?sendDate=now")),
-        (404, BY_PROVIDER, path("provider", "/nobody/SM1")),
+        (404, BY_PROVIDER, path("provider", "/unknown/SM1")),
         (200, SEARCH, "/api/messages?count=1&destination=with".to_owned()),
         (200, SEARCH, format!("/api/messages?ids={},{EXAMPLE_ID}", id(1))),
         (400, SEARCH, "/api/messages?status=LOST".to_owned()),

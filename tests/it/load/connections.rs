@@ -167,7 +167,7 @@ fn head_has_the_content_length_of_get_or_none() {
         "/ui/health",
         "/nowhere",
         "/webhooks/gateway",
-        "/webhooks/nobody",
+        "/webhooks/unknown",
     ] {
         let mut request = |method: &str| {
             client.send(format!("{method} {path} HTTP/1.1\r\nHost: t\r\nX-Api-Key: {KEY}\r\n\r\n"));

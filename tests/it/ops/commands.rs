@@ -46,7 +46,7 @@ fn a_callback_url_is_printed_only_if_it_would_be_accepted() {
         "https://hooks.example.com/webhooks/twilio?key=k\n"
     );
     for (arguments, words) in [
-        (&["nobody"][..], "there are gateway, own, twilio"),
+        (&["unknown"][..], "there are gateway, own, twilio"),
         (&["own"], "does not cover the parameters of an address"),
         (&["gateway", "--expires-in", "1h"], "does not expire"),
         (&["gateway", "--key", "a\nb"], "control character"),

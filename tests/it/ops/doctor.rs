@@ -198,12 +198,12 @@ fn a_wrong_public_url_is_named() {
             hmac_url_at(start_fake_server(answer(problem_head, problem_body))),
             &["though the server takes it directly", "changes the query or the body"],
         ),
-        (own_url("nobody"), &["knows no such source"]),
+        (own_url("unknown"), &["knows no such source"]),
         (own_url("hmac").replace("/webhooks", "/elsewhere"), &["knows no such source"]),
         (own_url("signed"), &["rejected (401)"]),
         (own_url("twilio"), &["rejected (401)"]),
         (own_url("hmac").replace("http:", "https:"), &["is not reached", "TLS fails"]),
-        ("http://nobody.invalid/webhooks/hmac".to_owned(), &["is not reached"]),
+        ("http://unknown.invalid/webhooks/hmac".to_owned(), &["is not reached"]),
     ] {
         server.configure(|_| config.replace(&own_url("hmac"), &url));
         // After the reload, the server has the same `public_url`.

@@ -58,7 +58,7 @@ fn webhooks_are_counted_by_source_and_outcome() {
     server.send("DELETE", "/webhooks/gateway", &[], b"").assert_problem(405);
     let too_long = vec![b' '; 300 << 10];
     server.send("POST", &webhook_path(""), JSON, &too_long).assert_problem(413);
-    server.send("POST", "/webhooks/nobody-knows-it", JSON, b"{}").assert_problem(404);
+    server.send("POST", "/webhooks/unknown-source", JSON, b"{}").assert_problem(404);
     let metrics = scrape(server.port);
     let notifications = |outcome| {
         format!("statusmirror_notifications_total{{source=\"gateway\",outcome=\"{outcome}\"}}")
@@ -89,7 +89,7 @@ fn webhooks_are_counted_by_source_and_outcome() {
             ("statusmirror_store_up", 1.0),
         ],
     );
-    assert!(!metrics.contains("nobody-knows-it"), "{metrics}");
+    assert!(!metrics.contains("unknown-source"), "{metrics}");
     let build = format!("statusmirror_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_values(&metrics, &[(&build, 1.0)]);
     let commits = value(&metrics, "statusmirror_commit_deliveries_count").unwrap();

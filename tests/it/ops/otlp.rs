@@ -189,7 +189,7 @@ fn a_request_is_a_span_in_the_trace_of_its_sender() {
     // A request of an unsampled trace has no span.
     server.send("GET", "/api/events", &[("traceparent", &unsampled)], b"");
     server.send("GET", "/livez", &[], b"");
-    server.send("GET", "/api/events", &[("X-Api-Key", "a-key-of-nobody")], b"");
+    server.send("GET", "/api/events", &[("X-Api-Key", "an-unknown-key")], b"");
     let mut spans = Vec::new();
     while spans.iter().all(|span: &Span| span.name != "GET /api/events") {
         let (head, body) = collected.recv_timeout(SPAN_TIMEOUT).unwrap();

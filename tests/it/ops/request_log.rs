@@ -37,7 +37,7 @@ fn a_request_is_one_line_with_key_and_result() {
     server.post(EXAMPLE);
     server.post(&json!({"type": "NONE"}).to_string());
     server.send("POST", "/webhooks/gateway", JSON, EXAMPLE.as_bytes());
-    server.send("POST", "/webhooks/nobody", JSON, EXAMPLE.as_bytes());
+    server.send("POST", "/webhooks/unknown", JSON, EXAMPLE.as_bytes());
     server.get(&format!("/api/messagestatus/{EXAMPLE_ID}?wait=1"));
     server.get("/api/messagestatus/phonenumber/+393331234567?count=5");
     server.get("/api/messagestatus/reference/a-key");

@@ -53,15 +53,15 @@ fn a_wrong_secret_is_named() {
         output.assert_mismatch(401, "secret", &[&secrets]);
         assert!(output.stdout.contains("as Content-Length says"), "{}", output.stdout);
     };
-    let signature = hmac_hex(b"a-secret-of-nobody", b"gateway\n+393331234567\n\nkey=order 7");
+    let signature = hmac_hex(b"an-unknown-secret", b"gateway\n+393331234567\n\nkey=order 7");
     wrong(
         "gateway",
         &signed_url().with_path(format!("/webhooks/gateway?{QUERY}&signature={signature}")),
     );
-    wrong("token", &token().with_path("/webhooks/token?token=a-token-of-nobody"));
+    wrong("token", &token().with_path("/webhooks/token?token=an-unknown-token"));
     let with =
         |request: CapturedRequest, name: &str, value: &str| request.without(name).with(name, value);
-    let signature = hmac_hex(b"a-secret-of-nobody", EXAMPLE.as_bytes());
+    let signature = hmac_hex(b"an-unknown-secret", EXAMPLE.as_bytes());
     wrong("signed", &with(signed(), "X-Signature", &signature));
     wrong("timed", &with(timed(), "X-Sign", &signature));
     wrong("address", &with(address(ADDRESS_URL), "X-Url-Signature", &signature));
@@ -98,8 +98,8 @@ fn the_secret_or_url_of_another_source_is_found() {
     output.assert_mismatch(401, "source", &["made for the source `token`"]);
     let output = folder.verify("signed", &timed());
     output.assert_mismatch(401, "source", &["the path leads to the source `timed`"]);
-    let output = folder.verify("signed", &signed().with_path("/webhooks/nobody"));
-    output.assert_mismatch(404, "source", &["`nobody`", "none of this name is configured"]);
+    let output = folder.verify("signed", &signed().with_path("/webhooks/unknown"));
+    output.assert_mismatch(404, "source", &["`unknown`", "none of this name is configured"]);
     let output = folder.verify("signed", &signed().with_path("/behind/a/proxy"));
     output.assert_accepted("DELIVERED");
     assert!(output.stdout.contains("a proxy changes it"), "{}", output.stdout);
@@ -355,7 +355,7 @@ fn an_invalid_request_is_a_usage_error() {
         (&["gateway"], "POST /webhooks/gateway HTTP/1.1\nno header\n", 64),
         (&["gateway", "--at", "noon"], "", 64),
         (&["gateway", "--body", "no-such-file"], "", 66),
-        (&["nobody"], "", 78),
+        (&["unknown"], "", 78),
     ] {
         assert_eq!(folder.run(arguments, text.as_bytes()).code, Some(code), "{arguments:?}");
     }

@@ -147,7 +147,7 @@ fn assert_accepted(configuration: &str, location: &str) {
         found.map(|rest| rest.split_once('"').unwrap().0.to_owned()).collect()
     };
     // Each secret contains its name, because no two keys may be equal.
-    let secret = |name: &str| format!("a secret that nobody can guess: {name}");
+    let secret = |name: &str| format!("an unguessable secret: {name}");
     for name in secrets("file") {
         let file = folder.path().join(&name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();

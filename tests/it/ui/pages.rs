@@ -326,7 +326,7 @@ fn health_shows_outcomes_and_rejection_reasons() {
     server.post(&webhook_with(1, "DELIVERED", 5, &json!({})));
     server.post(&json!({"type": "OTHER"}).to_string());
     server.send("POST", "/webhooks/gateway?token=a-wrong-token", JSON, b"{}").assert_problem(401);
-    server.send("POST", "/webhooks/nobody", JSON, b"{}").assert_problem(404);
+    server.send("POST", "/webhooks/unknown", JSON, b"{}").assert_problem(404);
     let text = page_text(&server, "/ui/health");
     assert_contains(&text, &["Webhooks accepted 3", "the same was known already: a retry 1"]);
     assert_contains(

@@ -218,7 +218,7 @@ fn slashes_around_a_source_are_ignored_and_every_rejection_is_counted_and_logged
         (counted, server.log().matches("rejected a webhook").count())
     };
     let paths =
-        ["/webhooks", "/webhooks/", "/webhooks/nobody", "/webhooks/gateway/x", "/webhooks/x/y/"];
+        ["/webhooks", "/webhooks/", "/webhooks/unknown", "/webhooks/gateway/x", "/webhooks/x/y/"];
     for (number, path) in (1..).zip(paths) {
         server.send("POST", path, JSON, EXAMPLE.as_bytes()).assert_problem(404);
         wait_for(|| Some(rejections()).filter(|counts| *counts == (number, number)));

@@ -32,8 +32,8 @@ impl IndexKey {
         }
     }
 
-    /// Hash of the key for the filters, under a secret of the file: nobody can choose keys that pass all
-    /// filters.
+    /// Hash of the key for the filters. It is keyed with a secret of the file, so that a sender cannot choose keys
+    /// that pass all filters.
     pub(crate) fn hash(&self, secret: &[u8; 32]) -> u64 {
         let mut hash = Sha256::new_with_prefix(secret);
         hash.update(self.kind().to_be_bytes());

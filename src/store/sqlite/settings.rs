@@ -1,5 +1,6 @@
 //! Settings of the store.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use crate::metrics::Commits;
 /// thousand messages a second.
 const CACHE_MAX_MESSAGES: usize = 1 << 15;
 
-/// Default number of runs of the index above which they are merged: with runs of a quarter of the cache, half a
+/// Default numbers of runs of the index at which they are merged. With 64 runs of a quarter of the cache, half a
 /// million messages move to the base together, and the filters take two megabytes.
-const INDEX_MAX_RUNS: usize = 64;
+const INDEX_RUNS: RangeInclusive<usize> = 1..=64;
 
 /// Default time limit of a search part for the cache, and again for the table; other queries wait for the
 /// thread meanwhile.
@@ -33,8 +34,8 @@ pub struct Settings {
     pub cache_max_messages: usize,
     /// Maximum size of the cached messages, in bytes.
     pub cache_max_bytes: usize,
-    /// Number of runs of the index above which they are merged.
-    pub index_max_runs: usize,
+    /// Number of runs of the index at which they are merged: the first for a small file, the last for a large one.
+    pub index_runs: RangeInclusive<usize>,
     /// Time limit of a search part for the cache, and again for the table.
     pub search_part: Duration,
     /// Time to wait for another process to release the database.
@@ -64,7 +65,7 @@ impl Settings {
             quarantine_max_bytes: 1 << 30,
             cache_max_messages: CACHE_MAX_MESSAGES,
             cache_max_bytes: Share::Cache.limit(),
-            index_max_runs: INDEX_MAX_RUNS,
+            index_runs: INDEX_RUNS,
             search_part: SEARCH_PART_TIME,
             lock_wait: Duration::ZERO,
             allow_network_filesystem: false,

@@ -19,7 +19,7 @@ const DESTINATIONS: [&str; 3] = ["+393331234567", "+393337654321", "+39333000000
 fn opened() -> OpenedStore {
     OpenedStore::with_settings(|settings| {
         settings.cache_max_messages = 20;
-        settings.index_max_runs = 4;
+        settings.index_runs = 2..=4;
     })
 }
 

@@ -1,5 +1,6 @@
 //! Writer state: what the writer knows of the tables without reading them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -31,6 +32,8 @@ pub(crate) struct WriterState {
     pub(crate) write_back: WriteBack,
     /// Limits of the cache.
     pub(crate) limits: CacheLimits,
+    /// Numbers of runs of the index at which they are merged, for a small file and for a large one.
+    pub(crate) index_runs: RangeInclusive<usize>,
     /// Whether hourly counts are kept.
     hourly_counts: bool,
     /// Keys of the tombstones' hashes.
@@ -60,8 +63,6 @@ pub(crate) struct CacheLimits {
     pub(crate) messages: usize,
     /// Maximum size, in bytes.
     pub(crate) bytes: usize,
-    /// Number of runs of the index above which they are merged.
-    pub(crate) runs: usize,
 }
 
 impl WriterState {
@@ -92,8 +93,8 @@ impl WriterState {
             limits: CacheLimits {
                 messages: settings.cache_max_messages,
                 bytes: settings.cache_max_bytes,
-                runs: settings.index_max_runs,
             },
+            index_runs: settings.index_runs.clone(),
             hourly_counts: settings.hourly_counts,
             hash_key,
         })

@@ -116,7 +116,7 @@ pub(crate) fn open(path: &Path) -> Result<(SqliteStore, Closing), Failure> {
     let settings = Settings {
         max_in_flight: 64,
         cache_max_messages: 5,
-        index_max_runs: 2,
+        index_runs: 2..=2,
         lock_wait: INHERITED_LOCK_WAIT,
         ..Settings::new(path)
     };

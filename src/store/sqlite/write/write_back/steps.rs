@@ -25,8 +25,6 @@ const MESSAGE_STEPS: usize = 5;
 const MESSAGE_ENTRIES: usize = 3;
 /// Divisor for the part of all messages that is merged at a time: a page of the base has about 110 entries.
 const BASE_DIVISOR: usize = 18;
-/// Minimum number of runs that are merged.
-const MIN_MERGED_RUNS: usize = 2;
 /// Maximum number of messages for which one transaction takes all steps.
 const TRANSACTION_MESSAGES: usize = 512;
 /// Maximum number of steps in one transaction.
@@ -200,12 +198,12 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
         Step::Entries { messages, run } => {
             let finished = run.finish(db)?;
             record_progress(db, state)?;
-            let max_runs = max_runs(state, messages.len());
+            let merged_runs = merged_runs(state, messages.len());
             let write_back = &mut state.write_back;
             write_back.removed.clear();
             if let Some(run) = finished {
                 write_back.runs = write_back.runs.and(run);
-                write_back.merge.begin_if_many(&write_back.runs, max_runs);
+                write_back.merge.begin_if_many(&write_back.runs, merged_runs);
             }
             (Step::Eviction { messages, done: 0 }, 1)
         }
@@ -230,12 +228,12 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
     Ok(steps.max(1))
 }
 
-/// Number of runs at which they are merged: so many that a page of the base takes about six of their entries. Each
-/// run costs the queries that find entries in it.
-fn max_runs(state: &WriterState, batch: usize) -> usize {
+/// Number of runs at which they are merged: so many that a page of the base takes at least six of their entries.
+/// Each run costs the queries that find entries in it.
+fn merged_runs(state: &WriterState, batch: usize) -> usize {
     let messages = usize::try_from(state.counters.last_n).unwrap_or(usize::MAX);
-    let most = state.limits.runs;
-    (messages / BASE_DIVISOR / batch.max(1)).clamp(MIN_MERGED_RUNS.min(most), most)
+    let (fewest, most) = (*state.index_runs.start(), *state.index_runs.end());
+    messages.div_ceil(BASE_DIVISOR).div_ceil(batch.max(1)).clamp(fewest, most)
 }
 
 /// Writes the rows of these messages. Adds the index entries of new rows to `new`, of which `entries` count;

@@ -157,6 +157,9 @@ enum Command {
         /// Shell.
         shell: clap_complete::Shell,
     },
+    /// Prints the version of the program.
+    #[command(after_help = "Example: statusmirror version")]
+    Version,
 }
 
 /// Prints on standard error which configuration file is read.
@@ -228,12 +231,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             callback_url::run(&load_and_log_config(Secrets::Require)?, &arguments, &mut out)
         }
         Command::MessageId { source, id, destination } => {
-            if !is_name(&source) || id.is_empty() {
-                let message = "name a source as it is configured, and the provider's id";
-                return Err(Failure::new(EX_USAGE, message));
-            }
-            let id = MessageId::from_foreign_id(&source, &id, destination);
-            Ok(writeln!(out, "{id}")?)
+            print_message_id(&source, &id, destination, &mut out)
         }
         Command::Quarantine { command } => {
             quarantine::run(load_and_log_config(Secrets::Optional)?, command, &mut out)
@@ -253,7 +251,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
                 &load_and_log_config(Secrets::Optional)?.store.path,
                 &salt,
             )?;
-            Ok(writeln!(out, "cut off: {lost} transactions; start the server")?)
+            Ok(writeln!(out, "transactions discarded: {lost}; start the server")?)
         }
         Command::Erase { destination, confirmed } => upkeep::erase(
             load_and_log_config(Secrets::Optional)?,
@@ -284,5 +282,20 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
             Ok(())
         }
+        Command::Version => Ok(out.write_all(Arguments::command().render_version().as_bytes())?),
     }
+}
+
+/// Prints the message id that belongs to a provider's id.
+fn print_message_id(
+    source: &str,
+    id: &str,
+    destination: Option<Destination>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if !is_name(source) || id.is_empty() {
+        let message = "give a valid source name and a provider's id that is not empty";
+        return Err(Failure::new(EX_USAGE, message));
+    }
+    Ok(writeln!(out, "{}", MessageId::from_foreign_id(source, id, destination))?)
 }

@@ -15,6 +15,7 @@ pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod start_summary;
 pub(crate) mod telemetry;
 pub(crate) mod upkeep;
 pub(crate) mod verify;

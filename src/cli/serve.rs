@@ -1,6 +1,6 @@
 //! `statusmirror serve`: from start to orderly shutdown.
 
-use std::io::{Error, ErrorKind, IsTerminal, Write, stdout};
+use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,13 +16,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::start_summary::{addresses, print_summary};
 use super::telemetry::Lines;
 use super::{reload, retention};
 use crate::admin::{self, Admin};
 use crate::cli::common::config_file::show_new_key;
 use crate::cli::common::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure};
 use crate::clock::Clock;
-use crate::config::{Config, DEMO_NAME};
+use crate::config::Config;
 use crate::http::app_state::Service;
 use crate::http::{self, Connections, Listeners};
 use crate::ingest::Ingest;
@@ -82,10 +83,10 @@ pub(crate) fn run(
     let now = Clock::System.now();
     if now < Timestamp::EPOCH {
         // The web framework cannot write such a date, and stored records would be out of order.
-        let message = format!("the clock says {now}, a time before 1970; set it, and start again");
+        let message =
+            format!("the system time is {now}, before 1970; set the clock, and start again");
         return Err(Failure::new(EX_TEMPFAIL, message));
     }
-    show_new_key(&config);
     let metrics = Arc::new(Metrics::new(Clock::System.now()));
     let commits = metrics.commits().clone();
     let settings = Settings { lock_wait, commits, ..config.store.clone() };
@@ -101,8 +102,9 @@ pub(crate) fn run(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // The banner is optional, so an error is ignored.
-    drop(banner(&config, &listeners));
+    show_new_key(&config);
+    // The summary is optional, so an error is ignored.
+    drop(print_summary(&config, &listeners));
     let ended = system.block_on(serve(config, hangup, listeners, Arc::new(store), metrics, log));
     // Remaining tasks end here, before the store closes.
     drop(system);
@@ -110,28 +112,29 @@ pub(crate) fn run(
     if closing.close() {
         Ok(())
     } else {
-        Err(Failure::io("the store failed at the end; look at the log"))
+        Err(Failure::io("the store failed during shutdown; check the log"))
     }
 }
 
 fn failure(failed: StopCause) -> Failure {
     match failed {
         StopCause::Disk => Failure::io(
-            "the disk failed; what was acknowledged is stored. Look at the disk; the next start \
+            "the disk failed; all acknowledged webhooks are stored. Check the disk; the next start \
              copies the data to new blocks before it serves",
         ),
         StopCause::Replaced => Failure::io(
-            "the database, its -wal or its .lock was removed or replaced while it was used; put the \
-             database and its -wal back before you start again",
+            "the database, its -wal or its .lock was removed or replaced while the server used it; \
+             put the database and its -wal back before you start again",
         ),
         StopCause::Panicked => Failure::new(
             EX_SOFTWARE,
-            "a thread panicked; what was acknowledged is stored. Start again, and report the log",
+            "a thread panicked; all acknowledged webhooks are stored. Start again, and report the \
+             log",
         ),
         StopCause::Damaged => Failure::new(
             EX_DATAERR,
-            "the database is damaged; look at the disk, and restore a backup with `statusmirror restore \
-             FILE`, which keeps the damaged files",
+            "the database is damaged; check the disk, and restore a backup with `statusmirror \
+             restore FILE`, which keeps the damaged files",
         ),
     }
 }
@@ -167,7 +170,7 @@ async fn serve(
     let service = Data::new(service);
     let admin = admin::bind(&config.store.path).map_err(|error| {
         Failure::io(format!(
-            "cannot make the admin socket {}: {error}",
+            "cannot create the admin socket {}: {error}",
             admin::socket(&config.store.path).display()
         ))
     })?;
@@ -210,7 +213,7 @@ async fn serve(
         };
         if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             let requests = service.in_flight.load(Ordering::SeqCst);
-            tracing::warn!(requests, "stopping although requests are under way");
+            tracing::warn!(requests, "drain timeout: stopping with requests in flight");
         }
         // Without this, idle connections would delay the end until they time out.
         let stopped: Vec<_> = handles.iter().map(|handle| handle.stop(true)).collect();
@@ -238,7 +241,7 @@ async fn serve(
 /// Notifies systemd, if it expects that (`Type=notify`).
 fn notify_supervisor(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "cannot tell the supervisor how it goes");
+        tracing::warn!(%error, "cannot notify systemd of the state of the service");
     }
 }
 
@@ -263,8 +266,8 @@ fn connections() -> Result<Connections, Failure> {
 fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     let cannot_listen = |error: Error| {
         Failure::unavailable(format!(
-            "cannot listen on {address} ({key}): {error}; choose another address, or stop \
-             who has it"
+            "cannot listen on {address} ({key}): {error}; choose another address, or stop the \
+             process that uses it"
         ))
     };
     let mut listeners = Vec::new();
@@ -292,58 +295,4 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Addresses of the public and the internal listeners, if there are any. They differ from the configuration
-/// if that leaves the port open.
-fn addresses(listeners: &Listeners) -> Result<(String, Option<String>), Error> {
-    let addresses = |listeners: &[TcpListener]| {
-        let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
-        Ok::<_, Error>(addresses.collect::<Result<Vec<_>, Error>>()?.join(", "))
-    };
-    let internal = addresses(&listeners.internal)?;
-    Ok((addresses(&listeners.public)?, Some(internal).filter(|internal| !internal.is_empty())))
-}
-
-/// Prints on a terminal a summary of what was started, and commands to try next.
-fn banner(config: &Config, listeners: &Listeners) -> Result<(), Error> {
-    let mut out = stdout().lock();
-    if !out.is_terminal() {
-        return Ok(());
-    }
-    let (public, internal) = addresses(listeners)?;
-    let store = config.store.path.display();
-    writeln!(out, "statusmirror {} on {public}", env!("CARGO_PKG_VERSION"))?;
-    if let Some(internal) = &internal {
-        writeln!(out, "  all but webhooks on {internal}")?;
-    }
-    writeln!(out, "  database       {store}")?;
-    match &config.file {
-        Some(file) => writeln!(out, "  configuration  {}", file.display())?,
-        None => writeln!(out, "  configuration  none; safe defaults apply")?,
-    }
-    if let Some(secret) = &config.demo_secret {
-        writeln!(
-            out,
-            "  source         {DEMO_NAME}; its secret is kept in {}",
-            secret.path.display()
-        )?;
-    }
-    if let Some(key) = &config.demo_key {
-        writeln!(out, "  API key        kept in {}", key.path.display())?;
-    }
-    if let (Some(_), Some(key)) = (&config.demo_secret, &config.demo_key) {
-        let program = std::env::args().next().unwrap_or_else(|| "statusmirror".to_owned());
-        let key = key.path.display();
-        let api = internal.as_ref().unwrap_or(&public).split(", ").next().unwrap_or_default();
-        writeln!(out, "Try next, in another terminal:")?;
-        writeln!(out, "  {program} simulate --messages 1000")?;
-        writeln!(out, "  {program} callback-url {DEMO_NAME} --destination +393331234567")?;
-        writeln!(
-            out,
-            "  curl -H \"X-Api-Key: $(cat {key})\" \
-             http://{api}/api/messagestatus/phonenumber/+393331234567"
-        )?;
-    }
-    Ok(())
 }

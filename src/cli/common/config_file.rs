@@ -10,7 +10,8 @@ use crate::store::sqlite;
 /// Prints a newly generated key on standard output, because the log keeps no secrets.
 pub(crate) fn show_new_key(config: &Config) {
     if let Some(key) = config.demo_key.as_ref().filter(|key| key.new) {
-        drop(writeln!(io::stdout(), "API key, shown only this once: {}", key.text));
+        let path = config::absolute(&key.path);
+        drop(writeln!(io::stdout(), "new API key: {} (kept in {})", key.text, path.display()));
     }
 }
 

@@ -77,7 +77,7 @@ fn a_terminal_shows_what_to_try_next() {
     let started = Instant::now();
     let output = loop {
         let output = fs::read_to_string(&transcript).unwrap_or_default();
-        if output.contains("serving") {
+        if output.contains("serving") && output.contains("is logged below") {
             break output;
         }
         assert!(started.elapsed() < Duration::from_secs(30), "{output}");
@@ -86,9 +86,16 @@ fn a_terminal_shows_what_to_try_next() {
     // Sends Ctrl-C.
     child.stdin.take().unwrap().write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    let data = folder.path().canonicalize().unwrap().join("data");
+    let key = format!("(kept in {})", data.join("demo.key").display());
+    let database = format!("database       {}", data.join("statusmirror.db").display());
     for part in [
         "on 127.0.0.1:",
-        "shown only this once",
+        "new API key: ",
+        &key,
+        "page           http://127.0.0.1:",
+        &database,
+        "configuration  no file; built-in defaults",
         "simulate --messages",
         "callback-url demo",
         "curl -H",
@@ -161,7 +168,7 @@ fn read_only_as_another_user() {
 #[track_caller]
 fn assert_read_only(output: &Output) {
     assert_eq!(output.status.code(), Some(77), "{output:?}");
-    assert!(text(&output.stderr).contains("may not be written"), "{output:?}");
+    assert!(text(&output.stderr).contains("is not writable"), "{output:?}");
 }
 
 #[test]

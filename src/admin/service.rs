@@ -166,7 +166,7 @@ impl Admin {
     }
 
     async fn reload(&self, Reload { confirmed }: Reload) -> Reply<Reload> {
-        let no_server = || "the server is stopping, or none runs".to_owned();
+        let no_server = || "the server is stopping, or no server runs".to_owned();
         let (answer, reloaded) = oneshot::channel();
         let reload = self.reload.as_ref().ok_or_else(no_server)?;
         reload.send(ReloadOrder { confirmed, answer }).await.map_err(|_closed| no_server())?;
@@ -271,7 +271,7 @@ impl Admin {
     ) -> std::io::Result<()> {
         let command = match timeout(COMMAND_TIMEOUT, read_command(read)).await {
             Ok(command) => command?,
-            Err(_elapsed) => Err("no whole admin command arrived in time".to_owned()),
+            Err(_elapsed) => Err("no complete admin command arrived in time".to_owned()),
         };
         match command {
             // A backup is abandoned when its client is gone.
@@ -317,7 +317,7 @@ impl Lines {
 }
 
 fn unknown_id(id: &str) -> String {
-    format!("nothing with the id {id} is in quarantine; see `statusmirror quarantine list`")
+    format!("no quarantined entry has the id {id}; see `statusmirror quarantine list`")
 }
 
 fn parse_destination(destination: &str) -> Result<Destination, String> {

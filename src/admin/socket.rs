@@ -29,7 +29,7 @@ pub(crate) async fn read_command(
     if stream.limit() == 0 {
         return Ok(Err(format!("the admin command is longer than {MAX_COMMAND_BYTES} bytes")));
     }
-    Ok(serde_json::from_slice(&line).map_err(|error| format!("no admin command: {error}")))
+    Ok(serde_json::from_slice(&line).map_err(|error| format!("invalid admin command: {error}")))
 }
 
 /// Waits until the peer closes its end.

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Key of the reference.
     #[arg(long)]
     key: Option<String>,
-    /// Message id, for sources with other names for messages.
+    /// Message id, for a source whose dialect has ids of its own.
     #[arg(long, value_name = "UUID")]
     messageid: Option<MessageId>,
     /// Validity of a signed URL, like 12h, or `never`. Default: 30d.
@@ -51,7 +51,8 @@ pub(crate) fn run(
     let source = source(config, &arguments.source)?;
     let texts = [&arguments.service, &arguments.action, &arguments.key];
     if texts.into_iter().flatten().any(|text| text.chars().any(char::is_control)) {
-        let message = "a callback URL with a control character is rejected when it is called";
+        let message = "the server rejects a callback URL with a control character; remove that \
+                       character";
         return Err(Failure::new(EX_USAGE, message));
     }
     for (name, text) in ["service", "action", "key"].into_iter().zip(texts) {
@@ -66,8 +67,10 @@ pub(crate) fn run(
         }
         (_, None) => None,
         (scheme, Some(_)) => {
-            let message =
-                format!("--expires-in: an address of the scheme {} does not expire", scheme.name());
+            let message = format!(
+                "--expires-in: a callback URL of the scheme {} does not expire",
+                scheme.name()
+            );
             return Err(Failure::new(EX_USAGE, message));
         }
     };
@@ -87,7 +90,8 @@ pub(crate) fn run(
 pub(crate) fn source<'a>(config: &'a Config, name: &str) -> Result<&'a Source, Failure> {
     config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
         let known: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        let message = format!("no source `{name}` is configured; there are {}", known.join(", "));
+        let message =
+            format!("no source `{name}` is configured; configured sources: {}", known.join(", "));
         Failure::new(EX_CONFIG, message)
     })
 }
@@ -106,8 +110,8 @@ pub(crate) fn url(
     // has no verification.
     if !source.covers_url() {
         let message = format!(
-            "source `{}` uses the scheme {}, whose verification does not cover the parameters of an address; give \
-             the sender {address}",
+            "source `{}` uses the scheme {}, which does not verify the parameters of a callback \
+             URL; give the sender {address}",
             source.name,
             source.scheme.name()
         );

@@ -56,7 +56,9 @@ pub(crate) fn run(
 fn reachable(listen: &str) -> Result<String, Failure> {
     let Ok(mut address) = listen.parse::<SocketAddr>() else { return Ok(listen.to_owned()) };
     if address.port() == 0 {
-        let message = format!("server.listen is {listen}, which leaves the port open; give --url");
+        let message = format!(
+            "server.listen is {listen}, which has no fixed port; give the address with --url"
+        );
         return Err(Failure::new(EX_USAGE, message));
     }
     if address.ip().is_unspecified() {

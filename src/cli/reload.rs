@@ -32,7 +32,7 @@ pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<()
     let reloaded = live::ask(database, Reload { confirmed: yes }).map_err(not_reloaded)?;
     let Some(reloaded) = reloaded else {
         let message = format!(
-            "no server has the database {}; the next start reads the configuration anyway",
+            "no server has the database {} open; the next start reads the configuration",
             database.display()
         );
         return Err(Failure::unavailable(message));
@@ -42,7 +42,7 @@ pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<()
     writeln!(out, "removed: {removed}")?;
     writeln!(out, "changed: {changed}")?;
     if !restart.is_empty() {
-        writeln!(out, "held until a restart: {restart}")?;
+        writeln!(out, "needs a restart: {restart}")?;
     }
     Ok(())
 }
@@ -111,13 +111,13 @@ async fn read(
         drop(read.send(config));
     };
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read_file) {
-        return Err(broken(format!("there is no thread to read it: {error}; try again")));
+        return Err(broken(format!("cannot start a thread to read it: {error}; try again")));
     }
     match timeout(READ_TIMEOUT, done).await {
         Ok(Ok(config)) => config,
         Ok(Err(_gone)) => Err(broken("it could not be read; try again".to_owned())),
         Err(_elapsed) => Err(broken(format!(
-            "not read within {} s; look at the files of secrets, and try again",
+            "not read within {} s; check the secret files, and try again",
             READ_TIMEOUT.as_secs()
         ))),
     }
@@ -130,7 +130,7 @@ fn apply(config: Config, running: &Running, service: &Service) -> Reloaded {
     }
     let restart = running.needs_restart(&config).join(", ");
     if !restart.is_empty() {
-        tracing::warn!(settings = restart, "changed, but held until a restart");
+        tracing::warn!(settings = restart, "changed settings take effect only after a restart");
     }
     let sources = &service.sources;
     let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));

@@ -15,7 +15,7 @@ use crate::verify::Window;
 /// database do not record them.
 pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let message = format!("there is no file {}", config::absolute(file).display());
+        let message = format!("file not found: {}", config::absolute(file).display());
         return Err(Failure::new(EX_NOINPUT, message));
     }
     let now = Clock::System.now();
@@ -27,7 +27,8 @@ pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<
     }
     writeln!(
         out,
-        "erasures: {tombstones} carried over, which removed {removed} messages and entries"
+        "erasures: {tombstones} applied to the backup; removed: {removed} messages and quarantined \
+         entries"
     )?;
     let since = last_arrival.map_or_else(|| "ever".to_owned(), |at| format!("since {at}"));
     let repeat =
@@ -44,7 +45,8 @@ pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<
         let until = Timestamp::from_micros(tombstone_limit).unwrap_or(Timestamp::EPOCH);
         writeln!(
             out,
-            "The backup is older than erasures are remembered: {repeat} {since} and before {until}."
+            "Erasures are recorded for a limited time, and the backup is older: {repeat} {since} \
+             and before {until}."
         )?;
     }
     Ok(())

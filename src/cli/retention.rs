@@ -16,7 +16,7 @@ pub(crate) async fn run_daily(admin: Admin, retention: Option<Duration>) {
         match admin.purge_daily(retention).await {
             Ok(Some(result)) if retention.is_some() => log_result(result),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "cannot remove what is older than the retention"),
+            Err(error) => tracing::warn!(%error, "the daily purge failed"),
         }
         sleep(CHECK_INTERVAL).await;
     }
@@ -25,7 +25,11 @@ pub(crate) async fn run_daily(admin: Admin, retention: Option<Duration>) {
 fn log_result(DailyPurge { is_due, purged, waiting, is_first }: DailyPurge) {
     if is_due {
         let Purged { messages, quarantined } = purged;
-        tracing::info!(messages, quarantined, "removed what is older than the retention");
+        tracing::info!(
+            messages,
+            quarantined,
+            "the daily purge removed messages and quarantined entries"
+        );
     }
     if waiting == Purged::default() {
         return;
@@ -35,15 +39,16 @@ fn log_result(DailyPurge { is_due, purged, waiting, is_first }: DailyPurge) {
         tracing::warn!(
             messages,
             quarantined,
-            "older than the retention, which is the first of this database; nothing is removed until \
-             `statusmirror prune --yes` confirms it once"
+            "messages and quarantined entries are older than store.retention; nothing is removed \
+             until `statusmirror prune --yes` confirms the first purge of this database"
         );
     } else {
         tracing::warn!(
             messages,
             quarantined,
-            "older than the retention, but kept: a daily purge moves the cut-off by at most 7 days, in \
-             case the clock is wrong; `statusmirror prune --yes` removes them at once"
+            "messages and quarantined entries are older than store.retention, but kept: a daily \
+             purge moves the cut-off by at most 7 days, in case the clock is wrong; `statusmirror \
+             prune --yes` removes them at once"
         );
     }
 }

@@ -53,8 +53,8 @@ pub(crate) fn run(
     let source = match &arguments.source {
         Some(name) => source(config, name)?,
         None => candidates.next().ok_or_else(|| {
-            let message = "no source is configured to post as: one of the dialect gateway, with the \
-                         scheme url-token or signed-url";
+            let message = "simulate needs a source with the dialect gateway and the scheme \
+                           url-token or signed-url; configure one";
             Failure::new(EX_CONFIG, message)
         })?,
     };
@@ -119,8 +119,8 @@ fn api_key(arguments: &Arguments, config: &Config) -> Result<String, Failure> {
         (None, Some(key)) => Ok(key.text.clone()),
         (None, None) => Err(Failure::new(
             EX_USAGE,
-            "give the name of the environment variable that holds an API key with the scopes \
-             read and register: --api-key-env NAME",
+            "simulate needs an API key with the scopes read and register; name the environment \
+             variable that holds one: --api-key-env NAME",
         )),
     }
 }

@@ -62,8 +62,8 @@ pub(crate) fn erase(
     if !erased.wal_emptied {
         writeln!(
             out,
-            "The WAL still holds it: another program reads the database, or takes the WAL over. \
-             Run this again when it does not."
+            "The WAL still holds the erased data: another program reads the database or \
+             checkpoints the WAL. Run this command again when that program has finished."
         )?;
     }
     Ok(())
@@ -77,7 +77,7 @@ pub(crate) fn prune(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let older_than = older_than.or(config.retention).ok_or_else(|| {
-        Failure::new(EX_USAGE, "store.retention is not set; say how old: --older-than 400d")
+        Failure::new(EX_USAGE, "store.retention is not set; give an age, like --older-than 400d")
     })?;
     let older_than_seconds = older_than.as_secs();
     let file = config.file.clone();
@@ -92,7 +92,9 @@ pub(crate) fn prune(
 }
 
 fn amount(Removed { messages, quarantined, .. }: &Removed) -> String {
-    format!("{messages} messages, {quarantined} entries of the quarantine")
+    let message = if *messages == 1 { "message" } else { "messages" };
+    let entry = if *quarantined == 1 { "entry" } else { "entries" };
+    format!("{messages} {message}, {quarantined} quarantined {entry}")
 }
 
 /// Names every copy, since an erasure removes nothing from copies.
@@ -102,7 +104,7 @@ fn list_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
             for copy in copies {
                 writeln!(
                     out,
-                    "{} is a copy, from which nothing is removed; remove it if it is older than the \
+                    "{} is a copy, and is not changed; delete the copy if it is older than the \
                      erasure",
                     copy.display()
                 )?;
@@ -110,7 +112,10 @@ fn list_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
         }
         Err(error) => {
             let database = database.display();
-            writeln!(out, "cannot look for copies beside {database}: {error}; look yourself")?;
+            writeln!(
+                out,
+                "cannot search for copies beside {database}: {error}; check for copies yourself"
+            )?;
         }
     }
     Ok(())
@@ -123,11 +128,11 @@ fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
     }
     let (input, mut prompt) = (io::stdin(), io::stderr());
     if !input.is_terminal() || !prompt.is_terminal() {
-        let message = "nothing was removed: there is no terminal to ask at; if it is meant, run this \
-                     again with --yes";
+        let message = "nothing was removed: there is no terminal to ask for confirmation; to \
+                       confirm, run the command again with --yes";
         return Err(Failure::new(EX_USAGE, message));
     }
-    write!(prompt, "Remove this for good? [y/N] ")?;
+    write!(prompt, "Remove this permanently? [y/N] ")?;
     prompt.flush()?;
     let mut answer = String::new();
     input.lock().read_line(&mut answer)?;
@@ -158,7 +163,7 @@ pub(crate) fn check_own(config: &Config, out: &mut impl Write) -> Result<(), Fai
 /// Checks a database that no server has open.
 pub(crate) fn check(file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !file.exists() {
-        let message = format!("there is no file {}", config::absolute(file).display());
+        let message = format!("file not found: {}", config::absolute(file).display());
         return Err(Failure::new(EX_NOINPUT, message));
     }
     report(&sqlite::contents(file)?, out)

@@ -76,7 +76,8 @@ fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<GeneratedSecr
         Secrets::Ephemeral => Ok(GeneratedSecret { path, text, new: true }),
         Secrets::Require | Secrets::Optional => Err(ConfigError::File {
             path,
-            error: "not made yet; `statusmirror serve` makes it at its first start".to_owned(),
+            error: "does not exist yet; `statusmirror serve` creates it at its first start"
+                .to_owned(),
         }),
         Secrets::Create => match write_secret_file(&path, &text) {
             Ok(()) => Ok(GeneratedSecret { path, text, new: true }),
@@ -84,7 +85,7 @@ fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<GeneratedSecr
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let text = read_secret_file(&path)?.ok_or_else(|| ConfigError::File {
                     path: path.clone(),
-                    error: "it is empty; remove it".to_owned(),
+                    error: "the file is empty; remove it".to_owned(),
                 })?;
                 Ok(GeneratedSecret { path, text, new: false })
             }
@@ -119,8 +120,8 @@ fn require_loopback(key: &str, listen: &str, missing: &str) -> Result<(), Config
     Err(ConfigError::at(
         key,
         format!(
-            "{listen} can be reached from elsewhere, and {missing} configured; configure some, or \
-             listen on 127.0.0.1"
+            "other machines can reach {listen}, and {missing} configured; configure one, or listen \
+             on 127.0.0.1"
         ),
     ))
 }

@@ -20,9 +20,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Parses a duration that is not zero; a zero age would match everything.
 pub fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => {
-            Err(format!("`{text}` would mean everything; write a longer time, like 30d"))
-        }
+        Duration::ZERO => Err(format!("`{text}` is zero; write a longer time, like 30d")),
         longer => Ok(longer),
     }
 }

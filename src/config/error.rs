@@ -24,10 +24,10 @@ pub enum ConfigError {
         error: String,
     },
     /// Reload that would remove so much that it must be confirmed.
-    #[error("it would {0}; if that is meant, run `statusmirror reload --yes`")]
+    #[error("the reload would {0}; to confirm, run `statusmirror reload --yes`")]
     Unconfirmed(String),
     /// File that cannot be created.
-    #[error("cannot make {path}: {error}")]
+    #[error("cannot create {path}: {error}")]
     Make {
         /// Path of the file.
         path: PathBuf,

@@ -94,7 +94,7 @@ fn interpret(
     if raw.store.max_in_flight == 0 {
         return Err(ConfigError::at(
             "store.max_in_flight",
-            "at least 1 must be possible".to_owned(),
+            "write a number of at least 1".to_owned(),
         ));
     }
     let retention = (!raw.store.retention.is_empty())
@@ -145,7 +145,7 @@ fn interpret(
     for (name, raw) in raw.api_keys {
         let new: ApiKey = sources_and_keys::api_key(name, raw, now, &mut warnings)?;
         if let Some(duplicate) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
-            let remedy = format!("the key is that of `{}` too; make another", duplicate.name);
+            let remedy = format!("`{}` has the same key; create another key", duplicate.name);
             return Err(ConfigError::at(&format!("api_keys.{}", new.name), remedy));
         }
         api_keys.push(new);

@@ -69,14 +69,14 @@ impl Secret {
             Self::Text(text) => text,
             #[expect(clippy::disallowed_methods, reason = "config is what reads the environment")]
             Self::Env { env } => std::env::var(&env).map_err(|error| {
-                ConfigError::at(key, format!("the environment variable {env} is needed: {error}"))
+                ConfigError::at(key, format!("the environment variable {env} is required: {error}"))
             })?,
             Self::File { file } => read(&file, key)?,
         };
         let text = text.trim_end_matches(['\n', '\r']);
         if is_blank(text) {
             let remedy = "the secret is empty, or has only blanks, quotation marks and invisible \
-                        characters; give one"
+                          characters; give a secret"
                 .to_owned();
             return Err(ConfigError::at(key, remedy));
         }
@@ -141,9 +141,10 @@ fn unusual_character(text: &str) -> Option<String> {
     if found.is_empty() {
         return None;
     }
-    let list = if text.contains(',') { "; several secrets are written as a list" } else { "" };
+    let list = if text.contains(',') { "; write several secrets as a list" } else { "" };
     Some(format!(
-        "the secret {}; it is used as it is, so remove what does not belong to it{list}",
+        "the secret {}, and is used unchanged; remove every character that does not belong to the \
+         secret{list}",
         found.join(" and ")
     ))
 }

@@ -85,7 +85,8 @@ pub(crate) fn require_settings(
     match file {
         Some(path) if has_no_settings => Err(ConfigError::File {
             path: path.to_owned(),
-            error: "it has no setting; write some, or start without a file for a demo".to_owned(),
+            error: "the file has no settings; add settings, or start without a file for a demo"
+                .to_owned(),
         }),
         _ => Ok(()),
     }

@@ -20,7 +20,7 @@ const EXPIRY_WARNING_SECONDS: i64 = 14 * 24 * 60 * 60;
 pub(crate) fn by_name(name: &str, key: &str) -> Result<&'static dyn dialect::Dialect, ConfigError> {
     dialect::by_name(name).ok_or_else(|| {
         let known: Vec<_> = dialect::ALL.iter().map(|dialect| dialect.name()).collect();
-        let remedy = format!("unknown dialect `{name}`; there are {}", known.join(", "));
+        let remedy = format!("unknown dialect `{name}`; the dialects are {}", known.join(", "));
         ConfigError::at(key, remedy)
     })
 }
@@ -46,7 +46,7 @@ pub(crate) fn source(
     };
     if !(1..=BODY_BUDGET).contains(&raw.max_body_bytes) {
         let remedy =
-            format!("write a number from 1 to {BODY_BUDGET}: more is never read at a time");
+            format!("write a number from 1 to {BODY_BUDGET}, the limit of all bodies in progress");
         return Err(ConfigError::at(&key(".max_body_bytes"), remedy));
     }
     let settings = dialect::Settings {
@@ -79,8 +79,7 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
     }
     if raw.scheme == "none" && (!secrets.is_empty() || hmac_only_key.is_some()) {
         let remedy =
-            "the scheme none takes nothing else; remove the other keys, or choose another \
-                    scheme"
+            "the scheme none has no other keys; remove the other keys, or choose another scheme"
                 .to_owned();
         return Err(ConfigError::at(&key("scheme"), remedy));
     }
@@ -93,7 +92,7 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
     let needs_secrets = ["url-token", "signed-url", "hmac", "standard-webhooks", "native"];
     if !needs_secrets.contains(&raw.scheme.as_str()) {
         let remedy = format!(
-            "unknown scheme `{}`; there are {} and none",
+            "unknown scheme `{}`; the schemes are {} and none",
             raw.scheme,
             needs_secrets.join(", ")
         );
@@ -152,22 +151,22 @@ pub(crate) fn api_key(
             "read" => Scope::Read,
             "register" => Scope::Register,
             _ => {
-                let remedy = format!("unknown scope `{scope}`; there are read and register");
+                let remedy = format!("unknown scope `{scope}`; the scopes are read and register");
                 return Err(ConfigError::at(&key(".scopes"), remedy));
             }
         });
     }
     if scopes.is_empty() {
-        let remedy = "a key without a scope may do nothing; name read, register or both".to_owned();
+        let remedy = "a key needs at least one scope; write read, register or both".to_owned();
         return Err(ConfigError::at(&key(".scopes"), remedy));
     }
     let expires = raw.expires.map(|text| expiry(&text, &key(".expires"))).transpose()?;
     if let Some(expires) = expires {
         let (key, remaining_seconds) = (key(".expires"), expires.seconds() - now.seconds());
         if now > expires {
-            warnings.push(format!("{key}: the key expired {expires}; make another"));
+            warnings.push(format!("{key}: the key expired {expires}; create another key"));
         } else if remaining_seconds < EXPIRY_WARNING_SECONDS {
-            warnings.push(format!("{key}: the key expires {expires}; make another"));
+            warnings.push(format!("{key}: the key expires {expires}; create another key"));
         }
     }
     match (raw.key, raw.sha256) {
@@ -206,8 +205,7 @@ fn expiry(text: &str, key: &str) -> Result<Timestamp, ConfigError> {
     let end_of_day = format!("{text}T23:59:59.999999Z").parse();
     end_of_day.or_else(|_no_day| text.parse::<Timestamp>()).map_err(|error| {
         let remedy = format!(
-            "`{text}` is {error}; a day alone is written like 2027-01-31 and ends with that day \
-             in UTC"
+            "`{text}` is {error}; a date alone, like 2027-01-31, means the end of that day in UTC"
         );
         ConfigError::at(key, remedy)
     })

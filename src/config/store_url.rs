@@ -17,7 +17,7 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, String> {
     // `mode=rwc` is the default behavior: read, write, and create the file if it does not exist.
     if let Some(other) = parameters.split('&').find(|one| !["", "mode=rwc"].contains(one)) {
         return Err(format!(
-            "`?{other}` cannot be set: the file is read, written and made as needed; remove it"
+            "`?{other}` cannot be set: the file is read, written and created as needed; remove it"
         ));
     }
     let (path, is_url) = match bare.strip_prefix("//") {
@@ -36,11 +36,14 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, String> {
         ));
     }
     if path.starts_with("~/") {
-        return Err("`~` is not expanded; write the whole path of your home directory".to_owned());
+        return Err(
+            "`~` is not expanded; write the absolute path of your home directory".to_owned()
+        );
     }
     if is_url && path.contains('%') {
         return Err(format!(
-            "`%` is not decoded; write the path as it is, behind sqlite: alone; {FORM_HINT}"
+            "`%` is not decoded; write the path without percent-encoding, after sqlite: without \
+             slashes; {FORM_HINT}"
         ));
     }
     // Libraries that count slashes differently mean the same file.
@@ -59,7 +62,8 @@ pub fn permissions_warning(database: &Path) -> Option<String> {
         (mode & 0o066 != 0).then_some((path, mode))
     })?;
     Some(format!(
-        "{} has mode {mode:03o}, so others than its owner may open it, and it holds phone numbers; chmod 600 it",
+        "{} has mode {mode:03o}, so users other than its owner can open the file, and it holds \
+         phone numbers; run `chmod 600` on it",
         path.display()
     ))
 }

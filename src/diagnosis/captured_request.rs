@@ -26,12 +26,12 @@ pub struct CapturedRequest {
 pub enum NotARequest {
     /// No request line.
     #[error(
-        "no HTTP request came in: it begins with a line like `POST /webhooks/gateway HTTP/1.1`, then \
-         its headers, an empty line, and the body; what `curl -v` prints will do too"
+        "the input is not an HTTP request; give a line like `POST /webhooks/gateway HTTP/1.1`, the \
+         headers, an empty line and the body, or give the output of `curl -v`"
     )]
     NoRequestLine,
     /// A line among the headers that is not a header; holds its number.
-    #[error("line {0} of the request is not a header; an empty line must stand before the body")]
+    #[error("line {0} of the input is not a header; an empty line must precede the body")]
     NoHeader(usize),
 }
 

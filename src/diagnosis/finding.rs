@@ -36,30 +36,31 @@ impl Case<'_> {
             Some(Place::Parameter(name)) => Mismatch::new(
                 "URL",
                 format!(
-                    "the parameter `{name}` is missing, which the scheme {scheme} asks for; give the \
-                     sender the whole URL that `statusmirror callback-url {}` prints, and let no \
-                     proxy take the query off",
+                    "the parameter `{name}` is missing, which the scheme {scheme} requires; give \
+                     the sender the whole URL that `statusmirror callback-url {}` prints, and \
+                     check that no proxy removes the query",
                     source.name
                 ),
             ),
             Some(Place::Header(name)) if signature_headers.is_empty() => Mismatch::new(
                 "scheme",
                 format!(
-                    "the header {name} is missing, which the scheme {scheme} asks for, and no other \
-                     looks like a signature; let the sender sign, and no proxy take it off"
+                    "the header {name} is missing, which the scheme {scheme} requires, and no \
+                     other header looks like a signature; check that the sender signs its webhooks \
+                     and that no proxy removes the header"
                 ),
             ),
             Some(Place::Header(name)) => Mismatch::new(
                 "scheme",
                 format!(
-                    "the header {name} is missing, which the scheme {scheme} asks for; like a \
-                     signature looks {}",
+                    "the header {name} is missing, which the scheme {scheme} requires; headers \
+                     that look like a signature: {}",
                     signature_headers.join(", ")
                 ),
             ),
             None => Mismatch::new(
                 "scheme",
-                format!("the signed time that the scheme {scheme} is told to look for is missing"),
+                format!("the signed time is missing, which the scheme {scheme} requires"),
             ),
         }
     }
@@ -68,7 +69,8 @@ impl Case<'_> {
     pub(crate) fn wrong_credential(self) -> Mismatch {
         let Self { source, captured, .. } = self;
         if captured.body.is_none() && covers_body(&source.scheme) {
-            let description = "it is not shown, and is what was signed; give it with --body FILE";
+            let description = "the captured request does not show the body, which the signature \
+                               covers; give the body with --body FILE";
             return Mismatch::new("body", description);
         }
         if let Some(several) = self.ambiguous() {
@@ -83,18 +85,15 @@ impl Case<'_> {
     fn ambiguous(self) -> Option<Mismatch> {
         let Self { source, captured, .. } = self;
         let request = captured.request();
-        let remedy = "it is ambiguous which one counts; let the sender send it once";
+        let remedy = "the sender must send it exactly once";
         source.credential_places(&request).into_iter().find_map(|place| match place {
             Place::Header(name) => (captured.get(&name) == Header::Several).then(|| {
-                Mismatch::new(
-                    "scheme",
-                    format!("the header {name} is there several times; {remedy}"),
-                )
+                Mismatch::new("scheme", format!("the header {name} occurs several times; {remedy}"))
             }),
             Place::Parameter(name) => {
                 let is_same_name = |(known, _): &(_, _)| *known == *name;
                 (request.parameters().filter(is_same_name).count() > 1).then(|| {
-                    Mismatch::new("URL", format!("`{name}` is there several times; {remedy}"))
+                    Mismatch::new("URL", format!("`{name}` occurs several times; {remedy}"))
                 })
             }
         })
@@ -105,8 +104,8 @@ impl Case<'_> {
         bodies(captured).into_iter().find_map(|(change, body)| {
             let other = CapturedRequest { body: Some(body), ..captured.clone() };
             let description = format!(
-                "{change} after it was signed; let whatever stands between pass its bytes on as \
-                 they are"
+                "{change} after the sender signed the body; configure every proxy to forward it \
+                 unchanged"
             );
             self.verifies(source, &other).then(|| Mismatch::new("body", description))
         })
@@ -120,8 +119,8 @@ impl Case<'_> {
         for (change, query) in &queries {
             if self.verifies(source, &with(query)) {
                 let description = format!(
-                    "its query is not the signed one: {change}; let the sender and every proxy \
-                     pass it on byte by byte"
+                    "the query is not the signed one: {change}; the sender and every proxy must \
+                     send it byte for byte"
                 );
                 return Some(Mismatch::new("URL", description));
             }
@@ -138,10 +137,10 @@ impl Case<'_> {
             let unchanged = (String::new(), captured.query.clone());
             for (change, query) in [&unchanged].into_iter().chain(&queries) {
                 if self.verifies(&at_address, &with(query)) {
-                    let also = if change.is_empty() { "" } else { ", and of its query " };
+                    let also = if change.is_empty() { "" } else { ", and the query was changed: " };
                     let description = format!(
-                        "the sender called {address}, but public_url says {}{also}{change}; set \
-                         sources.{}.public_url to what it calls",
+                        "the sender called {address}, but public_url is {}{also}{change}; set \
+                         sources.{}.public_url to the address that the sender calls",
                         source.public_url(),
                         source.name
                     );
@@ -160,8 +159,8 @@ impl Case<'_> {
                 && with_its_secret.is_some_and(|variant| self.verifies(&variant, captured))
             {
                 let description = format!(
-                    "the secret is that of the source `{}`; give the sender one of \
-                     sources.{}.verify.secrets, or another address",
+                    "the sender used the secret of the source `{}`; give the sender one of \
+                     sources.{}.verify.secrets, or the other source's URL",
                     other.name, source.name
                 );
                 return Some(Mismatch::new("secret", description));
@@ -211,21 +210,24 @@ impl Case<'_> {
                 captured.content_length().filter(|announced| *announced > length)
             {
                 let description = format!(
-                    "it has {length} bytes of {announced}; look for what cuts it, or capture all of it"
+                    "the body has {length} bytes of {announced}; check whether a proxy truncates \
+                     the body, or capture all of it"
                 );
                 return Mismatch::new("body", description);
             }
             if length == 0 {
-                let description = "it is empty, and is what was signed; capture it too";
+                let description = "the body is empty, and the signature covers the body; capture \
+                                   the body too";
                 return Mismatch::new("body", description);
             }
         }
-        let remedy = format!("compare the sender's with sources.{}.verify.secrets", source.name);
+        let remedy =
+            format!("compare the sender's secret with sources.{}.verify.secrets", source.name);
         let alternative = match &source.scheme {
             Scheme::UrlToken(_) => {
                 return Mismatch::new(
                     "secret",
-                    format!("the token is none of this or another source's; {remedy}"),
+                    format!("the token is not a secret of any source; {remedy}"),
                 );
             }
             Scheme::SignedUrl(_) => {
@@ -235,18 +237,17 @@ impl Case<'_> {
             Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None
                 if source.covers_url() =>
             {
-                "or the sender called an address that is neither public_url nor what Host says, or \
-                 the body was changed"
+                "or the sender called an address that is neither public_url nor in the header \
+                 Host, or the body was changed"
             }
             Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_) | Scheme::None => {
-                "or the body was changed in a way that cannot be guessed"
+                "or the body was changed in a way that is not recognized"
             }
         };
         Mismatch::new(
             "secret",
             format!(
-                "as far as can be seen, the signature was made with a secret of no source; {remedy} \
-                 ({alternative})"
+                "the signature probably uses a secret that no source has; {remedy} ({alternative})"
             ),
         )
     }
@@ -259,9 +260,9 @@ impl Case<'_> {
         let window = source.settings().window;
         let description = if matches!(source.scheme, Scheme::SignedUrl(_)) {
             format!(
-                "the URL was valid until {} ago; let it be valid for longer (callback-url \
-                 --expires-in), or set the clock here right",
-                seconds(-ahead)
+                "the URL expired {} ago; create URLs with a longer validity (callback-url \
+                 --expires-in), or correct this machine's clock",
+                describe_duration(-ahead)
             )
         } else if stated >= MIN_UNIX_MILLISECONDS {
             format!(
@@ -271,17 +272,18 @@ impl Case<'_> {
             format!("the signed time is in seconds; set sources.{name}.verify.timestamp_unit to s")
         } else if ahead > 0 {
             format!(
-                "it was signed {} ahead of the clock here, and {} are allowed; set the sender's clock \
-                 right, or the one here",
-                seconds(ahead),
-                seconds(window.max_skew_seconds.into())
+                "the webhook was signed {} ahead of this machine's clock, and {} are allowed; \
+                 correct the sender's clock or this machine's clock",
+                describe_duration(ahead),
+                describe_duration(window.max_skew_seconds.into())
             )
         } else {
             format!(
-                "it was signed {} ago, and {} are allowed, unless it only repeats what is stored; \
-                 set the sender's clock right, or the one here, or give with --at when it arrived",
-                seconds(-ahead),
-                seconds(window.max_age_seconds.into())
+                "the webhook was signed {} ago, and {} are allowed, unless the webhook only \
+                 repeats stored notifications; correct the sender's clock or this machine's clock, \
+                 or give the time of arrival with --at",
+                describe_duration(-ahead),
+                describe_duration(window.max_age_seconds.into())
             )
         };
         Mismatch::new("time", description)
@@ -292,8 +294,8 @@ impl Case<'_> {
         let is_implausible =
             matches!(self.source.scheme, Scheme::SignedUrl(_)) && stated >= MIN_UNIX_MILLISECONDS;
         is_implausible.then(|| {
-            "`expires` seems to be in milliseconds, and is read in seconds: the URL does not expire \
-             in our days; sign it again with seconds"
+            "`expires` seems to be in milliseconds, but is read in seconds, so the URL stays valid \
+             for thousands of years; sign it again with seconds"
                 .to_owned()
         })
     }
@@ -307,16 +309,17 @@ impl Case<'_> {
         let time = micros.map_or_else(|| stated.to_string(), |time| time.to_string());
         let ahead = stated.saturating_sub(now.seconds());
         let direction = if ahead > 0 { "ahead" } else { "ago" };
-        let distance = format!("{part} {time}, {} {direction}", seconds(ahead.saturating_abs()));
+        let distance =
+            format!("{part} {time}, {} {direction}", describe_duration(ahead.saturating_abs()));
         if is_end {
             return distance;
         }
         let window = source.settings().window;
         let (age, skew) = (window.max_age_seconds, window.max_skew_seconds);
         format!(
-            "{distance}; allowed are {} ago to {} ahead",
-            seconds(age.into()),
-            seconds(skew.into())
+            "{distance}; allowed: up to {} ago or {} ahead",
+            describe_duration(age.into()),
+            describe_duration(skew.into())
         )
     }
 
@@ -341,7 +344,7 @@ impl Case<'_> {
 
 fn sent_to_other_source(other: &Source) -> Mismatch {
     let description = format!(
-        "it was made for the source `{}`, whose credential fits; post it to /webhooks/{}",
+        "the credential is valid for the source `{}`; post the webhook to /webhooks/{}",
         other.name, other.name
     );
     Mismatch::new("source", description)
@@ -351,11 +354,16 @@ fn covers_body(scheme: &Scheme) -> bool {
     matches!(scheme, Scheme::Hmac(_) | Scheme::StandardWebhooks(_) | Scheme::Native(_))
 }
 
-fn seconds(number: i64) -> String {
-    const DAY_SECONDS: i64 = 24 * 60 * 60;
-    if number < 2 * DAY_SECONDS {
-        format!("{number} s")
-    } else {
-        format!("{} days", number / DAY_SECONDS)
+/// Text of a duration in seconds: its two largest units, or whole days from two days on.
+pub(crate) fn describe_duration(seconds: i64) -> String {
+    let in_units = |number: i64, unit: &str, rest: i64, smaller_unit: &str| match rest {
+        0 => format!("{number} {unit}"),
+        _ => format!("{number} {unit} {rest} {smaller_unit}"),
+    };
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..3_600 => in_units(seconds / 60, "min", seconds % 60, "s"),
+        3_600..172_800 => in_units(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        172_800.. => format!("{} days", seconds / 86_400),
     }
 }

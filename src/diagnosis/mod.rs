@@ -11,4 +11,5 @@ pub(crate) mod steps;
 pub(crate) mod tampering;
 
 pub use self::captured_request::{CapturedRequest, NotARequest};
+pub(crate) use self::finding::describe_duration;
 pub use self::steps::{Diagnosis, Found, Step, diagnose};

@@ -136,13 +136,12 @@ impl DiagnosisBuilder {
                 self.add(Found::Warn, "source", description);
             }
             Some(posted) => {
-                let description =
-                    format!("the path leads to the source `{posted}`, not to `{name}`");
+                let description = format!("the path names the source `{posted}`, not `{name}`");
                 let is_known = sources.iter().any(|source| source.name == posted);
                 let (status, remedy) = if is_known {
                     (401, format!("post it to /webhooks/{name}, or verify it as `{posted}`"))
                 } else {
-                    (404, format!("none of this name is configured; post it to /webhooks/{name}"))
+                    (404, format!("no source has that name; post it to /webhooks/{name}"))
                 };
                 self.add(Found::Fail, "source", description.clone());
                 self.reject(status, Mismatch::new("source", format!("{description}; {remedy}")));
@@ -165,25 +164,26 @@ impl DiagnosisBuilder {
             }
             Err(HeadRejection::Method) => {
                 let allowed = source.dialect.methods().join(" or ");
-                (405, "request", format!("its method is {method}, and must be {allowed}"))
+                (405, "request", format!("the method is {method}, and must be {allowed}"))
             }
             Err(HeadRejection::Encoded) => {
-                let description = "it has a Content-Encoding; send the body as it is, since the signature is \
-                             over its bytes";
+                let description = "the request has a Content-Encoding; send the body without one, \
+                                   because the signature covers its bytes";
                 (415, "body", description.to_owned())
             }
             Err(HeadRejection::ContentType) => {
                 let given = content_type.unwrap_or("none");
                 let description = format!(
-                    "its content type is {given}, which the signature of {} does not cover; let the \
-                     sender post what its documentation says",
+                    "the content type is {given}, which the signature of {} does not cover; the \
+                     sender must post the content type in its documentation",
                     source.dialect.name()
                 );
                 (415, "body", description)
             }
             Err(HeadRejection::TooLarge) => {
                 let description = format!(
-                    "it has {} bytes, and may have {}; raise sources.{}.max_body_bytes",
+                    "the body has {} bytes, and at most {} are allowed; raise \
+                     sources.{}.max_body_bytes",
                     length.unwrap_or_default(),
                     source.max_body_bytes,
                     source.name
@@ -203,24 +203,25 @@ impl DiagnosisBuilder {
 
     fn check_length(&mut self, captured: &CapturedRequest) {
         let Some(body) = &captured.body else {
-            let description =
-                "what came in does not show it, as curl -v prints none; give it with --body";
+            let description = "the captured request does not show the body, as curl -v prints \
+                               none; give it with --body";
             return self.add(Found::Warn, "body", description);
         };
         let length = body.len();
         let (found, description) = match captured.content_length() {
-            None => (Found::Ok, format!("{length} bytes; no Content-Length says how many")),
+            None => (Found::Ok, format!("{length} bytes, without a Content-Length")),
             Some(announced) if announced > length => (
                 Found::Fail,
-                format!("{length} bytes, but Content-Length says {announced}: it is cut"),
+                format!("{length} bytes, but Content-Length is {announced}: the body is truncated"),
             ),
             Some(announced) if !captured.surplus.is_empty() => {
                 let surplus = captured.surplus.len();
-                let description =
-                    format!("{announced} bytes, as Content-Length says; {surplus} more left out");
+                let description = format!(
+                    "{announced} bytes, as Content-Length states; further bytes ignored: {surplus}"
+                );
                 (Found::Warn, description)
             }
-            Some(announced) => (Found::Ok, format!("{announced} bytes, as Content-Length says")),
+            Some(announced) => (Found::Ok, format!("{announced} bytes, as Content-Length states")),
         };
         self.add(found, "body", description);
     }
@@ -250,12 +251,12 @@ impl DiagnosisBuilder {
                 }
                 several => {
                     found = Found::Fail;
-                    format!("{label} is there {} times", several.len())
+                    format!("{label} occurs {} times", several.len())
                 }
             });
         }
         let description = match parts.as_slice() {
-            [] => format!("{name}: nothing is asked for"),
+            [] => format!("{name}: no credential is required"),
             parts => format!("{name}: {}", parts.join(", ")),
         };
         self.add(found, "scheme", description);
@@ -265,13 +266,13 @@ impl DiagnosisBuilder {
         let count = case.source.scheme.secrets();
         match verified {
             Err(Unverified::Missing) => {
-                self.add(Found::Fail, "verify", "there is none, or not all of it");
+                self.add(Found::Fail, "verify", "the credential is missing or incomplete");
                 self.reject(401, case.missing_credential());
             }
             Err(Unverified::Wrong) => {
                 let description = match count {
-                    1 => "it does not match the secret".to_owned(),
-                    count => format!("it matches none of the {count} secrets"),
+                    1 => "the credential does not match the secret".to_owned(),
+                    count => format!("the credential matches none of the {count} secrets"),
                 };
                 self.add(Found::Fail, "verify", description);
                 self.reject(401, case.wrong_credential());
@@ -281,8 +282,8 @@ impl DiagnosisBuilder {
                     (Scheme::None, _) => {
                         "the source accepts every request without verification".to_owned()
                     }
-                    (_, 1) => "it matches the secret".to_owned(),
-                    (_, count) => format!("it matches one of the {count} secrets"),
+                    (_, 1) => "the credential matches the secret".to_owned(),
+                    (_, count) => format!("the credential matches one of the {count} secrets"),
                 };
                 self.add(Found::Ok, "verify", description);
             }
@@ -292,7 +293,7 @@ impl DiagnosisBuilder {
     fn add_time(&mut self, case: Case<'_>, verified: Result<Verified, Unverified>) {
         let stated = case.source.scheme.stated_time(&case.captured.request());
         let Some(stated) = stated else {
-            return self.add(Found::Ok, "time", "the credential states none");
+            return self.add(Found::Ok, "time", "the credential states no time");
         };
         let description = case.describe_times(stated);
         let is_rejected = matches!(
@@ -315,8 +316,8 @@ impl DiagnosisBuilder {
             && announced > length
         {
             let description = format!(
-                "it has {length} bytes of {announced}, and the rest is waited for in vain; look for what \
-                 cuts it, or capture all of it"
+                "the body has {length} bytes of {announced}, and the rest does not arrive; check \
+                 whether a proxy truncates the body, or capture all of it"
             );
             self.reject(503, Mismatch::new("body", description));
         }
@@ -324,7 +325,7 @@ impl DiagnosisBuilder {
 
     fn finish(mut self, Case { source, captured, .. }: Case<'_>) -> Diagnosis {
         let mut result =
-            "its credential is right; the body that would be read is not shown".to_owned();
+            "the credential is valid; the captured request does not show the body".to_owned();
         if let (None, Some(body)) = (&self.rejected, &captured.body) {
             let content = RawPayload {
                 method: captured.method.clone(),
@@ -341,7 +342,7 @@ impl DiagnosisBuilder {
                 Err(DecodeError(reason)) => {
                     self.add(Found::Fail, "reading", reason.clone());
                     let description = format!(
-                        "{reason}; the source's dialect is {}. It is kept in quarantine",
+                        "{reason}; the source's dialect is {}. The webhook is kept in quarantine",
                         source.dialect.name()
                     );
                     self.reject(400, Mismatch::new("body", description));
@@ -349,7 +350,7 @@ impl DiagnosisBuilder {
             }
         }
         let verdict = match &self.rejected {
-            None => format!("taken: {result}"),
+            None => format!("accepted: {result}"),
             Some((status, Mismatch { part, description })) => {
                 format!("rejected with {status}, {part} mismatch: {description}")
             }

@@ -14,21 +14,24 @@ pub(crate) fn bodies(captured: &CapturedRequest) -> Vec<(&'static str, Vec<u8>)>
     let body = captured.body.as_deref().unwrap_or_default();
     let end = body.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
     let bare = body.get(..end).unwrap_or_default();
-    let mut bodies = vec![("a line break was added at its end", bare.to_vec())];
+    let mut bodies = vec![("a line break was added at the end of the body", bare.to_vec())];
     for line_break in [&b"\n"[..], b"\r\n"] {
-        bodies.push(("the line break at its end was taken off", [bare, line_break].concat()));
+        bodies.push((
+            "the line break at the end of the body was removed",
+            [bare, line_break].concat(),
+        ));
     }
     let long = [body, &captured.surplus].concat();
-    bodies.push(("Content-Length says less than was signed, and cuts it", long));
-    bodies.push(("a byte order mark was taken off", [b"\xef\xbb\xbf", body].concat()));
+    bodies.push(("a smaller Content-Length truncated the body", long));
+    bodies.push(("a byte order mark was removed", [b"\xef\xbb\xbf", body].concat()));
     if let Some(bare) = body.strip_prefix(b"\xef\xbb\xbf") {
-        bodies.push(("a byte order mark was put before it", bare.to_vec()));
+        bodies.push(("a byte order mark was added", bare.to_vec()));
     }
     let Ok(text) = str::from_utf8(body) else { return bodies };
     let unix = text.replace("\r\n", "\n");
     let dos = unix.replace('\n', "\r\n");
     for text in [unix, dos] {
-        bodies.push(("its line breaks were changed", text.into_bytes()));
+        bodies.push(("the line breaks of the body were changed", text.into_bytes()));
     }
     let Ok(value) = serde_json::from_str::<Value>(text) else { return bodies };
     let compact = value.to_string();
@@ -42,7 +45,7 @@ pub(crate) fn bodies(captured: &CapturedRequest) -> Vec<(&'static str, Vec<u8>)>
     for text in texts {
         for text in [ascii(&text), text] {
             bodies.push((
-                "its JSON was reformatted, with other spaces or escapes",
+                "the JSON was reformatted, with other spaces or escapes,",
                 text.into_bytes(),
             ));
         }
@@ -53,32 +56,32 @@ pub(crate) fn bodies(captured: &CapturedRequest) -> Vec<(&'static str, Vec<u8>)>
 /// Other queries, each with the change that must have happened if it is the signed one.
 pub(crate) fn queries(query: Option<&str>) -> Vec<(String, Option<String>)> {
     let Some(query) = query else {
-        return vec![("the `?` at its end was taken off".to_owned(), Some(String::new()))];
+        return vec![("the `?` at the end of the URL was removed".to_owned(), Some(String::new()))];
     };
     let decoded = percent_encoding::percent_decode_str(query).decode_utf8_lossy().into_owned();
     let mut queries = vec![
-        ("a `+` was not written as %2B, and became a space".to_owned(), query.replace('+', "%2B")),
+        ("a `+` was not encoded as %2B, and became a space".to_owned(), query.replace('+', "%2B")),
         (
-            "a `+` was not written as %2B, and became a space".to_owned(),
+            "a `+` was not encoded as %2B, and became a space".to_owned(),
             query.replace("=+", "=%2B"),
         ),
         ("a %2B became a `+`, and so a space".to_owned(), query.replace("%2B", "+")),
-        ("a space was written in another way".to_owned(), query.replace("%20", "+")),
-        ("a space was written in another way".to_owned(), query.replace('+', "%20")),
-        ("it was percent-encoded twice".to_owned(), decoded),
-        ("it was escaped as HTML".to_owned(), query.replace("&amp;", "&")),
+        ("a space was encoded in another way".to_owned(), query.replace("%20", "+")),
+        ("a space was encoded in another way".to_owned(), query.replace('+', "%20")),
+        ("the query was percent-encoded twice".to_owned(), decoded),
+        ("the query was escaped as HTML".to_owned(), query.replace("&amp;", "&")),
     ];
     let pairs: Vec<&str> = query.split('&').collect();
     for (place, pair) in pairs.iter().enumerate() {
         let name = pair.split('=').next().unwrap_or_default();
         let others = pairs.iter().enumerate().filter(|(other, _)| *other != place);
         let others: Vec<&str> = others.map(|(_, pair)| *pair).collect();
-        queries.push((format!("the parameter `{name}` was added to it"), others.join("&")));
+        queries.push((format!("the parameter `{name}` was added"), others.join("&")));
     }
     queries
         .into_iter()
         .map(|(description, query)| (description, Some(query)))
-        .chain([("it was added".to_owned(), None)])
+        .chain([("the query was added".to_owned(), None)])
         .collect()
 }
 

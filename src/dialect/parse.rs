@@ -54,7 +54,7 @@ pub(crate) fn unknown(member: &str, word: &str) -> NoStatement {
 pub(crate) fn shape_error<'de, T: Deserialize<'de>>(json: &'de str) -> NoStatement {
     let read = serde_path_to_error::deserialize::<_, T>(&mut Deserializer::from_str(json));
     let error_text = match read {
-        Ok(_) => "it is not as it must be".to_owned(),
+        Ok(_) => "the JSON has an unexpected structure".to_owned(),
         Err(error) => error.to_string(),
     };
     NoStatement::Unreadable(error_text.chars().take(MAX_QUOTED_ERROR_CHARACTERS).collect())

@@ -102,8 +102,8 @@ fn encoded_problem() -> Problem {
 
 fn doubled_slash_problem() -> Problem {
     Problem::BadRequest(
-        "The path has a doubled slash: look at the slash at the end of the base URL. A slash inside a \
-         key is written %2F."
+        "The path has a double slash: check whether the base URL ends with a slash. A slash inside \
+         a key is written %2F."
             .to_owned(),
     )
 }

@@ -100,8 +100,8 @@ impl Problem {
             }
             Self::Method { allowed } => format!("Method not allowed; use {allowed}."),
             Self::UnknownSource => {
-                "No source of this name is configured. Look at the [sources] of \
-                 the configuration, or at the URL that was given to the sender."
+                "No source of this name is configured. Check the [sources] of the configuration, \
+                 and the URL that the sender calls."
                     .to_owned()
             }
             Self::NoKey => "Send a valid API key in the header X-Api-Key.".to_owned(),
@@ -123,12 +123,11 @@ impl Problem {
                 `verify` of the source in the configuration."
                 .to_owned(),
             Self::NotEncoded(reason) => format!(
-                "The request is authentic, but could not be read: {reason}. It is kept in \
-                 quarantine."
+                "The request is authentic, but unreadable: {reason}. It is kept in quarantine."
             ),
             Self::TooLarge { max_bytes } => format!("The body may have at most {max_bytes} bytes."),
             Self::TooMany => {
-                format!("The message has {MAX_NOTIFICATIONS} notifications, the most it may have.")
+                format!("The message has {MAX_NOTIFICATIONS} notifications, the maximum.")
             }
             Self::Erased => "The message was erased, and its id is blocked for as long as a retry could \
                 restore it. Register a new message under a new id."
@@ -137,7 +136,7 @@ impl Problem {
             Self::StoreFailed(_) => "Database error. Nothing was stored; try again.".to_owned(),
             Self::Corrupt(_) => "Corrupt data in the database; see the log.".to_owned(),
             Self::Protocol(StatusCode::REQUEST_TIMEOUT) => {
-                "The request's headers came too slowly. Send it again.".to_owned()
+                "The request's headers arrived too slowly. Send the request again.".to_owned()
             }
             Self::Protocol(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
                 "The request's headers are too large, or too many. Send fewer.".to_owned()

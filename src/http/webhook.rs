@@ -124,8 +124,8 @@ fn admit(
     if verified.is_some_and(|verified| verified.expires_in_milliseconds) && source.should_warn() {
         tracing::warn!(
             source = &*source.name,
-            "`expires` of a callback URL seems to be in milliseconds, and is read in seconds: the \
-             URL does not expire in our days; sign it again with seconds"
+            "`expires` of a callback URL seems to be in milliseconds, but is read in seconds, so \
+             the URL stays valid for thousands of years; sign it again with seconds"
         );
     }
     let announced = request
@@ -145,7 +145,7 @@ fn rejected_before_verification(source: &Source, rejection: HeadRejection) -> Re
         HeadRejection::Encoded => RejectedWebhook::new(
             RejectReason::ContentType,
             Problem::ContentType(
-                "Send the body as it is, without a Content-Encoding: the signature covers its bytes.",
+                "Send the body without a Content-Encoding: the signature covers its bytes.",
             ),
         ),
         HeadRejection::ContentType => RejectedWebhook::new(

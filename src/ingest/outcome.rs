@@ -5,7 +5,7 @@ use crate::message::{MessageId, Outcome, Status};
 use crate::store::{Entry, QuarantineId, StoredEntry};
 
 /// Reason for ignoring a late notification of an erased message.
-const ERASED_REASON: &str = "the message was erased, and this comes late";
+const ERASED_REASON: &str = "the message was erased before this notification arrived";
 
 /// Outcome of one entry of a delivery.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ impl Ingest {
         };
         let wanted = usize::try_from(entry).ok().and_then(|entry| read.into_iter().nth(entry));
         let Some(wanted) = wanted else {
-            return stays_quarantined(format!("it has no entry {entry} any more"));
+            return stays_quarantined(format!("the raw payload no longer has an entry {entry}"));
         };
         if let dialect::Entry::Unreadable { reason } = wanted {
             return stays_quarantined(reason);

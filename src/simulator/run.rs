@@ -97,7 +97,10 @@ impl fmt::Display for Report {
         for difference in self.differences.iter().take(MAX_SHOWN_DIFFERENCES) {
             writeln!(f, "DIFFERENCE {difference}")?;
         }
-        writeln!(f, "{} differences", self.differences.len())
+        match self.differences.len() {
+            1 => writeln!(f, "1 difference"),
+            differences => writeln!(f, "{differences} differences"),
+        }
     }
 }
 
@@ -237,7 +240,7 @@ impl Client<'_> {
         let outcome = body.pointer("/results/0/outcome").or_else(|| body.get("outcome"));
         let outcome = outcome
             .and_then(Value::as_str)
-            .map_or_else(|| format!("refused with {status}"), str::to_owned);
+            .map_or_else(|| format!("rejected with {status}"), str::to_owned);
         let expected = match post.kind {
             Kind::Webhook => {
                 status == 200
@@ -278,7 +281,7 @@ impl Client<'_> {
             for message in messages.ok_or_else(|| format!("{path}: no messages in {body}"))? {
                 let planned = expected.next();
                 let planned =
-                    planned.ok_or_else(|| format!("{path}: too many, such as {message}"))?;
+                    planned.ok_or_else(|| format!("{path}: unexpected message {message}"))?;
                 compare(&path, message, planned)?;
             }
             next = following;
@@ -323,5 +326,5 @@ fn compare(place: &str, found: &Value, planned: &PlannedMessage) -> Result<(), S
     if found == planned.expected {
         return Ok(());
     }
-    Err(format!("{place}: found {found}, must be {}", planned.expected))
+    Err(format!("{place}: found {found}, expected {}", planned.expected))
 }

@@ -50,8 +50,8 @@ impl Scheme {
             }
             Self::StandardWebhooks(keys) => {
                 return verifies(Self::StandardWebhooks(keys.with_text_keys())).then(|| {
-                    "the sender takes the text of the secret for the key; what follows whsec_ is \
-                     base64, and the key is what it decodes to"
+                    "the sender uses the text of the secret as the key; the text after whsec_ is \
+                     base64, and the key is the decoded text"
                         .to_owned()
                 });
             }

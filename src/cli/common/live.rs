@@ -64,7 +64,7 @@ pub(crate) fn ask<Q: Request>(database: &Path, request: Q) -> Result<Option<Q::R
 }
 
 fn no_reply() -> Failure {
-    Failure::unavailable("the server did not reply; look at its log")
+    Failure::unavailable("the server did not reply; check its log")
 }
 
 /// State of an answer that is being read.
@@ -94,7 +94,7 @@ impl Answer {
     /// Failure that the lines reported, if any.
     fn end(self) -> Result<(), Failure> {
         if !self.has_ended {
-            let message = "the server ended the conversation; look at its log";
+            let message = "the server closed the connection early; check its log";
             return Err(Failure::unavailable(message));
         }
         if self.errors.is_empty() {
@@ -124,7 +124,8 @@ fn ask_each(
         }
         Err(error) => {
             return Err(Failure::unavailable(format!(
-                "cannot reach the server's socket {}: {error}; run this as the server's user",
+                "cannot reach the server's socket {}: {error}; run this command as the server's \
+                 user",
                 admin::socket(database).display()
             )));
         }
@@ -171,7 +172,8 @@ pub(crate) fn require_database(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "there is no database {}; give the server's configuration, and run this where it runs",
+        "database not found: {}; run this command with the server's configuration, in the server's \
+         working directory",
         path.display()
     );
     Err(Failure::new(EX_NOINPUT, message))

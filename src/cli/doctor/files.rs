@@ -33,8 +33,8 @@ pub(crate) fn check(config: &Config, report: &mut Report<'_>) -> Result<(), Fail
     let database = &config.store.path;
     let Ok(found) = fs::metadata(database) else {
         let detail = format!(
-            "there is none at {}; start `statusmirror serve`, or give doctor the server's \
-             configuration and working directory",
+            "not found at {}; start `statusmirror serve`, or run doctor with the server's \
+             configuration, in the server's working directory",
             database.display()
         );
         return report.print(Found::Fail, "database", &detail);
@@ -53,13 +53,13 @@ fn secret(file: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
     match fs::metadata(file) {
         Ok(found) if found.mode() & 0o004 != 0 => {
             let detail = format!(
-                "everybody on this machine may read it (mode {:03o}); chmod o= it",
+                "every user of this machine can read the file (mode {:03o}); run `chmod o=` on it",
                 found.mode() & 0o777
             );
             report.print(Found::Warn, &label, &detail)
         }
         Ok(found) => report.print(Found::Ok, &label, &format!("mode {:03o}", found.mode() & 0o777)),
-        Err(error) => report.print(Found::Fail, &label, &format!("{error}; put it back")),
+        Err(error) => report.print(Found::Fail, &label, &format!("{error}; restore the file")),
     }
 }
 
@@ -76,12 +76,15 @@ fn permissions(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Re
     let may_enter = directory & 0o001 != 0;
     let may_replace = directory & 0o1003 == 0o003;
     if may_replace || (may_enter && mode & 0o002 != 0) {
-        let detail = format!("{shown}: everybody may change it; chmod 700 the directory");
+        let detail = format!(
+            "{shown}: every user can change the database; run `chmod 700` on the directory"
+        );
         return report.print(Found::Fail, "permissions", &detail);
     }
     if may_enter && mode & 0o004 != 0 {
         let detail = format!(
-            "{shown}: everybody may read it, and it holds phone numbers; chmod 700 the directory"
+            "{shown}: every user can read the database, which holds phone numbers; run `chmod 700` \
+             on the directory"
         );
         return report.print(Found::Warn, "permissions", &detail);
     }
@@ -101,7 +104,8 @@ fn owner(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Result<(
     match foreign {
         Some(path) => {
             let detail = format!(
-                "the database belongs to user {uid}, {} does not; chown it to the server's user",
+                "the database belongs to user {uid}, but {} does not; run `chown` on the files, \
+                 with the server's user",
                 path.display()
             );
             report.print(Found::Fail, "owner", &detail)
@@ -115,11 +119,12 @@ fn disk_space(database: &Path, found: &Metadata, report: &mut Report<'_>) -> Res
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let shown = format!("{} MiB free, the database has {} MiB", free >> 20, found.len() >> 20);
     if free < MIN_FREE_BYTES {
-        let detail = format!("{shown}; make room, or webhooks get 503");
+        let detail = format!("{shown}; free disk space: on a full disk, webhooks get 503");
         report.print(Found::Fail, "disk", &detail)
     } else if free < found.len() {
         let detail = format!(
-            "{shown}; make room, since after an error of the disk all of it is copied to new blocks"
+            "{shown}; free disk space: after a disk error, the next start copies the whole \
+             database to new blocks"
         );
         report.print(Found::Warn, "disk", &detail)
     } else {
@@ -134,9 +139,9 @@ fn wal(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
         return report.print(Found::Ok, "WAL", &shown);
     }
     let remedy = if config.store.external_checkpoints {
-        "see why the program that takes it over does not"
+        "the external program does not checkpoint the WAL; check that program"
     } else {
-        "see which other program reads the database for long, and stop it"
+        "a long read by another program blocks checkpoints; find that program, and stop it"
     };
     report.print(Found::Warn, "WAL", &format!("{shown}; {remedy}"))
 }
@@ -145,19 +150,19 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
     let holder = fs::metadata(with_suffix(database, ".lock")).ok().and_then(|lock| holder(&lock));
     match (holder, is_served) {
         (Some(process), true) => {
-            report.print(Found::Ok, "lock", &format!("held by process {process}, which serves"))
+            report.print(Found::Ok, "lock", &format!("held by the server, process {process}"))
         }
         (None, true) => report.print(Found::Ok, "lock", "held by a server"),
         (Some(process), false) => {
             let detail = format!(
-                "held by process {process}, whose admin socket cannot be reached; wait until it \
-                 has started, or run this as the server's user"
+                "held by process {process}, but its admin socket cannot be reached; wait until the \
+                 server has started, or run doctor as the server's user"
             );
             report.print(Found::Warn, "lock", &detail)
         }
         (None, false) => {
-            let detail = "no server has the database; start `statusmirror serve`, or give doctor the \
-                         server's configuration";
+            let detail = "no server has the database open; start `statusmirror serve`, or run \
+                          doctor with the server's configuration";
             report.print(Found::Fail, "lock", detail)
         }
     }
@@ -166,17 +171,17 @@ fn lock(database: &Path, is_served: bool, report: &mut Report<'_>) -> Result<(),
 /// Check for messages that the daily purge keeps until an operator confirms a prune.
 fn prune(database: &Path, report: &mut Report<'_>) -> Result<(), Failure> {
     let (found, detail) = match live::ask(database, admin::CountWaiting {}) {
-        Ok(Some(Waiting(0))) => (Found::Ok, "nothing waits to be confirmed".to_owned()),
+        Ok(Some(Waiting(0))) => (Found::Ok, "nothing waits for a confirmation".to_owned()),
         Ok(Some(Waiting(waiting))) => (
             Found::Warn,
             format!(
-                "{waiting} messages and quarantined entries are older than store.retention and are kept \
-                 until it is confirmed, in case the clock or the setting is wrong; look at both, then run \
-                 `statusmirror prune --yes`"
+                "{waiting} messages and quarantined entries are older than store.retention, and \
+                 are kept until a prune is confirmed, in case the clock or the setting is wrong; \
+                 check both, then run `statusmirror prune --yes`"
             ),
         ),
-        Ok(None) => (Found::Warn, "not known: no server has the database".to_owned()),
-        Err(failure) => (Found::Warn, format!("not known: {}", failure.message)),
+        Ok(None) => (Found::Warn, "unknown: no server has the database open".to_owned()),
+        Err(failure) => (Found::Warn, format!("unknown: {}", failure.message)),
     };
     report.print(found, "prune", &detail)
 }

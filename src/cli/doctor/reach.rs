@@ -14,7 +14,7 @@ use crate::cli::common::exit_code::Failure;
 use crate::cli::common::tls;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::diagnosis::Found;
+use crate::diagnosis::{Found, describe_duration};
 use crate::dialect::Source;
 use crate::message::Timestamp;
 use crate::verify::signed_url::Callback;
@@ -81,7 +81,7 @@ impl Doctor<'_> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let detail = format!("{address} is not reached: {}", describe_unreachable(&error));
+                let detail = format!("cannot reach {address}: {}", describe_unreachable(&error));
                 report.print(Found::Fail, label, &detail)?;
                 return Ok(None);
             }
@@ -91,9 +91,10 @@ impl Doctor<'_> {
         } else {
             let alive = ask(|| self.agent.get(format!("{address}/livez")).call());
             let detail = if alive.is_ok_and(|alive| alive.status == 200) {
-                "lives, but is not ready; its log says why the store cannot be written"
+                "is alive, but not ready; its log has the reason"
             } else {
-                "is something else; see what listens there, and server.listen or internal_listen"
+                "is used by another program; check which process listens there, and check \
+                 server.listen and server.internal_listen"
             };
             report.print(Found::Fail, label, &format!("{address} {detail}"))?;
         }
@@ -106,12 +107,15 @@ impl Doctor<'_> {
         let detail = describe_clock_difference(ahead);
         let (found, detail) = match ahead.saturating_abs() {
             off if off <= MAX_CLOCK_DIFFERENCE_SECONDS => (Found::Ok, detail),
-            off if off <= allowed.into() => (Found::Warn, format!("{detail}; set both by NTP")),
+            off if off <= allowed.into() => {
+                (Found::Warn, format!("{detail}; synchronize both clocks by NTP"))
+            }
             _ => (
                 Found::Fail,
                 format!(
-                    "{detail}, and signed webhooks may be off by {allowed} s; set both by NTP, and \
-                     start the server again"
+                    "{detail}, and for signed webhooks at most {} are allowed; synchronize both \
+                     clocks by NTP, and restart the server",
+                    describe_duration(allowed.into())
                 ),
             ),
         };
@@ -132,20 +136,20 @@ impl Doctor<'_> {
                 return report.print(
                     Found::Warn,
                     &label,
-                    "not tried, as the server is not reached",
+                    "not tested: the server cannot be reached",
                 );
             }
             "" => direct.as_str(),
             public => public,
         };
         let Some(answer) = self.deliver(source, address) else {
-            let detail = "not tried, as only the provider can sign";
+            let detail = "not tested: only the provider can sign webhooks";
             return report.print(Found::Warn, &label, detail);
         };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let detail = format!("{address} is not reached: {}", describe_unreachable(&error));
+                let detail = format!("cannot reach {address}: {}", describe_unreachable(&error));
                 return report.print(Found::Fail, &label, &detail);
             }
         };
@@ -153,22 +157,18 @@ impl Doctor<'_> {
             && !source.public_url().is_empty()
         {
             let detail = describe_clock_difference(answer.ahead.unwrap_or_default());
-            report.print(
-                Found::Warn,
-                &label,
-                &format!("of what answers at {address}, {detail}"),
-            )?;
+            report.print(Found::Warn, &label, &format!("at {address}, {detail}"))?;
         }
         let outcome = answer.body.pointer("/results/0/outcome").and_then(Value::as_str);
         if let (200, Some("ignored")) = (answer.status, outcome) {
             let also = if source.public_url().is_empty() { "; no public_url is set" } else { "" };
-            let detail = format!("a test delivery to {address} is taken and ignored{also}");
+            let detail = format!("a test delivery to {address} is accepted and ignored{also}");
             return report.print(Found::Ok, &label, &detail);
         }
         let detail = match (answer.status, outcome) {
             (200, Some(outcome)) => format!(
-                "a test delivery is {outcome}; the server has another dialect for it than {}: \
-                 reload it, or give doctor the server's configuration",
+                "the outcome of a test delivery is {outcome}: the source's dialect on the server \
+                 is not {}; reload the server, or run doctor with the server's configuration",
                 source.dialect.name()
             ),
             (401, _) if answer.is_problem => {
@@ -179,27 +179,27 @@ impl Doctor<'_> {
                 describe_rejection(source, &answer, is_accepted_directly)
             }
             (404, _) if answer.is_problem => {
-                "the server there knows no such source; reload it, or \
-                                              let public_url end in the source's name"
+                "the server there has no source of this name; reload that server, or set a \
+                 public_url that ends with the source's name"
                     .to_owned()
             }
             (503, _) if answer.is_problem => {
-                "the server there takes nothing at the moment; its log says why".to_owned()
+                "the server there rejects webhooks at the moment; its log has the reason".to_owned()
             }
             (400 | 405 | 413 | 415, _) if answer.is_problem => format!(
-                "the server there answers {}; a proxy changes the request, or the server has \
-                 another dialect than {}",
+                "the server there answers {}: a proxy changes the request, or the source's dialect \
+                 on the server is not {}",
                 answer.status,
                 source.dialect.name()
             ),
             (301..=308, _) => format!(
-                "it is sent on to {}, where no sender follows; set public_url to that, or let the \
-                 proxy pass it on",
+                "it redirects to {}, and senders do not follow redirects; set public_url to that \
+                 address, or configure the proxy to forward the request",
                 answer.location.as_deref().unwrap_or("another address")
             ),
             (status, _) => format!(
-                "something else answers there, with {status}; set public_url right, or let the proxy \
-                 pass /webhooks/ on to {}",
+                "another program answers there, with {status}; correct public_url, or configure \
+                 the proxy to forward /webhooks/ to {}",
                 self.config.server.listen
             ),
         };
@@ -272,19 +272,22 @@ fn describe_rejection(source: &Source, answer: &Answer, is_accepted_directly: bo
         source.settings().window.max_skew_seconds.into()
     };
     if is_timed && off.saturating_abs() > allowed {
-        return format!("rejected (401), as {}; set both by NTP", describe_clock_difference(off));
+        return format!(
+            "rejected (401), because {}; synchronize both clocks by NTP",
+            describe_clock_difference(off)
+        );
     }
     if is_accepted_directly {
-        return "rejected (401), though the server takes it directly; what stands between changes the \
-                query or the body, or passes it on to another server"
+        return "rejected (401), but accepted when posted directly to the server; a proxy changes \
+                the query or the body, or forwards the request to another server"
             .to_owned();
     }
     let signs_url =
         source.covers_url() && matches!(source.scheme, Scheme::Hmac(_) | Scheme::Native(_));
-    let also = if signs_url { ", or another public_url," } else { "" };
+    let also = if signs_url { " or public_url" } else { "" };
     format!(
-        "rejected (401): the server has other secrets{also} than this configuration; reload it, or \
-         give doctor the server's configuration"
+        "rejected (401): the server's secrets{also} differ from this configuration; reload the \
+         server, or run doctor with the server's configuration"
     )
 }
 
@@ -313,9 +316,15 @@ fn ahead(date: &str, before: Timestamp, after: Timestamp) -> Option<i64> {
 
 fn describe_clock_difference(ahead: i64) -> String {
     match ahead {
-        0 => "the server's clock and the one here agree".to_owned(),
-        ahead if ahead > 0 => format!("the server's clock is {ahead} s ahead of the one here"),
-        ahead => format!("the server's clock is {} s behind the one here", -ahead),
+        0 => "the server's clock agrees with this machine's clock".to_owned(),
+        ahead if ahead > 0 => format!(
+            "the server's clock is {} ahead of this machine's clock",
+            describe_duration(ahead)
+        ),
+        ahead => format!(
+            "the server's clock is {} behind this machine's clock",
+            describe_duration(-ahead)
+        ),
     }
 }
 
@@ -323,16 +332,17 @@ fn describe_clock_difference(ahead: i64) -> String {
 fn describe_unreachable(error: &Error) -> String {
     // Errors of the resolver have no kind of their own.
     if matches!(error, Error::HostNotFound) || error.to_string().contains("lookup address") {
-        return "its name is not known; look at the DNS, and at the address".to_owned();
+        return "unknown host name; check the address and the DNS".to_owned();
     }
     if let Error::Io(error) = error
         && error.kind() == ErrorKind::ConnectionRefused
     {
-        return "nothing listens there; start it, or set the address right".to_owned();
+        return "nothing listens there; start the server, or correct the address".to_owned();
     }
     if let Error::Timeout(_) = error {
         return format!(
-            "no answer within {} s; look for a firewall, or a proxy that waits for something else",
+            "no answer within {} s; check for a firewall, or for a proxy that waits for another \
+             server",
             ANSWER_TIMEOUT.as_secs()
         );
     }
@@ -340,10 +350,12 @@ fn describe_unreachable(error: &Error) -> String {
     let is_tls_error =
         inner_error.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
     if is_tls_error || matches!(error, Error::Tls(_) | Error::Rustls(_)) {
-        return format!("TLS fails ({error}); look at the certificate, and at what answers there");
+        return format!(
+            "TLS error ({error}); check the certificate, and which program answers there"
+        );
     }
     if let Error::BadUri(_) = error {
-        return "it is not an address; set it right".to_owned();
+        return "the address is not valid; correct it".to_owned();
     }
-    format!("{error}; look at the address, and at what answers there")
+    format!("{error}; check the address, and which program answers there")
 }

@@ -33,7 +33,7 @@ fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure
         .as_ref()
         .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let (sources, keys) = (config.sources.len(), config.api_keys.len());
-    let detail = format!("right; {file}, sources: {sources}, API keys: {keys}");
+    let detail = format!("valid; {file}, sources: {sources}, API keys: {keys}");
     report.print(Found::Ok, "configuration", &detail)?;
     // Warnings about keys and the database's permissions have checks of their own.
     let permissions = config::permissions_warning(&config.store.path);
@@ -51,14 +51,14 @@ fn keys(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     for key in &config.api_keys {
         let Some(expires) = key.expires else { continue };
         let label = format!("API key {}", key.name);
-        let remedy = "add another, give it to the application, and remove this one";
+        let remedy = "create another key, give it to the application, and remove this key";
         if key.has_expired(now) {
             let detail = format!("expired {expires}; {remedy}");
             report.print(Found::Fail, &label, &detail)?;
         } else if expires.seconds() - now.seconds() < EXPIRY_WARNING_SECONDS {
             report.print(Found::Warn, &label, &format!("expires {expires}; {remedy}"))?;
         } else {
-            report.print(Found::Ok, &label, &format!("good until {expires}"))?;
+            report.print(Found::Ok, &label, &format!("valid until {expires}"))?;
         }
     }
     Ok(())

@@ -114,7 +114,7 @@ impl HttpClient for Collector {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(answer.status().to_string()),
             // This error repeats the whole address, too.
-            Err(ureq::Error::BadUri(_)) => Some(format!("no address; {ADDRESS_HINT}")),
+            Err(ureq::Error::BadUri(_)) => Some(format!("invalid address; {ADDRESS_HINT}")),
             Err(error) => Some(error.to_string()),
         };
         let failed = self.fails.swap(failure.is_some(), Ordering::Relaxed);
@@ -122,10 +122,10 @@ impl HttpClient for Collector {
             Some(error) if !failed => tracing::warn!(
                 host,
                 error,
-                "the collector takes no spans; those of meanwhile are lost. Look at it and at the \
-                 OTEL_EXPORTER_OTLP_ variables"
+                "the collector does not accept spans; spans are lost until it does. Check the \
+                 collector and the OTEL_EXPORTER_OTLP_ variables"
             ),
-            None if failed => tracing::info!(host, "the collector takes spans again"),
+            None if failed => tracing::info!(host, "the collector accepts spans again"),
             Some(_) | None => {}
         }
         Ok(answer?)

@@ -54,8 +54,8 @@ impl<'a> Origins<'a> {
         for (key, path) in raw.paths() {
             if path.is_relative() && self.origin(&key).is_some_and(|origin| origin == name) {
                 let remedy = format!(
-                    "{} is a relative path, which means another file in each working directory; \
-                     write the whole path",
+                    "{} is a relative path, which depends on the working directory; write an \
+                     absolute path",
                     path.display()
                 );
                 return Err(ConfigError::Key { origin: name, key, remedy });

@@ -140,7 +140,7 @@ fn describe_error(path: &str, message: &str) -> (String, String) {
     }
     if let Some(missing) = message.strip_prefix("missing configuration field ") {
         let name = missing.trim_matches('"').rsplit('.').next().unwrap_or_default();
-        return (full_key(name), "this key is needed; add it".to_owned());
+        return (full_key(name), "this key is required; add it".to_owned());
     }
     (path.to_owned(), message.to_owned())
 }

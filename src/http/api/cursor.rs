@@ -112,12 +112,12 @@ impl From<StaleCursor> for Problem {
     fn from(stale: StaleCursor) -> Self {
         let detail = match stale {
             StaleCursor::Unknown => {
-                "This cursor was not given for this list and these filters, or it is of another version of \
+                "This cursor belongs to another list, to other filters or to another version of \
                  the service. Start without a cursor."
             }
             StaleCursor::Restored => {
-                "The database was restored from a backup after this cursor was given, so pages that were \
-                 read before may differ from what is stored now. Start without a cursor."
+                "The database was restored from a backup after this cursor was issued, so earlier \
+                 pages may differ from the messages that are stored now. Start without a cursor."
             }
         };
         Self::BadRequest(detail.to_owned())

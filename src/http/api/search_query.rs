@@ -105,7 +105,7 @@ fn ids(text: &str) -> Result<Vec<MessageId>, Problem> {
     match ids {
         Ok(ids) if ids.len() <= max_ids => Ok(ids),
         Ok(ids) => Err(Problem::BadRequest(format!(
-            "`ids` names {} messages; it may name {MAX_COUNT}. Ask several times.",
+            "`ids` has {} message ids; at most {MAX_COUNT} are allowed. Send several requests.",
             ids.len()
         ))),
         Err(error) => Err(Problem::BadRequest(format!("An element of `ids` is {error}."))),

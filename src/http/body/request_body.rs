@@ -111,7 +111,7 @@ pub(crate) async fn read_body(
         Ok(Body { content, bytes: partial.reservation })
     };
     timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_elapsed| {
-        let detail = "The body came too slowly. Nothing was stored; try again.";
+        let detail = "The body arrived too slowly. Nothing was stored; try again.";
         Err(BodyRejection::closing(RejectReason::Body, Problem::Unavailable(detail)))
     })
 }

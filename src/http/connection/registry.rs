@@ -185,7 +185,8 @@ impl Resource {
             self.warned.set(Some(now));
             tracing::warn!(
                 closed,
-                "{} run short; closing connections that wait longest for their clients",
+                "shortage of {}; closing the connections that have waited longest for their \
+                 clients",
                 self.name
             );
         }

@@ -75,10 +75,10 @@ fn state_gauges(service: &Service, stats: Option<Stats>) -> Registry {
     let Stats { database_bytes, wal_bytes, quarantined, .. } = stats;
     let Stats { quarantined_bytes, prune_waiting, without_destination, oldest_unfinished, .. } =
         stats;
-    size("quarantine_entries", "Entries that could not be understood", quarantined);
+    size("quarantine_entries", "Quarantined entries", quarantined);
     size(
         "quarantine_bytes",
-        "Bytes of the entries that could not be understood: quarantine.max_bytes",
+        "Size of the quarantined entries; the limit is quarantine.max_bytes",
         quarantined_bytes,
     );
     size(

@@ -28,8 +28,8 @@ pub enum OpenError {
     },
     /// The database has more than one hard link.
     #[error(
-        "{path} has {links} hard links, and another server could use it through another one; remove all \
-         but one"
+        "{path} has {links} hard links, and another server could open the database through another \
+         link; remove all links but one"
     )]
     Linked {
         /// Path of the database.
@@ -39,8 +39,8 @@ pub enum OpenError {
     },
     /// The file system is unreliable.
     #[error(
-        "{path} is on {kind}, where locks and syncs cannot be relied on; set store.url to a local \
-         disk, or take the risk with store.allow_network_filesystem = true"
+        "{path} is on {kind}, where locks and syncs are unreliable; set store.url to a local disk, \
+         or accept the risk with store.allow_network_filesystem = true"
     )]
     Filesystem {
         /// Path of the database.
@@ -55,7 +55,10 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file has the schema of another version.
-    #[error("{path} has schema version {found}, this program knows {ours}; use the newer program")]
+    #[error(
+        "{path} has schema version {found}, and this program supports {ours}; use a newer version \
+         of the program"
+    )]
     Version {
         /// Path of the file.
         path: PathBuf,
@@ -66,8 +69,8 @@ pub enum OpenError {
     },
     /// The file is damaged.
     #[error(
-        "{path} is damaged ({what}); it was left as it is: look at the disk, and restore a backup with \
-         `statusmirror restore FILE`, which keeps the damaged files"
+        "{path} is damaged ({what}); nothing was changed. Check the disk, and restore a backup \
+         with `statusmirror restore FILE`, which keeps the damaged files"
     )]
     Damaged {
         /// Path of the file.
@@ -94,9 +97,10 @@ pub enum OpenError {
     },
     /// The WAL is damaged in the middle.
     #[error(
-        "{path} is damaged: at least {transactions} transactions that were acknowledged lie behind the \
-         damage; nothing was changed. Copy it and the database to another place. Then restore a backup \
-         with `statusmirror restore FILE`, or accept the loss with `statusmirror accept-wal-loss {salt}`"
+        "{path} is damaged, and acknowledged transactions lie behind the damage (at least \
+         {transactions}); nothing was changed. Copy this file and the database to another place. \
+         Then restore a backup with `statusmirror restore FILE`, or accept the loss with \
+         `statusmirror accept-wal-loss {salt}`"
     )]
     WalDamaged {
         /// Path of the WAL.
@@ -114,8 +118,8 @@ pub enum OpenError {
     },
     /// Not enough space for a copy that must be made first.
     #[error(
-        "a copy of {path} must be made first, which needs {needed} bytes of space where there are \
-         {free}; make room, or move the database and its -wal to another disk"
+        "not enough disk space for the required copy of {path}: {needed} bytes are needed, and \
+         {free} are free; free disk space, or move the database and its -wal to another disk"
     )]
     NoRoom {
         /// Path of the database.
@@ -126,13 +130,13 @@ pub enum OpenError {
         free: u64,
     },
     /// The file is not writable.
-    #[error("{path} may not be written; give it to the user that this program runs as")]
+    #[error("{path} is not writable; make the user that runs this program its owner")]
     ReadOnly {
         /// Path of the file.
         path: PathBuf,
     },
     /// A setting that durability depends on did not take effect.
-    #[error("{path} cannot be kept durably: journal mode {mode}, synchronous {synchronous}")]
+    #[error("{path} would not be durable: journal mode {mode}, synchronous {synchronous}")]
     NotDurable {
         /// Path of the file.
         path: PathBuf,

@@ -156,14 +156,14 @@ impl Marks {
             let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
             for path in paths {
                 if let Err(error) = fs::write(&path, &boot) {
-                    tracing::error!(%error, path = %path.display(), "cannot mark the failure");
+                    tracing::error!(%error, path = %path.display(), "cannot write failure mark");
                 }
             }
             // The waiting thread may have given up.
             done.send(()).ok();
         });
         if writing.is_err() || written.recv_timeout(MARK_TIMEOUT).is_err() {
-            tracing::error!("the failure may not be marked; start again on a copy of the files");
+            tracing::error!("the failure mark may be missing; start again on a copy of the files");
         }
     }
 

@@ -145,8 +145,8 @@ impl Hmac {
         if timestamp.is_some() != signed.contains(&Part::Timestamp) {
             return Err(SchemeError::new(
                 "signed",
-                "a `timestamp` and the placeholder {timestamp} go together: a time that is not \
-                 signed proves nothing",
+                "`timestamp` and the placeholder {timestamp} require each other: a time that is \
+                 not signed can be forged",
             ));
         }
         if signed.contains(&Part::Id) && settings.id_header.is_empty() {
@@ -325,7 +325,7 @@ fn timestamp(settings: &Settings) -> Result<Option<(TimeAt, Unit)>, SchemeError>
             if settings.separator.is_empty() {
                 return Err(SchemeError::new(
                     "separator",
-                    "a timestamp that is an item needs what stands between the items",
+                    "a timestamp that is an item needs a separator of the items",
                 ));
             }
             TimeAt::Item(format!("{name}=").into_bytes())
@@ -358,8 +358,8 @@ fn template(text: &str) -> Result<Vec<Part>, SchemeError> {
                 return Err(SchemeError::new(
                     "signed",
                     format!(
-                        "unknown placeholder {{{name}}}; there are {{body}}, {{timestamp}}, \
-                         {{id}}, {{method}}, {{url}} and {{header:NAME}}"
+                        "unknown placeholder {{{name}}}; the placeholders are {{body}}, \
+                         {{timestamp}}, {{id}}, {{method}}, {{url}} and {{header:NAME}}"
                     ),
                 ));
             }

@@ -296,7 +296,7 @@ fn a_warning_is_logged_at_each_reload() {
     let log = server.reload();
     let log_line = line(&log, "WARN", "api_keys.billing.expires");
     let expected =
-        "api_keys.billing.expires: the key expired 2020-01-31T23:59:59.999999Z; make another";
+        "api_keys.billing.expires: the key expired 2020-01-31T23:59:59.999999Z; create another key";
     assert_eq!(log_line["message"], expected);
     assert_eq!(line(&log, "INFO", "\"reloaded\"")["changed"], "api_keys.billing");
     assert_eq!(query_status(&mut server.connect(), BILLING_KEY), 403);

@@ -111,8 +111,8 @@ fn an_empty_or_missing_file_changes_nothing() {
     let valid = fs::read_to_string(server.config()).unwrap();
     let (server_only, _) = valid.split_once("[api_keys").unwrap();
     for (invalid, expected) in [
-        ("", "it has no setting"),
-        ("# all gone\n[server]\n", "it has no setting"),
+        ("", "the file has no settings"),
+        ("# all gone\n[server]\n", "the file has no settings"),
         (server_only, "remove 1 of 1 sources (gateway) and remove 1 of 1 API keys (tests)"),
     ] {
         server.configure(|_| invalid.to_owned());
@@ -142,8 +142,8 @@ fn removing_more_than_half_of_sources_or_keys_needs_confirmation() {
     let contents = fs::read_to_string(server.config()).unwrap();
     // The new file removes two of three.
     server.configure(|_| contents.replace(&second, "").replace(&third, ""));
-    let expected = "it would remove 2 of 3 sources (second, third) and remove 2 of 3 API keys (second, \
-                 third); if that is meant, run `statusmirror reload --yes`";
+    let expected = "the reload would remove 2 of 3 sources (second, third) and remove 2 of 3 API \
+                    keys (second, third); to confirm, run `statusmirror reload --yes`";
     assert_eq!(reload_error(&server.reload()), expected);
     let unconfirmed = server.run(&["reload"]);
     assert_eq!(unconfirmed.status.code(), Some(78), "{unconfirmed:?}");

@@ -27,7 +27,7 @@ const INVALID: &[(&str, &str, &str)] = &[
     (r#"api_keys.a.key = "x"
 api_keys.a.scopes = "all""#, "api_keys.a.scopes", "`all`"),
     (r#"api_keys.a.key = "x"
-api_keys.a.expires = "soon""#, "api_keys.a.expires", "written like 2027-01-31"),
+api_keys.a.expires = "soon""#, "api_keys.a.expires", "a date alone, like 2027-01-31, means the end of that day in UTC"),
     (r#"api_keys.a.key = "x"
 api_keys.a.expires = "2027-02-29""#, "api_keys.a.expires", "not a time"),
     (r#"api_keys.a.key = "x"
@@ -35,9 +35,9 @@ api_keys.a.expires = 2027-01-31T12:00:00"#, "api_keys.a.expires", "a time withou
     (r#"server.internal_listen = "nowhere""#, "server.internal_listen", "write host:port"),
     (r#"server.trusted_proxies = ["127.0.0.1", "10.0.0.0/33"]"#, "server.trusted_proxies", "`10.0.0.0/33` is neither"),
     (r#"server.trusted_proxies = "proxy""#, "server.trusted_proxies", "`proxy` is neither"),
-    ("[sources.own]", "sources.own.verify", "this key is needed"),
+    ("[sources.own]", "sources.own.verify", "this key is required"),
     (r#"sources.Own.verify = { scheme = "none" }"#, "sources.Own", "a-z"),
-    (r#"sources.own.verify = { scheme = "nun" }"#, "sources.own.verify.scheme", "there are url-token"),
+    (r#"sources.own.verify = { scheme = "nun" }"#, "sources.own.verify.scheme", "the schemes are url-token"),
     (r#"sources.own.verify = { scheme = "url-token" }"#, "sources.own.verify.secrets", "at least one secret"),
     (r#"sources.own.verify = { scheme = "url-token", secrets = 7 }"#, "sources.own.verify.secrets", "write a text"),
     (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "NO_SUCH" } }"#, "secrets", "NO_SUCH"),
@@ -45,13 +45,13 @@ api_keys.a.expires = 2027-01-31T12:00:00"#, "api_keys.a.expires", "a time withou
     (r#"sources.own.verify = { scheme = "url-token", secrets = "" }"#, "secrets", "the secret is empty"),
     (r#"sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "no signature of its own"),
     (r#"sources.own.verify = { scheme = "hmac", secrets = "x" }"#, "sources.own.verify.header", "name the header"),
-    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", timestamp = "header:T" }"#, "sources.own.verify.signed", "a time that is not signed proves nothing"),
+    (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", timestamp = "header:T" }"#, "sources.own.verify.signed", "a time that is not signed can be forged"),
     (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", signed = "{boby}" }"#, "sources.own.verify.signed", "unknown placeholder {boby}"),
     (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X", algorithm = "md5" }"#, "sources.own.verify.algorithm", "sha256, sha1 or sha512"),
     (r#"sources.own.verify = { scheme = "standard-webhooks", secrets = "whpk_AAAA" }"#, "sources.own.verify.secrets", "not an ed25519 public key"),
     (r#"sources.own.verify = { scheme = "hmac", secrets = "x", header = "X Y" }"#, "sources.own.verify.header", "cannot be the name of a header"),
     (r#"sources.own.verify = { scheme = "none", max_age_seconds = -1 }"#, "max_age_seconds", "unsigned"),
-    (r#"sources.own.verify = { scheme = "none", secrets = "x" }"#, "verify.scheme", "takes nothing else"),
+    (r#"sources.own.verify = { scheme = "none", secrets = "x" }"#, "verify.scheme", "the scheme none has no other keys"),
     (r#"sources.own.verify = { scheme = "url-token", secrets = "x", header = "X" }"#, "verify.header", "only"),
     (r#"sources.own.verify = { scheme = "url-token", secrets = { env = "A", file = "B" } }"#, "secrets", "write"),
     (r#"sources.own.verify = { schme = "none" }"#, "sources.own.verify.schme", "did you mean `scheme`?"),
@@ -59,13 +59,13 @@ api_keys.a.expires = 2027-01-31T12:00:00"#, "api_keys.a.expires", "a time withou
     (r#"sources.own.max_body_bytes = 99999999999
 sources.own.verify = { scheme = "none" }"#, "sources.own.max_body_bytes", "from 1 to 67108864"),
     (r#"api_keys.a.key = "x"
-api_keys.a.scopes = []"#, "api_keys.a.scopes", "name read"),
+api_keys.a.scopes = []"#, "api_keys.a.scopes", "write read"),
     (r#"api_keys.a.key = "x"
-api_keys.b.key = "x""#, "api_keys.b", "is that of `a` too"),
+api_keys.b.key = "x""#, "api_keys.b", "`a` has the same key"),
     (r#"sources.own.public_url = "https://x/y?z=1"
 sources.own.verify = { scheme = "none" }"#, "sources.own", "without a query"),
     (r#"sources.own.dialect = "twillio"
-sources.own.verify = { scheme = "none" }"#, "sources.own.dialect", "there are gateway, twilio"),
+sources.own.verify = { scheme = "none" }"#, "sources.own.dialect", "the dialects are gateway, twilio"),
     (r#"sources.own.dialect = "twilio"
 sources.own.verify = { scheme = "native", secrets = "x" }"#, "sources.own", "set server.public_url"),
 ];
@@ -118,7 +118,7 @@ fn a_public_address_is_rejected_with_generated_secrets() {
     let envs = [("STATUSMIRROR__SERVER__LISTEN", "0.0.0.0:0")];
     let output = run_program_in(folder.path(), &["serve"], &envs);
     assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("can be reached from elsewhere"), "{output:?}");
+    assert!(text(&output.stderr).contains("other machines can reach 0.0.0.0:0"), "{output:?}");
 }
 
 #[test]

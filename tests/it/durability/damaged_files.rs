@@ -79,7 +79,10 @@ fn a_wal_without_its_database_is_kept() {
     fs::rename(server.database(), &elsewhere).unwrap();
     let started = server.run(&["serve"]);
     assert_eq!(started.status.code(), Some(65), "{started:?}");
-    assert!(text(&started.stderr).contains("its -wal file is there"), "{started:?}");
+    assert!(
+        text(&started.stderr).contains("the file is missing or empty, but its -wal file exists"),
+        "{started:?}"
+    );
     assert!(fs::read(wal(&server)).unwrap() == kept);
     fs::rename(&elsewhere, server.database()).unwrap();
     server.restart();
@@ -147,7 +150,7 @@ fn damage_found_after_the_start_stops_the_server() {
     server.restart();
     disk.clear_fault();
     assert_eq!(server.wait(), Some(65));
-    assert!(server.log().contains("do not fit their indexes or histories"), "{}", server.log());
+    assert!(server.log().contains("do not match their indexes or histories"), "{}", server.log());
 }
 
 #[test]

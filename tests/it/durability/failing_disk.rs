@@ -213,7 +213,10 @@ fn a_start_without_space_for_the_copy_reports_how_much_is_needed() {
         envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let rejected = run_program_in(server.folder.path(), &arguments, &envs);
     assert_eq!(rejected.status.code(), Some(73), "{rejected:?}");
-    assert!(text(&rejected.stderr).contains("bytes of space"), "{rejected:?}");
+    assert!(
+        text(&rejected.stderr).contains("not enough disk space for the required copy"),
+        "{rejected:?}"
+    );
     fs::remove_file(&ballast).unwrap();
     server.restart();
     assert_eq!(server.history(&id(1)).len(), 1);

@@ -90,7 +90,7 @@ fn a_restore_keeps_later_erasures() {
     let restored = backed.restore();
     let stdout = text(&restored.stdout);
     assert!(restored.status.success(), "{restored:?}");
-    assert!(stdout.contains("set aside: ") && stdout.contains("which removed 2 "), "{stdout}");
+    assert!(stdout.contains("set aside: ") && stdout.contains("removed: 2 "), "{stdout}");
     assert!(!stdout.contains("repeat"), "{stdout}");
     let aside = backed.beside("mirror.db.before-restore");
     assert!(aside.iter().any(|name| name.ends_with("-wal")), "{aside:?}");
@@ -188,7 +188,7 @@ fn only_a_sound_backup_is_restored() {
     assert_rejected("with a WAL", 65, "-wal beside it");
     fs::remove_file(&wal).unwrap();
     fs::remove_file(&backed.backup).unwrap();
-    assert_rejected("missing", 66, "there is no file");
+    assert_rejected("missing", 66, "file not found: ");
     let own = backed.server.run(&["restore", backed.server.database().to_str().unwrap()]);
     assert_eq!(own.status.code(), Some(65), "{own:?}");
 }

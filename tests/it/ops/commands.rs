@@ -46,8 +46,8 @@ fn a_callback_url_is_printed_only_if_it_would_be_accepted() {
         "https://hooks.example.com/webhooks/twilio?key=k\n"
     );
     for (arguments, words) in [
-        (&["unknown"][..], "there are gateway, own, twilio"),
-        (&["own"], "does not cover the parameters of an address"),
+        (&["unknown"][..], "configured sources: gateway, own, twilio"),
+        (&["own"], "does not verify the parameters of a callback URL"),
         (&["gateway", "--expires-in", "1h"], "does not expire"),
         (&["gateway", "--key", "a\nb"], "control character"),
         (&["gateway", "--destination", "12"], "E.164"),
@@ -264,7 +264,7 @@ fn a_health_check_succeeds_only_while_the_server_is_ready() {
     let any_port = [("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:0")];
     let unknown_port = run_program_in(folder.path(), &["healthcheck"], &any_port);
     assert_eq!(unknown_port.status.code(), Some(64));
-    assert!(text(&unknown_port.stderr).contains("give --url"), "{unknown_port:?}");
+    assert!(text(&unknown_port.stderr).contains("give the address with --url"), "{unknown_port:?}");
 }
 
 #[test]

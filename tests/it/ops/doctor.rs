@@ -130,10 +130,10 @@ fn a_healthy_installation_passes() {
     assert_eq!(code, Some(0), "{stdout}");
     assert!(stdout.lines().all(|line| line.starts_with("ok ")), "{stdout}");
     for name in SCHEMES {
-        assert_line(&stdout, "ok", &format!("source {name}"), &["taken and ignored"]);
+        assert_line(&stdout, "ok", &format!("source {name}"), &["accepted and ignored"]);
     }
     assert_line(&stdout, "ok", "source gateway", &["no public_url is set"]);
-    let process = format!("held by process {}, which serves", server.process());
+    let process = format!("held by the server, process {}", server.process());
     assert_line(&stdout, "ok", "lock", &[&process]);
     assert_line(&stdout, "ok", "clock", &["agree"]);
     assert_line(&stdout, "ok", "server", &["is ready"]);
@@ -156,11 +156,12 @@ fn a_wrong_secret_is_named() {
     let (stdout, code) = doctor(&server);
     assert_eq!(code, Some(69), "{stdout}");
     for name in ["gateway", "signed", "timed", "standard"] {
-        let words = ["rejected (401)", "has other secrets than this configuration", "reload it"];
+        let words =
+            ["rejected (401)", "secrets differ from this configuration", "reload the server"];
         assert_line(&stdout, "FAIL", &format!("source {name}"), &words);
     }
     for name in ["hmac", "twilio"] {
-        let words = ["has other secrets, or another public_url, than this"];
+        let words = ["secrets or public_url differ from this configuration"];
         assert_line(&stdout, "FAIL", &format!("source {name}"), &words);
     }
     server.reload();
@@ -177,33 +178,33 @@ fn a_wrong_public_url_is_named() {
     let own_url = |name: &str| url(server.port, name);
     let redirect = "301 Moved\r\nLocation: https://hooks.example.com/webhooks/hmac?token=x";
     for (url, words) in [
-        (hmac_url_at(free_port(24_000)), &["is not reached", "nothing listens there"][..]),
+        (hmac_url_at(free_port(24_000)), &["cannot reach", "nothing listens there"][..]),
         (
             hmac_url_at(start_fake_server(answer("200 OK", "<html>Welcome</html>"))),
-            &["something else answers there, with 200", "pass /webhooks/ on to"],
+            &["another program answers there, with 200", "forward /webhooks/ to"],
         ),
         (
             hmac_url_at(start_fake_server(answer("404 Not Found", "nginx"))),
-            &["something else answers", "with 404"],
+            &["another program answers", "with 404"],
         ),
         (
             hmac_url_at(start_fake_server(answer("401 Unauthorized", "who?"))),
-            &["something else answers", "with 401"],
+            &["another program answers", "with 401"],
         ),
         (
             hmac_url_at(start_fake_server(answer(redirect, ""))),
-            &["sent on to https://hooks.example.com/webhooks/hmac, where no sender follows"],
+            &["redirects to https://hooks.example.com/webhooks/hmac, and senders do not follow"],
         ),
         (
             hmac_url_at(start_fake_server(answer(problem_head, problem_body))),
-            &["though the server takes it directly", "changes the query or the body"],
+            &["accepted when posted directly to the server", "changes the query or the body"],
         ),
-        (own_url("unknown"), &["knows no such source"]),
-        (own_url("hmac").replace("/webhooks", "/elsewhere"), &["knows no such source"]),
+        (own_url("unknown"), &["has no source of this name"]),
+        (own_url("hmac").replace("/webhooks", "/elsewhere"), &["has no source of this name"]),
         (own_url("signed"), &["rejected (401)"]),
         (own_url("twilio"), &["rejected (401)"]),
-        (own_url("hmac").replace("http:", "https:"), &["is not reached", "TLS fails"]),
-        ("http://unknown.invalid/webhooks/hmac".to_owned(), &["is not reached"]),
+        (own_url("hmac").replace("http:", "https:"), &["cannot reach", "TLS error"]),
+        ("http://unknown.invalid/webhooks/hmac".to_owned(), &["cannot reach"]),
     ] {
         server.configure(|_| config.replace(&own_url("hmac"), &url));
         // After the reload, the server has the same `public_url`.
@@ -223,7 +224,7 @@ fn assert_clock_rejection(stdout: &str, name: &str, words: &str) {
     let marker = format!("FAIL  source {name}: ");
     let mut lines = stdout.lines().filter(|line| line.starts_with(&marker));
     let is_rejection = |line: &str| {
-        line.contains("rejected (401), as the server's clock is") && line.contains(words)
+        line.contains("rejected (401), because the server's clock is") && line.contains(words)
     };
     assert!(lines.any(is_rejection), "no rejection of {name} with `{words}` in\n{stdout}");
 }
@@ -245,14 +246,16 @@ fn a_wrong_clock_is_named() {
         })
     };
     let (stdout, code) =
-        doctor_at_offset(60, "warn", "the server's clock is 60 s ahead of the one here");
+        doctor_at_offset(60, "warn", "the server's clock is 60 s ahead of this machine's clock");
     assert_eq!(code, Some(0), "{stdout}");
-    let (stdout, code) = doctor_at_offset(3600, "FAIL", "clock is 3600 s ahead of the one here");
+    let (stdout, code) =
+        doctor_at_offset(3547, "FAIL", "clock is 59 min 7 s ahead of this machine's clock");
     assert_eq!(code, Some(69), "{stdout}");
-    assert_clock_rejection(&stdout, "signed", "ahead of the one here");
-    let (stdout, _) = doctor_at_offset(-3600, "FAIL", "clock is 3600 s behind the one here");
+    assert_clock_rejection(&stdout, "signed", "ahead of this machine's clock");
+    let (stdout, _) =
+        doctor_at_offset(-3547, "FAIL", "clock is 59 min 7 s behind this machine's clock");
     for name in ["timed", "standard"] {
-        assert_clock_rejection(&stdout, name, "behind the one here");
+        assert_clock_rejection(&stdout, name, "behind this machine's clock");
     }
     clock.jump(0);
 }
@@ -283,7 +286,7 @@ fn files_with_open_permissions_are_reported() {
         &stdout,
         "warn",
         &secret_label,
-        &["everybody on this machine may read it", "chmod"],
+        &["every user of this machine can read the file", "chmod"],
     );
     assert_line(&stdout, "warn", "permissions", &["its directory 700", "mirror.db has mode 644"]);
     chmod(&secret, 0o600);
@@ -294,14 +297,24 @@ fn files_with_open_permissions_are_reported() {
     let (stdout, code) = doctor(&server);
     assert_eq!(code, Some(0), "{stdout}");
     assert_line(&stdout, "ok", &secret_label, &["mode 600"]);
-    assert_line(&stdout, "warn", "permissions", &["everybody may read it", "phone numbers"]);
+    assert_line(
+        &stdout,
+        "warn",
+        "permissions",
+        &["every user can read the database", "phone numbers"],
+    );
     chmod(&server.database(), 0o646);
-    assert_line(&doctor(&server).0, "FAIL", "permissions", &["everybody may change it"]);
+    assert_line(&doctor(&server).0, "FAIL", "permissions", &["every user can change the database"]);
     chmod(&server.database(), 0o600);
     assert_line(&doctor(&server).0, "ok", "permissions", &["mode 600"]);
     chmod(server.folder.path(), 0o777);
     let (stdout, code) = doctor(&server);
-    assert_line(&stdout, "FAIL", "permissions", &["everybody may change it", "chmod 700"]);
+    assert_line(
+        &stdout,
+        "FAIL",
+        "permissions",
+        &["every user can change the database", "chmod 700"],
+    );
     assert_eq!(code, Some(69));
     chmod(server.folder.path(), 0o700);
 }
@@ -350,9 +363,9 @@ fn a_key_near_its_expiry_is_reported() {
     });
     let (stdout, code) = doctor(&server);
     assert_eq!(code, Some(69), "{stdout}");
-    assert_line(&stdout, "FAIL", "API key old", &["expired 2026-01-31", "add another"]);
-    assert_line(&stdout, "warn", "API key ending", &["expires ", "add another"]);
-    assert_line(&stdout, "ok", "API key lasting", &["good until"]);
+    assert_line(&stdout, "FAIL", "API key old", &["expired 2026-01-31", "create another key"]);
+    assert_line(&stdout, "warn", "API key ending", &["expires ", "create another key"]);
+    assert_line(&stdout, "ok", "API key lasting", &["valid until"]);
 }
 
 #[test]
@@ -373,8 +386,8 @@ fn a_missing_server_is_reported() {
     assert_eq!(code, Some(69), "{stdout}");
     assert_line(&stdout, "FAIL", "lock", &["no server has the database"]);
     assert_line(&stdout, "FAIL", "server", &["nothing listens there"]);
-    assert_line(&stdout, "warn", "source gateway", &["not tried"]);
+    assert_line(&stdout, "warn", "source gateway", &["not tested"]);
     assert_line(&stdout, "FAIL", "source hmac", &["nothing listens there"]);
     fs::remove_file(server.database()).unwrap();
-    assert_line(&doctor(&server).0, "FAIL", "database", &["there is none", "serve"]);
+    assert_line(&doctor(&server).0, "FAIL", "database", &["not found at", "serve"]);
 }

@@ -305,7 +305,7 @@ fn a_failing_collector_is_logged_once_and_delays_nothing() {
     query();
     assert_eq!(server.terminate(), Some(0));
     let log = server.log();
-    let warnings = log.lines().filter(|line| line.contains("the collector takes no spans"));
+    let warnings = log.lines().filter(|line| line.contains("the collector does not accept spans"));
     assert_eq!(warnings.count(), 1, "{log}");
     assert!(log.contains("\"host\":\"127.0.0.1\",\"error\":\"500 "), "{log}");
 }
@@ -315,7 +315,7 @@ fn an_unreachable_collector_is_logged_and_does_not_delay_shutdown() {
     let address = format!("http://127.0.0.1:{}", free_port(25_000));
     let mut server = exporting(&address, &[short_delay()]);
     server.post(EXAMPLE);
-    wait_for(|| server.log().contains("the collector takes no spans").then_some(()));
+    wait_for(|| server.log().contains("the collector does not accept spans").then_some(()));
     assert_eq!(server.post(EXAMPLE).status, 200);
     assert_eq!(server.terminate(), Some(0));
 }

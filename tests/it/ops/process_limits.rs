@@ -139,7 +139,8 @@ fn a_database_that_others_may_read_causes_a_warning() {
     fs::set_permissions(server.database(), fs::Permissions::from_mode(0o644)).unwrap();
     // `check-config` and `doctor` print one warning each, with the same text.
     let warning = format!(
-        "{} has mode 644, so others than its owner may open it, and it holds phone numbers; chmod 600 it",
+        "{} has mode 644, so users other than its owner can open the file, and it holds phone \
+         numbers; run `chmod 600` on it",
         server.database().display()
     );
     let (check_output, doctor_output) = (check_config(), server.run(&["doctor"]).stdout);

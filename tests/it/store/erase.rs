@@ -117,7 +117,7 @@ fn an_erased_number_is_in_no_byte_and_does_not_return() {
     let output = server.run(&["erase", "--destination", DESTINATION, "--yes"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(count_hourly(), before, "hourly counts must keep erased messages");
-    let counts = format!("{} messages, 2 entries of the quarantine\n", erased + 3);
+    let counts = format!("{} messages, 2 quarantined entries\n", erased + 3);
     let stdout = text(&output.stdout);
     assert!(stdout.starts_with(&format!("to erase: {counts}")), "{stdout}");
     assert!(stdout.ends_with(&format!("erased: {counts}")), "{stdout}");
@@ -226,7 +226,7 @@ fn old_messages_are_pruned_while_webhooks_go_on() {
     assert_eq!(post(&server, &id(7), "DELIVERED", DESTINATION), "applied");
     assert_eq!(post(&server, &id(400), "SENT", LONGER_DESTINATION), "applied");
     let empty = server.run(&["prune", "--older-than", "1d", "--yes"]);
-    assert!(text(&empty.stdout).ends_with("removed: 0 messages, 0 entries of the quarantine\n"));
+    assert!(text(&empty.stdout).ends_with("removed: 0 messages, 0 quarantined entries\n"));
     let pruned = thread::scope(|scope| {
         let posting = scope.spawn(|| {
             for number in 401..=500 {
@@ -237,7 +237,7 @@ fn old_messages_are_pruned_while_webhooks_go_on() {
         posting.join().unwrap();
         pruned
     });
-    let removed = "removed: 299 messages, 1 entries of the quarantine\n";
+    let removed = "removed: 299 messages, 1 quarantined entry\n";
     assert!(text(&pruned.stdout).ends_with(removed), "{pruned:?}");
     assert_eq!(count_listed(&server, DESTINATION), 1);
     assert_eq!(server.history(&id(7)).len(), 2);

@@ -224,7 +224,7 @@ fn a_check_finds_missing_and_superfluous_entries() {
                 .unwrap();
             assert_eq!(deleted, 1, "kind {kind}, {run}");
             db.execute_batch("RELEASE damage").unwrap();
-            assert_damaged(&settings.path, "do not fit their indexes");
+            assert_damaged(&settings.path, "do not match their indexes");
             let mended = format!(
                 "INSERT INTO message_index SELECT 0, {kind}, \
                      CASE {kind} WHEN 0 THEN id WHEN 1 THEN destination ELSE reference_key END, \
@@ -236,7 +236,7 @@ fn a_check_finds_missing_and_superfluous_entries() {
         }
     }
     db.execute("INSERT INTO message_index VALUES (0, 1, 393331112233, 5, 1)", []).unwrap();
-    assert_damaged(&settings.path, "1 entries too many");
+    assert_damaged(&settings.path, "excess entries in the index: 1");
 }
 
 fn assert_damaged(path: &std::path::Path, words: &str) {

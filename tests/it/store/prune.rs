@@ -157,7 +157,7 @@ fn a_start_under_a_wrong_clock_removes_nothing_and_reports_what_waits() {
     };
     server.configure(|config| config.replace("[store]\n", "[store]\nretention = \"400d\"\n"));
     restart(&mut server, 0);
-    wait_for(|| server.log().contains("removed what is older").then_some(()));
+    wait_for(|| server.log().contains("the daily purge removed").then_some(()));
     for number in 1..=5 {
         assert_eq!(server.post(&webhook(&id(number), "SENT", 1).to_string()).outcome(), "applied");
     }
@@ -185,7 +185,7 @@ fn a_start_under_a_wrong_clock_removes_nothing_and_reports_what_waits() {
     assert_eq!(lost, 0);
     let pruned = server.run(&["prune", "--yes"]);
     assert!(
-        text(&pruned.stdout).starts_with("to remove: 1 messages"),
+        text(&pruned.stdout).starts_with("to remove: 1 message,"),
         "the message of 1976: {pruned:?}"
     );
 }
@@ -231,7 +231,7 @@ fn prune_and_erase_report_counts_and_need_confirmation() {
                 server.config().display()
             );
             let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
-            assert!(text(&output.stdout).contains("Remove this for good? [y/N]"), "{output:?}");
+            assert!(text(&output.stdout).contains("Remove this permanently? [y/N]"), "{output:?}");
             assert_eq!(output.status.code(), Some(code), "{output:?}");
             assert_eq!(server.history(&id(1)).len(), kept);
         }

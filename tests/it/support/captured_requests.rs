@@ -124,7 +124,7 @@ impl VerifyOutput {
     /// Asserts that the request verifies, and that the verdict contains this text about its entries.
     #[track_caller]
     pub(crate) fn assert_accepted(&self, text: &str) {
-        self.assert(0, &["verdict: taken: ", text]);
+        self.assert(0, &["verdict: accepted: ", text]);
         assert!(!self.stdout.contains("FAIL"), "{}", self.stdout);
     }
 

@@ -301,7 +301,7 @@ fn a_client_that_hung_up_does_not_delay_shutdown() {
     assert_eq!(server.send("GET", "/livez", &[], b"").status, 200);
     drop(connection);
     assert_eq!(server.terminate(), Some(0));
-    assert!(!server.log().contains("requests are under way"), "{}", server.log());
+    assert!(!server.log().contains("requests in flight"), "{}", server.log());
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub(crate) fn stream(
     let last = last_event_id(request, lineage)?.unwrap_or(last_published);
     if last > last_published {
         return Err(Problem::BadRequest(format!(
-            "`Last-Event-ID` is none that was given: the last one is {}. If the database was replaced by an older \
-             one, read the messages again and reconnect without this header.",
+            "`Last-Event-ID` is greater than the id of the last event, {}. If the database was \
+             replaced by an older one, read the messages again and reconnect without this header.",
             EventId::new(lineage, last_published)
         )));
     }
@@ -130,7 +130,7 @@ impl EventStream {
         let text = if mem::take(&mut self.is_first) {
             format!("retry: {RETRY_MILLISECONDS}\nid: {}\n\n", self.id()).into()
         } else if self.last_sent_at.elapsed() > READ_TIMEOUT {
-            self.end("slow", "Events were not read as fast as they came.")
+            self.end("slow", "The client read the events too slowly.")
         } else {
             self.charged_text().await
         };

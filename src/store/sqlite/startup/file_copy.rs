@@ -21,7 +21,7 @@ pub(crate) fn copy_to_new_blocks(
 ) -> Result<(), OpenError> {
     tracing::warn!(
         database = %path.display(),
-        "the disk failed when it was written last; copying the data to new blocks"
+        "the last write to the disk failed; copying the data to new blocks"
     );
     copy_durably(&db, path, &with_extension(path, "copied"))?;
     drop(db);

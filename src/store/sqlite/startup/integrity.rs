@@ -117,7 +117,7 @@ pub(crate) fn check_messages(
             .query_row([after, after + CHUNK_MESSAGES], |row| row.get::<_, i64>(0))
             .map(|wrong| match wrong {
                 0 => "ok".to_owned(),
-                wrong => format!("{wrong} messages do not fit their indexes or histories"),
+                wrong => format!("messages that do not match their indexes or histories: {wrong}"),
             });
         let verdict = verdict(wrong)?;
         if verdict != Verdict::Sound {
@@ -136,7 +136,7 @@ fn check_index(db: &Connection) -> rusqlite::Result<Verdict> {
              WHERE n <= (SELECT indexed_n FROM progress))";
     Ok(match db.query_row(COUNT_EXCESS, [], |row| row.get::<_, i64>(0))? {
         0 => Verdict::Sound,
-        excess => Verdict::Damaged(format!("the index has {excess} entries too many")),
+        excess => Verdict::Damaged(format!("excess entries in the index: {excess}")),
     })
 }
 

@@ -89,7 +89,10 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened, OpenError> {
 fn require_database_of_wal(path: &Path) -> Result<(), OpenError> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     if length(&with_suffix(path, "-wal")) > 0 && length(path) == 0 {
-        return Err(OpenError::damaged(path, "its -wal file is there, it itself is gone or empty"));
+        return Err(OpenError::damaged(
+            path,
+            "the file is missing or empty, but its -wal file exists",
+        ));
     }
     Ok(())
 }

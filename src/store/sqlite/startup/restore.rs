@@ -154,7 +154,7 @@ impl OldDatabase {
     fn read(path: &Path) -> Self {
         if files::length(path) == 0 {
             let wal = files::length(&with_suffix(path, "-wal"));
-            let unread = (wal > 0).then(|| format!("{} is gone or empty", path.display()));
+            let unread = (wal > 0).then(|| format!("{} is missing or empty", path.display()));
             // Without a database nothing was erased.
             return Self { lineage: unread.is_none().then_some(0), unread, ..Self::default() };
         }

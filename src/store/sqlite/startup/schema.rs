@@ -178,8 +178,8 @@ pub(crate) fn adopt_backup(db: &Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     tracing::warn!(
-        "the database is a backup: what was erased since it was taken is in it again; erase it again, or \
-         use `statusmirror restore`, which carries erasures over"
+        "the database is a backup, and again holds the data erased after the backup; repeat these \
+         erasures, or use `statusmirror restore`, which applies them"
     );
     let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
     let lineage = lineage(&transaction)?;

@@ -112,7 +112,7 @@ impl Apply<'_> {
         }
         self.quarantine(
             index,
-            format!("the message has {MAX_NOTIFICATIONS} notifications, the most it may have"),
+            format!("the message has {MAX_NOTIFICATIONS} notifications, the maximum"),
         )
     }
 

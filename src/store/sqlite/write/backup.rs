@@ -56,7 +56,7 @@ pub(crate) enum BackupError {
         source: rusqlite::Error,
     },
     /// The store was closed, or failed, meanwhile.
-    #[error("the store has stopped; there is no backup")]
+    #[error("the store has stopped; no backup was made")]
     Stopped,
 }
 

@@ -7,14 +7,14 @@ COPY docs/openapi.json docs/
 COPY src src
 RUN cargo build --locked --release && mkdir /data
 
-# Of the C library and nothing else: no shell, no package manager.
+# This image contains the C library, without a shell or a package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /build/target/release/statusmirror /statusmirror
 COPY LICENSE-MIT LICENSE-APACHE /licenses/
-# A volume takes its owner from here.
+# A new volume gets the owner of this folder.
 COPY --from=build --chown=65532:65532 /data /data
-# From the host and from other containers it is reached at an address of its own. Such an address needs an
-# API key and a source, so that without both it does not start.
+# The server listens on all addresses, so that the host and other containers can reach it. It therefore
+# starts only if an API key and a source are configured.
 ENV STATUSMIRROR__SERVER__LISTEN=0.0.0.0:8080 \
     STATUSMIRROR__STORE__URL=sqlite:/data/statusmirror.db
 VOLUME /data

@@ -1,4 +1,4 @@
-// Reads a mirror and waits: go run read_and_wait.go BASE NUMBER MESSAGEID SECONDS
+// Queries statusmirror and waits: go run read_and_wait.go BASE NUMBER MESSAGEID SECONDS
 // The API key is in STATUSMIRROR_KEY.
 package main
 
@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// Message is what a query says of one message; more members can be added as they are needed.
+// Message has the members of a message that this program uses. Add others as you need them.
 type Message struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
 }
 
-// Entry is how answers wrap a message.
+// Entry is the object around a message in a response.
 type Entry struct {
 	Message *Message `json:"message"`
 }
 
-// Mirror is a statusmirror, and the key that it is asked with.
+// Mirror has the base URL of a statusmirror server and an API key.
 type Mirror struct{ Base, Key string }
 
-// Get reads the answer; of 404 it reads nothing, and any other error is returned.
+// Get decodes the response into answer, unless it is 404. It returns any other error.
 func (m Mirror) Get(path string, seconds int, answer any) error {
 	limit := time.Duration(seconds+10) * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -53,22 +53,22 @@ func (m Mirror) Get(path string, seconds int, answer any) error {
 	}
 }
 
-// MessagesTo lists the messages to this number.
+// MessagesTo returns the messages to a destination.
 func (m Mirror) MessagesTo(number string) ([]Entry, error) {
 	var list struct{ Messages []Entry }
 	err := m.Get("/api/messagestatus/phonenumber/"+url.PathEscape(number), 0, &list)
 	return list.Messages, err
 }
 
-// Message is nil if nothing is known.
+// Message returns the message, or nil if it is unknown.
 func (m Mirror) Message(id string) (*Message, error) {
 	var found Entry
 	err := m.Get("/api/messagestatus/"+id, 0, &found)
 	return found.Message, err
 }
 
-// WaitUntilFinal returns the message once its status is final, else as it is known after so many
-// seconds.
+// WaitUntilFinal returns the message when its status is final, or its current state after the
+// given time.
 func (m Mirror) WaitUntilFinal(id string, seconds int) (*Message, error) {
 	end := time.Now().Add(time.Duration(seconds) * time.Second)
 	for {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// SignCallbackURL takes the parameters destination, expires (Unix seconds), action, key, messageid
-// and service.
+// SignCallbackURL returns the URL. Parameters: destination, expires (Unix seconds), action, key,
+// messageid, service.
 func SignCallbackURL(address, source, secret string, parameters url.Values) string {
 	text := source + "\n" + parameters.Get("destination") + "\n" + parameters.Get("expires")
 	for _, name := range []string{"action", "key", "messageid", "service"} {

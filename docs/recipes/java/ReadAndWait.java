@@ -11,12 +11,12 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Reads a mirror and waits: java ReadAndWait.java BASE NUMBER MESSAGEID SECONDS
+ * Queries statusmirror and waits: java ReadAndWait.java BASE NUMBER MESSAGEID SECONDS
  * The API key is in STATUSMIRROR_KEY.
  */
 public class ReadAndWait {
     private static final Set<String> FINAL = Set.of("REJECTED", "UNDELIVERED", "DELIVERED", "READ");
-    /** Stands in for the JSON library that an application has, and Java has not. */
+    /** Replaces a JSON library, because Java's own library has none. */
     private static final Pattern MESSAGE = Pattern.compile(
             "\"message\":\\{\"id\":\"([^\"]+)\".*?\"channel\":\"\\w+\",\"status\":\"(\\w+)\"");
 
@@ -29,7 +29,7 @@ public class ReadAndWait {
         this.key = key;
     }
 
-    /** What is answered, or nothing for 404; any other error is thrown. */
+    /** Returns the response, or an empty text for 404. Throws any other error. */
     private String get(String path, long seconds) throws IOException, InterruptedException {
         HttpRequest request = HttpRequest.newBuilder(URI.create(base + path))
                 .header("X-Api-Key", key)
@@ -45,18 +45,18 @@ public class ReadAndWait {
         return answer.body();
     }
 
-    /** The ids and statuses of the messages to this number, one in a group each. */
+    /** Returns the messages to a destination: group 1 is the id, group 2 the status. */
     public Matcher messagesTo(String number) throws IOException, InterruptedException {
         String encoded = URLEncoder.encode(number, StandardCharsets.UTF_8);
         return MESSAGE.matcher(get("/api/messagestatus/phonenumber/" + encoded, 0));
     }
 
-    /** The status now. */
+    /** Returns the current status. */
     public String status(String messageid) throws IOException, InterruptedException {
         return statusIn(get("/api/messagestatus/" + messageid, 0));
     }
 
-    /** The status once it is final, else the one that is known after so many seconds. */
+    /** Returns the status when it is final, or the current one after the given time. */
     public String waitUntilFinal(String messageid, long seconds)
             throws IOException, InterruptedException {
         long end = System.nanoTime() + Duration.ofSeconds(seconds).toNanos();

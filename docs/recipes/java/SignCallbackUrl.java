@@ -13,7 +13,7 @@ import javax.crypto.spec.SecretKeySpec;
  * The secret is in GATEWAY_SECRET.
  */
 public class SignCallbackUrl {
-    /** Parameters: destination, expires (Unix seconds), action, key, messageid, service. */
+    /** Returns the URL. Parameters: destination, expires (Unix seconds), action, key, messageid, service. */
     public static String sign(
             String address, String source, String secret, Map<String, String> parameters)
             throws GeneralSecurityException {

@@ -1,4 +1,4 @@
-// Reads a mirror and waits: node read_and_wait.mjs BASE NUMBER MESSAGEID SECONDS
+// Queries statusmirror and waits: node read_and_wait.mjs BASE NUMBER MESSAGEID SECONDS
 // The API key is in STATUSMIRROR_KEY.
 import { argv, env } from "node:process";
 import { pathToFileURL } from "node:url";
@@ -11,7 +11,7 @@ export class Mirror {
     this.key = key;
   }
 
-  // What is answered, or undefined for 404; any other error is thrown.
+  // Returns the response, or undefined for 404. Throws any other error.
   async get(path, seconds = 0) {
     const answer = await fetch(this.base + path, {
       headers: { "X-Api-Key": this.key },
@@ -31,7 +31,7 @@ export class Mirror {
     return (await this.get(`/api/messagestatus/${messageid}`))?.message;
   }
 
-  // The message once its status is final, else as it is known after so many seconds.
+  // Returns the message when its status is final, or its current state after the given time.
   async waitUntilFinal(messageid, seconds) {
     const end = performance.now() + seconds * 1000;
     while (true) {

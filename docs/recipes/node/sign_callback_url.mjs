@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { argv, env } from "node:process";
 import { pathToFileURL } from "node:url";
 
-// Parameters are texts: destination, expires (Unix seconds), action, key, messageid, service.
+// Returns the URL. Parameters (texts): destination, expires (Unix seconds), action, key, messageid, service.
 export function signCallbackUrl(address, source, secret, parameters) {
   const lines = [source, parameters.destination ?? "", parameters.expires ?? ""];
   for (const name of ["action", "key", "messageid", "service"]) {

@@ -1,4 +1,4 @@
-"""Reads a mirror and waits: python3 read_and_wait.py BASE NUMBER MESSAGEID SECONDS
+"""Queries statusmirror and waits: python3 read_and_wait.py BASE NUMBER MESSAGEID SECONDS
 
 The API key is in STATUSMIRROR_KEY.
 """
@@ -20,7 +20,7 @@ class Mirror:
         self.base, self.key = base, key
 
     def get(self, path, seconds=0):
-        """What is answered, or None for 404; any other error is raised."""
+        """Returns the response, or None for 404. Raises any other error."""
         request = urllib.request.Request(self.base + path, headers={"X-Api-Key": self.key})
         try:
             with urllib.request.urlopen(request, timeout=seconds + 10) as answer:
@@ -40,7 +40,7 @@ class Mirror:
         return found["message"] if found else None
 
     def wait_until_final(self, messageid, seconds):
-        """The message once its status is final, else as it is known after so many seconds."""
+        """Returns the message when its status is final, or its current state after the given time."""
         end = time.monotonic() + seconds
         while True:
             wait = max(1, min(60, math.ceil(end - time.monotonic())))

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 
 def sign_callback_url(address, source, secret, parameters):
-    """Parameters are texts: destination, expires (Unix seconds), action, key, messageid, service."""
+    """Returns the URL. Parameters (texts): destination, expires (Unix seconds), action, key, messageid, service."""
     lines = [source, parameters.get("destination", ""), parameters.get("expires", "")]
     for name in ("action", "key", "messageid", "service"):
         if name in parameters:

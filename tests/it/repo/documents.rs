@@ -1,5 +1,5 @@
 //! Documents: links have targets, settings are accepted, and each program shown is equal to its file. The
-//! commands are run by `repo::readme` and by `scripts/acceptance/recipes`.
+//! commands are run by `repo::pages` and by `scripts/acceptance/recipes`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -116,7 +116,7 @@ fn every_code_block_is_run_accepted_or_a_file() {
     let mut shown = 0;
     for (path, document) in documents() {
         let folder = root().join(&path).parent().unwrap().to_owned();
-        let is_run = path == Path::new("README.md") || path.starts_with("docs/recipes");
+        let is_run = super::pages::is_page(&path) || path.starts_with("docs/recipes");
         for block in parts(&document).0 {
             let location = format!("{}, after `{}`", path.display(), block.before);
             match &*block.language {

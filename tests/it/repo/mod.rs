@@ -1,8 +1,8 @@
-//! The repository: its architecture, its documents and its README.
+//! The repository: its architecture and its documents.
 
 mod architecture;
 mod documents;
 mod faults;
 mod import_graph;
 mod import_graph_examples;
-mod readme;
+mod pages;

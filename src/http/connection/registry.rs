@@ -28,6 +28,8 @@ use crate::memory_budget::Reservation;
 
 /// Divisor of the limit: one scan closes at most this part of it, so that scans cost little.
 const SCAN_DIVISOR: usize = 64;
+/// Divisor of the limit: while more memory than this part is being given back, no connection reads.
+const RELEASING_DIVISOR: usize = 8;
 /// Wait below which a client has hardly had the time to send a request or to read an answer.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// Minimum interval between two log lines about a shortage.
@@ -58,6 +60,8 @@ pub(crate) struct Member {
     /// Charged bytes of the unfinished request.
     charged_bytes: Cell<usize>,
     must_close: Cell<bool>,
+    /// Bytes charged when the connection was asked to close.
+    releasing: Cell<usize>,
     waker: RefCell<Option<Waker>>,
     index: Cell<usize>,
     registry: Rc<Registry>,
@@ -79,6 +83,8 @@ pub(crate) struct Registry {
     close_requests: Cell<usize>,
     /// Bytes of unfinished requests of all members.
     charged: RefCell<Reservation>,
+    /// Bytes of members that were asked to close and have not given their memory back yet.
+    releasing: Cell<usize>,
     descriptors: Resource,
     memory: Resource,
 }
@@ -103,6 +109,7 @@ impl Registry {
                     members: RefCell::default(),
                     close_requests: Cell::new(0),
                     charged: RefCell::new(charged),
+                    releasing: Cell::new(0),
                     descriptors: Resource::new("file descriptors"),
                     memory: Resource::new("memory for unfinished requests"),
                 })
@@ -120,6 +127,7 @@ impl Registry {
             since: Cell::new(Instant::now()),
             charged_bytes: Cell::new(0),
             must_close: Cell::new(false),
+            releasing: Cell::new(0),
             waker: RefCell::default(),
             index: Cell::new(members.len()),
             registry: Rc::clone(self),
@@ -303,6 +311,19 @@ impl Member {
         }
     }
 
+    /// Whether the connection must not read now, because others still hold much memory that they were asked to
+    /// give back. Its task is woken again after theirs. Otherwise all clients that send at the same moment would
+    /// be read before the first connection is closed.
+    pub(crate) fn must_wait_to_read(&self, waker: &Waker) -> bool {
+        let Registry { limits, releasing, .. } = &*self.registry;
+        let must_wait =
+            !self.must_close.get() && releasing.get() > limits.head_bytes / RELEASING_DIVISOR;
+        if must_wait {
+            waker.wake_by_ref();
+        }
+        must_wait
+    }
+
     /// Stores the waker of the connection's task.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
@@ -328,6 +349,7 @@ impl Member {
         let was_requested = self.must_close.replace(false);
         if was_requested {
             self.registry.close_requests.set(self.registry.close_requests.get() - 1);
+            self.registry.releasing.update(|bytes| bytes - self.releasing.take());
         }
         was_requested
     }
@@ -349,7 +371,9 @@ impl Member {
     fn request_close(&self) {
         self.must_close.set(true);
         self.registry.close_requests.set(self.registry.close_requests.get() + 1);
-        // Another request may need the memory at once: it is given back before the next read.
+        // Charged to nobody from here on; the others wait until it is given back.
+        self.releasing.set(self.charged_bytes.get());
+        self.registry.releasing.update(|bytes| bytes + self.releasing.get());
         self.charge(0);
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

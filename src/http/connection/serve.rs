@@ -16,7 +16,7 @@ use actix_web::rt::net::TcpStream;
 use super::answer::{After, Framing, PROGRESS_WINDOW, close, send};
 use super::body::Body;
 use super::link::Link;
-use super::registry::{Phase, Registry};
+use super::registry::{Member, Phase, Registry};
 use super::state::Connection;
 use super::timer::Timer;
 use crate::http::problem::Problem;
@@ -152,7 +152,7 @@ impl Wait {
         let Connection { link, member, .. } = connection;
         let mut link = link.borrow_mut();
         loop {
-            if let Some(next) = Self::read(&mut link, cx) {
+            if let Some(next) = Self::read(&mut link, member, cx) {
                 if !matches!(next, Next::Close) {
                     member.start_request();
                 }
@@ -181,7 +181,7 @@ impl Wait {
     }
 
     /// Reads until a request is complete or no more input is available.
-    fn read(link: &mut Link, cx: &mut Context<'_>) -> Option<Next> {
+    fn read(link: &mut Link, member: &Member, cx: &mut Context<'_>) -> Option<Next> {
         loop {
             let before = link.unread();
             match link.next_head() {
@@ -198,6 +198,9 @@ impl Wait {
                     return Some(reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
                 }
                 Err(_) => return Some(reject(StatusCode::BAD_REQUEST)),
+            }
+            if member.must_wait_to_read(cx.waker()) {
+                return None;
             }
             match link.poll_read(cx) {
                 Poll::Ready(Ok(1..)) => {}

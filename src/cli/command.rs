@@ -11,7 +11,7 @@ use super::{
     serve, simulate, telemetry, upkeep, verify,
 };
 use crate::cli::common::config_file::read_config;
-use crate::cli::common::exit_code::{EX_CANTCREAT, EX_IOERR, EX_USAGE, Failure};
+use crate::cli::common::exit_code::{EX_CANTCREAT, EX_USAGE, Failure};
 use crate::cli::common::process;
 use crate::config::duration::{duration, positive};
 use crate::config::{self, Config, Secrets};
@@ -177,7 +177,7 @@ pub fn run() -> i32 {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = if error.use_stderr() { EX_USAGE } else { 0 };
-            return error.print().map_or(EX_IOERR, |()| code);
+            return error.print().map_or_else(|error| Failure::from(error).code, |()| code);
         }
     };
     match process::prepare().map_err(Failure::from).and_then(|()| execute(arguments)) {
@@ -279,8 +279,10 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::OpenApi => Ok(out.write_all(DOCUMENT.as_bytes())?),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut out);
-            Ok(())
+            // The library panics if it cannot write.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "statusmirror", &mut text);
+            Ok(out.write_all(&text)?)
         }
         Command::Version => Ok(out.write_all(Arguments::command().render_version().as_bytes())?),
     }

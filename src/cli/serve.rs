@@ -21,7 +21,7 @@ use super::telemetry::Lines;
 use super::{reload, retention};
 use crate::admin::{self, Admin};
 use crate::cli::common::config_file::show_new_key;
-use crate::cli::common::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_TEMPFAIL, Failure};
+use crate::cli::common::exit_code::{EX_DATAERR, EX_NOPERM, EX_SOFTWARE, EX_TEMPFAIL, Failure};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::app_state::Service;
@@ -265,6 +265,13 @@ fn connections() -> Result<Connections, Failure> {
 /// `localhost` often resolves to an IPv6 address too.
 fn listen(key: &str, address: &str) -> Result<Vec<TcpListener>, Failure> {
     let cannot_listen = |error: Error| {
+        if error.kind() == ErrorKind::PermissionDenied {
+            let message = format!(
+                "cannot listen on {address} ({key}): {error}; a port below 1024 requires root or the \
+                 capability CAP_NET_BIND_SERVICE; use a higher port, or give the capability"
+            );
+            return Failure::new(EX_NOPERM, message);
+        }
         Failure::unavailable(format!(
             "cannot listen on {address} ({key}): {error}; choose another address, or stop the \
              process that uses it"

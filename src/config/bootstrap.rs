@@ -98,6 +98,10 @@ fn read_secret_file(path: &Path) -> Result<Option<String>, ConfigError> {
     match regular_file::read(path, MAX_FILE_BYTES) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ConfigError::Unreadable {
+            path: path.to_owned(),
+            error: format!("{error}; run this command as the server's user"),
+        }),
         Err(error) => Err(ConfigError::File { path: path.to_owned(), error: error.to_string() }),
     }
 }

@@ -12,6 +12,7 @@ use super::{bootstrap, duration, secret, sources_and_keys, store_url};
 use crate::access::api_key::{ApiKey, Scope};
 use crate::access::trusted_proxies::TrustedProxies;
 use crate::clock::Clock;
+use crate::config::layers::provenance::misspelt_variables;
 use crate::config::layers::regular_file::absolute;
 use crate::config::layers::{raw, read};
 use crate::dialect::{self, Source};
@@ -72,9 +73,11 @@ fn read_with(
         | ConfigError::Unconfirmed(_)
         | ConfigError::Make { .. }) => error,
     })?;
+    let mut warnings = config.warnings;
+    warnings.extend(misspelt_variables(&settings));
     let (start_only, has_no_settings) = (origins.start_only(), origins.has_no_settings);
     let file = file.map(Path::to_owned);
-    Ok(Config { secret_files, settings, file, has_no_settings, start_only, ..config })
+    Ok(Config { secret_files, warnings, settings, file, has_no_settings, start_only, ..config })
 }
 
 /// Secret in this environment variable.

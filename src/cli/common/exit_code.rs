@@ -23,11 +23,11 @@ pub(crate) const EX_IOERR: i32 = 74;
 
 pub(crate) const EX_TEMPFAIL: i32 = 75;
 
-const EX_NOPERM: i32 = 77;
+pub(crate) const EX_NOPERM: i32 = 77;
 
 pub(crate) const EX_CONFIG: i32 = 78;
 
-/// Failure of a command: its exit code and message.
+/// Failure of a command: its exit code and message. Without a message, nothing is printed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: i32,
@@ -41,7 +41,9 @@ impl Failure {
 
     /// Prints the message and returns the exit code.
     pub(crate) fn report(&self) -> i32 {
-        process::print_with_timeout(self.line());
+        if !self.message.is_empty() {
+            process::print_with_timeout(self.line());
+        }
         self.code
     }
 
@@ -73,6 +75,10 @@ impl From<ConfigError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        // The reader of standard output, such as `head`, has all that it wanted.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(0, "");
+        }
         Self::io(error.to_string())
     }
 }

@@ -28,6 +28,28 @@ pub struct Setting {
     pub origin: Option<String>,
 }
 
+/// Warnings about environment variables that name a setting with one underscore where two are needed.
+pub(crate) fn misspelt_variables(settings: &[Setting]) -> Vec<String> {
+    let with_one_underscore = |name: &str| {
+        let parts = name.split('_').filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("_")
+    };
+    let names = settings.iter().map(|setting| {
+        format!("{PREFIX}__{}", setting.key.replace('.', "__").to_ascii_uppercase())
+    });
+    let known: BTreeMap<_, _> = names.map(|name| (with_one_underscore(&name), name)).collect();
+    let variables = std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok());
+    let mut warnings: Vec<_> = variables
+        .filter_map(|name| {
+            let correct =
+                known.get(&with_one_underscore(&name)).filter(|correct| **correct != name)?;
+            Some(format!("the environment variable {name} has no effect; write {correct}"))
+        })
+        .collect();
+    warnings.sort_unstable();
+    warnings
+}
+
 /// All values with their origins.
 pub(crate) struct Origins<'a> {
     values: config::Value,

@@ -47,7 +47,10 @@ impl Written {
         let file_name = path.display().to_string();
         let values = FileFormat::Toml
             .parse(Some(&file_name), text.strip_prefix('\u{feff}').unwrap_or(&text))
-            .map_err(|error| wrong(without_excerpt(&error.to_string())))?;
+            .map_err(|error| {
+                let message = without_excerpt(&error.to_string());
+                wrong(missing_quotes(&text, &message).unwrap_or(message))
+            })?;
         Ok(Self(values))
     }
 }
@@ -108,6 +111,20 @@ fn without_excerpt(message: &str) -> String {
     let lines: Vec<_> =
         message.lines().filter(|line| !is_excerpt(line) && !line.trim().is_empty()).collect();
     lines.join(": ")
+}
+
+/// Message about a text without quotation marks, the most frequent mistake in TOML; none if a parser's message
+/// is about something else.
+fn missing_quotes(text: &str, message: &str) -> Option<String> {
+    let number = message.split_once(" at line ")?.1.split_once(',')?.0;
+    let line = text.lines().nth(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let (key, value) = line.split_once('=')?;
+    let begins_text = |first: char| first.is_alphanumeric() || "+./".contains(first);
+    let key = key.trim();
+    value
+        .trim_start()
+        .starts_with(begins_text)
+        .then(|| format!("line {number}: put the value of `{key}` in quotes: {key} = \"…\""))
 }
 
 /// Key that an error is about, and how to fix it.

@@ -16,6 +16,8 @@ const INVALID: &[(&str, &str, &str)] = &[
     ("store.queue = 7", "store.queue", "now `store.max_in_flight`"),
     ("store.any_filesystem = true", "store.any_filesystem", "now `store.allow_network_filesystem`"),
     ("[server", "line 1", "expected `]`"),
+    ("[server]\nlisten = 127.0.0.1:9000", "line 2", "put the value of `listen` in quotes: listen = \"…\""),
+    ("store.url = sqlite:x.db", "line 1", "put the value of `store.url` in quotes"),
     (r#"server.listen = "nowhere""#, "server.listen", "write host:port"),
     (r#"store.max_in_flight = "many""#, "store.max_in_flight", "expected an integer"),
     ("store.max_in_flight = 0", "store.max_in_flight", "at least 1"),
@@ -278,4 +280,32 @@ fn the_shipped_file_contains_only_defaults() {
     let output =
         run_program_in(folder.path(), &arguments, &[("BILLING_KEY", "a-key-of-some-length")]);
     assert!(text(&output.stdout).contains("gateway (gateway, hmac)"), "{output:?}");
+}
+
+/// Kubernetes sets variables like these for a service of this name.
+#[test]
+fn a_variable_with_one_underscore_causes_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let envs = [
+        ("STATUSMIRROR_SERVER_LISTEN", "127.0.0.1:1"),
+        ("STATUSMIRROR_STORE__MAX_IN_FLIGHT", "1"),
+        ("STATUSMIRROR_SERVICE_HOST", "10.0.0.1"),
+        ("STATUSMIRROR_SERVICE_PORT", "8080"),
+        ("STATUSMIRROR_PORT", "tcp://10.0.0.1:8080"),
+        ("STATUSMIRROR_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("STATUSMIRROR__LOG__LEVEL", "warn"),
+    ];
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
+    assert!(output.status.success(), "{output:?}");
+    let warnings = text(&output.stdout).lines().filter(|line| line.starts_with("warning:"));
+    let warnings: Vec<_> = warnings.collect();
+    let expected = [
+        "the environment variable STATUSMIRROR_SERVER_LISTEN has no effect; write STATUSMIRROR__SERVER__LISTEN",
+        "the environment variable STATUSMIRROR_STORE__MAX_IN_FLIGHT has no effect; write \
+         STATUSMIRROR__STORE__MAX_IN_FLIGHT",
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.ends_with(expected), "{warning}");
+    }
 }

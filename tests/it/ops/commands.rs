@@ -1,8 +1,9 @@
 //! Commands beside `serve`, from the operator's view.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::json;
@@ -283,4 +284,26 @@ fn a_health_check_reports_why_a_server_is_not_ready() {
     server.join().unwrap();
     assert_eq!(output.status.code(), Some(69));
     assert!(text(&output.stderr).contains("503 Service Unavailable: no space on"), "{output:?}");
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["openapi"][..], &["print-config"], &["--help"], &["completions", "bash"]] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let output = Command::new(PROGRAM)
+            .args(command)
+            .current_dir(folder.path())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {output:?}");
+        let errors = text(&output.stderr);
+        let errors = errors.lines().filter(|line| !line.starts_with("configuration file: "));
+        assert_eq!(errors.count(), 0, "{command:?}: {output:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -143,11 +144,7 @@ fn read_only_as_another_user() {
     }
     let mut server = Server::start(GATEWAY);
     assert_eq!(server.terminate(), Some(0));
-    let program = server.folder.path().join("statusmirror");
-    // `cp` copies the program, not this process: a child that another test starts meanwhile would inherit the
-    // open copy, and a file that is open for writing cannot be executed.
-    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
-    fs::set_permissions(server.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let folder = server.folder.path();
     fs::set_permissions(server.database(), fs::Permissions::from_mode(0o444)).unwrap();
     for file in ["mirror.db-wal", "mirror.db-shm", "mirror.db.lock"] {
         let path = server.folder.path().join(file);
@@ -155,14 +152,47 @@ fn read_only_as_another_user() {
             fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
         }
     }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--clear-groups"])
-        .arg(program)
-        .arg("--config")
-        .arg(server.config())
-        .output()
-        .unwrap();
+    let output = as_another_user(folder).arg("--config").arg(server.config()).output().unwrap();
     assert_read_only(&output);
+}
+
+/// The program, run by another user, who may write to this folder.
+fn as_another_user(folder: &Path) -> Command {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("statusmirror");
+    // `cp` copies the program, not this process: a child that another test starts meanwhile would inherit the
+    // open copy, and a file that is open for writing cannot be executed.
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--clear-groups"]).arg(program).current_dir(folder);
+    command
+}
+
+#[test]
+fn a_missing_permission_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    // Only root can become another user.
+    if !is_installed("setpriv") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let first_port = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if first_port.trim() != "0" {
+        let output = as_another_user(folder.path())
+            .env("STATUSMIRROR__SERVER__LISTEN", "127.0.0.1:1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(77), "{output:?}");
+        assert!(text(&output.stderr).contains("requires root or the capability"), "{output:?}");
+    }
+    let data = folder.path().join("data");
+    fs::remove_dir_all(&data).unwrap_or_default();
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let output = as_another_user(folder.path()).arg("check-config").output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    assert!(text(&output.stderr).contains("as the server's user"), "{output:?}");
 }
 
 #[track_caller]

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use crate::cli::common::exit_code::Failure;
+use crate::cli::common::exit_code::{EX_CONFIG, Failure};
 use crate::config::Config;
 
-/// Prints a summary of the configuration, which is valid if it could be read at all.
-pub(crate) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+/// Prints a summary of the configuration, which is valid if it could be read at all. With `strict`, a warning is
+/// an error.
+pub(crate) fn run(config: &Config, strict: bool, out: &mut impl Write) -> Result<(), Failure> {
     config.require_settings()?;
     writeln!(out, "The configuration is valid.")?;
     match &config.file {
@@ -33,6 +34,12 @@ pub(crate) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> 
     }
     for warning in &config.warnings {
         writeln!(out, "warning:  {warning}")?;
+    }
+    if strict && !config.warnings.is_empty() {
+        let warnings = if config.warnings.len() == 1 { "warning" } else { "warnings" };
+        let count = config.warnings.len();
+        let message = format!("{count} {warnings}; with --strict, warnings are errors");
+        return Err(Failure::new(EX_CONFIG, message));
     }
     Ok(())
 }

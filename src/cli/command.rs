@@ -47,7 +47,11 @@ enum Command {
     },
     /// Checks the configuration and prints warnings.
     #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
-    CheckConfig,
+    CheckConfig {
+        /// Exit with an error if there are warnings.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Prints the settings in effect and the origin of each. Secrets are printed as their location only.
     #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
     PrintConfig,
@@ -213,7 +217,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             log.flush(LOG_FLUSH_TIMEOUT);
             result
         }
-        Command::CheckConfig => check_config::run(&load_config(Secrets::Ephemeral)?, &mut out),
+        Command::CheckConfig { strict } => {
+            check_config::run(&load_config(Secrets::Ephemeral)?, strict, &mut out)
+        }
         Command::PrintConfig => {
             print_config::run(&load_and_log_config(Secrets::Ephemeral)?, &mut out)
         }

@@ -64,6 +64,11 @@ pub(crate) enum Kind {
     Registration,
 }
 
+/// Seconds of a day.
+const DAY_SECONDS: i64 = 86_400;
+/// Seconds over which messages are accepted, from a day ago on. The rest of the day is for their statuses.
+const ACCEPTANCE_SECONDS: i64 = DAY_SECONDS - 60;
+
 /// Plans this many messages around `now`, in seconds since 1970. Returns them with their expected results,
 /// and the requests in the order in which to send them.
 pub(crate) fn plan(
@@ -79,7 +84,11 @@ pub(crate) fn plan(
         let recipient = random.below(u64::from(recipients));
         let destination = format!("+39{:07}{recipient:05}", run % 9_000_000 + 1_000_000);
         let key = format!("sim/{run:x}/{}", number / 3);
-        let (planned, posted) = plan_message(number, destination, key, random, now);
+        // Over the last day, so that the overview shows all of them. Several have the same second, so that lists
+        // have ties.
+        let seconds = i64::from(number / 4 * 4) * ACCEPTANCE_SECONDS / i64::from(messages);
+        let accepted_at = now - DAY_SECONDS + seconds;
+        let (planned, posted) = plan_message(accepted_at, destination, key, random);
         planned_messages.push(planned);
         posts.extend(posted);
     }
@@ -88,16 +97,13 @@ pub(crate) fn plan(
 }
 
 fn plan_message(
-    number: u32,
+    accepted_at: i64,
     destination: String,
     key: String,
     random: &mut Random,
-    now: i64,
 ) -> (PlannedMessage, Vec<Post>) {
     let id = Uuid::from_u64_pair(random.next(), random.next()).to_string();
     let (channel, statuses) = random.one_of(&STATUS_SEQUENCES);
-    // Several messages a second, so that lists have ties.
-    let accepted_at = now - 86_400 + i64::from(number / 4);
     let registered = statuses.is_empty() || random.below(10) == 0;
     let segments = 1 + random.below(3);
     let reference = json!({"service": "SIMULATE", "action": "DEMO", "key": key});

@@ -308,4 +308,9 @@ fn a_variable_with_one_underscore_causes_a_warning() {
     for (warning, expected) in warnings.iter().zip(expected) {
         assert!(warning.ends_with(expected), "{warning}");
     }
+    let strict = run_program_in(folder.path(), &["check-config", "--strict"], &envs);
+    assert_eq!(strict.status.code(), Some(78), "{strict:?}");
+    assert!(text(&strict.stderr).contains("2 warnings; with --strict"), "{strict:?}");
+    let strict = run_program_in(folder.path(), &["check-config", "--strict"], &[]);
+    assert!(strict.status.success(), "{strict:?}");
 }

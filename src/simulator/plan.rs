@@ -84,8 +84,8 @@ pub(crate) fn plan(
         let recipient = random.below(u64::from(recipients));
         let destination = format!("+39{:07}{recipient:05}", run % 9_000_000 + 1_000_000);
         let key = format!("sim/{run:x}/{}", number / 3);
-        // Over the last day, so that the overview shows all of them. Several have the same second, so that lists
-        // have ties.
+        // Acceptance times lie within the last day, which the overview shows. Four messages or more have the same
+        // second, so that lists have ties.
         let seconds = i64::from(number / 4 * 4) * ACCEPTANCE_SECONDS / i64::from(messages);
         let accepted_at = now - DAY_SECONDS + seconds;
         let (planned, posted) = plan_message(accepted_at, destination, key, random);

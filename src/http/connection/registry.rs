@@ -371,7 +371,7 @@ impl Member {
     fn request_close(&self) {
         self.must_close.set(true);
         self.registry.close_requests.set(self.registry.close_requests.get() + 1);
-        // Charged to nobody from here on; the others wait until it is given back.
+        // The bytes count as being released: other connections do not read until they are freed.
         self.releasing.set(self.charged_bytes.get());
         self.registry.releasing.update(|bytes| bytes + self.releasing.get());
         self.charge(0);

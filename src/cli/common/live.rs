@@ -1,6 +1,6 @@
 //! Live commands: executed by the server that holds the database, or on the file itself if no server runs.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,6 +109,11 @@ fn invalid_answer(error: &serde_json::Error) -> Failure {
     Failure::unavailable(error.to_string())
 }
 
+/// Failure of the connection to the server. It must not be taken for a closed standard output.
+fn connection_lost(error: &io::Error) -> Failure {
+    Failure::unavailable(format!("lost the connection to the server: {error}; check its log"))
+}
+
 /// Asks the running server; returns whether one runs.
 fn ask_each(
     database: &Path,
@@ -132,9 +137,9 @@ fn ask_each(
     };
     let mut line = serde_json::to_vec(command).map_err(|error| invalid_answer(&error))?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    stream.write_all(&line).map_err(|error| connection_lost(&error))?;
     for line in BufReader::new(stream).split(b'\n') {
-        on_line(&line?)?;
+        on_line(&line.map_err(|error| connection_lost(&error))?)?;
     }
     Ok(true)
 }

@@ -31,7 +31,9 @@ fn documents() -> BTreeMap<PathBuf, String> {
             let path = entry.unwrap().path();
             if path.is_dir() && folder != root() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|extension| extension == "md")
+                || path.ends_with("llms.txt")
+            {
                 let text = fs::read_to_string(&path).unwrap();
                 found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
             }

@@ -1,4 +1,4 @@
-//! `statusmirror serve`: from start to orderly shutdown.
+//! Server process: from start to orderly shutdown.
 
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -16,12 +16,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::retention;
 use super::start_summary::{addresses, print_summary};
-use super::telemetry::Lines;
-use super::{reload, retention};
 use crate::admin::{self, Admin};
 use crate::cli::common::config_file::show_new_key;
 use crate::cli::common::exit_code::{EX_DATAERR, EX_NOPERM, EX_SOFTWARE, EX_TEMPFAIL, Failure};
+use crate::cli::reload;
+use crate::cli::telemetry::Lines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::app_state::Service;

@@ -44,7 +44,7 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("r2d2", &["store/sqlite"]),
     ("actix_web", &["http", "cli", "openapi"]),
     ("actix_http", &["http"]),
-    ("actix_server", &["http", "cli/serve.rs"]),
+    ("actix_server", &["http", "cli/serve/run.rs"]),
     ("actix_codec", &["http/connection"]),
     ("csv", &["http/render"]),
     ("ipnet", &["access"]),

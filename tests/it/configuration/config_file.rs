@@ -3,24 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use crate::support::*;
 
 /// Complete configuration that listens on this port.
 fn listening_on(port: u16) -> String {
     format!("[server]\nlisten = \"127.0.0.1:{port}\"\n{GATEWAY}[api_keys.tests]\nkey = \"{KEY}\"\n")
-}
-
-/// Runs a command without the rights of root, who may read every file; `None` if that is not possible.
-fn as_nobody(folder: &Path, arguments: &[&str]) -> Option<Output> {
-    if !rustix::process::geteuid().is_root() || !is_installed("setpriv") {
-        return None;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM]);
-    Some(command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap())
 }
 
 #[test]
@@ -68,7 +57,8 @@ fn an_unreadable_file_is_an_error_and_the_next_one_is_not_tried() {
     let file = folder.path().join("statusmirror.toml");
     fs::write(&file, listening_on(7001)).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    if let Some(output) = as_nobody(folder.path(), &["check-config"]) {
+    if can_become_another_user() {
+        let output = as_another_user(folder.path()).arg("check-config").output().unwrap();
         assert_eq!(output.status.code(), Some(77), "{output:?}");
         let stderr = text(&output.stderr);
         assert!(

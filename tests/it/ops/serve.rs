@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,7 +138,7 @@ fn a_read_only_database_is_an_error_at_the_start() {
 
 fn read_only_as_another_user() {
     use std::os::unix::fs::PermissionsExt;
-    if !is_installed("setpriv") {
+    if !can_become_another_user() {
         return;
     }
     let mut server = Server::start(GATEWAY);
@@ -156,24 +155,10 @@ fn read_only_as_another_user() {
     assert_read_only(&output);
 }
 
-/// The program, run by another user, who may write to this folder.
-fn as_another_user(folder: &Path) -> Command {
-    use std::os::unix::fs::PermissionsExt;
-    let program = folder.join("statusmirror");
-    // `cp` copies the program, not this process: a child that another test starts meanwhile would inherit the
-    // open copy, and a file that is open for writing cannot be executed.
-    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--clear-groups"]).arg(program).current_dir(folder);
-    command
-}
-
 #[test]
 fn a_missing_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
-    // Only root can become another user.
-    if !is_installed("setpriv") || !rustix::process::geteuid().is_root() {
+    if !can_become_another_user() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
 //! Processes: the program under test as a command, signals, limits and ports.
 
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -92,4 +94,22 @@ pub(crate) const INHERITED_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Output as text.
 pub(crate) fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
+}
+
+/// Whether the tests can run the program as another user, which only root can.
+pub(crate) fn can_become_another_user() -> bool {
+    rustix::process::geteuid().is_root() && is_installed("setpriv")
+}
+
+/// The program, run by another user, who may write to this folder.
+pub(crate) fn as_another_user(folder: &Path) -> Command {
+    let program = folder.join("statusmirror");
+    // `cp` copies the program, not this process: a child that another test starts meanwhile would inherit the
+    // open copy, and a file that is open for writing cannot be executed.
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.current_dir(folder);
+    command
 }

@@ -1,6 +1,6 @@
 //! `statusmirror serve`.
 //!
-//! [`run`] starts the server, waits for a signal or a failure, and shuts the server down. [`start_summary`] is
+//! [`mod@run`] starts the server, waits for a signal or a failure, and shuts the server down. [`start_summary`] is
 //! printed on a terminal once the server listens. [`retention`] removes old messages once a day.
 
 pub(crate) mod retention;

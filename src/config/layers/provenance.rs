@@ -28,15 +28,18 @@ pub struct Setting {
     pub origin: Option<String>,
 }
 
+/// Name of the environment variable that sets a key.
+fn variable_name(key: &str) -> String {
+    format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// Warnings about environment variables that name a setting with one underscore where two are needed.
 pub(crate) fn misspelt_variables(settings: &[Setting]) -> Vec<String> {
     let with_one_underscore = |name: &str| {
         let parts = name.split('_').filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("_")
     };
-    let names = settings.iter().map(|setting| {
-        format!("{PREFIX}__{}", setting.key.replace('.', "__").to_ascii_uppercase())
-    });
+    let names = settings.iter().map(|setting| variable_name(&setting.key));
     let known: BTreeMap<_, _> = names.map(|name| (with_one_underscore(&name), name)).collect();
     let variables = std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok());
     let mut warnings: Vec<_> = variables
@@ -196,6 +199,5 @@ fn variable(values: &config::Value, key: &str) -> Option<String> {
     while let config::ValueKind::Table(table) = &value.kind {
         value = table.values().next()?;
     }
-    (value.origin()? == "the environment")
-        .then(|| format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__")))
+    (value.origin()? == "the environment").then(|| variable_name(key))
 }

@@ -64,20 +64,27 @@ pub(crate) fn demo_secret(
     }
 }
 
+/// Random secret: two UUIDs have 244 random bits.
+pub(crate) fn generate_secret() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
 /// Reads or creates the secret that is kept as `demo.{kind}` beside the database.
 fn secret(database: &Path, kind: &str, secrets: Secrets) -> Result<GeneratedSecret, ConfigError> {
     let path = database.with_file_name(format!("{DEMO_NAME}.{kind}"));
     if let Some(text) = read_secret_file(&path)? {
         return Ok(GeneratedSecret { path, text, new: false });
     }
-    // Two random UUIDs have 244 random bits.
-    let text = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let text = generate_secret();
     match secrets {
         Secrets::Ephemeral => Ok(GeneratedSecret { path, text, new: true }),
         Secrets::Require | Secrets::Optional => Err(ConfigError::File {
             path,
-            error: "does not exist yet; `statusmirror serve` creates it at its first start"
-                .to_owned(),
+            error:
+                "does not exist, so there is no data of a server here; run this command with the \
+                    server's configuration, in the server's working directory, or start \
+                    `statusmirror serve` first, which creates it"
+                    .to_owned(),
         }),
         Secrets::Create => match write_secret_file(&path, &text) {
             Ok(()) => Ok(GeneratedSecret { path, text, new: true }),
@@ -98,6 +105,9 @@ fn read_secret_file(path: &Path) -> Result<Option<String>, ConfigError> {
     match regular_file::read(path, MAX_FILE_BYTES) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            Err(ConfigError::Make { path: path.to_owned(), error: error.to_string() })
+        }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ConfigError::Unreadable {
             path: path.to_owned(),
             error: format!("{error}; run this command as the server's user"),
@@ -106,7 +116,8 @@ fn read_secret_file(path: &Path) -> Result<Option<String>, ConfigError> {
     }
 }
 
-fn write_secret_file(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a new file with a secret, for its owner alone; fails if the file exists.
+pub(crate) fn write_secret_file(path: &Path, text: &str) -> std::io::Result<()> {
     make_private_directory(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::bootstrap::{DEMO_NAME, Secrets};
-use super::error::ConfigError;
+use super::error::{ConfigError, Mistakes};
 use super::reload_guard::Running;
 use super::settings::{Config, Log, Server, require_settings};
 use super::store_url::permissions_warning;
@@ -13,8 +13,9 @@ use crate::access::api_key::{ApiKey, Scope};
 use crate::access::trusted_proxies::TrustedProxies;
 use crate::clock::Clock;
 use crate::config::layers::provenance::misspelt_variables;
+use crate::config::layers::raw;
+use crate::config::layers::read::Layers;
 use crate::config::layers::regular_file::absolute;
-use crate::config::layers::{raw, read};
 use crate::dialect::{self, Source};
 use crate::message::Timestamp;
 use crate::store::sqlite::Settings;
@@ -42,12 +43,12 @@ pub fn read_for_reload(
 
 /// Listen address of a server with this configuration, even if other settings are wrong.
 pub fn listen(file: Option<&Path>) -> Result<String, ConfigError> {
-    Ok(read::read(file)?.0.server.listen)
+    Ok(Layers::read(file)?.into_raw()?.server.listen)
 }
 
 /// Database path of a server with this configuration, even if other settings are wrong.
 pub fn database(file: Option<&Path>) -> Result<PathBuf, ConfigError> {
-    let path = store_url::path(&read::read(file)?.0.store.url);
+    let path = store_url::path(&Layers::read(file)?.into_raw()?.store.url);
     Ok(absolute(&path.map_err(|remedy| ConfigError::at("store.url", remedy))?))
 }
 
@@ -56,23 +57,15 @@ fn read_with(
     secrets: Secrets,
     running: Option<&Running>,
 ) -> Result<Config, ConfigError> {
-    let (raw, origins) = read::read(file)?;
+    let (raw, origins, mistakes) = Layers::read(file)?.into_parts();
     // Checked before any secret is created.
     if secrets == Secrets::Create {
         require_settings(file, origins.has_no_settings)?;
     }
     let settings = origins.settings(&raw);
     let secret_files = raw.secret_files(file);
-    let config = interpret(raw, secrets, running, Clock::System.now());
-    let config = config.map_err(|error| match error {
-        ConfigError::Key { key, remedy, .. } => {
-            ConfigError::Key { origin: origins.fix_location(&key), key, remedy }
-        }
-        error @ (ConfigError::File { .. }
-        | ConfigError::Unreadable { .. }
-        | ConfigError::Unconfirmed(_)
-        | ConfigError::Make { .. }) => error,
-    })?;
+    let config = interpret(raw, secrets, running, Clock::System.now(), mistakes);
+    let config = config.map_err(|mistakes| origins.locate(mistakes))?;
     let mut warnings = config.warnings;
     warnings.extend(misspelt_variables(&settings));
     let (start_only, has_no_settings) = (origins.start_only(), origins.has_no_settings);
@@ -85,94 +78,66 @@ pub fn secret_from_env(variable: &str) -> Result<String, ConfigError> {
     secret::Secret::Env { env: variable.to_owned() }.resolve(variable, &mut Vec::new())
 }
 
+/// Typed settings; or all mistakes, to which `mistakes` belong.
 fn interpret(
     raw: raw::Raw,
     secrets: Secrets,
     running: Option<&Running>,
     now: Timestamp,
-) -> Result<Config, ConfigError> {
+    mut mistakes: Mistakes,
+) -> Result<Config, Mistakes> {
+    let written_database = store_url::path(&raw.store.url);
     let written_database =
-        store_url::path(&raw.store.url).map_err(|remedy| ConfigError::at("store.url", remedy))?;
-    let path = absolute(&written_database);
+        mistakes.value(written_database.map_err(|remedy| ConfigError::at("store.url", remedy)));
     if raw.store.max_in_flight == 0 {
-        return Err(ConfigError::at(
-            "store.max_in_flight",
-            "write a number of at least 1".to_owned(),
-        ));
+        let remedy = "write a number of at least 1".to_owned();
+        mistakes.add(ConfigError::at("store.max_in_flight", remedy));
     }
     let retention = (!raw.store.retention.is_empty())
         .then(|| duration::positive(&raw.store.retention))
         .transpose()
-        .map_err(|message| ConfigError::at("store.retention", message))?;
-    let external_checkpoints = match raw.store.checkpoints.as_str() {
-        "own" => false,
-        "external" => true,
-        _ => return Err(ConfigError::at("store.checkpoints", "use own or external".to_owned())),
-    };
-    if !["auto", "pretty", "json"].contains(&raw.log.format.as_str()) {
-        return Err(ConfigError::at("log.format", "use auto, pretty or json".to_owned()));
-    }
-    if !["error", "warn", "info", "debug", "trace"].contains(&raw.log.level.as_str()) {
-        let remedy = "use error, warn, info, debug or trace".to_owned();
-        return Err(ConfigError::at("log.level", remedy));
-    }
-    let server = server(raw.server)?;
-    let listening = running.map_or(&server, |running| &running.server);
-    let database = running.map_or(&path, |running| &running.database);
-    let mut warnings: Vec<_> = permissions_warning(&path).into_iter().collect();
+        .map_err(|message| ConfigError::at("store.retention", message));
+    let retention = mistakes.value(retention).flatten();
+    require_one_of(
+        "store.checkpoints",
+        &raw.store.checkpoints,
+        &["own", "external"],
+        &mut mistakes,
+    );
+    require_one_of("log.format", &raw.log.format, &["auto", "pretty", "json"], &mut mistakes);
+    let levels = ["error", "warn", "info", "debug", "trace"];
+    require_one_of("log.level", &raw.log.level, &levels, &mut mistakes);
+    let server = mistakes.value(server(raw.server));
+    let public_url = server.as_ref().map(|server| server.public_url.as_str()).unwrap_or_default();
+    let mut warnings = Vec::new();
     let mut sources = Vec::new();
     for (name, raw) in raw.sources {
-        sources.push(sources_and_keys::source(&name, raw, &server.public_url, &mut warnings)?);
+        let source = sources_and_keys::source(&name, raw, public_url, &mut warnings, &mut mistakes);
+        sources.extend(source);
     }
-    let mut demo_secret = None;
-    if sources.is_empty()
-        && running.is_none_or(Running::allows_demo_source)
-        && let Some(generated) =
-            bootstrap::demo_secret("server.listen", &listening.listen, database, "secret", secrets)?
-    {
-        let settings = dialect::Settings {
-            name: DEMO_NAME.to_owned(),
-            dialect: sources_and_keys::by_name("gateway", "sources.demo.dialect")?,
-            scheme: Scheme::UrlToken(vec![Secret::new(&generated.text)]),
-            window: Window::default(),
-            public_url: String::new(),
-            provider: None,
-            max_body_bytes: 256 << 10,
-            max_rate: None,
-        };
-        let source = Source::new(settings);
-        sources.push(source.map_err(|bad| ConfigError::at("sources.demo", bad.to_string()))?);
-        demo_secret = Some(generated);
-    }
-    let mut api_keys = Vec::new();
+    let mut api_keys: Vec<ApiKey> = Vec::new();
     for (name, raw) in raw.api_keys {
-        let new: ApiKey = sources_and_keys::api_key(name, raw, now, &mut warnings)?;
-        if let Some(duplicate) = api_keys.iter().find(|key: &&ApiKey| key.sha256 == new.sha256) {
+        let key = sources_and_keys::api_key(name, raw, now, &mut warnings, &mut mistakes);
+        let Some(new) = key else { continue };
+        if let Some(duplicate) = api_keys.iter().find(|key| key.sha256 == new.sha256) {
             let remedy = format!("`{}` has the same key; create another key", duplicate.name);
-            return Err(ConfigError::at(&format!("api_keys.{}", new.name), remedy));
+            mistakes.add(ConfigError::at(&format!("api_keys.{}", new.name), remedy));
         }
         api_keys.push(new);
     }
-    let mut demo_key = None;
-    if api_keys.is_empty() && running.is_none_or(Running::allows_demo_key) {
-        let (key, listen) = match &listening.internal_listen {
-            Some(listen) => ("server.internal_listen", listen),
-            None => ("server.listen", &listening.listen),
-        };
-        demo_key = bootstrap::demo_secret(key, listen, database, "key", secrets)?;
-        if let Some(generated) = &demo_key {
-            let scopes = vec![Scope::Read, Scope::Register];
-            api_keys.push(ApiKey::new(DEMO_NAME, &generated.text, scopes));
-        }
-    }
-    Ok(Config {
+    let (Some(written_database), Some(server)) = (written_database, server) else {
+        return Err(mistakes);
+    };
+    let path = absolute(&written_database);
+    warnings.splice(0..0, permissions_warning(&path));
+    let mut config = Config {
         server,
         store: Settings {
             max_in_flight: raw.store.max_in_flight,
             quarantine_max_rows: raw.quarantine.max_rows,
             quarantine_max_bytes: raw.quarantine.max_bytes,
             allow_network_filesystem: raw.store.allow_network_filesystem,
-            external_checkpoints,
+            external_checkpoints: raw.store.checkpoints == "external",
             runtime_directory: raw::runtime_directory(),
             ..Settings::new(path)
         },
@@ -180,8 +145,8 @@ fn interpret(
         log: Log { level: raw.log.level, format: raw.log.format },
         sources,
         api_keys,
-        demo_secret,
-        demo_key,
+        demo_secret: None,
+        demo_key: None,
         secret_files: Vec::new(),
         warnings,
         settings: Vec::new(),
@@ -189,7 +154,79 @@ fn interpret(
         has_no_settings: false,
         written_database,
         start_only: BTreeMap::new(),
-    })
+    };
+    // A mistake may be the reason why there is no source or no key.
+    if mistakes.is_empty() {
+        add_demo_source(&mut config, secrets, running, &mut mistakes);
+    }
+    if mistakes.is_empty() {
+        add_demo_key(&mut config, secrets, running, &mut mistakes);
+    }
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// Rejects a value that is none of these.
+fn require_one_of(key: &str, value: &str, values: &[&str], mistakes: &mut Mistakes) {
+    if !values.contains(&value)
+        && let Some((last, others)) = values.split_last()
+    {
+        mistakes.add(ConfigError::at(key, format!("use {} or {last}", others.join(", "))));
+    }
+}
+
+/// Adds the demo source if no source is configured.
+fn add_demo_source(
+    config: &mut Config,
+    secrets: Secrets,
+    running: Option<&Running>,
+    mistakes: &mut Mistakes,
+) {
+    if !config.sources.is_empty() || !running.is_none_or(Running::allows_demo_source) {
+        return;
+    }
+    let listen = running.map_or(&config.server, |running| &running.server).listen.clone();
+    let database = running.map_or(&config.store.path, |running| &running.database);
+    let secret = bootstrap::demo_secret("server.listen", &listen, database, "secret", secrets);
+    let Some(Some(generated)) = mistakes.value(secret) else { return };
+    let source = sources_and_keys::by_name("gateway", "sources.demo.dialect").and_then(|dialect| {
+        let settings = dialect::Settings {
+            name: DEMO_NAME.to_owned(),
+            dialect,
+            scheme: Scheme::UrlToken(vec![Secret::new(&generated.text)]),
+            window: Window::default(),
+            public_url: String::new(),
+            provider: None,
+            max_body_bytes: 256 << 10,
+            max_rate: None,
+        };
+        Source::new(settings).map_err(|bad| ConfigError::at("sources.demo", bad.to_string()))
+    });
+    config.sources.extend(mistakes.value(source));
+    config.demo_secret = Some(generated);
+}
+
+/// Adds the demo key if no API key is configured.
+fn add_demo_key(
+    config: &mut Config,
+    secrets: Secrets,
+    running: Option<&Running>,
+    mistakes: &mut Mistakes,
+) {
+    if !config.api_keys.is_empty() || !running.is_none_or(Running::allows_demo_key) {
+        return;
+    }
+    let server = running.map_or(&config.server, |running| &running.server);
+    let database = running.map_or(&config.store.path, |running| &running.database);
+    let (key, listen) = match &server.internal_listen {
+        Some(listen) => ("server.internal_listen", listen),
+        None => ("server.listen", &server.listen),
+    };
+    let key = mistakes.value(bootstrap::demo_secret(key, listen, database, "key", secrets));
+    if let Some(Some(generated)) = key {
+        let scopes = vec![Scope::Read, Scope::Register];
+        config.api_keys.push(ApiKey::new(DEMO_NAME, &generated.text, scopes));
+        config.demo_key = Some(generated);
+    }
 }
 
 fn server(raw: raw::Server) -> Result<Server, ConfigError> {

@@ -20,9 +20,11 @@ pub(crate) mod sources_and_keys;
 pub(crate) mod store_url;
 
 pub use self::bootstrap::{DEMO_NAME, GeneratedSecret, Secrets};
+pub(crate) use self::bootstrap::{generate_secret, write_secret_file};
 pub use self::error::ConfigError;
 pub use self::layers::locate::locate;
 pub use self::layers::provenance::Setting;
+pub(crate) use self::layers::read::DEFAULTS_TOML;
 #[cfg(feature = "otlp")]
 pub use self::layers::read::names_collector;
 pub(crate) use self::layers::regular_file::absolute;

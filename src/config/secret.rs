@@ -4,6 +4,7 @@
 //! because a secret may hold any character. Only a byte order mark at the start of a file and line ends at
 //! its end are removed, which editors add and no sender has.
 
+use std::env::VarError;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -69,7 +70,15 @@ impl Secret {
             Self::Text(text) => text,
             #[expect(clippy::disallowed_methods, reason = "config is what reads the environment")]
             Self::Env { env } => std::env::var(&env).map_err(|error| {
-                ConfigError::at(key, format!("the environment variable {env} is required: {error}"))
+                let remedy = match error {
+                    VarError::NotPresent => {
+                        format!("the environment variable {env} is not set; set it to the secret")
+                    }
+                    VarError::NotUnicode(_) => {
+                        format!("the environment variable {env} is not UTF-8; set it to the secret")
+                    }
+                };
+                ConfigError::at(key, remedy)
             })?,
             Self::File { file } => read(&file, key)?,
         };

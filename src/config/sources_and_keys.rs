@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Mistakes};
 use super::secret::{MIN_SECRET_BYTES, is_hash_of_blank};
 use crate::access::api_key::{ApiKey, Scope};
 use crate::config::layers::raw;
@@ -25,13 +25,15 @@ pub(crate) fn by_name(name: &str, key: &str) -> Result<&'static dyn dialect::Dia
     })
 }
 
-/// Builds the source of this name. Without a public URL of its own, it uses the server's.
+/// Builds the source of this name. Without a public URL of its own, it uses the server's. Returns `None` if there
+/// is a mistake, which is added to `mistakes`.
 pub(crate) fn source(
     name: &str,
     raw: raw::Source,
     server_url: &str,
     warnings: &mut Vec<String>,
-) -> Result<Source, ConfigError> {
+    mistakes: &mut Mistakes,
+) -> Option<Source> {
     let key = |rest: &str| format!("sources.{name}{rest}");
     let window = Window {
         max_age_seconds: raw.verify.max_age_seconds,
@@ -47,19 +49,22 @@ pub(crate) fn source(
     if !(1..=BODY_BUDGET).contains(&raw.max_body_bytes) {
         let remedy =
             format!("write a number from 1 to {BODY_BUDGET}, the limit of all bodies in progress");
-        return Err(ConfigError::at(&key(".max_body_bytes"), remedy));
+        mistakes.add(ConfigError::at(&key(".max_body_bytes"), remedy));
     }
+    let dialect = mistakes.value(by_name(&raw.dialect, &key(".dialect")));
+    let scheme = mistakes.value(scheme(name, raw.verify, warnings));
     let settings = dialect::Settings {
         name: name.to_owned(),
-        dialect: by_name(&raw.dialect, &key(".dialect"))?,
-        scheme: scheme(name, raw.verify, warnings)?,
+        dialect: dialect?,
+        scheme: scheme?,
         window,
         public_url,
         provider: (!raw.provider.is_empty()).then_some(raw.provider),
         max_body_bytes: raw.max_body_bytes,
         max_rate: NonZeroU32::new(raw.max_rate),
     };
-    Source::new(settings).map_err(|bad| ConfigError::at(&key(""), bad.to_string()))
+    let source = Source::new(settings);
+    mistakes.value(source.map_err(|bad| ConfigError::at(&key(""), bad.to_string())))
 }
 
 fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Scheme, ConfigError> {
@@ -134,33 +139,21 @@ fn scheme(name: &str, raw: raw::Verify, warnings: &mut Vec<String>) -> Result<Sc
     })
 }
 
-/// Builds the API key of this name.
+/// Builds the API key of this name. Returns `None` if there is a mistake, which is added to `mistakes`.
 pub(crate) fn api_key(
     name: String,
     raw: raw::ApiKey,
     now: Timestamp,
     warnings: &mut Vec<String>,
-) -> Result<ApiKey, ConfigError> {
+    mistakes: &mut Mistakes,
+) -> Option<ApiKey> {
     let key = |rest: &str| format!("api_keys.{name}{rest}");
     if !is_name(&name) {
-        return Err(ConfigError::at(&key(""), dialect::SourceError::Name.to_string()));
+        mistakes.add(ConfigError::at(&key(""), dialect::SourceError::Name.to_string()));
     }
-    let mut scopes = Vec::new();
-    for scope in raw.scopes.0 {
-        scopes.push(match scope.as_str() {
-            "read" => Scope::Read,
-            "register" => Scope::Register,
-            _ => {
-                let remedy = format!("unknown scope `{scope}`; the scopes are read and register");
-                return Err(ConfigError::at(&key(".scopes"), remedy));
-            }
-        });
-    }
-    if scopes.is_empty() {
-        let remedy = "a key needs at least one scope; write read, register or both".to_owned();
-        return Err(ConfigError::at(&key(".scopes"), remedy));
-    }
-    let expires = raw.expires.map(|text| expiry(&text, &key(".expires"))).transpose()?;
+    let scopes = mistakes.value(scopes(&raw.scopes.0, &key(".scopes")));
+    let expires = raw.expires.map(|text| expiry(&text, &key(".expires"))).transpose();
+    let expires = mistakes.value(expires).flatten();
     if let Some(expires) = expires {
         let (key, remaining_seconds) = (key(".expires"), expires.seconds() - now.seconds());
         if now > expires {
@@ -169,35 +162,54 @@ pub(crate) fn api_key(
             warnings.push(format!("{key}: the key expires {expires}; create another key"));
         }
     }
-    match (raw.key, raw.sha256) {
-        (Some(secret), None) => {
-            let text = secret.resolve(&key(".key"), warnings)?;
+    let sha256 = match (raw.key, raw.sha256) {
+        (Some(secret), None) => secret.resolve(&key(".key"), warnings).map(|text| {
             if text.len() < MIN_SECRET_BYTES {
                 warnings.push(format!(
                     "{}: the key has fewer than {MIN_SECRET_BYTES} characters and can be guessed",
                     key(".key")
                 ));
             }
-            Ok(ApiKey { expires, ..ApiKey::new(&name, &text, scopes) })
-        }
-        (None, Some(hash)) => {
-            let bytes = encoding::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
-            let sha256 = bytes.ok_or_else(|| {
-                ConfigError::at(&key(".sha256"), "write the 64 digits of a SHA-256".to_owned())
-            })?;
-            if is_hash_of_blank(&sha256) {
-                let remedy = "this is the hash of an empty or blank text, which an unset variable \
-                            gives; hash the key itself"
-                    .to_owned();
-                return Err(ConfigError::at(&key(".sha256"), remedy));
+            ApiKey::new(&name, &text, Vec::new()).sha256
+        }),
+        (None, Some(hash)) => key_hash(&hash, &key(".sha256")),
+        _ => Err(ConfigError::at(&key(""), "give either `key` or `sha256`".to_owned())),
+    };
+    let (scopes, sha256) = (scopes?, mistakes.value(sha256)?);
+    Some(ApiKey { name, sha256, scopes, expires })
+}
+
+fn scopes(written: &[String], key: &str) -> Result<Vec<Scope>, ConfigError> {
+    let mut scopes = Vec::new();
+    for scope in written {
+        scopes.push(match scope.as_str() {
+            "read" => Scope::Read,
+            "register" => Scope::Register,
+            _ => {
+                let remedy = format!("unknown scope `{scope}`; the scopes are read and register");
+                return Err(ConfigError::at(key, remedy));
             }
-            Ok(ApiKey { name, sha256, scopes, expires })
-        }
-        _ => {
-            let remedy = "give either `key` or `sha256`".to_owned();
-            Err(ConfigError::at(&key(""), remedy))
-        }
+        });
     }
+    if scopes.is_empty() {
+        let remedy = "a key needs at least one scope; write read, register or both".to_owned();
+        return Err(ConfigError::at(key, remedy));
+    }
+    Ok(scopes)
+}
+
+/// Parses the SHA-256 of a key, in hexadecimal digits.
+fn key_hash(hash: &str, key: &str) -> Result<[u8; 32], ConfigError> {
+    let bytes = encoding::unhex(hash.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+    let sha256 =
+        bytes.ok_or_else(|| ConfigError::at(key, "write the 64 digits of a SHA-256".to_owned()))?;
+    if is_hash_of_blank(&sha256) {
+        let remedy = "this is the hash of an empty or blank text, which an unset variable gives; \
+                      hash the key itself"
+            .to_owned();
+        return Err(ConfigError::at(key, remedy));
+    }
+    Ok(sha256)
 }
 
 /// Parses a timestamp, or a day, which stands for its end.

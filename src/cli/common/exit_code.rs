@@ -64,7 +64,8 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let code = match &error {
             ConfigError::Unreadable { .. } => EX_NOPERM,
-            ConfigError::File { .. }
+            ConfigError::Several(_)
+            | ConfigError::File { .. }
             | ConfigError::Unconfirmed(_)
             | ConfigError::Make { .. }
             | ConfigError::Key { .. } => EX_CONFIG,

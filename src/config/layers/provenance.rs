@@ -1,31 +1,41 @@
 //! Provenance: each setting with its origin and its text.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::locate;
 use super::raw::Raw;
-use crate::config::error::ConfigError;
+use super::written_file::WrittenFile;
+use crate::config::error::{ConfigError, Mistakes};
 
 /// Prefix of the environment variables that are settings.
 pub(crate) const PREFIX: &str = "STATUSMIRROR";
 
 /// Sections that a reload reads again.
 const RELOADED_SECTIONS: [&str; 2] = ["api_keys", "sources"];
-/// Key outside those sections that a reload reads again, since it is part of the sources.
-const RELOADED_KEY: &str = "server.public_url";
+/// Keys outside those sections that a reload reads again: the public URL is part of the sources.
+const RELOADED_KEYS: [&str; 2] = ["log.level", "server.public_url"];
 
-/// Setting in its text form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Setting as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Key of the setting, like `server.listen`.
     pub key: String,
-    /// Value in TOML; of a secret only its location.
-    pub value: String,
+    /// Value; of a secret only its location.
+    pub value: Value,
     /// File or variable that sets it; `None` if it is the default.
     pub origin: Option<String>,
+}
+
+impl Setting {
+    /// Value in TOML.
+    pub fn toml(&self) -> String {
+        toml(&self.value)
+    }
 }
 
 /// Name of the environment variable that sets a key.
@@ -57,6 +67,8 @@ pub(crate) fn misspelt_variables(settings: &[Setting]) -> Vec<String> {
 pub(crate) struct Origins<'a> {
     values: config::Value,
     file: Option<&'a Path>,
+    /// Line of each key in the file, from 1.
+    lines: BTreeMap<String, usize>,
     /// Whether the file has no setting.
     pub(crate) has_no_settings: bool,
 }
@@ -65,16 +77,16 @@ impl<'a> Origins<'a> {
     pub(crate) fn new(
         values: config::Value,
         file: Option<&'a Path>,
-        has_no_settings: bool,
+        written: Option<&WrittenFile>,
     ) -> Self {
-        Self { values, file, has_no_settings }
+        let has_no_settings = written.is_some_and(WrittenFile::has_no_settings);
+        let lines = written.map(|written| written.lines.clone()).unwrap_or_default();
+        Self { values, file, lines, has_no_settings }
     }
 
-    /// Rejects a relative path in a system-wide file.
-    pub(crate) fn require_absolute_paths(&self, raw: &Raw) -> Result<(), ConfigError> {
-        let Some(file) = self.file.filter(|file| locate::is_system_wide(file)) else {
-            return Ok(());
-        };
+    /// Rejects relative paths in a system-wide file.
+    pub(crate) fn require_absolute_paths(&self, raw: &Raw, mistakes: &mut Mistakes) {
+        let Some(file) = self.file.filter(|file| locate::is_system_wide(file)) else { return };
         let name = file.display().to_string();
         for (key, path) in raw.paths() {
             if path.is_relative() && self.origin(&key).is_some_and(|origin| origin == name) {
@@ -83,18 +95,40 @@ impl<'a> Origins<'a> {
                      absolute path",
                     path.display()
                 );
-                return Err(ConfigError::Key { origin: name, key, remedy });
+                mistakes.add(ConfigError::at(&key, remedy));
             }
         }
-        Ok(())
     }
 
-    /// Place where a key is to be fixed: the variable that sets it, else the file. A section has the origin
-    /// of its first key; a missing key has the origin of its section.
-    pub(crate) fn fix_location(&self, key: &str) -> String {
+    /// Error with all mistakes, of which there must be at least one: each with its place, in the order of the
+    /// file.
+    pub(crate) fn locate(&self, mistakes: Mistakes) -> ConfigError {
+        let mut located = Mistakes::default();
+        for mut mistake in mistakes.in_order_of(|key| self.line(key)) {
+            if let ConfigError::Key { origin, key, .. } = &mut mistake {
+                *origin = self.fix_location(key);
+            }
+            located.add(mistake);
+        }
+        located.into_error()
+    }
+
+    /// Place where a key is to be fixed: the variable that sets it, else its line in the file. A section has
+    /// the origin of its first key; a missing key has the line of its section.
+    fn fix_location(&self, key: &str) -> String {
+        let in_file = |file: &Path| match self.line(key) {
+            Some(line) => format!("{}: line {line}", file.display()),
+            None => file.display().to_string(),
+        };
         variable(&self.values, key)
-            .or_else(|| self.file.map(|file| file.display().to_string()))
+            .or_else(|| self.file.map(in_file))
             .unwrap_or_else(|| "configuration".to_owned())
+    }
+
+    /// Line of a key in the file, or of the section that would have it.
+    fn line(&self, key: &str) -> Option<usize> {
+        let mut sections = successors(Some(key), |key| Some(key.rsplit_once('.')?.0));
+        sections.find_map(|key| self.lines.get(key)).copied()
     }
 
     /// All settings in effect, in the order in which they are documented.
@@ -121,7 +155,7 @@ impl<'a> Origins<'a> {
             | Value::Array(_)
             | Value::Object(_) => settings.push(Setting {
                 key: key.to_owned(),
-                value: toml(value),
+                value: value.clone(),
                 origin: self.origin(key),
             }),
         }
@@ -152,7 +186,7 @@ impl<'a> Origins<'a> {
                 }
             }
         }
-        start_only.remove(RELOADED_KEY);
+        start_only.retain(|key, _| !RELOADED_KEYS.contains(&key.as_str()));
         start_only
     }
 }

@@ -81,7 +81,7 @@ fn an_invalid_file_changes_nothing_and_is_reported_at_each_reload() {
                 valid.replace("scheme", "schme"),
                 "sources.gateway.verify.schme: unknown key; did you mean `scheme`?",
             ),
-            (valid.replace("[store]", "[store"), "statusmirror.toml: TOML parse error"),
+            (valid.replace("[store]", "[store"), "unclosed table, expected `]`"),
             (
                 valid.replace("\"the-key-of-billing-0123\"", "{ file = \"/none\" }"),
                 "api_keys.billing.key: cannot read /none",
@@ -147,20 +147,42 @@ fn secret_files_are_read_again() {
 
 #[test]
 fn settings_that_need_a_restart_are_named() {
-    let server = Server::start(&format!("[log]\nlevel = \"info\"\n{GATEWAY}"));
+    let server = Server::start(&format!("[log]\nformat = \"json\"\n{GATEWAY}"));
     server.configure(|config| {
-        let config = config.replace("level = \"info\"", "level = \"error\"");
+        let config = config.replace("format = \"json\"", "format = \"pretty\"");
         let server = "[server]\npublic_url = \"https://hooks.example.com\"\ntrusted_proxies = \"10.0.0.0/8\"";
         config.replace("[server]", server).replace("[store]", "[store]\nmax_in_flight = 7")
     });
     let log = server.reload();
     let log_line = line(&log, "WARN", "restart");
-    assert_eq!(log_line["settings"], "log.level, server.trusted_proxies, store.max_in_flight");
-    // The old log level stays in effect.
+    assert_eq!(log_line["settings"], "log.format, server.trusted_proxies, store.max_in_flight");
     assert_eq!(line(&log, "INFO", "reloaded")["changed"], "sources.gateway");
     server.configure(|config| config.replace("[store]\nmax_in_flight = 7", "[store]"));
     let log = server.reload();
-    assert_eq!(line(&log, "WARN", "restart")["settings"], "log.level, server.trusted_proxies");
+    assert_eq!(line(&log, "WARN", "restart")["settings"], "log.format, server.trusted_proxies");
+}
+
+#[test]
+fn a_reload_changes_the_log_level() {
+    let server = Server::start(&format!("[log]\nlevel = \"info\"\n{GATEWAY}"));
+    let set_level = |old: &str, new: &str| {
+        server.configure(|config| {
+            config.replace(&format!("level = \"{old}\""), &format!("level = \"{new}\""))
+        });
+        let output = server.run(&["reload"]);
+        let stdout = text(&output.stdout);
+        assert!(stdout.contains("changed:   log.level\n"), "{output:?}");
+        assert!(stdout.contains(&format!("log level: {new}\n")), "{output:?}");
+    };
+    set_level("info", "warn");
+    assert_eq!(server.post(EXAMPLE).status, 200);
+    set_level("warn", "info");
+    assert_eq!(server.post(EXAMPLE).status, 200);
+    // The lines of the log keep their order, so the one of the last reload ends the part of interest.
+    server.signal("-HUP");
+    wait_for(|| (server.log().matches("\"reloaded\"").count() == 3).then_some(()));
+    let requests = server.log().lines().filter(|line| line.contains("\"outcome\"")).count();
+    assert_eq!(requests, 1, "only the request at the level info has a line");
 }
 
 #[test]

@@ -12,11 +12,13 @@ use crate::support::*;
 #[rustfmt::skip]
 const INVALID: &[(&str, &str, &str)] = &[
     (r#"server.listn = "x""#, "server.listn", "did you mean `listen`?"),
+    (r#"listen = "127.0.0.1:9000""#, "listen", "did you mean `server.listen`?"),
     ("[servr]", "servr", "did you mean `server`?"),
     ("store.queue = 7", "store.queue", "now `store.max_in_flight`"),
     ("store.any_filesystem = true", "store.any_filesystem", "now `store.allow_network_filesystem`"),
     ("[server", "line 1", "expected `]`"),
     ("[server]\nlisten = 127.0.0.1:9000", "line 2", "put the value of `listen` in quotes: listen = \"…\""),
+    ("[log]\nlevel =", "line 2", "`level` has no value"),
     ("store.url = sqlite:x.db", "line 1", "put the value of `store.url` in quotes"),
     (r#"server.listen = "nowhere""#, "server.listen", "write host:port"),
     (r#"store.max_in_flight = "many""#, "store.max_in_flight", "expected an integer"),
@@ -88,12 +90,75 @@ fn an_invalid_configuration_is_reported_with_file_key_and_correction() {
 }
 
 #[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |config: &str| {
+        fs::write(folder.path().join("it.toml"), config).unwrap();
+        let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    // Lines that are not TOML.
+    let stderr = check(
+        "[server]\nlisten = 127.0.0.1:9000\npublic_url = https://x.example\n[store\n[log]\n\
+         level = \"warn\"\nlevel = \"info\"\n",
+    );
+    assert!(stderr.contains("4 mistakes in the configuration:\n"), "{stderr}");
+    let expected = [
+        "line 2: put the value of `listen` in quotes",
+        "line 3: put the value of `public_url` in quotes",
+        "line 4: unclosed table",
+        "line 7: duplicate key",
+    ];
+    assert_in_order(&stderr, &expected);
+    // Unknown keys, wrong types and missing keys; impossible values; secrets that are absent. The listener
+    // would need a source if none were configured, but both sources have mistakes.
+    let stderr = check(
+        "[server]\nlistn = \"x\"\nlisten = \"0.0.0.0:8080\"\nmax_event_streams = \"many\"\n\
+         [store]\nretention = \"soon\"\nmax_in_flight = 0\n\
+         [sources.gateway]\ndialect = \"gatewa\"\nmax_body_bytes = 0\n\
+         verify = { scheme = \"url-token\", secrets = { env = \"NO_SUCH\" } }\n\
+         [sources.other]\n[sources.third]\nverify = 7\n\
+         [api_keys.a]\nscopes = [\"all\"]\nexpires = \"soon\"\nkey = 'a-key-of-some-length'\n",
+    );
+    assert!(stderr.contains("11 mistakes in the configuration:\n"), "{stderr}");
+    let expected = [
+        "line 2: server.listn: unknown key",
+        "line 4: server.max_event_streams: expected an integer, found a text",
+        "line 6: store.retention:",
+        "line 7: store.max_in_flight:",
+        "line 9: sources.gateway.dialect:",
+        "line 10: sources.gateway.max_body_bytes:",
+        "line 11: sources.gateway.verify.secrets: the environment variable NO_SUCH is not set",
+        "line 12: sources.other.verify: this key is required",
+        "line 14: sources.third.verify: expected a section",
+        "line 16: api_keys.a.scopes:",
+        "line 17: api_keys.a.expires:",
+    ];
+    assert_in_order(&stderr, &expected);
+    assert!(!folder.path().join("data").exists());
+}
+
+/// Fails unless the text has these parts in this order.
+fn assert_in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        rest = rest.split_once(part).unwrap_or_else(|| panic!("{part} is not in order: {text}")).1;
+    }
+}
+
+#[test]
 fn errors_name_the_variable_and_hide_secrets() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("it.toml"), "[api_keys.a]\nkey = \"a-secret-key\n").unwrap();
     let output = run_program_in(folder.path(), &["--config", "it.toml", "check-config"], &[]);
     let stderr = text(&output.stderr);
     assert!(stderr.contains("line 2") && !stderr.contains("a-secret-key"), "{stderr}");
+    let envs = [("STATUSMIRROR__API_KEYS__A", "a-secret-key")];
+    let output = run_program_in(folder.path(), &["check-config"], &envs);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("expected a section, found a text"), "{stderr}");
+    assert!(!stderr.contains("a-secret-key"), "{stderr}");
     let envs = [("STATUSMIRROR__STORE__MAX_IN_FLIGHT", "many")];
     let output = run_program_in(folder.path(), &["check-config"], &envs);
     assert!(

@@ -2,15 +2,18 @@
 //!
 //! [`protocol`] defines commands and replies, one line of JSON each. [`mod@socket`] binds the socket, which
 //! only the owner of the files may connect to, and reads one bounded command. [`service`] carries a command
-//! out: in the running server, or on the opened file if no server runs.
+//! out: in the running server, or on the opened file if no server runs. [`mod@status`] collects the state of
+//! the server.
 
 pub(crate) mod protocol;
 pub(crate) mod service;
 pub(crate) mod socket;
+pub(crate) mod status;
 
 pub use self::protocol::{
     BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Entry, Erase, Line, List,
-    Prune, Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
+    Prune, Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Status, Waiting,
 };
 pub use self::service::{Admin, ReloadOrder};
 pub use self::socket::{bind, connect, socket};
+pub use self::status::{Rejected, ServerStatus, SourceStatus, StoreStatus};

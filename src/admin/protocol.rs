@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::status::ServerStatus;
 use crate::store::{self, Purged, Quarantined};
 
 /// Admin command, with the type of the replies to it. A list or a replay has any number of replies, every
@@ -31,6 +32,7 @@ pub enum Command {
     CountWaiting(CountWaiting),
     BackUp(BackUp),
     Reload(Reload),
+    Status(Status),
 }
 
 /// One line of an answer.
@@ -133,11 +135,16 @@ request! {
 }
 
 request! {
-    /// Reloads API keys and sources.
+    /// Reloads API keys, sources and the log level.
     Reload {
         /// Confirms that sources and keys missing from the configuration are removed, however many.
         confirmed: bool,
     } -> Reloaded
+}
+
+request! {
+    /// Reports the state of the running server.
+    Status {} -> ServerStatus
 }
 
 /// Result of replaying one entry.
@@ -159,15 +166,17 @@ pub struct Waiting(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackedUp;
 
-/// Sources and API keys that a reload changed; names separated by commas.
+/// Sources, API keys and the log level that a reload changed; names separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Added sources and keys.
     pub added: String,
     /// Removed sources and keys.
     pub removed: String,
-    /// Sources and keys whose definition changed under the same name.
+    /// Sources and keys whose definition changed under the same name, and `log.level` if the level changed.
     pub changed: String,
+    /// Log level in effect.
+    pub log_level: String,
     /// Settings that take effect at the next start.
     pub restart: String,
 }

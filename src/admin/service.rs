@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::protocol::{
     BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, List, Prune,
-    Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
+    Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Status, Waiting,
 };
 use super::socket::{read_command, wait_until_closed};
 use crate::clock::Clock;
@@ -31,7 +31,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after the socket failed to accept a connection.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Order to the server to reload API keys and sources.
+/// Order to the server to reload API keys, sources and the log level.
 #[derive(Debug)]
 pub struct ReloadOrder {
     /// Confirms that sources and keys missing from the configuration are removed, however many.
@@ -79,6 +79,7 @@ impl Admin {
             Command::Reload(request) => {
                 lines.only_reply::<Reload>(self.reload(request).await).await;
             }
+            Command::Status(_) => lines.only_reply::<Status>(self.status().await).await,
         }
         lines.line(&Line::<()>::End).await;
     }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::configuration::{check, init, print};
+use super::database::command as database;
 use super::{
-    callback_url, check_config, doctor, healthcheck, print_config, quarantine, reload, restore,
-    serve, simulate, telemetry, upkeep, verify,
+    callback_url, doctor, healthcheck, reload, serve, simulate, status, telemetry, verify,
 };
 use crate::cli::common::config_file::read_config;
 use crate::cli::common::exit_code::{EX_CANTCREAT, EX_USAGE, Failure};
+use crate::cli::common::output::Output;
 use crate::cli::common::process;
-use crate::config::duration::{duration, positive};
+use crate::config::duration::duration;
 use crate::config::{self, Config, Secrets};
 use crate::dialect::is_name;
 use crate::http::ops::docs::DOCUMENT;
@@ -45,17 +47,23 @@ enum Command {
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
         lock_wait: Duration,
     },
+    /// Writes a commented configuration with a source and an API key, and makes their secrets. On a terminal, it
+    /// asks for what no option gives.
+    #[command(
+        after_help = "Example: statusmirror init --dialect twilio --public-url https://hooks.example.com"
+    )]
+    Init(init::Arguments),
     /// Checks the configuration and prints warnings.
     #[command(after_help = "Example: statusmirror check-config --config statusmirror.toml")]
-    CheckConfig {
-        /// Exit with an error if there are warnings.
-        #[arg(long)]
-        strict: bool,
-    },
+    CheckConfig(check::Arguments),
     /// Prints the settings in effect and the origin of each. Secrets are printed as their location only.
     #[command(after_help = "Example: statusmirror print-config --config statusmirror.toml")]
-    PrintConfig,
-    /// Reloads the API keys and sources of the running server, like SIGHUP. A reload that would leave no source
+    PrintConfig(Output),
+    /// Prints the state of the running server: sources, rates, quarantine, store and keys. Exits with 1 if
+    /// something needs attention.
+    #[command(after_help = "Example: statusmirror status")]
+    Status(Output),
+    /// Reloads the API keys, sources and log level of the running server, like SIGHUP. A reload that would leave no source
     /// or no key, or remove more than half of them, needs `--yes`.
     #[command(after_help = "Example: statusmirror reload --yes")]
     Reload {
@@ -83,56 +91,8 @@ enum Command {
         /// Recipient, if several messages share the provider's id.
         destination: Option<Destination>,
     },
-    /// Lists, shows and replays quarantined webhooks.
-    #[command(after_help = "Example: statusmirror quarantine list")]
-    Quarantine {
-        #[command(subcommand)]
-        command: quarantine::Command,
-    },
-    /// Writes a backup of the database to a file. The server may be running.
-    #[command(after_help = "Example: statusmirror backup /var/backups/mirror.db")]
-    Backup {
-        /// File to create. It must not exist.
-        file: PathBuf,
-    },
-    /// Checks the whole database, and prints row counts and content hashes.
-    #[command(after_help = "Example: statusmirror check /var/backups/mirror.db")]
-    Check {
-        /// Database that no server has open, such as a backup. Default: the configured database.
-        file: Option<PathBuf>,
-    },
-    /// Replaces the database by a backup. The server must be stopped. The old files are kept beside it, and
-    /// erasures made since the backup are applied to it.
-    #[command(after_help = "Example: statusmirror restore /var/backups/mirror.db")]
-    Restore {
-        /// Backup file.
-        file: PathBuf,
-    },
-    /// Accepts the loss of the transactions behind the damage of a WAL, once.
-    #[command(after_help = "Example: statusmirror accept-wal-loss 4c1f0d2a9be37755")]
-    AcceptWalLoss {
-        /// Salt of the WAL, as the failed start prints it.
-        salt: String,
-    },
-    /// Erases everything about a phone number: messages, histories and quarantined entries.
-    #[command(after_help = "Example: statusmirror erase --destination +393331234567 --yes")]
-    Erase {
-        /// Phone number in E.164 format.
-        #[arg(long)]
-        destination: Destination,
-        #[command(flatten)]
-        confirmed: upkeep::Confirmed,
-    },
-    /// Removes messages whose last notification, and quarantined entries whose arrival, is older than a given
-    /// age.
-    #[command(after_help = "Example: statusmirror prune --older-than 400d --dry-run")]
-    Prune {
-        /// Minimum age, like 400d. Default: store.retention.
-        #[arg(long, value_name = "TIME", value_parser = positive)]
-        older_than: Option<Duration>,
-        #[command(flatten)]
-        confirmed: upkeep::Confirmed,
-    },
+    #[command(flatten)]
+    Database(database::Command),
     /// Simulates the notifications of many messages against a running server, and checks the results.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]
     Simulate(simulate::Arguments),
@@ -143,7 +103,7 @@ enum Command {
     /// Checks a running installation from outside: clocks, keys, files, and a test delivery to each source.
     /// Exits with 69 if a check fails.
     #[command(after_help = "Example: statusmirror doctor --config statusmirror.toml")]
-    Doctor,
+    Doctor(Output),
     /// Writes the manual pages, one for each command.
     #[command(after_help = "Example: statusmirror man /usr/local/share/man/man1")]
     Man {
@@ -208,20 +168,24 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
             drop(out);
             let runtime = serve::Runtime::start()?;
             let config = load_config(Secrets::Create)?;
-            let log = telemetry::start(&config.log)?;
+            let (log, level) = telemetry::start(&config.log)?;
             #[cfg(feature = "otlp")]
             let spans = telemetry::Spans::start();
-            let result = serve::run(runtime, config, lock_wait, &log);
+            let result = serve::run(runtime, config, lock_wait, &log, level);
             #[cfg(feature = "otlp")]
             spans.flush();
             log.flush(LOG_FLUSH_TIMEOUT);
             result
         }
-        Command::CheckConfig { strict } => {
-            check_config::run(&load_config(Secrets::Ephemeral)?, strict, &mut out)
+        Command::Init(arguments) => init::run(config_file, arguments, &mut out),
+        Command::CheckConfig(arguments) => {
+            check::run(config::locate(config_file)?.as_deref(), &arguments, &mut out)
         }
-        Command::PrintConfig => {
-            print_config::run(&load_and_log_config(Secrets::Ephemeral)?, &mut out)
+        Command::PrintConfig(output) => {
+            print::run(&load_and_log_config(Secrets::Ephemeral)?, output, &mut out)
+        }
+        Command::Status(output) => {
+            status::run(&load_and_log_config(Secrets::Optional)?, output, &mut out)
         }
         Command::Reload { yes } => {
             let file = config::locate(config_file)?;
@@ -239,34 +203,9 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::MessageId { source, id, destination } => {
             print_message_id(&source, &id, destination, &mut out)
         }
-        Command::Quarantine { command } => {
-            quarantine::run(load_and_log_config(Secrets::Optional)?, command, &mut out)
-        }
-        Command::Backup { file } => {
-            upkeep::back_up(load_and_log_config(Secrets::Optional)?, &file, &mut out)
-        }
-        Command::Check { file: Some(file) } => upkeep::check(&file, &mut out),
-        Command::Check { file: None } => {
-            upkeep::check_own(&load_and_log_config(Secrets::Optional)?, &mut out)
-        }
-        Command::Restore { file } => {
-            restore::run(&load_and_log_config(Secrets::Optional)?, &file, &mut out)
-        }
-        Command::AcceptWalLoss { salt } => {
-            let lost = sqlite::accept_wal_loss(
-                &load_and_log_config(Secrets::Optional)?.store.path,
-                &salt,
-            )?;
-            Ok(writeln!(out, "transactions discarded: {lost}; start the server")?)
-        }
-        Command::Erase { destination, confirmed } => upkeep::erase(
-            load_and_log_config(Secrets::Optional)?,
-            destination,
-            &confirmed,
-            &mut out,
-        ),
-        Command::Prune { older_than, confirmed } => {
-            upkeep::prune(load_and_log_config(Secrets::Optional)?, older_than, &confirmed, &mut out)
+        Command::Database(command) => {
+            let load = || load_and_log_config(Secrets::Optional);
+            database::execute(command, &load, &mut out)
         }
         Command::Simulate(arguments) => {
             simulate::run(&arguments, &load_and_log_config(Secrets::Require)?, &mut out)
@@ -274,7 +213,7 @@ fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Verify(arguments) => {
             verify::run(&load_and_log_config(Secrets::Require)?, &arguments, &mut out)
         }
-        Command::Doctor => doctor::run(&load_config(Secrets::Require)?, &mut out),
+        Command::Doctor(output) => doctor::run(&load_config(Secrets::Require)?, output, &mut out),
         Command::Man { directory } => {
             let unwritable = |error| {
                 let message =

@@ -1,4 +1,5 @@
-//! Reload by SIGHUP or `statusmirror reload`: reads API keys and sources again while the service runs.
+//! Reload by SIGHUP or `statusmirror reload`: reads API keys, sources and the log level again while the service
+//! runs.
 //!
 //! No request waits for a reload, and an invalid configuration changes nothing: requests are judged by the
 //! old keys and sources until the new ones are complete. A signal cannot confirm anything, so a reload that
@@ -20,6 +21,7 @@ use crate::admin::{Reload, ReloadOrder, Reloaded};
 use crate::cli::common::config_file::show_new_key;
 use crate::cli::common::exit_code::{EX_CONFIG, EX_DATAERR, Failure};
 use crate::cli::common::live;
+use crate::cli::telemetry::LogLevel;
 use crate::config::{self, Config, ConfigError, Running};
 use crate::dialect::Source;
 use crate::http::app_state::Service;
@@ -37,10 +39,11 @@ pub(crate) fn ask(database: &Path, yes: bool, out: &mut impl Write) -> Result<()
         );
         return Err(Failure::unavailable(message));
     };
-    let Reloaded { added, removed, changed, restart } = reloaded;
-    writeln!(out, "added:   {added}")?;
-    writeln!(out, "removed: {removed}")?;
-    writeln!(out, "changed: {changed}")?;
+    let Reloaded { added, removed, changed, log_level, restart } = reloaded;
+    writeln!(out, "added:     {added}")?;
+    writeln!(out, "removed:   {removed}")?;
+    writeln!(out, "changed:   {changed}")?;
+    writeln!(out, "log level: {log_level}")?;
     if !restart.is_empty() {
         writeln!(out, "needs a restart: {restart}")?;
     }
@@ -57,13 +60,22 @@ fn not_reloaded(failure: Failure) -> Failure {
     Failure::new(EX_CONFIG, message)
 }
 
+/// Parts of the running server that a reload changes.
+pub(crate) struct InEffect {
+    /// Settings in effect.
+    pub(crate) running: Running,
+    /// Service with the keys and sources.
+    pub(crate) service: Data<Service>,
+    /// Log level.
+    pub(crate) level: LogLevel,
+}
+
 /// Reloads this file at each signal and at each request through the admin socket.
 pub(crate) async fn run(
     mut hangup: Signal,
     mut requests: mpsc::Receiver<ReloadOrder>,
     file: Option<PathBuf>,
-    mut running: Running,
-    service: Data<Service>,
+    mut effect: InEffect,
 ) {
     loop {
         let request = tokio::select! {
@@ -74,12 +86,9 @@ pub(crate) async fn run(
             Some(request) = requests.recv() => Some(request),
         };
         let is_confirmed = request.as_ref().is_some_and(|request| request.confirmed);
-        let read = read(file.clone(), running.clone(), is_confirmed).await;
+        let read = read(file.clone(), effect.running.clone(), is_confirmed).await;
         let reloaded = match read {
-            Ok(config) => {
-                running.apply(&config);
-                Ok(apply(config, &running, &service))
-            }
+            Ok(config) => Ok(effect.apply(config)),
             Err(error) => {
                 tracing::error!(%error, "not reloaded; the old API keys and sources stay in effect");
                 Err(error.to_string())
@@ -123,29 +132,40 @@ async fn read(
     }
 }
 
-/// Puts these keys and sources into effect.
-fn apply(config: Config, running: &Running, service: &Service) -> Reloaded {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
+impl InEffect {
+    /// Puts the keys, sources and log level of this configuration into effect.
+    fn apply(&mut self, config: Config) -> Reloaded {
+        let Self { running, service, level } = self;
+        running.apply(&config);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let restart = running.needs_restart(&config).join(", ");
+        if !restart.is_empty() {
+            tracing::warn!(settings = restart, "changed settings take effect only after a restart");
+        }
+        let sources = &service.sources;
+        let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));
+        service.ingest.replace_sources(config.sources, service.clock.now());
+        let mut difference = Difference::default();
+        difference.compare("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
+        difference.compare("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
+        let log_level = config.log.level;
+        if level.name() != log_level {
+            difference.changed.push("log.level".to_owned());
+        }
+        let Difference { added, removed, changed } = difference;
+        let [added, removed, changed] = [added, removed, changed].map(|mut names| {
+            names.sort_unstable();
+            names.join(", ")
+        });
+        let file = config.file.as_ref().map(|file| file.display().to_string());
+        // The more verbose level of both decides whether the reload itself is logged.
+        level.raise(&log_level);
+        tracing::info!(file, added, removed, changed, log_level, "reloaded");
+        level.set(&log_level);
+        Reloaded { added, removed, changed, log_level, restart }
     }
-    let restart = running.needs_restart(&config).join(", ");
-    if !restart.is_empty() {
-        tracing::warn!(settings = restart, "changed settings take effect only after a restart");
-    }
-    let sources = &service.sources;
-    let (old, old_keys) = (sources.all(), service.keys.replace(config.api_keys.clone()));
-    service.ingest.replace_sources(config.sources, service.clock.now());
-    let mut difference = Difference::default();
-    difference.compare("api_keys", &old_keys, &config.api_keys, |key: &ApiKey| &key.name);
-    difference.compare("sources", &old, &sources.all(), |source: &Arc<Source>| &source.name);
-    let Difference { added, removed, changed } = difference;
-    let [added, removed, changed] = [added, removed, changed].map(|mut names| {
-        names.sort_unstable();
-        names.join(", ")
-    });
-    let file = config.file.as_ref().map(|file| file.display().to_string());
-    tracing::info!(file, added, removed, changed, "reloaded");
-    Reloaded { added, removed, changed, restart }
 }
 
 /// Names of added, removed and changed keys and sources.

@@ -1,11 +1,13 @@
 //! `statusmirror simulate`: the five-minute demonstration, and a check of a running server.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::callback_url::{source, url};
 use crate::cli::common::exit_code::{EX_CONFIG, EX_USAGE, Failure};
+use crate::cli::common::output::{Output, Report};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::Source;
@@ -41,6 +43,23 @@ pub(crate) struct Arguments {
     /// Seed of the random choices. Default: the current time.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Result of a simulation, with its seed.
+#[derive(Serialize)]
+struct Simulated {
+    seed: u64,
+    messages: u32,
+    #[serde(flatten)]
+    report: simulator::Report,
+}
+
+impl Report for Simulated {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "{}", self.report)
+    }
 }
 
 /// Runs the simulation, prints the report, and fails if there is any difference.
@@ -79,10 +98,14 @@ pub(crate) fn run(
         seed: arguments.seed.unwrap_or_else(|| now.micros().unsigned_abs()),
         now: now.seconds(),
     };
-    writeln!(out, "seed {}", options.seed)?;
+    if !arguments.output.is_json() {
+        // Printed first, so that an interrupted simulation can be repeated.
+        writeln!(out, "seed {}", options.seed)?;
+    }
     let report = simulator::run(&options).map_err(Failure::unavailable)?;
-    write!(out, "{report}")?;
-    if report.differences.is_empty() {
+    let simulated = Simulated { seed: options.seed, messages: options.messages, report };
+    arguments.output.print(&simulated, out)?;
+    if simulated.report.differences.is_empty() {
         Ok(())
     } else {
         Err(Failure::new(EXIT_DIFFERENT, "the server's answers differ from the expected ones"))

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::captured_request::CapturedRequest;
 use crate::dialect::{
     DecodeError, Entry, HeadRejection, Source, is_encoded, query_without_credentials,
@@ -14,18 +16,22 @@ use crate::verify::{Place, Scheme, Unverified, Verified};
 const SHOWN_CHARACTERS: usize = 6;
 
 /// Result of a diagnosis.
+#[derive(Debug, Serialize)]
 pub struct Diagnosis {
     /// Steps, in the server's order.
     pub steps: Vec<Step>,
     /// Outcome of the request; if it is rejected, the mismatch and how to fix it.
     pub verdict: String,
     /// Whether the server would accept the request.
+    #[serde(rename = "accepted")]
     pub is_accepted: bool,
 }
 
 /// One step of the diagnosis.
+#[derive(Debug, Serialize)]
 pub struct Step {
     /// Result of the step.
+    #[serde(rename = "result")]
     pub found: Found,
     /// Subject of the step.
     pub part: &'static str,
@@ -34,7 +40,8 @@ pub struct Step {
 }
 
 /// Result of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Found {
     /// As expected.
     Ok,

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -23,6 +24,10 @@ const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Webhook that is accepted and states no message status.
+const TEST_WEBHOOK: &str = r#"{"type":"TEST"}"#;
+/// Id that no message has.
+const UNKNOWN_MESSAGE_ID: &str = "00000000-0000-0000-0000-000000000000";
 /// Maximum number of differences shown.
 const MAX_SHOWN_DIFFERENCES: usize = 10;
 
@@ -45,7 +50,7 @@ pub struct Options {
 }
 
 /// Result of a simulation.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Number of answers by outcome.
     pub outcomes: BTreeMap<String, u64>,
@@ -69,6 +74,18 @@ impl Times {
         let index =
             (self.durations.len() * percent / 100).min(self.durations.len().saturating_sub(1));
         self.durations.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = |duration: Duration| Value::from(duration.as_secs_f64());
+        serializer.collect_map([
+            ("count", Value::from(self.durations.len())),
+            ("seconds", seconds(self.elapsed)),
+            ("p50Seconds", seconds(self.percentile(50))),
+            ("p99Seconds", seconds(self.percentile(99))),
+        ])
     }
 }
 
@@ -120,6 +137,7 @@ pub fn run(options: &Options) -> Result<Report, String> {
         client.agent.get(format!("{}/livez", options.url)).call()
     })
     .map_err(|error| format!("{error}; start one with `serve`"))?;
+    client.check_access()?;
     let (planned_messages, posts) = plan(options.messages, &mut Random(options.seed), options.now);
     let outcomes = Mutex::new(BTreeMap::new());
     let (posting, mut differences) = run_each("posting", options.connections, &posts, |post| {
@@ -252,6 +270,44 @@ impl Client<'_> {
             Kind::Registration => [200, 201].contains(&status),
         };
         Ok((outcome, expected))
+    }
+
+    /// Checks that the server accepts the credential of the source and the API key. A server with another
+    /// configuration would answer every request unexpectedly.
+    fn check_access(&self) -> Result<(), String> {
+        let Options { url, callback, api_key, .. } = self.options;
+        let remedy = "the server has another configuration than this command; run the command with \
+                      the server's configuration, in the server's working directory";
+        let test = send_with_retries(callback, RETRY_TIMEOUT, || {
+            self.agent.post(callback).content_type("application/json").send(TEST_WEBHOOK)
+        })?;
+        if test.status != 200 {
+            return Err(format!(
+                "{url} rejects webhooks with this secret (status {}): {remedy}",
+                test.status
+            ));
+        }
+        let unknown_message = format!("{url}/api/messages/{UNKNOWN_MESSAGE_ID}");
+        let answers = [
+            ("queries", self.get(&format!("/api/messagestatus/{UNKNOWN_MESSAGE_ID}"))?),
+            (
+                "registrations",
+                // Without a destination, so that nothing is registered.
+                send_with_retries(&unknown_message, RETRY_TIMEOUT, || {
+                    let request = self.agent.put(&unknown_message).header("X-Api-Key", api_key);
+                    request.content_type("application/json").send("{}")
+                })?,
+            ),
+        ];
+        for (requests, answer) in answers {
+            if answer.status == 403 {
+                return Err(format!(
+                    "{url} rejects {requests} with this API key (status 403): {remedy}, and use a \
+                     key with the scopes read and register"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn webhook(&self, address: &str, post: &Post) -> Result<Response<Body>, ureq::Error> {

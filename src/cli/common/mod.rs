@@ -1,11 +1,14 @@
 //! Parts of several commands.
 //!
 //! [`exit_code`] maps errors to exit codes. [`live`] sends a command to the running server, or opens the file if
-//! none runs.
+//! none runs. [`output`] prints results as text or JSON. [`progress`] shows
+//! that a long command is at work.
 
 pub(crate) mod config_file;
 pub(crate) mod copies;
 pub(crate) mod exit_code;
 pub(crate) mod live;
+pub(crate) mod output;
 pub(crate) mod process;
+pub(crate) mod progress;
 pub(crate) mod tls;

@@ -1,12 +1,14 @@
 //! `statusmirror quarantine`: through the socket of a running server, or on the file itself if none runs.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::admin::{Entry, List, Replay, Replayed, Show};
 use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
+use crate::cli::common::output::{Output, Report};
 use crate::config::Config;
 
 /// Quarantine command.
@@ -14,7 +16,7 @@ use crate::config::Config;
 pub(crate) enum Command {
     /// Lists quarantined entries, oldest first.
     #[command(after_help = "Example: statusmirror quarantine list")]
-    List,
+    List(Output),
     /// Shows one entry in full.
     #[command(after_help = "Example: statusmirror quarantine show 0c0a2a4e-…")]
     Show {
@@ -37,13 +39,37 @@ pub(crate) enum Command {
     },
 }
 
+/// Line of a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    id: String,
+    source: String,
+    received_at: String,
+    /// Number of arrivals.
+    times: u32,
+    reason: String,
+}
+
+impl From<Entry> for Listed {
+    fn from(Entry { id, source, received_at, times, reason, .. }: Entry) -> Self {
+        Self { id, source, received_at, times, reason }
+    }
+}
+
+impl Report for Listed {
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { id, source, received_at, times, reason } = self;
+        writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")
+    }
+}
+
 /// Executes the command and prints its answer.
 pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     match command {
-        Command::List => live::run_command_each(config, List {}, |entry| {
-            let Entry { id, source, received_at, times, reason, .. } = entry;
-            Ok(writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")?)
-        }),
+        Command::List(output) => {
+            live::run_command_each(config, List {}, |entry| output.print(&Listed::from(entry), out))
+        }
         Command::Show { id } => show(&live::run_command(config, Show { id })?, out),
         Command::Replay { ids, all: _ } => {
             live::run_command_each(config, Replay { ids }, |Replayed { id, outcome, reason }| {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::cli::common::exit_code::{EX_NOINPUT, Failure};
+use crate::cli::common::progress::Progress;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::dialect::Source;
@@ -19,8 +20,10 @@ pub(crate) fn run(config: &Config, file: &Path, out: &mut impl Write) -> Result<
         return Err(Failure::new(EX_NOINPUT, message));
     }
     let now = Clock::System.now();
-    let Restored { set_aside, last_arrival, tombstones, removed, unread } =
-        sqlite::restore(&config.store, file, now)?;
+    let progress = Progress::start("restoring the database");
+    let restored = sqlite::restore(&config.store, file, now)?;
+    drop(progress);
+    let Restored { set_aside, last_arrival, tombstones, removed, unread } = restored;
     writeln!(out, "restored: {}", config.store.path.display())?;
     for old in set_aside {
         writeln!(out, "set aside: {}", old.display())?;

@@ -4,27 +4,21 @@ use std::io::Write;
 
 use super::report::Report;
 use super::{files, reach};
-use crate::cli::common::exit_code::{EX_UNAVAILABLE, Failure};
+use crate::cli::common::exit_code::Failure;
+use crate::cli::common::output::Output;
+use crate::cli::status::KEY_EXPIRY_SECONDS;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::diagnosis::Found;
 
-/// Remaining validity below which a key is worth a warning, in seconds: 30 days, in which an application can
-/// be given another key.
-const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
-
-/// Runs all checks, prints one line for each, and fails if any check failed.
-pub(crate) fn run(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
-    let mut report = Report { out, failed: 0 };
+/// Runs all checks, prints the findings, and fails if any check failed.
+pub(crate) fn run(config: &Config, output: Output, out: &mut impl Write) -> Result<(), Failure> {
+    let mut report = Report::new(output, out);
     configuration(config, &mut report)?;
     keys(config, &mut report)?;
     files::check(config, &mut report)?;
     reach::check(config, &mut report)?;
-    match report.failed {
-        0 => Ok(()),
-        1 => Err(Failure::new(EX_UNAVAILABLE, "1 check failed")),
-        failed => Err(Failure::new(EX_UNAVAILABLE, format!("{failed} checks failed"))),
-    }
+    report.end()
 }
 
 fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
@@ -55,7 +49,7 @@ fn keys(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
         if key.has_expired(now) {
             let detail = format!("expired {expires}; {remedy}");
             report.print(Found::Fail, &label, &detail)?;
-        } else if expires.seconds() - now.seconds() < EXPIRY_WARNING_SECONDS {
+        } else if expires.seconds() - now.seconds() < KEY_EXPIRY_SECONDS {
             report.print(Found::Warn, &label, &format!("expires {expires}; {remedy}"))?;
         } else {
             report.print(Found::Ok, &label, &format!("valid until {expires}"))?;

@@ -22,7 +22,7 @@ use crate::admin::{self, Admin};
 use crate::cli::common::config_file::show_new_key;
 use crate::cli::common::exit_code::{EX_DATAERR, EX_NOPERM, EX_SOFTWARE, EX_TEMPFAIL, Failure};
 use crate::cli::reload;
-use crate::cli::telemetry::Lines;
+use crate::cli::telemetry::{Lines, LogLevel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::app_state::Service;
@@ -80,6 +80,7 @@ pub(crate) fn run(
     config: Config,
     lock_wait: Duration,
     log: &Lines,
+    level: LogLevel,
 ) -> Result<(), Failure> {
     let now = Clock::System.now();
     if now < Timestamp::EPOCH {
@@ -106,7 +107,8 @@ pub(crate) fn run(
     show_new_key(&config);
     // The summary is optional, so an error is ignored.
     drop(print_summary(&config, &listeners));
-    let ended = system.block_on(serve(config, hangup, listeners, Arc::new(store), metrics, log));
+    let serving = serve(config, hangup, listeners, Arc::new(store), metrics, log, level);
+    let ended = system.block_on(serving);
     // Remaining tasks end here, before the store closes.
     drop(system);
     ended?;
@@ -147,6 +149,7 @@ async fn serve(
     store: Arc<SqliteStore>,
     metrics: Arc<Metrics>,
     log: &Lines,
+    level: LogLevel,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -185,8 +188,8 @@ async fn serve(
     let handles: Vec<_> = servers.iter().map(Server::handle).collect();
     let servers: Vec<_> = servers.into_iter().map(actix_web::rt::spawn).collect();
     let configuration = config.file.as_ref().map(|file| file.display().to_string());
-    let reloading = reload::run(hangup, requests, config.file, running, Data::clone(&service));
-    let reloading = actix_web::rt::spawn(reloading);
+    let effect = reload::InEffect { running, service: Data::clone(&service), level };
+    let reloading = actix_web::rt::spawn(reload::run(hangup, requests, config.file, effect));
     tracing::info!(listen, internal_listen, configuration, "serving");
     notify_supervisor(NotifyState::Ready);
     tokio::select! {

@@ -2,30 +2,21 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::json::JsonLines;
-use super::json::OWN_TARGET_PREFIX;
+use super::level::LogLevel;
 use super::lines::Lines;
 use crate::cli::common::exit_code::{EX_CONFIG, Failure};
 use crate::config::Log;
 
 /// Starts logging as configured. Flush the returned lines before the process ends.
-pub(crate) fn start(log: &Log) -> Result<Lines, Failure> {
-    let level: LevelFilter = log
-        .level
-        .parse()
-        .map_err(|error| Failure::new(EX_CONFIG, format!("log.level: {error}")))?;
-    // The level applies to messages of this program. Libraries log data that anybody may send, as errors;
-    // only their warnings are worth an operator's time.
-    let wanted = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("actix_http", LevelFilter::OFF)
-        .with_target(OWN_TARGET_PREFIX, level);
+pub(crate) fn start(log: &Log) -> Result<(Lines, LogLevel), Failure> {
+    let level = LogLevel::new(&log.level).ok_or_else(|| {
+        Failure::new(EX_CONFIG, format!("log.level: unknown level {}", log.level))
+    })?;
     let pretty = match log.format.as_str() {
         "pretty" => true,
         "json" => false,
@@ -45,10 +36,10 @@ pub(crate) fn start(log: &Log) -> Result<Lines, Failure> {
         let lines = lines.clone();
         JsonLines(move |line: &[u8]| lines.add(line)).boxed()
     };
-    let started = tracing_subscriber::registry().with(wanted).with(layer).try_init();
+    let started = tracing_subscriber::registry().with(level.clone()).with(layer).try_init();
     started.map_err(|error| Failure::io(format!("cannot log: {error}")))?;
     log_panics();
-    Ok(lines)
+    Ok((lines, level))
 }
 
 /// Logs a panic like any other event. The default hook writes to standard error itself, and waits for its

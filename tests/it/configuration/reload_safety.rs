@@ -154,7 +154,7 @@ fn removing_more_than_half_of_sources_or_keys_needs_confirmation() {
     );
     let confirmed = server.run(&["reload", "--yes"]);
     assert!(confirmed.status.success(), "{confirmed:?}");
-    let removed = "removed: api_keys.second, api_keys.third, sources.second, sources.third\n";
+    let removed = "removed:   api_keys.second, api_keys.third, sources.second, sources.third\n";
     assert!(text(&confirmed.stdout).contains(removed), "{confirmed:?}");
     assert_eq!(
         (webhook_status(&server, "third"), query_status(&server, "the-key-of-third-0123456789")),

@@ -2,7 +2,9 @@
 
 mod commands;
 mod doctor;
+mod json_output;
 mod metrics;
+mod newcomer_mistakes;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process_exit;

@@ -203,11 +203,16 @@ impl Server {
         answer.json()["history"].as_array().unwrap().clone()
     }
 
-    /// Runs another command of the program with this server's configuration.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+    /// Another command of the program with this server's configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program_with_timeout();
         command.arg("--config").arg(self.config()).args(arguments);
-        let output = command.output().unwrap();
+        command
+    }
+
+    /// Runs another command of the program with this server's configuration.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
         canaries::assert_none("standard error of a command", text(&output.stderr));
         output
     }

@@ -15,6 +15,7 @@ use super::protocol::{
     Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Status, Waiting,
 };
 use super::socket::{read_command, wait_until_closed};
+use super::status::{self, ServerStatus, SourceStatus};
 use crate::clock::Clock;
 use crate::ingest::{EntryResult, Ingest};
 use crate::message::{Destination, Timestamp};
@@ -172,6 +173,24 @@ impl Admin {
         let reload = self.reload.as_ref().ok_or_else(no_server)?;
         reload.send(ReloadOrder { confirmed, answer }).await.map_err(|_closed| no_server())?;
         reloaded.await.map_err(|_closed| no_server())?
+    }
+
+    async fn status(&self) -> Reply<Status> {
+        let now = self.clock.now();
+        let stats = self.store.stats().await.map_err(|error| error_chain(&error))?;
+        let metrics = &self.ingest.metrics;
+        let ((sources, without_source), started_at) = (metrics.health(now), metrics.started_at());
+        let uptime_seconds = now.seconds().saturating_sub(started_at.seconds());
+        Ok(ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: started_at.to_string(),
+            uptime_seconds: u64::try_from(uptime_seconds).unwrap_or(0),
+            not_ready: self.ingest.is_ready().await.err().map(|rejection| rejection.to_string()),
+            deliveries_in_flight: self.ingest.slots.in_flight(),
+            sources: sources.into_iter().map(SourceStatus::from).collect(),
+            rejected_without_source: status::rejected(without_source),
+            store: stats.into(),
+        })
     }
 
     /// Runs the daily purge: removes records older than the retention, if one is set, and expired tombstones.

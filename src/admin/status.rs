@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::service::{Admin, error_chain};
 use crate::message::Timestamp;
 use crate::metrics::{RejectReason, SourceHealth};
 use crate::store::Stats;
@@ -76,29 +75,8 @@ pub struct StoreStatus {
     pub oldest_unfinished: Option<String>,
 }
 
-impl Admin {
-    /// State of the server.
-    pub(crate) async fn status(&self) -> Result<ServerStatus, String> {
-        let now = self.clock.now();
-        let stats = self.store.stats().await.map_err(|error| error_chain(&error))?;
-        let (sources, without_source) = self.ingest.metrics.health(now);
-        let started_at = self.ingest.metrics.started_at();
-        let uptime_seconds = now.seconds().saturating_sub(started_at.seconds());
-        Ok(ServerStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: started_at.to_string(),
-            uptime_seconds: u64::try_from(uptime_seconds).unwrap_or(0),
-            not_ready: self.ingest.is_ready().await.err().map(|rejection| rejection.to_string()),
-            deliveries_in_flight: self.ingest.slots.in_flight(),
-            sources: sources.into_iter().map(SourceStatus::from).collect(),
-            rejected_without_source: rejected(without_source),
-            store: stats.into(),
-        })
-    }
-}
-
 /// Reasons for which webhooks were rejected.
-fn rejected(counts: Vec<(RejectReason, u64)>) -> Vec<Rejected> {
+pub(crate) fn rejected(counts: Vec<(RejectReason, u64)>) -> Vec<Rejected> {
     let counts = counts.into_iter().filter(|(_, webhooks)| *webhooks > 0);
     counts
         .map(|(reason, webhooks)| Rejected { reason: reason.name().to_owned(), webhooks })

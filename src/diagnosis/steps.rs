@@ -1,10 +1,7 @@
 //! Steps of the server with a request, and the one that ends them.
 
-use std::fmt;
-
-use serde::Serialize;
-
 use super::captured_request::CapturedRequest;
+use super::report::{Diagnosis, Found, Step};
 use crate::dialect::{
     DecodeError, Entry, HeadRejection, Source, is_encoded, query_without_credentials,
 };
@@ -14,52 +11,6 @@ use crate::verify::{Place, Scheme, Unverified, Verified};
 
 /// Number of characters of a credential that are shown, if it is at least four times as long.
 const SHOWN_CHARACTERS: usize = 6;
-
-/// Result of a diagnosis.
-#[derive(Debug, Serialize)]
-pub struct Diagnosis {
-    /// Steps, in the server's order.
-    pub steps: Vec<Step>,
-    /// Outcome of the request; if it is rejected, the mismatch and how to fix it.
-    pub verdict: String,
-    /// Whether the server would accept the request.
-    #[serde(rename = "accepted")]
-    pub is_accepted: bool,
-}
-
-/// One step of the diagnosis.
-#[derive(Debug, Serialize)]
-pub struct Step {
-    /// Result of the step.
-    #[serde(rename = "result")]
-    pub found: Found,
-    /// Subject of the step.
-    pub part: &'static str,
-    /// Found and expected values.
-    pub description: String,
-}
-
-/// Result of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Found {
-    /// As expected.
-    Ok,
-    /// Not necessarily wrong, but worth knowing.
-    Warn,
-    /// Not as expected.
-    Fail,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "FAIL",
-        })
-    }
-}
 
 /// Mismatch for which a request is rejected.
 pub(crate) struct Mismatch {

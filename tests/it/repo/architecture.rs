@@ -61,7 +61,7 @@ const OWNERS: [(&str, &[&str]); 19] = [
         "tokio",
         &["store/sqlite", "store/reply.rs", "store/notifier.rs", "ingest", "http", "admin", "cli"],
     ),
-    ("serde", &["json", "dialect", "http", "admin", "config", "simulator", "diagnosis"]),
+    ("serde", &["json", "dialect", "http", "admin", "config", "simulator", "diagnosis", "cli"]),
 ];
 
 /// Files of `src`, and the imports between them.

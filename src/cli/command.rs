@@ -11,6 +11,7 @@ use super::{
     serve, simulate, telemetry, upkeep, verify,
 };
 use crate::cli::common::config_file::read_config;
+use crate::cli::common::confirmation::Confirmed;
 use crate::cli::common::exit_code::{EX_CANTCREAT, EX_USAGE, Failure};
 use crate::cli::common::process;
 use crate::config::duration::{duration, positive};
@@ -121,7 +122,7 @@ enum Command {
         #[arg(long)]
         destination: Destination,
         #[command(flatten)]
-        confirmed: upkeep::Confirmed,
+        confirmed: Confirmed,
     },
     /// Removes messages whose last notification, and quarantined entries whose arrival, is older than a given
     /// age.
@@ -131,7 +132,7 @@ enum Command {
         #[arg(long, value_name = "TIME", value_parser = positive)]
         older_than: Option<Duration>,
         #[command(flatten)]
-        confirmed: upkeep::Confirmed,
+        confirmed: Confirmed,
     },
     /// Simulates the notifications of many messages against a running server, and checks the results.
     #[command(after_help = "Example: statusmirror simulate --messages 10000")]

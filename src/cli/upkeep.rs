@@ -1,15 +1,15 @@
 //! `statusmirror backup`, `check`, `erase` and `prune`.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
 use uuid::Uuid;
 
 use crate::admin::{BackUp, BackedUp, CountErase, CountPrune, Erase, Prune, Removed};
 use crate::cli::common::config_file::read_config;
+use crate::cli::common::confirmation::{Confirmed, is_confirmed};
 use crate::cli::common::exit_code::{EX_NOINPUT, EX_USAGE, Failure};
 use crate::cli::common::live::run_command;
 use crate::cli::common::{copies, live};
@@ -17,20 +17,6 @@ use crate::config::{self, Config, Secrets};
 use crate::message::Destination;
 use crate::store::sqlite::{self, Contents, Hashed};
 use crate::verify::encoding::hex;
-
-/// Exit code if the operator declined.
-const EXIT_DECLINED: i32 = 1;
-
-/// Whether to remove without asking, or not at all.
-#[derive(Args)]
-pub(crate) struct Confirmed {
-    /// Print how much would be removed, and remove nothing.
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// Remove without asking. Required if there is no terminal.
-    #[arg(long)]
-    yes: bool,
-}
 
 /// Writes a copy of the database to a file.
 pub(crate) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
@@ -119,27 +105,6 @@ fn list_copies(database: &Path, out: &mut impl Write) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Whether to go on: asks at a terminal, if no option decides.
-fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
-    if confirmed.dry_run || confirmed.yes {
-        return Ok(confirmed.yes);
-    }
-    let (input, mut prompt) = (io::stdin(), io::stderr());
-    if !input.is_terminal() || !prompt.is_terminal() {
-        let message = "nothing was removed: there is no terminal to ask for confirmation; to \
-                       confirm, run the command again with --yes";
-        return Err(Failure::new(EX_USAGE, message));
-    }
-    write!(prompt, "Remove this permanently? [y/N] ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(true),
-        _ => Err(Failure::new(EXIT_DECLINED, "nothing was removed")),
-    }
 }
 
 /// Checks the configured database. If a server runs, checks a copy that the server makes: a check reads for

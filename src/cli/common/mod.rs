@@ -1,9 +1,10 @@
 //! Parts of several commands.
 //!
 //! [`exit_code`] maps errors to exit codes. [`live`] sends a command to the running server, or opens the file if
-//! none runs.
+//! none runs. [`confirmation`] asks before a command removes data.
 
 pub(crate) mod config_file;
+pub(crate) mod confirmation;
 pub(crate) mod copies;
 pub(crate) mod exit_code;
 pub(crate) mod live;

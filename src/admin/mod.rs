@@ -2,9 +2,11 @@
 //!
 //! [`protocol`] defines commands and replies, one line of JSON each. [`mod@socket`] binds the socket, which
 //! only the owner of the files may connect to, and reads one bounded command. [`service`] carries a command
-//! out: in the running server, or on the opened file if no server runs.
+//! out: in the running server, or on the opened file if no server runs. [`quarantine`] has the commands about
+//! quarantined entries.
 
 pub(crate) mod protocol;
+pub(crate) mod quarantine;
 pub(crate) mod service;
 pub(crate) mod socket;
 

@@ -11,17 +11,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{
-    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, List, Prune,
-    Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Waiting,
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, Prune, Reload,
+    Reloaded, Removed, Request, Show, Waiting,
 };
 use super::socket::{read_command, wait_until_closed};
 use crate::clock::Clock;
-use crate::ingest::{EntryResult, Ingest};
+use crate::ingest::Ingest;
 use crate::message::{Destination, Timestamp};
-use crate::store::{self, Purge, QuarantineId, Quarantined, Store, StoreError};
+use crate::store::{self, Purge, Store, StoreError};
 
-/// Quarantined entries read at a time; each may have a long query.
-const PAGE_ENTRIES: u32 = 16;
 /// Lines of an answer that may wait for the client.
 const MAX_QUEUED_LINES: usize = 16;
 /// Maximum number of concurrent commands.
@@ -83,55 +81,6 @@ impl Admin {
         lines.line(&Line::<()>::End).await;
     }
 
-    /// Sends every quarantined entry, oldest first, without bodies.
-    async fn list(&self, lines: &Lines) {
-        let mut after = 0;
-        loop {
-            let rows = match self.page(after).await {
-                Ok(rows) => rows,
-                Err(error) => return lines.only_reply::<List>(Err(error)).await,
-            };
-            let Some(last) = rows.last() else { return };
-            after = last.place;
-            for row in rows {
-                if !lines.reply::<List>(Ok(row.into())).await {
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn show(&self, Show { id }: Show) -> Reply<Show> {
-        let id = QuarantineId::parse(&id).ok_or_else(|| unknown_id(&id))?;
-        Ok(self.entry(id).await?.into())
-    }
-
-    /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
-    async fn replay_each(&self, Replay { ids }: Replay, lines: &Lines) {
-        let all = ids.is_empty();
-        for id in ids {
-            let replayed = match QuarantineId::parse(&id) {
-                Some(id) => self.replay(id).await,
-                None => Err(unknown_id(&id)),
-            };
-            if !lines.reply::<Replay>(replayed).await {
-                return;
-            }
-        }
-        // The ids are collected first, because a replay may move an entry to another place.
-        let ids = if all { self.ids().await } else { Ok(Vec::new()) };
-        match ids {
-            Ok(ids) => {
-                for id in ids {
-                    if !lines.reply::<Replay>(self.replay(id).await).await {
-                        return;
-                    }
-                }
-            }
-            Err(error) => lines.only_reply::<Replay>(Err(error)).await,
-        }
-    }
-
     async fn erase(&self, Erase { destination }: Erase) -> Reply<Erase> {
         let removed = self.ingest.erase(parse_destination(&destination)?, self.clock.now()).await;
         Ok(removed.map_err(|error| error_chain(&error))?.into())
@@ -188,41 +137,6 @@ impl Admin {
         let before = Timestamp::from_micros(self.clock.now().micros().saturating_sub(age));
         // An age that reaches before 1970 matches nothing.
         before.unwrap_or(Timestamp::EPOCH)
-    }
-
-    /// Next page of entries after this place.
-    async fn page(&self, after: i64) -> Result<Vec<Quarantined>, String> {
-        self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| error_chain(&error))
-    }
-
-    /// Ids of all entries.
-    async fn ids(&self) -> Result<Vec<QuarantineId>, String> {
-        let (mut ids, mut after) = (Vec::new(), 0);
-        loop {
-            let rows = self.page(after).await?;
-            let Some(last) = rows.last() else { return Ok(ids) };
-            after = last.place;
-            ids.extend(rows.iter().map(|row| row.id));
-        }
-    }
-
-    async fn entry(&self, id: QuarantineId) -> Result<Quarantined, String> {
-        let row = self.store.quarantined(id).await.map_err(|error| error_chain(&error))?;
-        row.ok_or_else(|| unknown_id(&id.to_string()))
-    }
-
-    async fn replay(&self, id: QuarantineId) -> Reply<Replay> {
-        let row = self.entry(id).await?;
-        let done = self.ingest.replay(row).await;
-        let done = done.map_err(|error| format!("{id}: {}", error_chain(&error)))?;
-        let outcome = done.outcome().name().to_owned();
-        let reason = match done {
-            EntryResult::Judged { .. } => None,
-            EntryResult::Quarantined { reason, .. } | EntryResult::Ignored { reason } => {
-                Some(reason)
-            }
-        };
-        Ok(Replayed { id: id.to_string(), outcome, reason })
     }
 
     /// Serves the admin socket of this database until the future is dropped.
@@ -291,20 +205,20 @@ impl Admin {
 }
 
 /// Reply to a command, or the reason why it failed.
-type Reply<Q> = Result<<Q as Request>::Reply, String>;
+pub(crate) type Reply<Q> = Result<<Q as Request>::Reply, String>;
 
 /// Receiver of the lines of an answer.
-struct Lines(mpsc::Sender<Vec<u8>>);
+pub(crate) struct Lines(mpsc::Sender<Vec<u8>>);
 
 impl Lines {
     /// Sends the only reply to a command.
-    async fn only_reply<Q: Request>(&self, reply: Reply<Q>) {
+    pub(crate) async fn only_reply<Q: Request>(&self, reply: Reply<Q>) {
         // If the client is gone, nothing is left to do.
         let _is_connected = self.reply::<Q>(reply).await;
     }
 
     /// Sends a reply. Returns whether the client is still there.
-    async fn reply<Q: Request>(&self, reply: Reply<Q>) -> bool {
+    pub(crate) async fn reply<Q: Request>(&self, reply: Reply<Q>) -> bool {
         self.line(&reply.map_or_else(Line::Error, Line::Reply)).await
     }
 
@@ -314,10 +228,6 @@ impl Lines {
         text.push(b'\n');
         self.0.send(text).await.is_ok()
     }
-}
-
-fn unknown_id(id: &str) -> String {
-    format!("no quarantined entry has the id {id}; see `statusmirror quarantine list`")
 }
 
 fn parse_destination(destination: &str) -> Result<Destination, String> {

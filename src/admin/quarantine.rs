@@ -1,0 +1,99 @@
+//! Admin commands about the quarantine.
+
+use super::protocol::{List, Replay, Replayed, Show};
+use super::service::{Admin, Lines, Reply, error_chain};
+use crate::ingest::EntryResult;
+use crate::store::{QuarantineId, Quarantined};
+
+/// Quarantined entries read at a time; each may have a long query.
+const PAGE_ENTRIES: u32 = 16;
+
+impl Admin {
+    /// Sends every quarantined entry, oldest first, without bodies.
+    pub(crate) async fn list(&self, lines: &Lines) {
+        let mut after = 0;
+        loop {
+            let rows = match self.page(after).await {
+                Ok(rows) => rows,
+                Err(error) => return lines.only_reply::<List>(Err(error)).await,
+            };
+            let Some(last) = rows.last() else { return };
+            after = last.place;
+            for row in rows {
+                if !lines.reply::<List>(Ok(row.into())).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn show(&self, Show { id }: Show) -> Reply<Show> {
+        let id = QuarantineId::parse(&id).ok_or_else(|| unknown_id(&id))?;
+        Ok(self.entry(id).await?.into())
+    }
+
+    /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
+    pub(crate) async fn replay_each(&self, Replay { ids }: Replay, lines: &Lines) {
+        let all = ids.is_empty();
+        for id in ids {
+            let replayed = match QuarantineId::parse(&id) {
+                Some(id) => self.replay(id).await,
+                None => Err(unknown_id(&id)),
+            };
+            if !lines.reply::<Replay>(replayed).await {
+                return;
+            }
+        }
+        // The ids are collected first, because a replay may move an entry to another place.
+        let ids = if all { self.ids().await } else { Ok(Vec::new()) };
+        match ids {
+            Ok(ids) => {
+                for id in ids {
+                    if !lines.reply::<Replay>(self.replay(id).await).await {
+                        return;
+                    }
+                }
+            }
+            Err(error) => lines.only_reply::<Replay>(Err(error)).await,
+        }
+    }
+
+    /// Next page of entries after this place.
+    async fn page(&self, after: i64) -> Result<Vec<Quarantined>, String> {
+        self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| error_chain(&error))
+    }
+
+    /// Ids of all entries.
+    async fn ids(&self) -> Result<Vec<QuarantineId>, String> {
+        let (mut ids, mut after) = (Vec::new(), 0);
+        loop {
+            let rows = self.page(after).await?;
+            let Some(last) = rows.last() else { return Ok(ids) };
+            after = last.place;
+            ids.extend(rows.iter().map(|row| row.id));
+        }
+    }
+
+    async fn entry(&self, id: QuarantineId) -> Result<Quarantined, String> {
+        let row = self.store.quarantined(id).await.map_err(|error| error_chain(&error))?;
+        row.ok_or_else(|| unknown_id(&id.to_string()))
+    }
+
+    async fn replay(&self, id: QuarantineId) -> Reply<Replay> {
+        let row = self.entry(id).await?;
+        let done = self.ingest.replay(row).await;
+        let done = done.map_err(|error| format!("{id}: {}", error_chain(&error)))?;
+        let outcome = done.outcome().name().to_owned();
+        let reason = match done {
+            EntryResult::Judged { .. } => None,
+            EntryResult::Quarantined { reason, .. } | EntryResult::Ignored { reason } => {
+                Some(reason)
+            }
+        };
+        Ok(Replayed { id: id.to_string(), outcome, reason })
+    }
+}
+
+fn unknown_id(id: &str) -> String {
+    format!("no quarantined entry has the id {id}; see `statusmirror quarantine list`")
+}

@@ -67,8 +67,11 @@ macro_rules! request {
 }
 
 request! {
-    /// Lists all quarantined entries, oldest first, without bodies.
-    List {} -> Entry
+    /// Lists the selected quarantined entries without bodies: oldest first, or in the order of the ids.
+    List {
+        /// Entries to list.
+        selection: Selection,
+    } -> Entry
 }
 
 request! {
@@ -138,6 +141,17 @@ request! {
         /// Confirms that sources and keys missing from the configuration are removed, however many.
         confirmed: bool,
     } -> Reloaded
+}
+
+/// Selection of quarantined entries: those with these ids, or all that the filters match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Ids of the entries. If there is none, the filters select.
+    pub ids: Vec<String>,
+    /// Name of the source; `None`: every source.
+    pub source: Option<String>,
+    /// Part of the reason, in upper or lower case; `None`: every reason.
+    pub reason: Option<String>,
 }
 
 /// Result of replaying one entry.

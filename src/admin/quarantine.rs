@@ -1,6 +1,6 @@
 //! Admin commands about the quarantine.
 
-use super::protocol::{List, Replay, Replayed, Show};
+use super::protocol::{List, Replay, Replayed, Selection, Show};
 use super::service::{Admin, Lines, Reply, error_chain};
 use crate::ingest::EntryResult;
 use crate::store::{QuarantineId, Quarantined};
@@ -9,8 +9,17 @@ use crate::store::{QuarantineId, Quarantined};
 const PAGE_ENTRIES: u32 = 16;
 
 impl Admin {
-    /// Sends every quarantined entry, oldest first, without bodies.
-    pub(crate) async fn list(&self, lines: &Lines) {
+    /// Sends the selected entries without bodies: oldest first, or in the order of the ids.
+    pub(crate) async fn list(&self, List { selection }: List, lines: &Lines) {
+        for id in &selection.ids {
+            if !lines.reply::<List>(self.entry_without_body(id).await).await {
+                return;
+            }
+        }
+        if !selection.ids.is_empty() {
+            return;
+        }
+        let filter = Filter::new(selection);
         let mut after = 0;
         loop {
             let rows = match self.page(after).await {
@@ -19,7 +28,7 @@ impl Admin {
             };
             let Some(last) = rows.last() else { return };
             after = last.place;
-            for row in rows {
+            for row in rows.into_iter().filter(|row| filter.matches(row)) {
                 if !lines.reply::<List>(Ok(row.into())).await {
                     return;
                 }
@@ -27,9 +36,14 @@ impl Admin {
         }
     }
 
+    async fn entry_without_body(&self, id: &str) -> Reply<List> {
+        let mut entry = self.entry(parse_id(id)?).await?;
+        entry.content.body.clear();
+        Ok(entry.into())
+    }
+
     pub(crate) async fn show(&self, Show { id }: Show) -> Reply<Show> {
-        let id = QuarantineId::parse(&id).ok_or_else(|| unknown_id(&id))?;
-        Ok(self.entry(id).await?.into())
+        Ok(self.entry(parse_id(&id)?).await?.into())
     }
 
     /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
@@ -92,6 +106,28 @@ impl Admin {
         };
         Ok(Replayed { id: id.to_string(), outcome, reason })
     }
+}
+
+/// Filter of quarantined entries.
+struct Filter {
+    source: Option<String>,
+    /// Part of the reason, in lower case.
+    reason: Option<String>,
+}
+
+impl Filter {
+    fn new(Selection { source, reason, .. }: Selection) -> Self {
+        Self { source, reason: reason.map(|reason| reason.to_lowercase()) }
+    }
+
+    fn matches(&self, entry: &Quarantined) -> bool {
+        self.source.as_ref().is_none_or(|source| entry.source == *source)
+            && self.reason.as_ref().is_none_or(|part| entry.reason.to_lowercase().contains(part))
+    }
+}
+
+fn parse_id(id: &str) -> Result<QuarantineId, String> {
+    QuarantineId::parse(id).ok_or_else(|| unknown_id(id))
 }
 
 fn unknown_id(id: &str) -> String {

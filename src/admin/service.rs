@@ -57,7 +57,7 @@ impl Admin {
     pub async fn execute(&self, command: Command, lines: mpsc::Sender<Vec<u8>>) {
         let lines = Lines(lines);
         match command {
-            Command::List(_) => self.list(&lines).await,
+            Command::List(request) => self.list(request, &lines).await,
             Command::Show(request) => lines.only_reply::<Show>(self.show(request).await).await,
             Command::Replay(request) => self.replay_each(request, &lines).await,
             Command::Erase(request) => lines.only_reply::<Erase>(self.erase(request).await).await,

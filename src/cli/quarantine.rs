@@ -1,10 +1,13 @@
 //! `statusmirror quarantine`: through the socket of a running server, or on the file itself if none runs.
 
-use std::io::Write;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
 
-use crate::admin::{Entry, List, Replay, Replayed, Show};
+use crate::admin::{Entry, List, Replay, Replayed, Selection, Show};
 use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
 use crate::config::Config;
@@ -13,8 +16,17 @@ use crate::config::Config;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Lists quarantined entries, oldest first.
-    #[command(after_help = "Example: statusmirror quarantine list")]
-    List,
+    #[command(after_help = "Example: statusmirror quarantine list --source gateway")]
+    List {
+        #[command(flatten)]
+        filters: Filters,
+    },
+    /// Counts quarantined entries by source and reason, the most frequent first.
+    #[command(after_help = "Example: statusmirror quarantine summary")]
+    Summary {
+        #[command(flatten)]
+        filters: Filters,
+    },
     /// Shows one entry in full.
     #[command(after_help = "Example: statusmirror quarantine show 0c0a2a4e-…")]
     Show {
@@ -37,13 +49,28 @@ pub(crate) enum Command {
     },
 }
 
+/// Filters of quarantined entries.
+#[derive(Args)]
+pub(crate) struct Filters {
+    /// Select the entries of this source.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    source: Option<String>,
+    /// Select the entries whose reason contains this text, in upper or lower case.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
+}
+
+impl Filters {
+    fn selection(self) -> Selection {
+        Selection { ids: Vec::new(), source: self.source, reason: self.reason }
+    }
+}
+
 /// Executes the command and prints its answer.
 pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     match command {
-        Command::List => live::run_command_each(config, List {}, |entry| {
-            let Entry { id, source, received_at, times, reason, .. } = entry;
-            Ok(writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")?)
-        }),
+        Command::List { filters } => list(config, filters.selection(), out),
+        Command::Summary { filters } => summary(config, filters.selection(), out),
         Command::Show { id } => show(&live::run_command(config, Show { id })?, out),
         Command::Replay { ids, all: _ } => {
             live::run_command_each(config, Replay { ids }, |Replayed { id, outcome, reason }| {
@@ -51,6 +78,94 @@ pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
                 Ok(writeln!(out, "{id}  {outcome}{reason}")?)
             })
         }
+    }
+}
+
+fn list(config: Config, selection: Selection, out: &mut impl Write) -> Result<(), Failure> {
+    let hint = no_match_hint(&config, &selection);
+    let mut is_empty = true;
+    live::run_command_each(config, List { selection }, |entry| {
+        let Entry { id, source, received_at, times, reason, .. } = entry;
+        is_empty = false;
+        Ok(writeln!(out, "{id}  {received_at}  {source}  {times}×  {reason}")?)
+    })?;
+    if is_empty {
+        print_hint(&hint);
+    }
+    Ok(())
+}
+
+fn summary(config: Config, selection: Selection, out: &mut impl Write) -> Result<(), Failure> {
+    let hint = no_match_hint(&config, &selection);
+    let mut counts = Counts::default();
+    live::run_command_each(config, List { selection }, |Entry { source, reason, .. }| {
+        counts.add((source, reason));
+        Ok(())
+    })?;
+    if counts.is_empty() {
+        print_hint(&hint);
+    }
+    write_summary(&counts, usize::MAX, out)
+}
+
+/// Writes the counts by source and reason, the most frequent first, at most `max_lines` of them.
+fn write_summary(
+    counts: &Counts<(String, String)>,
+    max_lines: usize,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let sorted = counts.sorted();
+    let width = sorted.first().map_or(0, |(_, count)| count.to_string().len());
+    for ((source, reason), count) in sorted.iter().take(max_lines) {
+        writeln!(out, "{count:>width$}  {source}  {reason}")?;
+    }
+    Ok(())
+}
+
+/// Explanation of an empty answer.
+fn no_match_hint(config: &Config, Selection { source, reason, .. }: &Selection) -> String {
+    let known: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    match source {
+        Some(source) if !known.contains(&source.as_str()) => {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!(
+                "no quarantined entry matches; no source `{source}` is configured; configured \
+                 sources: {known}"
+            )
+        }
+        None if reason.is_none() => "the quarantine is empty".to_owned(),
+        Some(_) | None => "no quarantined entry matches".to_owned(),
+    }
+}
+
+/// Prints a hint on standard error, so that standard output has entries only.
+fn print_hint(hint: &str) {
+    drop(writeln!(io::stderr(), "{hint}"));
+}
+
+/// Number of entries by a key.
+struct Counts<K>(BTreeMap<K, u64>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Counts<K> {
+    fn add(&mut self, key: K) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The counts, greatest first; equal counts in the order of their keys.
+    fn sorted(&self) -> Vec<(&K, u64)> {
+        let mut sorted: Vec<_> = self.0.iter().map(|(key, count)| (key, *count)).collect();
+        sorted.sort_by_key(|(_, count)| Reverse(*count));
+        sorted
     }
 }
 

@@ -196,6 +196,7 @@ fn every_command_has_an_example_and_completions() {
         &["callback-url"],
         &["message-id"],
         &["quarantine", "list"],
+        &["quarantine", "summary"],
         &["quarantine", "show"],
         &["quarantine", "replay"],
         &["simulate"],

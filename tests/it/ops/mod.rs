@@ -7,6 +7,7 @@ mod metrics;
 mod otlp;
 mod process_exit;
 mod process_limits;
+mod quarantine_commands;
 mod request_log;
 mod serve;
 mod verify_command;

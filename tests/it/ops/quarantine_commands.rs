@@ -1,0 +1,108 @@
+//! `statusmirror quarantine`: filters, summary, replay and removal, from the operator's view.
+
+use crate::support::*;
+
+/// Reasons of the entries of [`server_with_quarantine`].
+const UNKNOWN_STATUS: &str = "message.status: unknown word `LOST_AT_SEA`";
+const NOT_JSON: &str = "the body is not JSON: expected ident at line 1 column 2";
+const UNKNOWN_WORD: &str = "MessageStatus: unknown word `lost`";
+
+/// Server with quarantined entries: three of the gateway with an unknown status, two of the gateway that are
+/// not JSON, and one of Twilio.
+fn server_with_quarantine() -> Server {
+    let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    for number in 1..=3 {
+        let body = webhook(&id(number), "LOST_AT_SEA", 1).to_string();
+        assert_eq!(server.post(&body).outcome(), "quarantined");
+    }
+    for body in ["not JSON", "not JSON either"] {
+        server.post(body).assert_problem(400);
+    }
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    let answer = server.send("POST", &path, FORM, b"MessageSid=SM1&MessageStatus=lost");
+    assert_eq!(answer.outcome(), "quarantined");
+    server
+}
+
+/// Runs `statusmirror quarantine` with these arguments; returns exit code, standard output and standard error.
+fn quarantine(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = server.run(&[&["quarantine"], arguments].concat());
+    (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+}
+
+/// Sources and reasons of the listed entries.
+fn listed(server: &Server, filters: &[&str]) -> Vec<(String, String)> {
+    let (code, stdout, _) = quarantine(server, &[&["list"], filters].concat());
+    assert_eq!(code, Some(0));
+    let entry = |line: &str| {
+        let columns: Vec<_> = line.splitn(5, "  ").collect();
+        (columns[2].to_owned(), columns[4].to_owned())
+    };
+    stdout.lines().map(entry).collect()
+}
+
+fn entries(parts: &[(&str, &str, usize)]) -> Vec<(String, String)> {
+    let repeated = |(source, reason, count): &(&str, &str, usize)| {
+        vec![((*source).to_owned(), (*reason).to_owned()); *count]
+    };
+    parts.iter().flat_map(repeated).collect()
+}
+
+#[test]
+fn a_list_is_filtered_by_source_and_reason() {
+    let server = server_with_quarantine();
+    let unknown_status = ("gateway", UNKNOWN_STATUS, 3);
+    let (not_json, unknown_word) = (("gateway", NOT_JSON, 2), ("twilio", UNKNOWN_WORD, 1));
+    for (filters, expected) in [
+        (&[][..], entries(&[unknown_status, not_json, unknown_word])),
+        (&["--source", "gateway"], entries(&[unknown_status, not_json])),
+        (&["--source", "twilio"], entries(&[unknown_word])),
+        (&["--reason", "lost_at_sea"], entries(&[unknown_status])),
+        (&["--reason", "UNKNOWN WORD"], entries(&[unknown_status, unknown_word])),
+        (&["--source", "gateway", "--reason", "json"], entries(&[not_json])),
+        (&["--source", "twilio", "--reason", "json"], entries(&[])),
+        // A source is named in full.
+        (&["--source", "gate"], entries(&[])),
+    ] {
+        assert_eq!(listed(&server, filters), expected, "{filters:?}");
+    }
+    for (filters, hint) in [
+        (
+            &["--source", "gate"][..],
+            "no source `gate` is configured; configured sources: gateway, twilio",
+        ),
+        (&["--reason", "no such reason"], "no quarantined entry matches"),
+    ] {
+        let (code, stdout, stderr) = quarantine(&server, &[&["list"], filters].concat());
+        assert_eq!((code, stdout.as_str()), (Some(0), ""), "{filters:?}");
+        assert!(stderr.contains(hint), "{filters:?}: {stderr}");
+    }
+    // An empty filter is more likely an empty variable of a script than a request for all entries.
+    for filter in ["--source", "--reason"] {
+        assert_eq!(quarantine(&server, &["list", filter, ""]).0, Some(64));
+    }
+}
+
+#[test]
+fn a_summary_counts_entries_by_source_and_reason() {
+    let mut server = server_with_quarantine();
+    let all = format!(
+        "3  gateway  {UNKNOWN_STATUS}\n2  gateway  {NOT_JSON}\n1  twilio  {UNKNOWN_WORD}\n"
+    );
+    assert_eq!(quarantine(&server, &["summary"]).1, all);
+    let filtered = quarantine(&server, &["summary", "--source", "gateway", "--reason", "JSON"]);
+    assert_eq!(filtered.1, format!("2  gateway  {NOT_JSON}\n"));
+    // Repetitions of an entry are not further entries.
+    server.post("not JSON").assert_problem(400);
+    // Counts of different lengths are aligned.
+    for number in 11..=17 {
+        let body = webhook(&id(number), "LOST_AT_SEA", 1).to_string();
+        assert_eq!(server.post(&body).outcome(), "quarantined");
+    }
+    let aligned = format!(
+        "10  gateway  {UNKNOWN_STATUS}\n 2  gateway  {NOT_JSON}\n 1  twilio  {UNKNOWN_WORD}\n"
+    );
+    assert_eq!(quarantine(&server, &["summary"]).1, aligned);
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(quarantine(&server, &["summary"]).1, aligned, "without a server");
+}

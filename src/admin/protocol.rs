@@ -85,8 +85,8 @@ request! {
 request! {
     /// Replays quarantined entries with the present code and configuration.
     Replay {
-        /// Ids of the entries; an empty list means all.
-        ids: Vec<String>,
+        /// Entries to replay.
+        selection: Selection,
     } -> Replayed
 }
 
@@ -163,6 +163,8 @@ pub struct Replayed {
     pub outcome: String,
     /// Reason why the entry stays in quarantine or is ignored.
     pub reason: Option<String>,
+    /// Whether the entry was understood, so that it left the quarantine.
+    pub is_understood: bool,
 }
 
 /// Number of messages and quarantined entries that wait until an operator confirms a prune.

@@ -46,21 +46,22 @@ impl Admin {
         Ok(self.entry(parse_id(&id)?).await?.into())
     }
 
-    /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
-    pub(crate) async fn replay_each(&self, Replay { ids }: Replay, lines: &Lines) {
-        let all = ids.is_empty();
-        for id in ids {
-            let replayed = match QuarantineId::parse(&id) {
-                Some(id) => self.replay(id).await,
-                None => Err(unknown_id(&id)),
+    /// Replays the selected entries. An error with one entry does not stop the others.
+    pub(crate) async fn replay_each(&self, Replay { selection }: Replay, lines: &Lines) {
+        for id in &selection.ids {
+            let replayed = match parse_id(id) {
+                Ok(id) => self.replay(id).await,
+                Err(error) => Err(error),
             };
             if !lines.reply::<Replay>(replayed).await {
                 return;
             }
         }
+        if !selection.ids.is_empty() {
+            return;
+        }
         // The ids are collected first, because a replay may move an entry to another place.
-        let ids = if all { self.ids().await } else { Ok(Vec::new()) };
-        match ids {
+        match self.matching_ids(&Filter::new(selection)).await {
             Ok(ids) => {
                 for id in ids {
                     if !lines.reply::<Replay>(self.replay(id).await).await {
@@ -77,14 +78,14 @@ impl Admin {
         self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| error_chain(&error))
     }
 
-    /// Ids of all entries.
-    async fn ids(&self) -> Result<Vec<QuarantineId>, String> {
+    /// Ids of the entries that match.
+    async fn matching_ids(&self, filter: &Filter) -> Result<Vec<QuarantineId>, String> {
         let (mut ids, mut after) = (Vec::new(), 0);
         loop {
             let rows = self.page(after).await?;
             let Some(last) = rows.last() else { return Ok(ids) };
             after = last.place;
-            ids.extend(rows.iter().map(|row| row.id));
+            ids.extend(rows.iter().filter(|row| filter.matches(row)).map(|row| row.id));
         }
     }
 
@@ -98,13 +99,14 @@ impl Admin {
         let done = self.ingest.replay(row).await;
         let done = done.map_err(|error| format!("{id}: {}", error_chain(&error)))?;
         let outcome = done.outcome().name().to_owned();
+        let is_understood = !matches!(done, EntryResult::Quarantined { .. });
         let reason = match done {
             EntryResult::Judged { .. } => None,
             EntryResult::Quarantined { reason, .. } | EntryResult::Ignored { reason } => {
                 Some(reason)
             }
         };
-        Ok(Replayed { id: id.to_string(), outcome, reason })
+        Ok(Replayed { id: id.to_string(), outcome, reason, is_understood })
     }
 }
 

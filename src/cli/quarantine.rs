@@ -12,6 +12,9 @@ use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
 use crate::config::Config;
 
+/// Maximum number of reasons in the result of a command.
+const MAX_REASONS: usize = 5;
+
 /// Quarantine command.
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -36,16 +39,12 @@ pub(crate) enum Command {
     /// Replays entries with the current program and configuration.
     #[command(
         override_usage = "statusmirror quarantine replay <IDS>...\n       \
-                          statusmirror quarantine replay --all",
+                          statusmirror quarantine replay --all [--source <NAME>] [--reason <TEXT>]",
         after_help = "Example: statusmirror quarantine replay --all"
     )]
     Replay {
-        /// Ids of the entries.
-        #[arg(required_unless_present = "all")]
-        ids: Vec<String>,
-        /// Replay all entries.
-        #[arg(long, conflicts_with = "ids")]
-        all: bool,
+        #[command(flatten)]
+        chosen: Chosen,
     },
 }
 
@@ -66,18 +65,33 @@ impl Filters {
     }
 }
 
+/// Entries that a command changes: named, or all that the filters match.
+#[derive(Args)]
+pub(crate) struct Chosen {
+    /// Ids of the entries.
+    #[arg(required_unless_present = "all", conflicts_with_all = ["source", "reason"])]
+    ids: Vec<String>,
+    /// All entries, or all that the filters select.
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+impl Chosen {
+    fn selection(self) -> Selection {
+        let Self { ids, all: _, filters } = self;
+        Selection { ids, ..filters.selection() }
+    }
+}
+
 /// Executes the command and prints its answer.
 pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(), Failure> {
     match command {
         Command::List { filters } => list(config, filters.selection(), out),
         Command::Summary { filters } => summary(config, filters.selection(), out),
         Command::Show { id } => show(&live::run_command(config, Show { id })?, out),
-        Command::Replay { ids, all: _ } => {
-            live::run_command_each(config, Replay { ids }, |Replayed { id, outcome, reason }| {
-                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-                Ok(writeln!(out, "{id}  {outcome}{reason}")?)
-            })
-        }
+        Command::Replay { chosen } => replay(config, chosen.selection(), out),
     }
 }
 
@@ -120,6 +134,48 @@ fn write_summary(
         writeln!(out, "{count:>width$}  {source}  {reason}")?;
     }
     Ok(())
+}
+
+/// Prints the outcome of each entry, and last the result.
+fn replay(config: Config, selection: Selection, out: &mut impl Write) -> Result<(), Failure> {
+    let hint = no_match_hint(&config, &selection);
+    let mut replayed: u64 = 0;
+    let mut kept = Counts::default();
+    let ended = live::run_command_each(config, Replay { selection }, |entry| {
+        let Replayed { id, outcome, reason, is_understood } = entry;
+        let reason = reason.unwrap_or_default();
+        let colon = if reason.is_empty() { "" } else { ": " };
+        writeln!(out, "{id}  {outcome}{colon}{reason}")?;
+        replayed += 1;
+        if !is_understood {
+            kept.add(reason);
+        }
+        Ok(())
+    });
+    if replayed > 0 {
+        writeln!(out, "{}", replay_result(replayed, &kept))?;
+    } else if ended.is_ok() {
+        print_hint(&hint);
+    }
+    ended
+}
+
+/// Result of a replay, like `0 of 730 understood; still in quarantine: 700 × …, 30 × …`.
+fn replay_result(replayed: u64, kept: &Counts<String>) -> String {
+    let sorted = kept.sorted();
+    let still: u64 = sorted.iter().map(|(_, count)| count).sum();
+    let mut result = format!("{} of {replayed} understood", replayed - still);
+    let named = sorted.iter().take(MAX_REASONS);
+    let mut reasons: Vec<_> = named.map(|(reason, count)| format!("{count} × {reason}")).collect();
+    let others: u64 = sorted.iter().skip(MAX_REASONS).map(|(_, count)| count).sum();
+    if others > 0 {
+        reasons.push(format!("{others} × other reasons, in the lines above"));
+    }
+    if !reasons.is_empty() {
+        result += "; still in quarantine: ";
+        result += &reasons.join(", ");
+    }
+    result
 }
 
 /// Explanation of an empty answer.

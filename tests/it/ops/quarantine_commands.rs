@@ -106,3 +106,75 @@ fn a_summary_counts_entries_by_source_and_reason() {
     assert_eq!(server.terminate(), Some(0));
     assert_eq!(quarantine(&server, &["summary"]).1, aligned, "without a server");
 }
+
+/// Last line of the output of a replay, which has one line more than it has entries.
+fn result(stdout: &str, entries: usize) -> &str {
+    assert_eq!(stdout.lines().count(), entries + 1, "{stdout}");
+    stdout.lines().last().unwrap()
+}
+
+#[test]
+fn a_replay_ends_with_its_result_and_is_filtered() {
+    let mut server = server_with_quarantine();
+    let still = format!("still in quarantine: 3 × {UNKNOWN_STATUS}, 2 × {NOT_JSON}");
+    let (code, stdout, _) = quarantine(&server, &["replay", "--all"]);
+    let expected = format!("0 of 6 understood; {still}, 1 × {UNKNOWN_WORD}");
+    assert_eq!((code, result(&stdout, 6)), (Some(0), expected.as_str()));
+    let gateway = quarantine(&server, &["replay", "--all", "--source", "gateway"]).1;
+    assert_eq!(result(&gateway, 5), format!("0 of 5 understood; {still}"));
+    let words = quarantine(&server, &["replay", "--all", "--reason", "LOST", "--source", "twilio"]);
+    assert_eq!(
+        result(&words.1, 1),
+        format!("0 of 1 understood; still in quarantine: 1 × {UNKNOWN_WORD}")
+    );
+    // An entry that is ignored now leaves the quarantine, too: the dialect `gateway` ignores a test.
+    let path = format!("/webhooks/twilio?token={TOKEN}");
+    assert_eq!(server.send("POST", &path, FORM, b"type=x").outcome(), "quarantined");
+    let (right, wrong) = ("[sources.gateway]\n", "[sources.gateway]\ndialect = \"twilio\"\n");
+    server.configure(|config| config.replace(right, wrong));
+    server.reload();
+    let test = server.send("POST", &webhook_path(""), FORM, br#"{"type":"TEST"}"#);
+    assert_eq!(test.outcome(), "quarantined");
+    assert_eq!(server.terminate(), Some(0));
+    server.configure(|config| config.replace(wrong, right));
+    // Without a server.
+    let (_, stdout, _) =
+        quarantine(&server, &["replay", "--all", "--reason", "MessageSid is missing"]);
+    let expected = "1 of 2 understood; still in quarantine: 1 × MessageSid is missing";
+    assert_eq!(result(&stdout, 2), expected);
+    assert!(stdout.contains("  ignored: a test"), "{stdout}");
+    assert_eq!(listed(&server, &[]).len(), 7);
+    // Nothing matches.
+    let (code, stdout, stderr) = quarantine(&server, &["replay", "--all", "--reason", "no such"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), ""));
+    assert!(stderr.contains("no quarantined entry matches"), "{stderr}");
+    // Ids and filters exclude each other, and filters alone are not a request for all entries.
+    for arguments in [
+        &["replay", "--source", "gateway"][..],
+        &["replay", "x", "--source", "gateway"],
+        &["replay", "x", "--all"],
+        &["replay"],
+    ] {
+        assert_eq!(quarantine(&server, arguments).0, Some(64), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_result_names_the_five_most_frequent_reasons() {
+    let server = Server::start(GATEWAY);
+    for number in 1..=8 {
+        let repeated = if number == 8 { 2 } else { 1 };
+        for repetition in 0..repeated {
+            let body = webhook(&id(10 * number + repetition), &format!("LOST_{number}"), 1);
+            assert_eq!(server.post(&body.to_string()).outcome(), "quarantined");
+        }
+    }
+    let (_, stdout, _) = quarantine(&server, &["replay", "--all"]);
+    let reason =
+        |count: u32, number: u32| format!("{count} × message.status: unknown word `LOST_{number}`");
+    let named = [reason(2, 8), reason(1, 1), reason(1, 2), reason(1, 3), reason(1, 4)].join(", ");
+    let expected = format!(
+        "0 of 9 understood; still in quarantine: {named}, 3 × other reasons, in the lines above"
+    );
+    assert_eq!(result(&stdout, 9), expected);
+}

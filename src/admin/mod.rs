@@ -11,8 +11,9 @@ pub(crate) mod service;
 pub(crate) mod socket;
 
 pub use self::protocol::{
-    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Entry, Erase, Line, List,
-    Prune, Reload, Reloaded, Removed, Replay, Replayed, Request, Selection, Show, Waiting,
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, DropEntries, Dropped, Entry,
+    Erase, Line, List, Prune, Reload, Reloaded, Removed, Replay, Replayed, Request, Selection,
+    Show, Waiting,
 };
 pub use self::service::{Admin, ReloadOrder};
 pub use self::socket::{bind, connect, socket};

@@ -24,6 +24,7 @@ pub enum Command {
     List(List),
     Show(Show),
     Replay(Replay),
+    DropEntries(DropEntries),
     Erase(Erase),
     CountErase(CountErase),
     Prune(Prune),
@@ -88,6 +89,14 @@ request! {
         /// Entries to replay.
         selection: Selection,
     } -> Replayed
+}
+
+request! {
+    /// Removes quarantined entries.
+    DropEntries {
+        /// Ids of the entries. An entry that is gone already is not counted.
+        ids: Vec<String>,
+    } -> Dropped
 }
 
 request! {
@@ -166,6 +175,10 @@ pub struct Replayed {
     /// Whether the entry was understood, so that it left the quarantine.
     pub is_understood: bool,
 }
+
+/// Number of quarantined entries that were removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped(pub u64);
 
 /// Number of messages and quarantined entries that wait until an operator confirms a prune.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Admin commands about the quarantine.
 
-use super::protocol::{List, Replay, Replayed, Selection, Show};
+use super::protocol::{DropEntries, Dropped, List, Replay, Replayed, Selection, Show};
 use super::service::{Admin, Lines, Reply, error_chain};
 use crate::ingest::EntryResult;
 use crate::store::{QuarantineId, Quarantined};
@@ -71,6 +71,16 @@ impl Admin {
             }
             Err(error) => lines.only_reply::<Replay>(Err(error)).await,
         }
+    }
+
+    /// Removes the named entries, or none if an id is invalid.
+    pub(crate) async fn drop_entries(
+        &self,
+        DropEntries { ids }: DropEntries,
+    ) -> Reply<DropEntries> {
+        let ids: Vec<_> = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
+        let dropped = self.store.drop_quarantined(ids).await;
+        Ok(Dropped(dropped.map_err(|error| error_chain(&error))?))
     }
 
     /// Next page of entries after this place.

@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{
-    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, Prune, Reload,
-    Reloaded, Removed, Request, Show, Waiting,
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, DropEntries, Erase, Line,
+    Prune, Reload, Reloaded, Removed, Request, Show, Waiting,
 };
 use super::socket::{read_command, wait_until_closed};
 use crate::clock::Clock;
@@ -60,6 +60,9 @@ impl Admin {
             Command::List(request) => self.list(request, &lines).await,
             Command::Show(request) => lines.only_reply::<Show>(self.show(request).await).await,
             Command::Replay(request) => self.replay_each(request, &lines).await,
+            Command::DropEntries(request) => {
+                lines.only_reply::<DropEntries>(self.drop_entries(request).await).await;
+            }
             Command::Erase(request) => lines.only_reply::<Erase>(self.erase(request).await).await,
             Command::CountErase(request) => {
                 lines.only_reply::<CountErase>(self.count_erase(request).await).await;

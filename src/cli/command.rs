@@ -84,7 +84,7 @@ enum Command {
         /// Recipient, if several messages share the provider's id.
         destination: Option<Destination>,
     },
-    /// Lists, shows and replays quarantined webhooks.
+    /// Lists, counts, shows, replays and drops quarantined webhooks.
     #[command(after_help = "Example: statusmirror quarantine list")]
     Quarantine {
         #[command(subcommand)]

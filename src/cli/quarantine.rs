@@ -1,19 +1,24 @@
 //! `statusmirror quarantine`: through the socket of a running server, or on the file itself if none runs.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
-use crate::admin::{Entry, List, Replay, Replayed, Selection, Show};
+use crate::admin::{DropEntries, Dropped, Entry, List, Replay, Replayed, Selection, Show};
+use crate::cli::common::config_file::read_config;
+use crate::cli::common::confirmation::{Confirmed, is_confirmed};
 use crate::cli::common::exit_code::Failure;
 use crate::cli::common::live;
-use crate::config::Config;
+use crate::config::{Config, Secrets};
 
 /// Maximum number of reasons in the result of a command.
 const MAX_REASONS: usize = 5;
+
+/// Number of entries that one admin command removes. The command must not be too long for the server.
+const IDS_PER_COMMAND: usize = 10_000;
 
 /// Quarantine command.
 #[derive(Subcommand)]
@@ -45,6 +50,19 @@ pub(crate) enum Command {
     Replay {
         #[command(flatten)]
         chosen: Chosen,
+    },
+    /// Removes entries for good, and prints before how many. A backup keeps them.
+    #[command(
+        override_usage = "statusmirror quarantine drop [OPTIONS] <IDS>...\n       \
+                          statusmirror quarantine drop [OPTIONS] --all [--source <NAME>] \
+                          [--reason <TEXT>]",
+        after_help = "Example: statusmirror quarantine drop --all --reason LOST_AT_SEA --dry-run"
+    )]
+    Drop {
+        #[command(flatten)]
+        chosen: Chosen,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }
 
@@ -92,6 +110,9 @@ pub(crate) fn run(config: Config, command: Command, out: &mut impl Write) -> Res
         Command::Summary { filters } => summary(config, filters.selection(), out),
         Command::Show { id } => show(&live::run_command(config, Show { id })?, out),
         Command::Replay { chosen } => replay(config, chosen.selection(), out),
+        Command::Drop { chosen, confirmed } => {
+            drop_entries(config, chosen.selection(), &confirmed, out)
+        }
     }
 }
 
@@ -116,22 +137,27 @@ fn summary(config: Config, selection: Selection, out: &mut impl Write) -> Result
         counts.add((source, reason));
         Ok(())
     })?;
-    if counts.is_empty() {
+    if counts.total() == 0 {
         print_hint(&hint);
     }
     write_summary(&counts, usize::MAX, out)
 }
 
-/// Writes the counts by source and reason, the most frequent first, at most `max_lines` of them.
+/// Writes the counts by source and reason, the most frequent first. Sums up those after `max_lines` lines.
 fn write_summary(
     counts: &Counts<(String, String)>,
     max_lines: usize,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let sorted = counts.sorted();
-    let width = sorted.first().map_or(0, |(_, count)| count.to_string().len());
+    let others: u64 = sorted.iter().skip(max_lines).map(|(_, count)| count).sum();
+    let greatest = sorted.first().map_or(0, |(_, count)| *count).max(others);
+    let width = greatest.to_string().len();
     for ((source, reason), count) in sorted.iter().take(max_lines) {
         writeln!(out, "{count:>width$}  {source}  {reason}")?;
+    }
+    if others > 0 {
+        writeln!(out, "{others:>width$}  with other reasons")?;
     }
     Ok(())
 }
@@ -163,8 +189,7 @@ fn replay(config: Config, selection: Selection, out: &mut impl Write) -> Result<
 /// Result of a replay, like `0 of 730 understood; still in quarantine: 700 × …, 30 × …`.
 fn replay_result(replayed: u64, kept: &Counts<String>) -> String {
     let sorted = kept.sorted();
-    let still: u64 = sorted.iter().map(|(_, count)| count).sum();
-    let mut result = format!("{} of {replayed} understood", replayed - still);
+    let mut result = format!("{} of {replayed} understood", replayed - kept.total());
     let named = sorted.iter().take(MAX_REASONS);
     let mut reasons: Vec<_> = named.map(|(reason, count)| format!("{count} × {reason}")).collect();
     let others: u64 = sorted.iter().skip(MAX_REASONS).map(|(_, count)| count).sum();
@@ -176,6 +201,45 @@ fn replay_result(replayed: u64, kept: &Counts<String>) -> String {
         result += &reasons.join(", ");
     }
     result
+}
+
+/// Counts the selected entries by source and reason, asks, and removes exactly those that were counted.
+fn drop_entries(
+    config: Config,
+    selection: Selection,
+    confirmed: &Confirmed,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let (file, hint) = (config.file.clone(), no_match_hint(&config, &selection));
+    let (mut ids, mut counts) = (BTreeSet::new(), Counts::default());
+    live::run_command_each(config, List { selection }, |Entry { id, source, reason, .. }| {
+        // An entry may be named twice.
+        if ids.insert(id) {
+            counts.add((source, reason));
+        }
+        Ok(())
+    })?;
+    if ids.is_empty() {
+        print_hint(&hint);
+    }
+    writeln!(out, "to drop: {}", amount(counts.total()))?;
+    write_summary(&counts, MAX_REASONS, out)?;
+    if !is_confirmed(confirmed)? {
+        return Ok(());
+    }
+    let ids: Vec<_> = ids.into_iter().collect();
+    let mut dropped = 0;
+    for ids in ids.chunks(IDS_PER_COMMAND) {
+        let config = read_config(file.as_deref(), Secrets::Optional)?;
+        let Dropped(removed) = live::run_command(config, DropEntries { ids: ids.to_vec() })?;
+        dropped += removed;
+    }
+    Ok(writeln!(out, "dropped: {}", amount(dropped))?)
+}
+
+fn amount(entries: u64) -> String {
+    let entry = if entries == 1 { "entry" } else { "entries" };
+    format!("{entries} quarantined {entry}")
 }
 
 /// Explanation of an empty answer.
@@ -213,8 +277,8 @@ impl<K: Ord> Counts<K> {
         *self.0.entry(key).or_default() += 1;
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn total(&self) -> u64 {
+        self.0.values().sum()
     }
 
     /// The counts, greatest first; equal counts in the order of their keys.

@@ -199,6 +199,7 @@ fn every_command_has_an_example_and_completions() {
         &["quarantine", "summary"],
         &["quarantine", "show"],
         &["quarantine", "replay"],
+        &["quarantine", "drop"],
         &["simulate"],
         &["verify"],
         &["doctor"],

@@ -1,5 +1,9 @@
 //! `statusmirror quarantine`: filters, summary, replay and removal, from the operator's view.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
 use crate::support::*;
 
 /// Reasons of the entries of [`server_with_quarantine`].
@@ -177,4 +181,104 @@ fn a_result_names_the_five_most_frequent_reasons() {
         "0 of 9 understood; still in quarantine: {named}, 3 × other reasons, in the lines above"
     );
     assert_eq!(result(&stdout, 9), expected);
+}
+
+/// Number of entries in quarantine, as the metrics show it.
+fn gauge(server: &Server) -> u64 {
+    let metrics = server.get("/metrics").body;
+    let value = |line: &str| line.strip_prefix("statusmirror_quarantine_entries ")?.parse().ok();
+    metrics.lines().find_map(value).unwrap()
+}
+
+/// Ids of the listed entries.
+fn ids(server: &Server) -> Vec<String> {
+    let list = quarantine(server, &["list"]).1;
+    list.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_drop_counts_first_and_needs_confirmation() {
+    let server = server_with_quarantine();
+    let counts = format!(
+        "to drop: 5 quarantined entries\n3  gateway  {UNKNOWN_STATUS}\n2  gateway  {NOT_JSON}\n"
+    );
+    let drop = ["drop", "--all", "--source", "gateway"];
+    let (code, stdout, stderr) = quarantine(&server, &drop);
+    assert_eq!((code, &stdout), (Some(64), &counts));
+    assert!(stderr.contains("nothing was removed"), "{stderr}");
+    let (code, stdout, _) = quarantine(&server, &[&drop[..], &["--dry-run"]].concat());
+    assert_eq!((code, &stdout), (Some(0), &counts));
+    assert_eq!(quarantine(&server, &[&drop[..], &["--dry-run", "--yes"]].concat()).0, Some(64));
+    assert_eq!(gauge(&server), 6);
+    if is_installed("script") {
+        let answered = |answer: &str| {
+            let command = format!(
+                "{PROGRAM} --config {} quarantine drop --all --reason json",
+                server.config().display()
+            );
+            let mut script = Command::new("script")
+                .args(["-qec", &command, "/dev/null"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let (mut output, mut byte) = (Vec::new(), [0]);
+            while !output.ends_with(b"[y/N] ") {
+                assert_eq!(script.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1);
+                output.push(byte[0]);
+            }
+            // It arrives after the entries were counted, so the operator has not confirmed its removal.
+            server.post(&format!("not JSON {answer}")).assert_problem(400);
+            script.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+            script.wait().unwrap().code()
+        };
+        assert_eq!((answered("n"), gauge(&server)), (Some(1), 7));
+        assert_eq!((answered("y"), gauge(&server)), (Some(0), 5));
+        assert_eq!(listed(&server, &["--reason", "json"]).len(), 1);
+    }
+}
+
+#[test]
+fn dropped_entries_are_gone_for_good_with_and_without_a_server() {
+    let mut server = server_with_quarantine();
+    let all = ids(&server);
+    // One unknown id: nothing is removed.
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let (code, stdout, stderr) = quarantine(&server, &["drop", &all[0], unknown, "--yes"]);
+    assert_eq!((code, stdout.as_str()), (Some(65), ""));
+    assert!(stderr.contains(unknown), "{stderr}");
+    assert_eq!(ids(&server), all);
+    // An entry named twice is one entry.
+    let (code, stdout, _) = quarantine(&server, &["drop", &all[5], &all[5], "--yes"]);
+    let one = format!(
+        "to drop: 1 quarantined entry\n1  twilio  {UNKNOWN_WORD}\ndropped: 1 quarantined entry\n"
+    );
+    assert_eq!((code, stdout), (Some(0), one));
+    assert_eq!(gauge(&server), 5);
+    server.kill();
+    server.restart();
+    assert_eq!((ids(&server), gauge(&server)), (all[..5].to_vec(), 5));
+    assert_eq!(server.terminate(), Some(0));
+    let (_, stdout, _) = quarantine(&server, &["drop", "--all", "--reason", "lost", "--yes"]);
+    assert!(stdout.ends_with("dropped: 3 quarantined entries\n"), "{stdout}");
+    // The raw payloads were overwritten, not just unlinked.
+    let database = fs::read(server.database()).unwrap();
+    let is_in_file =
+        |part: &str| database.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+    assert!(is_in_file("not JSON either") && !is_in_file("LOST_AT_SEA"));
+    server.restart();
+    assert_eq!((ids(&server), gauge(&server)), (all[3..5].to_vec(), 2));
+    // A repetition is a new entry: a drop is no request to ignore the sender.
+    let body = webhook(&id(1), "LOST_AT_SEA", 1).to_string();
+    assert_eq!(server.post(&body).outcome(), "quarantined");
+    assert_eq!(listed(&server, &["--reason", "lost"]).len(), 1);
+    let (_, stdout, _) = quarantine(&server, &["drop", "--all", "--yes"]);
+    assert!(stdout.ends_with("dropped: 3 quarantined entries\n"), "{stdout}");
+    let (code, stdout, stderr) = quarantine(&server, &["drop", "--all", "--yes"]);
+    let none = "to drop: 0 quarantined entries\ndropped: 0 quarantined entries\n";
+    assert_eq!((code, stdout.as_str()), (Some(0), none));
+    assert!(stderr.contains("the quarantine is empty"), "{stderr}");
+    for arguments in [&["drop", "--yes"][..], &["drop", "--source", "gateway", "--yes"]] {
+        assert_eq!(quarantine(&server, arguments).0, Some(64), "{arguments:?}");
+    }
 }

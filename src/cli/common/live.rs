@@ -177,8 +177,8 @@ pub(crate) fn require_database(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "database not found: {}; run this command with the server's configuration, in the server's \
-         working directory",
+        "there is no data here: no database is at {}; run this command with the server's \
+         configuration, in the server's working directory",
         path.display()
     );
     Err(Failure::new(EX_NOINPUT, message))

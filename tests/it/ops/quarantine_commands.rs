@@ -282,3 +282,25 @@ fn dropped_entries_are_gone_for_good_with_and_without_a_server() {
         assert_eq!(quarantine(&server, arguments).0, Some(64), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_command_in_another_folder_names_the_path_without_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("data/statusmirror.db").display().to_string();
+    for arguments in [
+        &["list"][..],
+        &["summary"],
+        &["show", "x"],
+        &["replay", "--all"],
+        &["drop", "--all"],
+        &["drop", "--all", "--yes"],
+    ] {
+        let output = run_program_in(folder.path(), &[&["quarantine"], arguments].concat(), &[]);
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(66), ""), "{arguments:?}");
+        let message =
+            format!("there is no data here: no database is at {database}; run this command");
+        assert!(stderr.contains(&message), "{arguments:?}: {stderr}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file is created");
+    }
+}

@@ -253,6 +253,10 @@ impl Store for Memory {
         Ok(None)
     }
 
+    async fn drop_quarantined(&self, _: Vec<QuarantineId>) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     async fn count_purge(&self, _: Purge) -> Result<Purged, StoreError> {
         Ok(Purged::default())
     }

@@ -25,6 +25,7 @@ pub enum Command {
     List(List),
     Show(Show),
     Replay(Replay),
+    DropEntries(DropEntries),
     Erase(Erase),
     CountErase(CountErase),
     Prune(Prune),
@@ -69,8 +70,11 @@ macro_rules! request {
 }
 
 request! {
-    /// Lists all quarantined entries, oldest first, without bodies.
-    List {} -> Entry
+    /// Lists the selected quarantined entries without bodies: oldest first, or in the order of the ids.
+    List {
+        /// Entries to list.
+        selection: Selection,
+    } -> Entry
 }
 
 request! {
@@ -84,9 +88,17 @@ request! {
 request! {
     /// Replays quarantined entries with the present code and configuration.
     Replay {
-        /// Ids of the entries; an empty list means all.
-        ids: Vec<String>,
+        /// Entries to replay.
+        selection: Selection,
     } -> Replayed
+}
+
+request! {
+    /// Removes quarantined entries.
+    DropEntries {
+        /// Ids of the entries. An entry that is gone already is not counted.
+        ids: Vec<String>,
+    } -> Dropped
 }
 
 request! {
@@ -147,6 +159,17 @@ request! {
     Status {} -> ServerStatus
 }
 
+/// Selection of quarantined entries: those with these ids, or all that the filters match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Ids of the entries. If there is none, the filters select.
+    pub ids: Vec<String>,
+    /// Name of the source; `None`: every source.
+    pub source: Option<String>,
+    /// Part of the reason, in upper or lower case; `None`: every reason.
+    pub reason: Option<String>,
+}
+
 /// Result of replaying one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
@@ -156,7 +179,13 @@ pub struct Replayed {
     pub outcome: String,
     /// Reason why the entry stays in quarantine or is ignored.
     pub reason: Option<String>,
+    /// Whether the entry was understood, so that it left the quarantine.
+    pub is_understood: bool,
 }
+
+/// Number of quarantined entries that were removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped(pub u64);
 
 /// Number of messages and quarantined entries that wait until an operator confirms a prune.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,18 +11,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{
-    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, Erase, Line, List, Prune,
-    Reload, Reloaded, Removed, Replay, Replayed, Request, Show, Status, Waiting,
+    BackUp, BackedUp, Command, CountErase, CountPrune, CountWaiting, DropEntries, Erase, Line,
+    Prune, Reload, Reloaded, Removed, Request, Show, Status, Waiting,
 };
 use super::socket::{read_command, wait_until_closed};
 use super::status::{self, ServerStatus, SourceStatus};
 use crate::clock::Clock;
-use crate::ingest::{EntryResult, Ingest};
+use crate::ingest::Ingest;
 use crate::message::{Destination, Timestamp};
-use crate::store::{self, Purge, QuarantineId, Quarantined, Store, StoreError};
+use crate::store::{self, Purge, Store, StoreError};
 
-/// Quarantined entries read at a time; each may have a long query.
-const PAGE_ENTRIES: u32 = 16;
 /// Lines of an answer that may wait for the client.
 const MAX_QUEUED_LINES: usize = 16;
 /// Maximum number of concurrent commands.
@@ -60,9 +58,12 @@ impl Admin {
     pub async fn execute(&self, command: Command, lines: mpsc::Sender<Vec<u8>>) {
         let lines = Lines(lines);
         match command {
-            Command::List(_) => self.list(&lines).await,
+            Command::List(request) => self.list(request, &lines).await,
             Command::Show(request) => lines.only_reply::<Show>(self.show(request).await).await,
             Command::Replay(request) => self.replay_each(request, &lines).await,
+            Command::DropEntries(request) => {
+                lines.only_reply::<DropEntries>(self.drop_entries(request).await).await;
+            }
             Command::Erase(request) => lines.only_reply::<Erase>(self.erase(request).await).await,
             Command::CountErase(request) => {
                 lines.only_reply::<CountErase>(self.count_erase(request).await).await;
@@ -83,55 +84,6 @@ impl Admin {
             Command::Status(_) => lines.only_reply::<Status>(self.status().await).await,
         }
         lines.line(&Line::<()>::End).await;
-    }
-
-    /// Sends every quarantined entry, oldest first, without bodies.
-    async fn list(&self, lines: &Lines) {
-        let mut after = 0;
-        loop {
-            let rows = match self.page(after).await {
-                Ok(rows) => rows,
-                Err(error) => return lines.only_reply::<List>(Err(error)).await,
-            };
-            let Some(last) = rows.last() else { return };
-            after = last.place;
-            for row in rows {
-                if !lines.reply::<List>(Ok(row.into())).await {
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn show(&self, Show { id }: Show) -> Reply<Show> {
-        let id = QuarantineId::parse(&id).ok_or_else(|| unknown_id(&id))?;
-        Ok(self.entry(id).await?.into())
-    }
-
-    /// Replays the named entries, or all if none is named. An error with one entry does not stop the others.
-    async fn replay_each(&self, Replay { ids }: Replay, lines: &Lines) {
-        let all = ids.is_empty();
-        for id in ids {
-            let replayed = match QuarantineId::parse(&id) {
-                Some(id) => self.replay(id).await,
-                None => Err(unknown_id(&id)),
-            };
-            if !lines.reply::<Replay>(replayed).await {
-                return;
-            }
-        }
-        // The ids are collected first, because a replay may move an entry to another place.
-        let ids = if all { self.ids().await } else { Ok(Vec::new()) };
-        match ids {
-            Ok(ids) => {
-                for id in ids {
-                    if !lines.reply::<Replay>(self.replay(id).await).await {
-                        return;
-                    }
-                }
-            }
-            Err(error) => lines.only_reply::<Replay>(Err(error)).await,
-        }
     }
 
     async fn erase(&self, Erase { destination }: Erase) -> Reply<Erase> {
@@ -210,41 +162,6 @@ impl Admin {
         before.unwrap_or(Timestamp::EPOCH)
     }
 
-    /// Next page of entries after this place.
-    async fn page(&self, after: i64) -> Result<Vec<Quarantined>, String> {
-        self.store.quarantine(after, PAGE_ENTRIES).await.map_err(|error| error_chain(&error))
-    }
-
-    /// Ids of all entries.
-    async fn ids(&self) -> Result<Vec<QuarantineId>, String> {
-        let (mut ids, mut after) = (Vec::new(), 0);
-        loop {
-            let rows = self.page(after).await?;
-            let Some(last) = rows.last() else { return Ok(ids) };
-            after = last.place;
-            ids.extend(rows.iter().map(|row| row.id));
-        }
-    }
-
-    async fn entry(&self, id: QuarantineId) -> Result<Quarantined, String> {
-        let row = self.store.quarantined(id).await.map_err(|error| error_chain(&error))?;
-        row.ok_or_else(|| unknown_id(&id.to_string()))
-    }
-
-    async fn replay(&self, id: QuarantineId) -> Reply<Replay> {
-        let row = self.entry(id).await?;
-        let done = self.ingest.replay(row).await;
-        let done = done.map_err(|error| format!("{id}: {}", error_chain(&error)))?;
-        let outcome = done.outcome().name().to_owned();
-        let reason = match done {
-            EntryResult::Judged { .. } => None,
-            EntryResult::Quarantined { reason, .. } | EntryResult::Ignored { reason } => {
-                Some(reason)
-            }
-        };
-        Ok(Replayed { id: id.to_string(), outcome, reason })
-    }
-
     /// Serves the admin socket of this database until the future is dropped.
     pub async fn serve(self, listener: UnixListener) {
         let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_COMMANDS));
@@ -311,20 +228,20 @@ impl Admin {
 }
 
 /// Reply to a command, or the reason why it failed.
-type Reply<Q> = Result<<Q as Request>::Reply, String>;
+pub(crate) type Reply<Q> = Result<<Q as Request>::Reply, String>;
 
 /// Receiver of the lines of an answer.
-struct Lines(mpsc::Sender<Vec<u8>>);
+pub(crate) struct Lines(mpsc::Sender<Vec<u8>>);
 
 impl Lines {
     /// Sends the only reply to a command.
-    async fn only_reply<Q: Request>(&self, reply: Reply<Q>) {
+    pub(crate) async fn only_reply<Q: Request>(&self, reply: Reply<Q>) {
         // If the client is gone, nothing is left to do.
         let _is_connected = self.reply::<Q>(reply).await;
     }
 
     /// Sends a reply. Returns whether the client is still there.
-    async fn reply<Q: Request>(&self, reply: Reply<Q>) -> bool {
+    pub(crate) async fn reply<Q: Request>(&self, reply: Reply<Q>) -> bool {
         self.line(&reply.map_or_else(Line::Error, Line::Reply)).await
     }
 
@@ -334,10 +251,6 @@ impl Lines {
         text.push(b'\n');
         self.0.send(text).await.is_ok()
     }
-}
-
-fn unknown_id(id: &str) -> String {
-    format!("no quarantined entry has the id {id}; see `statusmirror quarantine list`")
 }
 
 fn parse_destination(destination: &str) -> Result<Destination, String> {

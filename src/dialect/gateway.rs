@@ -100,7 +100,21 @@ struct Sms<'a> {
 }
 
 /// Text, or a number kept as text digit by digit, since ids may have more digits than any number type.
-struct Text<'a>(Cow<'a, str>);
+struct Text<'a> {
+    text: Cow<'a, str>,
+    is_number: bool,
+}
+
+impl Text<'_> {
+    /// Reads a phone number, as leniently as in a callback URL.
+    fn destination(&self) -> Option<Destination> {
+        if self.is_number {
+            // The dot of `393331234567.0` does not separate groups of digits.
+            return Destination::from_digits(&read::plain_number(&self.text)?).ok();
+        }
+        Destination::parse_lenient(&self.text)
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,9 +122,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         let quoted = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
         match (quoted, raw.as_bytes().first()) {
             // A text without an escape needs no decoding.
-            (Some(text), _) if !text.contains('\\') => Ok(Text(Cow::Borrowed(text))),
-            (Some(_), _) => serde_json::from_str(raw).map(Text).map_err(D::Error::custom),
-            (None, Some(b'-' | b'0'..=b'9')) => Ok(Text(Cow::Borrowed(raw))),
+            (Some(text), _) if !text.contains('\\') => {
+                Ok(Text { text: Cow::Borrowed(text), is_number: false })
+            }
+            (Some(_), _) => serde_json::from_str(raw)
+                .map(|text| Text { text, is_number: false })
+                .map_err(D::Error::custom),
+            (None, Some(b'-' | b'0'..=b'9')) => {
+                Ok(Text { text: Cow::Borrowed(raw), is_number: true })
+            }
             (None, _) => Err(D::Error::custom("neither a text nor a number")),
         }
     }
@@ -118,7 +138,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// Text of a member, if present and not empty.
 fn text(member: Option<Text<'_>>) -> Option<Cow<'_, str>> {
-    member.map(|Text(text)| text).filter(|text| !text.is_empty())
+    member.map(|Text { text, .. }| text).filter(|text| !text.is_empty())
 }
 
 fn required<'a>(member: Option<Text<'a>>, name: &str) -> Result<Cow<'a, str>, NoStatement> {
@@ -166,7 +186,7 @@ fn statement(payload: Payload<'_>) -> ReadEntry {
         stated_at: Some(stated_at),
         accepted_at,
         channel,
-        destination: text(message.destination).and_then(|text| Destination::parse_lenient(&text)),
+        destination: message.destination.and_then(|number| number.destination()),
         reference,
         provider: StatedProvider {
             name: owned(provider.name).unwrap_or_default(),

@@ -86,13 +86,16 @@ fn escaped_unit(text: &str) -> Option<u32> {
 /// Parses a whole number in any notation: JSON has one kind of numbers, and to some writers `2` is
 /// `2.0`.
 pub(crate) fn whole_number(text: &str) -> Option<u32> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
+    text.parse().ok().or_else(|| plain_number(text)?.parse().ok())
+}
+
+/// A number without an exponent, and without a fraction if it is whole: `2` for `2.0` and for `20e-1`. Exact for
+/// whole numbers of up to 15 digits.
+pub(crate) fn plain_number(text: &str) -> Option<String> {
     let is_number = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
     let float = Some(text).filter(|text| text.bytes().all(is_number))?.parse::<f64>().ok()?;
-    // Adding zero drops the sign of `-0.0`; a fraction or a value that is too large does not parse as `u32`.
-    (float + 0.0).to_string().parse().ok()
+    // Adding zero drops the sign of `-0.0`.
+    Some((float + 0.0).to_string())
 }
 
 /// Whether a text needs no escaping between JSON quotes.

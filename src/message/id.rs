@@ -98,6 +98,15 @@ impl Destination {
         Self::from_digits(digits.unwrap_or(number)).ok()
     }
 
+    /// Letters in front of a phone number, such as `rcs` in `rcs:+393331234567`, which
+    /// [`Self::parse_lenient`] removes.
+    pub fn prefix(text: &str) -> Option<String> {
+        let (before, _) = text.split_once(':')?;
+        let prefix: String = before.chars().filter(|letter| !is_decoration(*letter)).collect();
+        let is_word = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_alphabetic());
+        is_word.then_some(prefix)
+    }
+
     /// Reads the digits that follow the `+`.
     pub fn from_digits(digits: &str) -> Result<Self, NotADestination> {
         let shaped = (7..=15).contains(&digits.len())
@@ -228,6 +237,22 @@ mod tests {
             ["b31b66079c5548bab1453f40b809d2d2", "{b31b6607-9c55-48ba-b145-3f40b809d2d2}", "", "x"]
         {
             assert_eq!(text.parse::<MessageId>(), Err(NotAMessageId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_word_before_the_colon() {
+        for (text, prefix) in [
+            ("rcs:+15558675310", Some("rcs")),
+            (" SMS : 001 555 867 5310", Some("SMS")),
+            ("\u{202a}tel:+15558675310", Some("tel")),
+            ("rcs:brand:x", Some("rcs")),
+            ("+15558675310", None),
+            (":+15558675310", None),
+            ("x1:+15558675310", None),
+            ("", None),
+        ] {
+            assert_eq!(Destination::prefix(text).as_deref(), prefix, "{text:?}");
         }
     }
 

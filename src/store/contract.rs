@@ -97,6 +97,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<DailyPurge>, StoreError>;
 
+    /// Removes these quarantined entries, each with its raw payload unless another entry needs it. Returns how
+    /// many of them existed. A repetition that arrives later is quarantined again.
+    async fn drop_quarantined(&self, entries: Vec<QuarantineId>) -> Result<u64, StoreError>;
+
     /// Counts what [`Self::erase`] or [`Self::prune`] would remove.
     async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError>;
 

@@ -17,7 +17,7 @@ use crate::store::sqlite;
 /// Command on the database.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Lists, shows and replays quarantined webhooks.
+    /// Lists, counts, shows, replays and drops quarantined webhooks.
     #[command(after_help = "Example: statusmirror quarantine list")]
     Quarantine {
         #[command(subcommand)]
@@ -57,7 +57,7 @@ pub(crate) enum Command {
         #[arg(long)]
         destination: Destination,
         #[command(flatten)]
-        confirmed: upkeep::Confirmed,
+        removal: upkeep::Removal,
     },
     /// Removes messages whose last notification, and quarantined entries whose arrival, is older than a given
     /// age.
@@ -67,7 +67,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", value_parser = positive)]
         older_than: Option<Duration>,
         #[command(flatten)]
-        confirmed: upkeep::Confirmed,
+        removal: upkeep::Removal,
     },
 }
 
@@ -87,11 +87,9 @@ pub(crate) fn execute(
             let lost = sqlite::accept_wal_loss(&load()?.store.path, &salt)?;
             Ok(writeln!(out, "transactions discarded: {lost}; start the server")?)
         }
-        Command::Erase { destination, confirmed } => {
-            upkeep::erase(load()?, destination, &confirmed, out)
+        Command::Erase { destination, removal } => {
+            upkeep::erase(load()?, destination, &removal, out)
         }
-        Command::Prune { older_than, confirmed } => {
-            upkeep::prune(load()?, older_than, &confirmed, out)
-        }
+        Command::Prune { older_than, removal } => upkeep::prune(load()?, older_than, &removal, out),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::admin::{BackUp, BackedUp, CountErase, CountPrune, Erase, Prune, Removed};
 use crate::cli::common::config_file::read_config;
+use crate::cli::common::confirmation::{Confirmed, is_confirmed};
 use crate::cli::common::exit_code::{EX_NOINPUT, EX_USAGE, Failure};
 use crate::cli::common::live::run_command;
 use crate::cli::common::output::{Output, Report, print_json};
@@ -22,18 +23,11 @@ use crate::message::Destination;
 use crate::store::sqlite::{self, Contents, Hashed};
 use crate::verify::encoding::hex;
 
-/// Exit code if the operator declined.
-const EXIT_DECLINED: i32 = 1;
-
 /// Whether to remove without asking, or not at all, and the output.
 #[derive(Args)]
-pub(crate) struct Confirmed {
-    /// Print how much would be removed, and remove nothing.
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// Remove without asking. Required if there is no terminal.
-    #[arg(long)]
-    yes: bool,
+pub(crate) struct Removal {
+    #[command(flatten)]
+    confirmed: Confirmed,
     #[command(flatten)]
     output: Output,
 }
@@ -100,11 +94,11 @@ pub(crate) fn back_up(config: Config, file: &Path, out: &mut impl Write) -> Resu
 pub(crate) fn erase(
     config: Config,
     number: Destination,
-    confirmed: &Confirmed,
+    removal: &Removal,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    confirmed.check()?;
-    let is_json = confirmed.output.is_json();
+    removal.check()?;
+    let is_json = removal.output.is_json();
     let (file, database) = (config.file.clone(), config.store.path.clone());
     let destination = number.to_string();
     let counted = run_command(config, CountErase { destination: destination.clone() })?;
@@ -115,7 +109,7 @@ pub(crate) fn erase(
     }
     let copies = find_copies(&database, is_json, out)?;
     let mut erased = Erased { to_remove, removed: None, wal_emptied: None, database, copies };
-    if is_confirmed(confirmed)? {
+    if is_confirmed(&removal.confirmed)? {
         let config = read_config(file.as_deref(), Secrets::Optional)?;
         let progress = Progress::start("erasing");
         let removed = run_command(config, Erase { destination })?;
@@ -143,11 +137,11 @@ pub(crate) fn erase(
 pub(crate) fn prune(
     config: Config,
     older_than: Option<Duration>,
-    confirmed: &Confirmed,
+    removal: &Removal,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    confirmed.check()?;
-    let is_json = confirmed.output.is_json();
+    removal.check()?;
+    let is_json = removal.output.is_json();
     let older_than = older_than.or(config.retention).ok_or_else(|| {
         Failure::new(EX_USAGE, "store.retention is not set; give an age, like --older-than 400d")
     })?;
@@ -158,7 +152,7 @@ pub(crate) fn prune(
         writeln!(out, "to remove: {to_remove}")?;
     }
     let mut pruned = Pruned { older_than_seconds, to_remove, removed: None };
-    if is_confirmed(confirmed)? {
+    if is_confirmed(&removal.confirmed)? {
         let config = read_config(file.as_deref(), Secrets::Optional)?;
         let progress = Progress::start("pruning");
         let removed = run_command(config, Prune { older_than_seconds })?;
@@ -207,35 +201,14 @@ fn find_copies(
     Ok(copies)
 }
 
-impl Confirmed {
+impl Removal {
     /// Rejects JSON output without a decision: it has no question.
     fn check(&self) -> Result<(), Failure> {
-        if self.output.is_json() && !self.dry_run && !self.yes {
+        if self.output.is_json() && !self.confirmed.is_decided() {
             let message = "nothing was removed: with --format json, give --yes or --dry-run";
             return Err(Failure::new(EX_USAGE, message));
         }
         Ok(())
-    }
-}
-
-/// Whether to go on: asks at a terminal, if no option decides.
-fn is_confirmed(confirmed: &Confirmed) -> Result<bool, Failure> {
-    if confirmed.dry_run || confirmed.yes {
-        return Ok(confirmed.yes);
-    }
-    let (input, mut prompt) = (io::stdin(), io::stderr());
-    if !input.is_terminal() || !prompt.is_terminal() {
-        let message = "nothing was removed: there is no terminal to ask for confirmation; to \
-                       confirm, run the command again with --yes";
-        return Err(Failure::new(EX_USAGE, message));
-    }
-    write!(prompt, "Remove this permanently? [y/N] ")?;
-    prompt.flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(true),
-        _ => Err(Failure::new(EXIT_DECLINED, "nothing was removed")),
     }
 }
 

@@ -132,8 +132,10 @@ fn statement(fields: &Fields<'_>) -> ReadEntry {
     let word = field("MessageStatus").ok_or_else(|| missing("MessageStatus"))?;
     // An RCS message that fell back to SMS is recognised by its sender, which then has no prefix.
     let party = field("From").or_else(|| field("To"));
-    let prefix = party.and_then(|party| party.split_once(':')).map(|(prefix, _)| prefix);
-    let channel = match field("ChannelPrefix").or(prefix) {
+    // `tel:` marks a phone number, and no channel.
+    let prefix =
+        party.and_then(Destination::prefix).filter(|prefix| !prefix.eq_ignore_ascii_case("tel"));
+    let channel = match field("ChannelPrefix").or(prefix.as_deref()) {
         Some(prefix) => channel(&prefix.to_ascii_uppercase())?,
         None => Channel::Sms,
     };

@@ -303,6 +303,10 @@ impl Store for SqliteStore {
         self.run_daily_purge(retained_from, now).await
     }
 
+    async fn drop_quarantined(&self, entries: Vec<QuarantineId>) -> Result<u64, StoreError> {
+        self.remove_entries(entries, None).await
+    }
+
     async fn count_purge(&self, what: Purge) -> Result<Purged, StoreError> {
         self.count(what).await
     }

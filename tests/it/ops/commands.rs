@@ -106,8 +106,8 @@ fn quarantined_webhooks_are_listed_shown_and_replayed_with_and_without_a_server(
     // Replay without a server, then through one.
     let replayed_one = server.run(&["quarantine", "replay", &quarantined[0]]);
     assert_eq!(
-        text(&replayed_one.stdout).trim(),
-        format!("{}  applied", quarantined[0]),
+        text(&replayed_one.stdout),
+        format!("{}  applied\n1 of 1 understood\n", quarantined[0]),
         "{replayed_one:?}"
     );
     assert_eq!(ids(&server), quarantined[1..]);
@@ -196,8 +196,10 @@ fn every_command_has_an_example_and_completions() {
         &["callback-url"],
         &["message-id"],
         &["quarantine", "list"],
+        &["quarantine", "summary"],
         &["quarantine", "show"],
         &["quarantine", "replay"],
+        &["quarantine", "drop"],
         &["simulate"],
         &["verify"],
         &["doctor"],

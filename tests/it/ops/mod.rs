@@ -9,6 +9,7 @@ mod newcomer_mistakes;
 mod otlp;
 mod process_exit;
 mod process_limits;
+mod quarantine_commands;
 mod request_log;
 mod serve;
 mod verify_command;

@@ -132,6 +132,35 @@ fn one_source_has_at_most_half_of_the_rows_and_of_the_bytes() {
 }
 
 #[test]
+fn dropped_entries_make_room_and_leave_no_tombstone() {
+    let (store, closing, folder) = open(10, 1 << 30);
+    let counts = |folder: &TempDir| (count(folder, "quarantine"), count(folder, "raw_payload"));
+    System::new().block_on(async {
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 1, 3, 1_000)).await.unwrap()), 3);
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 2, 3, 1_000)).await.unwrap()), 2);
+        let rows = store.quarantine(0, 10).await.unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        // The first payload still has an entry.
+        assert_eq!(store.drop_quarantined(ids[..2].to_vec()).await.unwrap(), 2);
+        assert_eq!(counts(&folder), (3, 2));
+        // Entries that are gone already are not counted.
+        assert_eq!(store.drop_quarantined(ids[..3].to_vec()).await.unwrap(), 1);
+        assert_eq!(counts(&folder), (2, 1));
+        assert_eq!(count(&folder, "erased"), 0);
+        let stats = store.stats().await.unwrap();
+        assert_eq!(stats.quarantined, 2);
+        assert!((1_500..1_600).contains(&stats.quarantined_bytes), "{stats:?}");
+        assert_eq!(quarantined(&store.ingest(unreadable("one", 1, 3, 1_000)).await.unwrap()), 3);
+        assert_eq!(store.drop_quarantined(ids).await.unwrap(), 5);
+        let stats = store.stats().await.unwrap();
+        assert_eq!((stats.quarantined, stats.quarantined_bytes), (0, 0));
+    });
+    drop(store);
+    assert!(closing.close());
+    assert_eq!(counts(&folder), (0, 0));
+}
+
+#[test]
 fn a_full_quarantine_does_not_block_readable_entries() {
     let (store, _closing, _folder) = open(2, 1 << 30);
     let sent = |number: u64| {

@@ -1,5 +1,8 @@
 //! Notations that differ from the contract's examples and are accepted.
 
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -186,6 +189,69 @@ fn a_number_of_a_provider_or_callback_url_may_be_formatted() {
     }
     let path = format!("/api/messagestatus/phonenumber/{}", "0039333%201234567");
     server.get(&path).assert_problem(400);
+}
+
+#[test]
+fn a_phone_number_may_be_a_json_number() {
+    let server = Server::start(GATEWAY);
+    let destination = |number: u64, json: &str| {
+        let body = String::from_utf8(with(number, "destination", &json!("XX"))).unwrap();
+        applied(&server, &id(number), body.replace("\"XX\"", json).as_bytes());
+        server.history(&id(number))[0]["destination"].clone()
+    };
+    for (number, json) in (0..).zip(["393331234567", "393331234567.0", "3.93331234567e11"]) {
+        assert_eq!(destination(number, json), "+393331234567", "{json}");
+    }
+    assert_eq!(destination(10, "999999999999999.0"), "+999999999999999");
+    for (number, json) in
+        (20..).zip(["12345", "393331234567.5", "-393331234567", "9999999999999999", "1e400"])
+    {
+        assert_eq!(destination(number, json), Value::Null, "{json}");
+    }
+}
+
+/// Phone number as somebody may write it, and texts that are nearly one.
+fn written_number() -> impl Strategy<Value = String> {
+    let prefix = prop::sample::select(vec![
+        "", "+", "00", " +", "tel:", "Tel: +", "rcs:", "SMS: 00", " rcs :+", ":", "x1:", "+1:",
+    ]);
+    let separator = prop::sample::select(vec![
+        "", "", " ", "-", ".", ") ", " (", "\u{a0}", "\u{2011}", "\u{200b}", "\t", "/", "x",
+    ]);
+    let groups = prop::collection::vec((separator, "[0-9]{1,4}"), 1..5);
+    (prefix, "[0-9]{2,6}", groups).prop_map(|(prefix, first, groups)| {
+        let rest = groups.into_iter().map(|(separator, digits)| format!("{separator}{digits}"));
+        format!("{prefix}{first}{}", rest.collect::<String>())
+    })
+}
+
+#[test]
+fn bodies_are_as_lenient_about_phone_numbers_as_callback_urls() {
+    let server = Server::start(&format!("{GATEWAY}{TWILIO_BY_TOKEN}"));
+    let mut runner = TestRunner::deterministic();
+    let (mut read, mut omitted) = (0, 0);
+    for number in 0..300 {
+        let written = written_number().new_tree(&mut runner).unwrap().current();
+        let parameter = |name: &str| {
+            form_urlencoded::Serializer::new(String::new()).append_pair(name, &written).finish()
+        };
+        applied(&server, &id(number), &with(number, "destination", &json!(written)));
+        let body = webhook(&id(number + 1_000), "SENT", 1).to_string();
+        let path = webhook_path(&format!("&{}", parameter("destination")));
+        let by_url = server.send("POST", &path, JSON, body.as_bytes());
+        assert_eq!(by_url.outcome(), "applied", "{written:?}");
+        let form = format!("MessageSid=SM{number}&MessageStatus=sent&{}", parameter("To"));
+        let path = format!("/webhooks/twilio?token={TOKEN}");
+        let twilio = server.send("POST", &path, FORM, form.as_bytes());
+        assert_eq!(twilio.outcome(), "applied", "{written:?}");
+        let twilio = twilio.json()["results"][0]["messageId"].as_str().unwrap().to_owned();
+        let destination = |id: &str| server.history(id)[0]["destination"].clone();
+        let expected = destination(&id(number + 1_000));
+        assert_eq!(destination(&id(number)), expected, "{written:?}");
+        assert_eq!(destination(&twilio), expected, "{written:?}");
+        if expected.is_null() { omitted += 1 } else { read += 1 }
+    }
+    assert!(read > 50 && omitted > 50, "{read} read, {omitted} omitted");
 }
 
 #[test]

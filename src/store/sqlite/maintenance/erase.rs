@@ -93,6 +93,7 @@ impl SqliteStore {
         }
     }
 
+    /// Removes these quarantined entries. With `until`, leaves tombstones that last until then.
     pub(crate) async fn remove_entries(
         &self,
         entries: Vec<QuarantineId>,

@@ -298,8 +298,7 @@ fn a_command_in_another_folder_names_the_path_without_data() {
         let output = run_program_in(folder.path(), &[&["quarantine"], arguments].concat(), &[]);
         let stderr = text(&output.stderr);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(66), ""), "{arguments:?}");
-        let message =
-            format!("there is no data here: no database is at {database}; run this command");
+        let message = format!("there is no data here: the database {database} does not exist; run");
         assert!(stderr.contains(&message), "{arguments:?}: {stderr}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file is created");
     }

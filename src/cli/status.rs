@@ -9,20 +9,18 @@ use serde::Serialize;
 
 use crate::admin::{self, ServerStatus, SourceStatus};
 use crate::cli::common::exit_code::Failure;
+use crate::cli::common::key_expiry;
 use crate::cli::common::live;
 use crate::cli::common::output::{Output, Report};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::diagnosis::describe_duration;
+use crate::diagnosis::{Found, describe_duration};
 use crate::message::Timestamp;
 
 /// Exit code if something needs attention.
 const EXIT_ATTENTION: i32 = 1;
 /// Time over which the rate of webhooks is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// Remaining validity below which a key needs attention, in seconds: 30 days, in which an application can be
-/// given another key.
-pub(crate) const KEY_EXPIRY_SECONDS: i64 = 30 * 24 * 60 * 60;
 /// Share of a quarantine limit from which the quarantine needs attention, in percent.
 const QUARANTINE_PERCENT: u64 = 90;
 
@@ -143,13 +141,9 @@ fn attention(config: &Config, server: &ServerStatus, now: Timestamp) -> Vec<Stri
             store.prune_waiting
         ));
     }
-    let remedy = "create another key, give it to the application, and remove this key";
     for key in &config.api_keys {
-        let Some(expires) = key.expires else { continue };
-        if key.has_expired(now) {
-            attention.push(format!("API key {}: expired {expires}; {remedy}", key.name));
-        } else if expires.seconds() - now.seconds() < KEY_EXPIRY_SECONDS {
-            attention.push(format!("API key {}: expires {expires}; {remedy}", key.name));
+        if let Some((Found::Warn | Found::Fail, detail)) = key_expiry::check(key, now) {
+            attention.push(format!("API key {}: {detail}", key.name));
         }
     }
     attention

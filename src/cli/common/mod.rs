@@ -8,6 +8,7 @@ pub(crate) mod config_file;
 pub(crate) mod confirmation;
 pub(crate) mod copies;
 pub(crate) mod exit_code;
+pub(crate) mod key_expiry;
 pub(crate) mod live;
 pub(crate) mod output;
 pub(crate) mod process;

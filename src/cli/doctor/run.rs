@@ -5,8 +5,8 @@ use std::io::Write;
 use super::report::Report;
 use super::{files, reach};
 use crate::cli::common::exit_code::Failure;
+use crate::cli::common::key_expiry;
 use crate::cli::common::output::Output;
-use crate::cli::status::KEY_EXPIRY_SECONDS;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::diagnosis::Found;
@@ -43,16 +43,8 @@ fn configuration(config: &Config, report: &mut Report<'_>) -> Result<(), Failure
 fn keys(config: &Config, report: &mut Report<'_>) -> Result<(), Failure> {
     let now = Clock::System.now();
     for key in &config.api_keys {
-        let Some(expires) = key.expires else { continue };
-        let label = format!("API key {}", key.name);
-        let remedy = "create another key, give it to the application, and remove this key";
-        if key.has_expired(now) {
-            let detail = format!("expired {expires}; {remedy}");
-            report.print(Found::Fail, &label, &detail)?;
-        } else if expires.seconds() - now.seconds() < KEY_EXPIRY_SECONDS {
-            report.print(Found::Warn, &label, &format!("expires {expires}; {remedy}"))?;
-        } else {
-            report.print(Found::Ok, &label, &format!("valid until {expires}"))?;
+        if let Some((found, detail)) = key_expiry::check(key, now) {
+            report.print(found, &format!("API key {}", key.name), &detail)?;
         }
     }
     Ok(())

@@ -5,4 +5,5 @@ mod documents;
 mod faults;
 mod import_graph;
 mod import_graph_examples;
+mod links;
 mod pages;

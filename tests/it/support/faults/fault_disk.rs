@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::support::wait_for;
+
 /// Disk with one fault at a time, injected by the preloaded library `tests/preload/disk.c`.
 pub(crate) struct FaultyDisk {
     folder: TempDir,
@@ -51,6 +53,16 @@ pub(crate) fn compile(source: &str, options: &[&str], to: &Path) {
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// Whether a loop device uses this image.
+fn is_attached(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").unwrap();
+    let backing_file = |device: PathBuf| fs::read_to_string(device.join("loop/backing_file"));
+    devices.filter_map(|device| backing_file(device.unwrap().path()).ok()).any(|backing_file| {
+        // The name of a removed file has a suffix.
+        backing_file.trim_end().starts_with(image.to_str().unwrap())
+    })
 }
 
 /// File system of its own; unmounted when dropped. Mounting it needs root.
@@ -133,9 +145,13 @@ impl Volume {
         run(Command::new(self.folder.path().join("cut")).arg(self.path()));
     }
 
-    /// Unmounts the file system, which must not be in use.
+    /// Unmounts the file system, which must not be in use. Waits until the kernel has let go of the image:
+    /// another mount namespace, such as that of another test, may still have the file system mounted, and
+    /// mounting it again would show the old state instead of the disk's.
     pub(crate) fn unmount(&self) {
         run(Command::new("umount").arg(self.path()));
+        let image = self.folder.path().join("image");
+        wait_for(|| (!is_attached(&image)).then_some(()));
     }
 
     /// Mounts the ext4 image.

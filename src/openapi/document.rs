@@ -164,6 +164,7 @@ fn every_route_is_in_the_document() {
             (HttpMethod::Get, "/api/messagestatus/provider/{source}/{providerid}")
         }
         ApiRoute::Messages => (HttpMethod::Get, "/api/messages"),
+        ApiRoute::Export => (HttpMethod::Get, "/api/messages.csv"),
         ApiRoute::Events => (HttpMethod::Get, "/api/events"),
         ApiRoute::Registration(_) => (HttpMethod::Put, "/api/messages/{messageid}"),
     };
@@ -174,7 +175,7 @@ fn every_route_is_in_the_document() {
         assert!(is_documented(method, known), "{known}");
         found += 1;
     }
-    assert!(found >= 7, "{found} routes under /api");
+    assert!(found >= 8, "{found} routes under /api");
     // The routes of the framework are string literals in `server.rs`.
     let routes = include_str!("../http/server.rs").split('"').skip(1).step_by(2);
     let mut found = 0;

@@ -229,7 +229,7 @@ fn webhook() -> Operation {
         .body(
             "Body in the format of the source's dialect. An authentic body in another format is put in \
              quarantine.",
-            [("application/json", gateway), ("application/x-www-form-urlencoded", twilio)],
+            [("application/x-www-form-urlencoded", twilio), ("application/json", gateway)],
         )
         .requires_one_of(
             ["UrlToken", "SignedUrl", "StandardWebhooks", "TwilioSignature"]

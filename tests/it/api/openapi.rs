@@ -303,6 +303,25 @@ fn undocumented_methods_are_405() {
 }
 
 #[test]
+fn an_operation_is_public_exactly_if_its_security_is_empty() {
+    let server = Server::start(GATEWAY);
+    let documented = OpenApiCoverage::new();
+    let (mut public, mut restricted) = (0, 0);
+    for (method, path) in documented.operations() {
+        let security = &documented.document["paths"][&path][&method]["security"];
+        let schemes = security.as_array().unwrap_or_else(|| panic!("{path} has no `security`"));
+        let answer = server.send(&method.to_uppercase(), &filled(&path), JSON, b"{}");
+        let is_rejected = [401, 403].contains(&answer.status);
+        assert_eq!(is_rejected, !schemes.is_empty(), "{method} {path}: {answer:?}");
+        *(if is_rejected { &mut restricted } else { &mut public }) += 1;
+    }
+    assert!(
+        public >= 8 && restricted >= 16,
+        "{public} public and {restricted} restricted operations"
+    );
+}
+
+#[test]
 fn every_query_has_one_type_of_success() {
     let documented = OpenApiCoverage::new();
     let types = |(method, path): (&str, &str)| {
@@ -316,6 +335,16 @@ fn every_query_has_one_type_of_success() {
     }
     assert_eq!(types(SEARCH), ["application/json"]);
     assert_eq!(types(EXPORT), ["text/csv"]);
+}
+
+/// Generators of clients take the first content type of a body for the parameters of the method.
+#[test]
+fn the_form_is_the_first_content_type_of_a_webhook() {
+    let documented = OpenApiCoverage::new();
+    let (method, path) = WEBHOOK;
+    let content = &documented.document["paths"][path][method]["requestBody"]["content"];
+    let types: Vec<_> = content.as_object().unwrap().keys().collect();
+    assert_eq!(types, ["application/x-www-form-urlencoded", "application/json"]);
 }
 
 #[test]

@@ -165,6 +165,8 @@ mod tests {
             ("/ui/message/b31b%36607", true),
             ("/api/messagestatus//x", false),
             ("/api/messages//", false),
+            ("/api/messages.csv", true),
+            ("/api/messages%2Ecsv", false),
             ("/api/messagestatus/reference//a", false),
             ("/api/messagestatus/reference/a//b", false),
             ("/api//messages", false),

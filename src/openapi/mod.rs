@@ -12,4 +12,5 @@ pub(crate) mod pages;
 pub(crate) mod parameters;
 pub(crate) mod registration;
 pub(crate) mod schemas;
+pub(crate) mod search;
 pub(crate) mod service;

@@ -106,7 +106,9 @@ impl OperationDescription {
             .operation_id(Some(id))
             .tag(tag)
             .summary(Some(summary))
-            .description(Some(description));
+            .description(Some(description))
+            // Public, unless `requires_one_of` says otherwise.
+            .securities(Some::<[SecurityRequirement; 0]>([]));
         Self { operation, has_request_id: false, rejections: BTreeMap::new() }
     }
 

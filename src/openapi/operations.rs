@@ -13,13 +13,13 @@ use super::operation::{
 use super::operation::{OperationDescription, response, schema_content, text, text_header};
 use super::registration::Registration;
 use super::schemas::{
-    FoundMessages, GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered,
-    TwilioCallback, WebhookReceipt,
+    GatewayWebhook, MessageHistory, MessageStatus, MessageStatusList, Registered, TwilioCallback,
+    WebhookReceipt,
 };
-use super::{examples, pages, parameters, service};
+use super::{examples, pages, parameters, search, service};
 use crate::http::api::cursor::StaleCursor;
 use crate::http::api::long_poll::{self, MAX_WAIT_SECONDS};
-use crate::http::api::{export, params};
+use crate::http::api::params;
 use crate::http::problem::Problem;
 use crate::ingest::Rejection;
 use crate::store::StoreError;
@@ -33,7 +33,8 @@ pub(crate) fn all() -> Vec<(HttpMethod, &'static str, Operation)> {
         (Get, "/api/messagestatus/reference/{referencekey}", by_reference_key()),
         (Get, "/api/messagestatus/provider/{source}/{providerid}", by_provider_id()),
         (Get, "/api/messagestatus/{messageid}/history", history()),
-        (Get, "/api/messages", messages()),
+        (Get, "/api/messages", search::messages()),
+        (Get, "/api/messages.csv", search::export()),
         (Get, "/api/events", events()),
         (Put, "/api/messages/{messageid}", registration()),
         (Post, "/webhooks/{source}", webhook()),
@@ -135,49 +136,6 @@ fn history() -> Operation {
         .build()
 }
 
-fn messages() -> Operation {
-    let description = "Searches all messages, newest `providerAcceptanceAt` first. Each filter restricts the \
-                       result. An unknown parameter is rejected. The search for a page has a time limit: the \
-                       page may have fewer messages than exist, or none, although the search goes on. The \
-                       `Link` header is present whenever the search goes on. With `ids`, the response has \
-                       the messages with these ids, in the order of the ids. Unknown ids are skipped. A CSV \
-                       has all matching messages, without pages. The format `csv` is for spreadsheets: the \
-                       file begins with a byte order mark, and a `'` precedes every text that a spreadsheet \
-                       would take for a formula, a number or a date. The format `csv-plain` is for programs: \
-                       every text is unchanged.";
-    let found = json!({
-        "messages": [{"message": examples::message()["message"], "destination": "+1234567890"}],
-        "withoutDestination": 3,
-    });
-    let link = "Address of the next page: `<…>; rel=\"next\"`. Present only if the search goes on.";
-    let answer = json("Messages found.", schema_content::<FoundMessages>(found))
-        .content("text/csv", text(None))
-        .header("Link", text_header(link))
-        .header("Content-Disposition", text_header("Name of the file. Present only for a CSV."));
-    let rejected = |name: &'static str, query: &str| {
-        (name, crate::http::api::search_query::parse(query, 0).unwrap_err())
-    };
-    read("searchMessages", EXTENSIONS_TAG, "Search messages", description)
-        .parameters(parameters::search())
-        .answers(200, answer)
-        .rejects([
-            rejected("unknown parameter", "phone=7"),
-            rejected("unknown status", "status=LOST"),
-            rejected("unknown channel", "channel=FAX"),
-            rejected("invalid time", "from=2026-02-12"),
-            rejected("invalid destination filter", "destination=7"),
-            rejected("invalid message ids", "ids=7"),
-            rejected(
-                "filters combined with ids",
-                "ids=011d9d6e-b5b9-4cb9-be13-2bc336a923ce&status=SENT",
-            ),
-            ("too many exports", Problem::Unavailable(export::TOO_MANY_EXPORTS)),
-            rejected("pages combined with CSV", "format=csv&count=7"),
-            rejected("unknown cursor", "cursor=7"),
-        ])
-        .build()
-}
-
 fn events() -> Operation {
     let description = "Streams every change of a record as a server-sent event, in commit order, each change \
                        once. The `data` of a `change` event is a `MessageChange`. The stream begins with the \
@@ -271,7 +229,7 @@ fn webhook() -> Operation {
         .body(
             "Body in the format of the source's dialect. An authentic body in another format is put in \
              quarantine.",
-            [("application/json", gateway), ("application/x-www-form-urlencoded", twilio)],
+            [("application/x-www-form-urlencoded", twilio), ("application/json", gateway)],
         )
         .requires_one_of(
             ["UrlToken", "SignedUrl", "StandardWebhooks", "TwilioSignature"]

@@ -56,6 +56,7 @@ pub(crate) fn messages() -> Operation {
         "Returns the messages that `GET /api/messages` finds with the same parameters.";
     view("viewMessages", "View a list of messages", description)
         .parameters(parameters::filters())
+        .parameters(parameters::search_page())
         .rejects([("unknown status", bad_request(INVALID_STATUS))])
         .build()
 }

@@ -125,23 +125,31 @@ fn time() -> ObjectBuilder {
     text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
 }
 
-/// Parameters of a search: filters, page, ids and format. They have no defaults: a parameter that a client
-/// sends on its own could be rejected beside `ids` or `format`.
-pub(crate) fn search() -> Vec<Parameter> {
-    let ids = format!(
+/// Message ids, in place of filters and page.
+pub(crate) fn ids() -> Parameter {
+    let description = format!(
         "Up to {MAX_COUNT} message ids, separated by commas. Cannot be combined with filters."
     );
-    let formats = text().enum_values(Some(["json", "csv", "csv-plain"]));
-    let mut parameters = Vec::from(filters());
-    parameters.extend([
-        in_query("ids", &ids, Value::Null, text().pattern(Some(IDS_PATTERN))),
-        in_query("format", "Format of the response.", Value::Null, formats),
-    ]);
-    parameters
+    in_query("ids", &description, Value::Null, text().pattern(Some(IDS_PATTERN)))
 }
 
-/// Filters of a search, and the page of its results.
-pub(crate) fn filters() -> [Parameter; 9] {
+/// Variant of a CSV.
+pub(crate) fn csv_variant() -> Parameter {
+    let description = "Variant of the CSV. `spreadsheet`, which is the default, begins with a byte order mark, \
+                       and a `'` precedes every text that a spreadsheet would take for a formula, a number or \
+                       a date. `plain` is for programs: every text is unchanged.";
+    let names = text().enum_values(Some(["spreadsheet", "plain"]));
+    in_query("variant", description, Value::from("plain"), names)
+}
+
+/// Page of a search. `count` has no default, because a client that sends it on its own could send it beside
+/// `ids`, and would be rejected.
+pub(crate) fn search_page() -> [Parameter; 2] {
+    [count(integer().minimum(Some(1))), in_query("cursor", CURSOR_DESCRIPTION, Value::Null, text())]
+}
+
+/// Filters of a search.
+pub(crate) fn filters() -> [Parameter; 7] {
     let statuses = ArrayBuilder::new().items(Ref::from_schema_name(Status::name())).build();
     let since = "Only messages that the provider accepted at this time or later, in ISO 8601 with an offset.";
     let with = "Only messages with a known destination (`with`), or only messages without one (`without`).";
@@ -170,8 +178,6 @@ pub(crate) fn filters() -> [Parameter; 9] {
         in_query("source", source, Value::from("gateway"), text()),
         in_query("code", "Only messages with this provider code.", Value::from("30003"), text()),
         in_query("destination", with, Value::Null, text().enum_values(Some(["with", "without"]))),
-        count(integer().minimum(Some(1))),
-        in_query("cursor", CURSOR_DESCRIPTION, Value::Null, text()),
     ]
 }
 

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::route::ApiRoute;
-use super::{events, history, long_poll, messages, registration, search};
+use super::{events, export, history, long_poll, messages, registration, search};
 use crate::http::app_state::Service;
 use crate::http::auth::{self, Caller};
 use crate::http::problem::Problem;
@@ -55,6 +55,7 @@ async fn respond(
             messages::by_provider_id(service, request, source, id).await
         }
         ApiRoute::Messages => Box::pin(search::answer(service, request)).await,
+        ApiRoute::Export => Box::pin(export::answer(service, request)).await,
         ApiRoute::Events => events::stream(service, request),
         ApiRoute::Registration(id) => {
             Box::pin(registration::register(service, caller, id?, payload)).await

@@ -1,18 +1,18 @@
-//! `GET /api/messages?format=csv`: all messages that a search finds, written while they are read.
+//! `GET /api/messages.csv`: all messages that a search finds, written while they are read.
 //!
 //! A client may read as slowly as it likes. So the part that waits to be written is charged to the memory
 //! budget, and the next part is read only when the client has taken this one.
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
 use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use thiserror::Error;
 use tokio::time::sleep;
 
-use super::search_query::SearchQuery;
+use super::search_query::{self, FILTER_LIST, SearchQuery};
 use crate::http::app_state::Service;
 use crate::http::body::response_body::{self, next_piece};
 use crate::http::concurrency_limit::Permit;
@@ -29,22 +29,58 @@ const READ_MESSAGES: u32 = 1_000;
 /// Interval until a read is retried when the store is overloaded or the memory budget exhausted.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Answers with all messages that the search finds.
+/// Parses the parameters of an export.
+pub(crate) fn parse(query: &str) -> Result<(SearchQuery, Csv), Problem> {
+    let mut csv = Csv::Guarded;
+    let mut search = search_query::select(query, |name, value| {
+        match name {
+            "variant" => csv = variant(value)?,
+            "count" | "cursor" => {
+                return Err(Problem::BadRequest(
+                    "A CSV export has all matching messages and no pages: omit `count` and \
+                     `cursor`."
+                        .to_owned(),
+                ));
+            }
+            _ => {
+                return Err(Problem::BadRequest(format!(
+                    "Unknown parameter `{name}`; the parameters are {FILTER_LIST}, `ids` and \
+                     `variant`."
+                )));
+            }
+        }
+        Ok(())
+    })?;
+    search.count = READ_MESSAGES;
+    Ok((search, csv))
+}
+
+fn variant(word: &str) -> Result<Csv, Problem> {
+    match word {
+        "spreadsheet" => Ok(Csv::Guarded),
+        "plain" => Ok(Csv::Plain),
+        _ => Err(Problem::BadRequest(
+            "`variant` is `spreadsheet` (guarded cells, for spreadsheets) or `plain` (unchanged \
+             texts, for programs)."
+                .to_owned(),
+        )),
+    }
+}
+
+/// `GET /api/messages.csv`
 pub(crate) async fn answer(
     service: &Data<Service>,
-    mut search: SearchQuery,
-    csv: Csv,
-    method: &Method,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let (search, csv) = parse(request.query_string())?;
     let permit = service.exports.take().ok_or(Problem::Unavailable(TOO_MANY_EXPORTS))?;
-    search.count = READ_MESSAGES;
     // The first read comes before the response head, so that a failure has an error response.
     let first = search.find(service, csv.write()).await?;
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/csv; charset=utf-8; header=present")
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"messages.csv\""));
-    if method == Method::HEAD {
+    if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
     let mut export = Export {

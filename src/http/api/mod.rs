@@ -1,7 +1,7 @@
 //! Routes under `/api`: the gateway's three queries, and routes of our own.
 //!
 //! [`route`] parses the path, [`mod@answer`] finds the caller and calls one of the handlers: [`messages`] (the three
-//! queries), [`long_poll`], [`history`], [`search`] and its CSV [`export`], [`events`], [`registration`].
+//! queries), [`long_poll`], [`history`], [`search`], its CSV [`export`], [`events`], [`registration`].
 //! [`params`] parses the parts of paths and queries, [`cursor`] the place where the next page begins.
 
 pub(crate) mod answer;

@@ -22,6 +22,7 @@ pub(crate) enum ApiRoute {
     /// Source and provider's id.
     ByProviderId(Parsed<(String, String)>),
     Messages,
+    Export,
     Events,
     Registration(Parsed<MessageId>),
 }
@@ -55,6 +56,7 @@ impl ApiRoute {
                 })
             }
             [Some("messages"), None, _] => Some(Self::Messages),
+            [Some("messages.csv"), None, _] => Some(Self::Export),
             [Some("events"), None, _] => Some(Self::Events),
             [Some("messages"), Some(id), None] if !id.is_empty() => {
                 Some(Self::Registration(params::message_id(id)))
@@ -82,6 +84,7 @@ impl ApiRoute {
             Self::ByReference(_) => of("/api/messagestatus/reference/{key}"),
             Self::ByProviderId(_) => of("/api/messagestatus/provider/{source}/{id}"),
             Self::Messages => of("/api/messages"),
+            Self::Export => of("/api/messages.csv"),
             Self::Events => of("/api/events"),
             Self::Registration(id) => of_message("/api/messages/{messageid}", id),
         }
@@ -96,7 +99,8 @@ impl ApiRoute {
             | Self::ByDestination(_)
             | Self::ByReference(_)
             | Self::ByProviderId(_)
-            | Self::Messages => &[Method::GET, Method::HEAD],
+            | Self::Messages
+            | Self::Export => &[Method::GET, Method::HEAD],
             // Not HEAD: the framework would read the stream to its end, which never comes.
             Self::Events => &[Method::GET],
             Self::Registration(_) => &[Method::PUT],

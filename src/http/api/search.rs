@@ -1,10 +1,9 @@
-//! `GET /api/messages`: search for messages, answered as JSON in pages or as one CSV.
+//! `GET /api/messages`: search for messages, answered as JSON in pages.
 
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::export;
 use super::search_query::parse;
 use crate::http::app_state::Service;
 use crate::http::body::response_body;
@@ -19,9 +18,6 @@ pub(crate) async fn answer(
     let query = request.query_string();
     let lineage = service.store.lineage();
     let search = parse(query, lineage)?;
-    if let Some(csv) = search.csv {
-        return export::answer(service, search, csv, request.method()).await;
-    }
     let found = search.find(service, message_json::add_found).await?;
     let mut response = HttpResponse::Ok();
     if let Some(next) = search.next(query, &found, lineage) {

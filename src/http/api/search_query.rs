@@ -1,4 +1,4 @@
-//! Query of a search: its parameters, and the messages that they select.
+//! Query of a search or an export: its parameters, and the messages that they select.
 
 use std::sync::Arc;
 
@@ -6,12 +6,11 @@ use super::cursor::List;
 use super::params::{self, DEFAULT_COUNT, MAX_COUNT};
 use crate::http::app_state::Service;
 use crate::http::problem::Problem;
-use crate::http::render::Csv;
 use crate::message::MessageId;
 use crate::store::{Found, Place, SearchFilter, StoreError, Write};
 
 /// Parsed query of a search.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SearchQuery {
     /// Filter for the messages.
     pub(crate) filter: Arc<SearchFilter>,
@@ -21,22 +20,45 @@ pub(crate) struct SearchQuery {
     pub(crate) after: Option<Place>,
     /// Ids of the messages, in place of filter and page.
     ids: Option<Vec<MessageId>>,
-    /// CSV variant, if all messages are wanted as CSV.
-    pub(crate) csv: Option<Csv>,
 }
 
-/// Parses the parameters, for a database of this lineage. An unknown parameter may be a misspelt filter, so
-/// it is an error.
+/// Parses the parameters of a page, for a database of this lineage.
 pub(crate) fn parse(query: &str, lineage: u32) -> Result<SearchQuery, Problem> {
-    let (mut filter, mut count, mut cursor) = (SearchFilter::default(), None, None);
-    let mut search = SearchQuery::default();
-    let mut filter_names = Vec::new();
+    let (mut count, mut cursor) = (DEFAULT_COUNT, None);
+    let mut search = select(query, |name, value| {
+        match name {
+            "count" => count = params::count(value)?,
+            "cursor" => cursor = Some(value.to_owned()),
+            _ => {
+                return Err(Problem::BadRequest(format!(
+                    "Unknown parameter `{name}`; the parameters are {FILTER_LIST}, `ids`, `count` and \
+                     `cursor`. A CSV is at /api/messages.csv."
+                )));
+            }
+        }
+        Ok(())
+    })?;
+    search.count = count;
+    search.after = cursor
+        .map(|cursor| List::for_search(&search.filter).parse_place(lineage, &cursor))
+        .transpose()?;
+    Ok(search)
+}
+
+/// Names of the filters, for error texts.
+pub(crate) const FILTER_LIST: &str =
+    "`from`, `to`, `status`, `channel`, `source`, `code`, `destination`";
+
+/// Parses the parameters that select messages, and calls `parse_other` for each further one. An unknown
+/// parameter may be a misspelt filter, so `parse_other` should reject it.
+pub(crate) fn select(
+    query: &str,
+    mut parse_other: impl FnMut(&str, &str) -> Result<(), Problem>,
+) -> Result<SearchQuery, Problem> {
+    let (mut filter, mut ids, mut filter_name) = (SearchFilter::default(), None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "format" => search.csv = csv(&value)?,
-            "ids" => search.ids = Some(ids(&value)?),
-            "count" => count = Some(params::count(&value)?),
-            "cursor" => cursor = Some(value),
+            "ids" => ids = Some(parse_ids(&value)?),
             "from" => filter.from = Some(params::time("from", &value)?),
             "to" => filter.to = Some(params::time("to", &value)?),
             "status" => filter.statuses.push(params::status(&value)?),
@@ -44,47 +66,18 @@ pub(crate) fn parse(query: &str, lineage: u32) -> Result<SearchQuery, Problem> {
             "source" => filter.source = Some(value.into_owned()),
             "code" => filter.provider_code = Some(value.into_owned()),
             "destination" => filter.has_destination = Some(has_destination(&value)?),
-            _ => {
-                return Err(Problem::BadRequest(format!(
-                    "Unknown parameter `{name}`; the parameters are {PARAMETER_LIST}."
-                )));
-            }
+            _ => parse_other(&name, &value)?,
         }
-        if !matches!(&*name, "format" | "ids") {
-            filter_names.push(name);
+        if !matches!(&*name, "ids" | "variant") {
+            filter_name.get_or_insert(name);
         }
     }
-    if search.ids.is_some()
-        && let Some(name) = filter_names.first()
+    if ids.is_some()
+        && let Some(name) = filter_name
     {
         return Err(Problem::BadRequest(format!("`ids` cannot be combined with `{name}`.")));
     }
-    if search.csv.is_some() && (count.is_some() || cursor.is_some()) {
-        return Err(Problem::BadRequest(
-            "A CSV export has all matching messages and no pages: omit `count` and `cursor`."
-                .to_owned(),
-        ));
-    }
-    search.after =
-        cursor.map(|cursor| List::for_search(&filter).parse_place(lineage, &cursor)).transpose()?;
-    search.count = count.unwrap_or(DEFAULT_COUNT);
-    search.filter = Arc::new(filter);
-    Ok(search)
-}
-
-const PARAMETER_LIST: &str = "`from`, `to`, `status`, `channel`, `source`, `code`, `destination`, `count`, \
-                          `cursor`, `ids` and `format`";
-
-pub(crate) fn csv(word: &str) -> Result<Option<Csv>, Problem> {
-    match word {
-        "csv" => Ok(Some(Csv::Guarded)),
-        "csv-plain" => Ok(Some(Csv::Plain)),
-        "json" => Ok(None),
-        _ => Err(Problem::BadRequest(
-            "`format` is `json`, `csv` (for spreadsheets) or `csv-plain` (for programs)."
-                .to_owned(),
-        )),
-    }
+    Ok(SearchQuery { filter: Arc::new(filter), count: DEFAULT_COUNT, after: None, ids })
 }
 
 fn has_destination(word: &str) -> Result<bool, Problem> {
@@ -99,7 +92,7 @@ fn has_destination(word: &str) -> Result<bool, Problem> {
     }
 }
 
-fn ids(text: &str) -> Result<Vec<MessageId>, Problem> {
+fn parse_ids(text: &str) -> Result<Vec<MessageId>, Problem> {
     let ids: Result<Vec<_>, _> = text.split(',').map(str::parse).collect();
     let max_ids = usize::try_from(MAX_COUNT).unwrap_or(usize::MAX);
     match ids {

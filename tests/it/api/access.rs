@@ -122,6 +122,8 @@ const ROUTES: &[(&str, &str, Listener, Needs, u16)] = &[
         200,
     ),
     ("GET", "/api/messages/b31b6607-9c55-48ba-b145-3f40b809d2d2", Listener::Api, Needs::Read, 405),
+    ("GET", "/api/messages", Listener::Api, Needs::Read, 200),
+    ("GET", "/api/messages.csv", Listener::Api, Needs::Read, 200),
     ("GET", "/api/nothing", Listener::Api, Needs::Read, 404),
     ("GET", "/api", Listener::Api, Needs::Read, 404),
     ("GET", "/api/../webhooks/gateway", Listener::Api, Needs::Read, 404),

@@ -23,7 +23,7 @@ fn only_static_files_may_be_cached() {
         ("GET", &format!("{message}/history"), 200),
         ("GET", "/api/messagestatus/phonenumber/+393331234567", 200),
         ("GET", "/api/messages", 200),
-        ("GET", "/api/messages?format=csv", 200),
+        ("GET", "/api/messages.csv", 200),
         ("GET", "/api/events", 200),
         ("GET", "/api/messagestatus/no-uuid", 400),
         ("GET", "/api//messages", 400),

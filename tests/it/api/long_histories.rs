@@ -227,8 +227,8 @@ fn a_large_response_without_memory_budget_is_503() {
     let large = [
         &*path,
         &format!("/ui/message/{id}"),
-        "/api/messages?format=csv",
-        "/api/messages?format=csv-plain",
+        "/api/messages.csv",
+        "/api/messages.csv?variant=plain",
         &format!("/api/messagestatus/reference/{}", "%01".repeat(512)),
         "/api/messages",
     ];

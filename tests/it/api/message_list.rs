@@ -1,4 +1,4 @@
-//! `GET /api/messages`: filters, pages, ids and CSV.
+//! `GET /api/messages` and `GET /api/messages.csv`: filters, pages, ids and CSV.
 
 use serde_json::{Value, json};
 
@@ -131,7 +131,7 @@ fn messages_are_listed_by_id() {
     assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", ids_up_to(100)))).len(), 6);
     server.get(&format!("/api/messages?ids={}", ids_up_to(101))).assert_problem(400);
     server.get(&format!("/api/messages?ids={ids}&status=SENT")).assert_problem(400);
-    let csv = server.get(&format!("/api/messages?ids={ids}&format=csv"));
+    let csv = server.get(&format!("/api/messages.csv?ids={ids}"));
     let header = csv.body.lines().next().unwrap();
     assert!(header.starts_with("\u{feff}id,destination,"), "{header}");
     assert!(csv.body.contains(&id(3)) && csv.body.contains(&id(1)));
@@ -150,20 +150,38 @@ fn an_unknown_parameter_is_400_and_lists_the_known_ones() {
         ("count=0", "`count` must be"),
         ("cursor=x", "Start without a cursor"),
         ("ids=x", "not a UUID"),
-        ("format=xml", "`csv` (for spreadsheets) or `csv-plain`"),
-        ("format=csv&count=7", "omit `count`"),
+        ("format=csv", "Unknown parameter `format`"),
+        ("format=csv", "/api/messages.csv"),
+        ("variant=plain", "Unknown parameter `variant`"),
     ] {
         let answer = server.get(&format!("/api/messages?{query}"));
         answer.assert_problem(400);
         assert!(answer.body.contains(expected), "{query}: {}", answer.body);
     }
-    server.send("POST", "/api/messages", &[("X-Api-Key", KEY)], b"").assert_problem(405);
+    let ids = id(1);
+    for (query, expected) in [
+        ("phone=1", "Unknown parameter `phone`"),
+        ("format=csv", "Unknown parameter `format`"),
+        ("status=LOST", "PROVIDER_ACCEPTANCE, SENT"),
+        ("ids=x", "not a UUID"),
+        (&*format!("ids={ids}&code=7"), "cannot be combined with `code`"),
+        ("variant=xml", "`spreadsheet` (guarded cells, for spreadsheets) or `plain`"),
+        ("count=7", "omit `count`"),
+        ("variant=plain&cursor=x", "omit `count` and `cursor`"),
+    ] {
+        let answer = server.get(&format!("/api/messages.csv?{query}"));
+        answer.assert_problem(400);
+        assert!(answer.body.contains(expected), "{query}: {}", answer.body);
+    }
+    for path in ["/api/messages", "/api/messages.csv"] {
+        server.send("POST", path, &[("X-Api-Key", KEY)], b"").assert_problem(405);
+    }
 }
 
 #[test]
 fn a_csv_has_all_matches_and_no_formulas() {
     let server = start_with_messages();
-    let answer = server.get("/api/messages?format=csv&destination=without");
+    let answer = server.get("/api/messages.csv?destination=without");
     assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
     let attachment = answer.header("content-disposition");
     assert_eq!(attachment, Some("attachment; filename=\"messages.csv\""));
@@ -181,7 +199,7 @@ fn a_csv_has_all_matches_and_no_formulas() {
     let second = found.iter().find(|row| cell(row, "id") == id(2)).unwrap();
     assert_eq!(cell(second, "reference.key"), "'=HYPERLINK(\"x\")");
     assert_eq!((&*cell(second, "destination"), &*cell(second, "status")), ("", "DELIVERED"));
-    let answer = server.get("/api/messages?format=csv&code=30003");
+    let answer = server.get("/api/messages.csv?code=30003");
     let text = without_bom(&answer.body);
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     let row = rows.records().next().unwrap().unwrap();
@@ -189,12 +207,12 @@ fn a_csv_has_all_matches_and_no_formulas() {
     assert_eq!(cell(&row, "destination"), "'+393331234567");
     let shown = server.get(&format!("/api/messagestatus/{}", id(3))).json();
     assert_eq!(cell(&row, "statusChangedAt"), shown["message"]["statusChangedAt"]);
-    let head = server.send("HEAD", "/api/messages?format=csv", &[("X-Api-Key", KEY)], b"");
+    let head = server.send("HEAD", "/api/messages.csv", &[("X-Api-Key", KEY)], b"");
     assert_eq!((head.status, &*head.body), (200, ""));
 }
 
 #[test]
-fn csv_plain_has_every_text_unchanged() {
+fn a_plain_csv_has_every_text_unchanged() {
     let server = Server::start(GATEWAY);
     let texts = ["=1+1", " ＝cmd", "a\n+1", "007", "\tx", "a;-1", "2026-02-12"];
     let mut guarded = Vec::new();
@@ -207,11 +225,14 @@ fn csv_plain_has_every_text_unchanged() {
             _ => format!("'{text}"),
         });
     }
-    for (format, expected) in [("csv-plain", texts.map(str::to_owned).to_vec()), ("csv", guarded)] {
-        let answer = server.get(&format!("/api/messages?format={format}"));
+    let plain = texts.map(str::to_owned).to_vec();
+    for (query, expected) in
+        [("?variant=plain", plain), ("?variant=spreadsheet", guarded.clone()), ("", guarded)]
+    {
+        let answer = server.get(&format!("/api/messages.csv{query}"));
         assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
         let has_bom = answer.body.starts_with('\u{feff}');
-        assert_eq!(has_bom, format == "csv");
+        assert_eq!(has_bom, query != "?variant=plain");
         let mut rows =
             csv::Reader::from_reader(answer.body.trim_start_matches('\u{feff}').as_bytes());
         let column = rows.headers().unwrap().iter().position(|name| name == "reference.key");
@@ -222,7 +243,7 @@ fn csv_plain_has_every_text_unchanged() {
         keys.sort_unstable();
         let mut expected = expected;
         expected.sort_unstable();
-        assert_eq!(keys, expected, "{format}");
+        assert_eq!(keys, expected, "{query}");
     }
 }
 
@@ -233,7 +254,7 @@ fn a_csv_of_several_chunks_is_complete() {
         let accepted = format!("2026-02-12T14:00:{:02}Z", number % 7);
         post(&server, number, "SENT", &json!({"providerAcceptanceAt": accepted}));
     }
-    let answer = server.get("/api/messages?format=csv");
+    let answer = server.get("/api/messages.csv");
     let id = |line: &'_ str| line.split(',').next().unwrap().to_owned();
     let mut ids: Vec<_> = answer.body.lines().skip(1).map(id).collect();
     ids.sort_unstable();

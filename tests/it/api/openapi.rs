@@ -30,6 +30,7 @@ const BY_KEY: (&str, &str) = ("get", "/api/messagestatus/reference/{referencekey
 const BY_PROVIDER: (&str, &str) = ("get", "/api/messagestatus/provider/{source}/{providerid}");
 const HISTORY: (&str, &str) = ("get", "/api/messagestatus/{messageid}/history");
 const SEARCH: (&str, &str) = ("get", "/api/messages");
+const EXPORT: (&str, &str) = ("get", "/api/messages.csv");
 const OVERVIEW: (&str, &str) = ("get", "/ui/overview");
 const VIEW: (&str, &str) = ("get", "/ui/message/{messageid}");
 const EVENTS: (&str, &str) = ("get", "/api/events");
@@ -190,6 +191,9 @@ fn query(server: &Server, documented: &mut OpenApiCoverage) {
         (200, SEARCH, "/api/messages?count=1&destination=with".to_owned()),
         (200, SEARCH, format!("/api/messages?ids={},{EXAMPLE_ID}", id(1))),
         (400, SEARCH, "/api/messages?status=LOST".to_owned()),
+        (200, EXPORT, "/api/messages.csv?destination=with".to_owned()),
+        (200, EXPORT, format!("/api/messages.csv?ids={EXAMPLE_ID}&variant=plain")),
+        (400, EXPORT, "/api/messages.csv?variant=csv".to_owned()),
         (200, ("get", "/"), "/".to_owned()),
         (200, ("get", "/page/{file}"), "/page/page.js".to_owned()),
         (404, ("get", "/page/{file}"), "/page/other.js".to_owned()),
@@ -296,6 +300,51 @@ fn undocumented_methods_are_405() {
             }
         }
     }
+}
+
+#[test]
+fn an_operation_is_public_exactly_if_its_security_is_empty() {
+    let server = Server::start(GATEWAY);
+    let documented = OpenApiCoverage::new();
+    let (mut public, mut restricted) = (0, 0);
+    for (method, path) in documented.operations() {
+        let security = &documented.document["paths"][&path][&method]["security"];
+        let schemes = security.as_array().unwrap_or_else(|| panic!("{path} has no `security`"));
+        let answer = server.send(&method.to_uppercase(), &filled(&path), JSON, b"{}");
+        let is_rejected = [401, 403].contains(&answer.status);
+        assert_eq!(is_rejected, !schemes.is_empty(), "{method} {path}: {answer:?}");
+        *(if is_rejected { &mut restricted } else { &mut public }) += 1;
+    }
+    assert!(
+        public >= 8 && restricted >= 16,
+        "{public} public and {restricted} restricted operations"
+    );
+}
+
+#[test]
+fn every_query_has_one_type_of_success() {
+    let documented = OpenApiCoverage::new();
+    let types = |(method, path): (&str, &str)| {
+        let response = &documented.document["paths"][path][method]["responses"]["200"];
+        response["content"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let operations = documented.operations();
+    let queries = operations.iter().filter(|(_, path)| path.starts_with("/api/"));
+    for (method, path) in queries {
+        assert_eq!(types((method, path)).len(), 1, "{method} {path}");
+    }
+    assert_eq!(types(SEARCH), ["application/json"]);
+    assert_eq!(types(EXPORT), ["text/csv"]);
+}
+
+/// Generators of clients take the first content type of a body for the parameters of the method.
+#[test]
+fn the_form_is_the_first_content_type_of_a_webhook() {
+    let documented = OpenApiCoverage::new();
+    let (method, path) = WEBHOOK;
+    let content = &documented.document["paths"][path][method]["requestBody"]["content"];
+    let types: Vec<_> = content.as_object().unwrap().keys().collect();
+    assert_eq!(types, ["application/x-www-form-urlencoded", "application/json"]);
 }
 
 #[test]

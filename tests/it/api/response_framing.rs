@@ -119,7 +119,7 @@ fn no_text_changes_the_framing_of_a_response() {
         assert_eq!(exchange(&mut client, &request_with_id).status, 200);
     }
     // Each message is one record of the CSV.
-    let csv = get(&mut client, "/api/messages?format=csv");
+    let csv = get(&mut client, "/api/messages.csv");
     let mut reader = csv::Reader::from_reader(&*csv.body);
     assert_eq!(reader.records().map(Result::unwrap).count(), TEXTS.len());
     for path in ["/metrics", "/ui/overview", "/ui/health", "/api/messages"] {

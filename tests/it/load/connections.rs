@@ -127,8 +127,7 @@ fn an_http_1_0_client_gets_no_chunks() {
         format!("GET {path} HTTP/1.0\r\nX-Api-Key: {KEY}\r\n{headers}\r\n")
     };
     for headers in ["", "Connection: keep-alive\r\n"] {
-        let csv =
-            RawClient::to(server.port).send(get("/api/messages?format=csv", headers)).answer("GET");
+        let csv = RawClient::to(server.port).send(get("/api/messages.csv", headers)).answer("GET");
         assert!(csv.status == 200 && csv.header("transfer-encoding").is_none(), "{csv:?}");
         assert!(csv.text().ends_with("\r\n") || csv.text().ends_with('\n'), "{csv:?}");
         assert!(csv.text().contains(EXAMPLE_ID), "{csv:?}");
@@ -162,7 +161,7 @@ fn head_has_the_content_length_of_get_or_none() {
         &message,
         &format!("{message}/history"),
         "/api/messages",
-        "/api/messages?format=csv",
+        "/api/messages.csv",
         "/api/nothing",
         "/ui/health",
         "/nowhere",

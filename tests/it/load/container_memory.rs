@@ -359,7 +359,7 @@ fn any_large_export_fits_into_256_mib() {
     // The database becomes larger than the memory limit.
     post_together(&server, count, |number| (webhook_path(""), longest_webhook(number)));
     for _ in 0..3 {
-        let export = server.get("/api/messages?format=csv-plain");
+        let export = server.get("/api/messages.csv?variant=plain");
         assert_eq!(export.status, 200);
         assert_eq!(u64::try_from(export.body.lines().count()).unwrap(), count + 1);
     }

@@ -137,7 +137,7 @@ fn exports_beyond_the_limit_are_503() {
     make_changes(&server, CHANGES);
     // These clients read nothing.
     let mut exports: Vec<_> = (0..15).map(|_| start_export(&server)).collect();
-    let path = "/api/messages?format=csv-plain";
+    let path = "/api/messages.csv?variant=plain";
     let rejection = wait_for(|| {
         // One export may have been rejected because the query below had its place.
         exports.push(start_export(&server));
@@ -155,6 +155,6 @@ fn exports_beyond_the_limit_are_503() {
 /// Starts an export without reading it, with a small receive buffer.
 fn start_export(server: &Server) -> RawClient {
     let mut client = RawClient::with_small_buffer(server.port);
-    client.send(get("/api/messages?format=csv-plain"));
+    client.send(get("/api/messages.csv?variant=plain"));
     client
 }

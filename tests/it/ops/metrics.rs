@@ -213,6 +213,8 @@ fn requests_are_counted_by_the_routes_template_and_the_status() {
     server.send("GET", "/api/messagestatus/reference/order-7", &[], b"").assert_problem(403);
     server.get("/api/nothing").assert_problem(404);
     server.put(&id(2), &json!({"destination": "+393331234567"}));
+    server.get("/api/messages?status=SENT");
+    server.get("/api/messages.csv?status=SENT");
     let metrics = scrape(server.port);
     let route = |route, status| {
         format!("statusmirror_api_requests_total{{route=\"{route}\",status=\"{status}\"}}")
@@ -227,6 +229,8 @@ fn requests_are_counted_by_the_routes_template_and_the_status() {
             (&route("/api/messagestatus/reference/{key}", 403), 1.0),
             (&route("none", 404), 1.0),
             (&route("/api/messages/{messageid}", 201), 1.0),
+            (&route("/api/messages", 200), 1.0),
+            (&route("/api/messages.csv", 200), 1.0),
         ],
     );
     let durations = "statusmirror_api_request_duration_seconds_count\

@@ -48,9 +48,8 @@ async function save(query, setStatus) {
   const filters = new URLSearchParams(query);
   filters.delete("cursor");
   filters.delete("count");
-  filters.set("format", "csv");
   setStatus("Downloading…");
-  const answer = await ask(`api/messages?${filters}`);
+  const answer = await ask(`api/messages.csv?${filters}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
   link.download = "messages.csv";

@@ -55,7 +55,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         chosen: Chosen,
     },
-    /// Removes entries for good, and prints before how many. A backup keeps them.
+    /// Removes entries permanently. Prints how many, and asks. Backups keep them.
     #[command(
         override_usage = "statusmirror quarantine drop [OPTIONS] <IDS>...\n       \
                           statusmirror quarantine drop [OPTIONS] --all [--source <NAME>] \

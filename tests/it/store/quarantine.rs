@@ -161,6 +161,23 @@ fn dropped_entries_make_room_and_leave_no_tombstone() {
 }
 
 #[test]
+fn more_entries_than_one_command_names_are_dropped() {
+    let mut server = Server::start(GATEWAY);
+    assert_eq!(server.terminate(), Some(0));
+    let (store, closing) = SqliteStore::open(&Settings::new(server.database())).unwrap();
+    let stored = System::new().block_on(store.ingest(unreadable("gateway", 1, 12_000, 10)));
+    assert_eq!(quarantined(&stored.unwrap()), 12_000);
+    drop(store);
+    assert!(closing.close());
+    server.restart();
+    let dropped = server.run(&["quarantine", "drop", "--all", "--reason", "A TEST", "--yes"]);
+    let expected = "to drop: 12000 quarantined entries\n12000  gateway  a test\n\
+                    dropped: 12000 quarantined entries\n";
+    assert_eq!(text(&dropped.stdout), expected, "{dropped:?}");
+    assert_eq!((count(&server.folder, "quarantine"), count(&server.folder, "raw_payload")), (0, 0));
+}
+
+#[test]
 fn a_full_quarantine_does_not_block_readable_entries() {
     let (store, _closing, _folder) = open(2, 1 << 30);
     let sent = |number: u64| {

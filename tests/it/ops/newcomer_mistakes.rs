@@ -37,8 +37,8 @@ fn a_wrong_command_line_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, parts) in [
         // A misspelt option, a misspelt command, a missing argument, and a value without its unit.
-        (&["serve", "--lock-wiat", "60s"][..], &["'--lock-wait'", "Usage"][..]),
-        (&["chek-config"], &["'check-config'"]),
+        (&["serve", "--lockwait", "60s"][..], &["'--lock-wait'", "Usage"][..]),
+        (&["checkconfig"], &["'check-config'"]),
         (&["backup"], &["<FILE>", "Usage"]),
         (&["prune", "--older-than", "400"], &["like 60s, 5m, 12h or 30d"]),
         (&["status", "--format", "yaml"], &["text, json"]),

@@ -48,7 +48,7 @@ enum Command {
         lock_wait: Duration,
     },
     /// Writes a commented configuration with a source and an API key, and makes their secrets. On a terminal, it
-    /// asks for what no option gives.
+    /// asks a question for each absent option.
     #[command(
         after_help = "Example: statusmirror init --dialect twilio --public-url https://hooks.example.com"
     )]

@@ -1,4 +1,4 @@
-//! `statusmirror status`: state of the running server on one screen, and what needs attention.
+//! `statusmirror status`: state of the running server on one screen, and the conditions that need attention.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ const QUARANTINE_PERCENT: u64 = 90;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    /// What needs attention; empty if all is well.
+    /// Conditions that need attention, each with its remedy; empty if all is well.
     attention: Vec<String>,
     database: PathBuf,
     configuration: Option<PathBuf>,
@@ -97,7 +97,7 @@ fn set_rates(sources: &mut [SourceStatus], before: &[SourceStatus], elapsed: Dur
     }
 }
 
-/// What needs attention, with the remedy.
+/// Conditions that need attention, each with its remedy.
 fn attention(config: &Config, server: &ServerStatus, now: Timestamp) -> Vec<String> {
     let mut attention = Vec::new();
     if let Some(reason) = &server.not_ready {

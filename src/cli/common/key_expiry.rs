@@ -7,7 +7,7 @@ use crate::message::Timestamp;
 /// Remaining validity below which a key is worth a warning, in seconds: 30 days, in which an application can
 /// be given another key.
 const EXPIRY_WARNING_SECONDS: i64 = 30 * 24 * 60 * 60;
-/// What to do about a key that expires.
+/// Remedy for a key that expires.
 const REMEDY: &str = "create another key, give it to the application, and remove this key";
 
 /// Finding about the expiry of a key, with the remedy; `None` if the key does not expire.

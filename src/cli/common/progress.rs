@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Interval between two updates. A command that takes less shows nothing.
+/// Interval between two updates. A shorter command shows nothing.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Line on standard error with the elapsed time; removed when dropped.

@@ -35,7 +35,7 @@ impl LogLevel {
     pub(crate) fn set(&self, name: &str) {
         if let Some(index) = index(name) {
             self.0.store(index, Ordering::Relaxed);
-            // Each place that logs keeps whether it is enabled, so that asking costs nothing.
+            // Each call site caches whether it is enabled, so a disabled message costs nothing.
             tracing::callsite::rebuild_interest_cache();
         }
     }

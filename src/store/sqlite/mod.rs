@@ -33,8 +33,9 @@
 //! 3. Later the entries of many runs are merged into the base of the index, again in their order. There the
 //!    message rests.
 //!
-//! So nothing is ever written at a place of its own: a page takes many rows, or many entries. Therefore the cost
-//! of a webhook hardly grows with the file. `docs/performance.md` states it.
+//! So nothing is ever written at a place of its own: a page takes many rows, or many entries. Therefore the bytes
+//! written for a webhook hardly grow with the file. Finding out whether a message is new costs more in a large
+//! file, whose index has more runs and a larger base. `docs/performance.md` has the figures.
 //!
 //! `progress` records up to where the table has followed, and a start replays the rest of the notification log.
 //!

@@ -158,8 +158,6 @@ fn interpret(
     // A mistake may be the reason why there is no source or no key.
     if mistakes.is_empty() {
         add_demo_source(&mut config, secrets, running, &mut mistakes);
-    }
-    if mistakes.is_empty() {
         add_demo_key(&mut config, secrets, running, &mut mistakes);
     }
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }

@@ -136,6 +136,12 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
         "line 17: api_keys.a.expires:",
     ];
     assert_in_order(&stderr, &expected);
+    // A public listener lacks both, and an invalid address is one mistake.
+    let stderr = check("[server]\nlisten = \"0.0.0.0:0\"\n");
+    assert!(stderr.contains("2 mistakes in the configuration:\n"), "{stderr}");
+    assert_in_order(&stderr, &["no source is configured", "no API key is configured"]);
+    let stderr = check("[server]\nlisten = \"nowhere\"\n");
+    assert_eq!(stderr.matches("write host:port").count(), 1, "{stderr}");
     assert!(!folder.path().join("data").exists());
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -308,4 +309,41 @@ fn a_closed_pipe_ends_a_command_quietly() {
         let errors = errors.lines().filter(|line| !line.starts_with("configuration file: "));
         assert_eq!(errors.count(), 0, "{command:?}: {output:?}");
     }
+}
+
+#[test]
+fn a_long_command_shows_its_elapsed_time_on_a_terminal() {
+    if !is_installed("script") {
+        return;
+    }
+    let server = Server::start(GATEWAY);
+    let file = |name: &str| server.config().with_file_name(name).display().to_string();
+    let backup = |copy: &str| {
+        format!("{PROGRAM} --config {} backup {}", server.config().display(), file(copy))
+    };
+    // A backup takes as long as the server stands still.
+    server.pause();
+    let mut terminal = Command::new("script")
+        .args(["-qfec", &backup("first.db"), "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(file("terminal")).unwrap())
+        .spawn()
+        .unwrap();
+    let shown = || fs::read_to_string(file("terminal")).unwrap();
+    wait_for(|| shown().contains("copying the database: 1 s").then_some(()));
+    server.resume();
+    assert!(terminal.wait().unwrap().success());
+    assert!(shown().contains(&file("first.db")), "{}", shown());
+    // A file gets no such line.
+    server.pause();
+    let mut command = server.command(&["backup", &file("second.db")]);
+    let mut silent = command
+        .stderr(fs::File::create(file("stderr")).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(1_500));
+    server.resume();
+    assert!(silent.wait().unwrap().success());
+    assert!(!fs::read_to_string(file("stderr")).unwrap().contains("copying"));
 }

@@ -24,10 +24,10 @@ pub(crate) struct SearchQuery {
 
 /// Parses the parameters of a page, for a database of this lineage.
 pub(crate) fn parse(query: &str, lineage: u32) -> Result<SearchQuery, Problem> {
-    let (mut count, mut cursor) = (DEFAULT_COUNT, None);
+    let (mut count, mut cursor) = (None, None);
     let mut search = select(query, |name, value| {
         match name {
-            "count" => count = params::count(value)?,
+            "count" => count = Some(params::count(value)?),
             "cursor" => cursor = Some(value.to_owned()),
             _ => {
                 return Err(Problem::BadRequest(format!(
@@ -38,7 +38,14 @@ pub(crate) fn parse(query: &str, lineage: u32) -> Result<SearchQuery, Problem> {
         }
         Ok(())
     })?;
-    search.count = count;
+    if search.ids.is_some() {
+        // The messages with some ids have no pages.
+        let page = [("count", count.is_some()), ("cursor", cursor.is_some())];
+        if let Some((name, _)) = page.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(combined_with_ids(name));
+        }
+    }
+    search.count = count.unwrap_or(DEFAULT_COUNT);
     search.after = cursor
         .map(|cursor| List::for_search(&search.filter).parse_place(lineage, &cursor))
         .transpose()?;
@@ -58,7 +65,10 @@ pub(crate) fn select(
     let (mut filter, mut ids, mut filter_name) = (SearchFilter::default(), None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "ids" => ids = Some(parse_ids(&value)?),
+            "ids" => {
+                ids = Some(parse_ids(&value)?);
+                continue;
+            }
             "from" => filter.from = Some(params::time("from", &value)?),
             "to" => filter.to = Some(params::time("to", &value)?),
             "status" => filter.statuses.push(params::status(&value)?),
@@ -66,18 +76,23 @@ pub(crate) fn select(
             "source" => filter.source = Some(value.into_owned()),
             "code" => filter.provider_code = Some(value.into_owned()),
             "destination" => filter.has_destination = Some(has_destination(&value)?),
-            _ => parse_other(&name, &value)?,
+            _ => {
+                parse_other(&name, &value)?;
+                continue;
+            }
         }
-        if !matches!(&*name, "ids" | "variant") {
-            filter_name.get_or_insert(name);
-        }
+        filter_name.get_or_insert(name);
     }
     if ids.is_some()
         && let Some(name) = filter_name
     {
-        return Err(Problem::BadRequest(format!("`ids` cannot be combined with `{name}`.")));
+        return Err(combined_with_ids(&name));
     }
     Ok(SearchQuery { filter: Arc::new(filter), count: DEFAULT_COUNT, after: None, ids })
+}
+
+fn combined_with_ids(name: &str) -> Problem {
+    Problem::BadRequest(format!("`ids` cannot be combined with `{name}`."))
 }
 
 fn has_destination(word: &str) -> Result<bool, Problem> {

@@ -131,6 +131,14 @@ fn messages_are_listed_by_id() {
     assert_eq!(numbers(&server.get(&format!("/api/messages?ids={}", ids_up_to(100)))).len(), 6);
     server.get(&format!("/api/messages?ids={}", ids_up_to(101))).assert_problem(400);
     server.get(&format!("/api/messages?ids={ids}&status=SENT")).assert_problem(400);
+    for page in ["count=7", "cursor=x"] {
+        let answer = server.get(&format!("/api/messages?{page}&ids={ids}"));
+        answer.assert_problem(400);
+        let (name, _) = page.split_once('=').unwrap();
+        let expected = format!("`ids` cannot be combined with `{name}`");
+        assert!(answer.body.contains(&expected), "{}", answer.body);
+    }
+    assert_eq!(server.get(&format!("/api/messages.csv?variant=plain&ids={ids}")).status, 200);
     let csv = server.get(&format!("/api/messages.csv?ids={ids}"));
     let header = csv.body.lines().next().unwrap();
     assert!(header.starts_with("\u{feff}id,destination,"), "{header}");

@@ -62,14 +62,16 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let code = match &error {
-            ConfigError::Unreadable { .. } => EX_NOPERM,
-            ConfigError::Several(_)
+        let is_unreadable = |error: &ConfigError| matches!(error, ConfigError::Unreadable { .. });
+        let lacks_permission = match &error {
+            ConfigError::Several(mistakes) => mistakes.iter().all(is_unreadable),
+            one @ (ConfigError::Unreadable { .. }
             | ConfigError::File { .. }
             | ConfigError::Unconfirmed(_)
             | ConfigError::Make { .. }
-            | ConfigError::Key { .. } => EX_CONFIG,
+            | ConfigError::Key { .. }) => is_unreadable(one),
         };
+        let code = if lacks_permission { EX_NOPERM } else { EX_CONFIG };
         Self::new(code, error.to_string())
     }
 }

@@ -221,7 +221,12 @@ impl Store for SqliteStore {
 
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let cache = self.cache.clone();
-        self.readers.query(move |db| messages::list(db, &cache, &key, page, write)).await
+        let read = move |db: &Connection| {
+            // The index is read block by block.
+            let snapshot = db.unchecked_transaction()?;
+            messages::list(&snapshot, &cache, &key, page, write)
+        };
+        self.readers.query(read).await
     }
 
     async fn search(

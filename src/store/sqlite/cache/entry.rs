@@ -6,7 +6,7 @@ use super::append_list::AppendList;
 use crate::message::{
     AcceptanceTimes, Destination, Identity, MessageId, Provider, Record, Timestamp,
 };
-use crate::store::sqlite::index::entry::{IndexEntry, IndexKey};
+use crate::store::sqlite::index::entry::{IndexEntry, IndexKey, IndexSecret};
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::{Key, Place};
 
@@ -62,9 +62,9 @@ impl Row {
     }
 
     /// Entries of the row in the index.
-    pub(crate) fn index_entries(&self, id: MessageId) -> Vec<IndexEntry> {
+    pub(crate) fn index_entries(&self, id: MessageId, secret: &IndexSecret) -> Vec<IndexEntry> {
         let mut entries = Vec::with_capacity(3);
-        let mut add = |key, list_order| entries.push(IndexEntry { key, list_order, n: self.n });
+        let mut add = |key, list_order| entries.push(IndexEntry::new(key, list_order, self.n));
         add(id.into(), 0);
         if let Some(indexed) = &self.indexed {
             let order = list_order(Place { accepted_at: indexed.accepted_at(), id });
@@ -72,7 +72,7 @@ impl Row {
                 add(IndexKey::from(destination), order);
             }
             if let Some(key) = &indexed.reference_key {
-                add(IndexKey::Reference(key.clone()), order);
+                add(IndexKey::of_reference(key, secret), order);
             }
         }
         entries

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::in_order::{InOrder, select};
+use super::in_order::{ByValue, InOrder, Select, select_listed};
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Cache;
-use crate::store::sqlite::index::entry::BASE;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
@@ -149,13 +148,13 @@ impl Search<'_> {
         InOrder {
             db: self.db,
             runs: &runs,
-            select: select!(
-                vec![BASE],
-                "message INDEXED BY message_by_acceptance"
-                WHERE "?1 = 0 AND ?2 IS NULL AND ?3 IS NULL"
-                ORDER BY "message.list_order",
-                of each "?2 IS NULL AND ?3 IS NULL"
-            ),
+            select: Select {
+                by_value: ByValue::Query(select_listed!(
+                    "message INDEXED BY message_by_acceptance WHERE ?1 IS NULL AND ?2 IS NULL \
+                     AND list_order >= ?3 AND list_order <= ?4 ORDER BY list_order"
+                )),
+                by_row: select_listed!("message WHERE n = ?3 AND ?1 IS NULL AND ?2 IS NULL"),
+            },
             key: (Value::Null, None),
             after: self.start(),
             until: self

@@ -35,8 +35,7 @@ const MAPPED_BYTES: u32 = 64 << 20;
 /// SQLite virtual-machine steps between two checks of the time limit.
 const STEPS_PER_CHECK: i32 = 10_000;
 
-/// Number of statements that a connection keeps. A list that is in several runs of the index reads them with
-/// one statement each.
+/// Number of statements that a connection keeps.
 const KEPT_STATEMENTS: usize = 64;
 
 /// Maximum delay of a reply, so that it goes out together with those of other waiting queries.

@@ -137,12 +137,6 @@ fn delete(db: &Connection, run: i64, start: &IndexEntry, b: i64) -> rusqlite::Re
     db.prepare_cached("DELETE FROM index_block WHERE b = ?")?.execute([b]).map(drop)
 }
 
-/// Greatest number of a run that has blocks, the base being the least.
-pub(crate) fn last_run(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("SELECT coalesce(max(run), 0) FROM index_block_start")?
-        .query_row([], |row| row.get(0))
-}
-
 /// The last entry that is not after this one, in the block of a run to which this one belongs.
 pub(crate) fn last_up_to(
     db: &Connection,

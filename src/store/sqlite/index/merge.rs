@@ -114,7 +114,7 @@ impl Merge {
     pub(crate) fn delete_some(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if let Step::Deleting { merged } = &self.step {
             let last_run = merged.numbers().last().unwrap_or_default();
-            if blocks::delete_some(db, last_run, MAX_DELETED_BLOCKS)? == 0 {
+            if blocks::delete_some(db, last_run, MAX_DELETED_BLOCKS)? < MAX_DELETED_BLOCKS {
                 self.step = Step::None;
             }
         }

@@ -22,18 +22,18 @@ pub(crate) struct NewRun {
 
 impl NewRun {
     /// Sorts the entries of a run that comes after all others.
-    pub(crate) fn new(
-        db: &Connection,
-        mut entries: Vec<IndexEntry>,
-        runs: &Runs,
-    ) -> rusqlite::Result<Self> {
+    pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs) -> Self {
         entries.sort_unstable();
         let mut filter = Filter::for_keys(entries.len());
         for key in entries.iter().filter_map(IndexEntry::key) {
             filter.add(runs.hash(key));
         }
-        let number = blocks::last_run(db)? + 1;
-        Ok(Self { number, entries: entries.into(), filter: Arc::new(filter), added: 0 })
+        Self {
+            number: runs.next_number(),
+            entries: entries.into(),
+            filter: Arc::new(filter),
+            added: 0,
+        }
     }
 
     /// Number of the run.

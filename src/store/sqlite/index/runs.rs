@@ -24,6 +24,9 @@ pub(crate) struct Run {
 pub(crate) struct Runs {
     /// In the order of their numbers.
     list: Arc<[Run]>,
+    /// Greatest number that any run has had since the start. No number is used twice, because blocks of a merged run
+    /// may still be there.
+    last: i64,
     secret: IndexSecret,
 }
 
@@ -40,25 +43,32 @@ impl Runs {
                 filter: Arc::new(filter.ok_or(FromSqlError::InvalidType)?),
             })
         })?;
-        let list = runs.collect::<rusqlite::Result<Vec<_>>>()?.into();
-        Ok(Self { list, secret })
+        let list: Arc<[_]> = runs.collect::<rusqlite::Result<Vec<Run>>>()?.into();
+        let last = list.last().map_or(BASE, |run| run.number);
+        Ok(Self { list, last, secret })
     }
 
     /// These runs and one more.
     pub(crate) fn and(&self, run: Run) -> Self {
+        let last = run.number;
         let list = self.list.iter().cloned().chain([run]).collect();
-        Self { list, secret: self.secret }
+        Self { list, last, secret: self.secret }
     }
 
     /// Those of these runs whose number meets the condition.
     pub(crate) fn only(&self, condition: impl Fn(i64) -> bool) -> Self {
         let kept = self.list.iter().filter(|run| condition(run.number));
-        Self { list: kept.cloned().collect(), secret: self.secret }
+        Self { list: kept.cloned().collect(), ..self.clone() }
     }
 
     /// Whether both have the same runs.
     pub(crate) fn are(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.list, &other.list)
+    }
+
+    /// Number for a new run.
+    pub(crate) fn next_number(&self) -> i64 {
+        self.last + 1
     }
 
     /// Numbers of the runs, in their order.

@@ -157,7 +157,9 @@ pub(crate) fn last_up_to(
 /// never changes its length, and all its bytes are in order.
 fn packed(entries: &[IndexEntry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BLOCK_ENTRIES * ENTRY_BYTES);
-    entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.0));
+    for entry in entries {
+        bytes.extend_from_slice(&entry.0);
+    }
     bytes.resize(BLOCK_ENTRIES * ENTRY_BYTES, u8::MAX);
     bytes
 }

@@ -26,7 +26,7 @@ pub(crate) struct Runs {
     list: Arc<[Run]>,
     /// Greatest number that any run has had since the start. No number is used twice, because blocks of a merged run
     /// may still be there.
-    last: i64,
+    last_number: i64,
     secret: IndexSecret,
 }
 
@@ -44,15 +44,15 @@ impl Runs {
             })
         })?;
         let list: Arc<[_]> = runs.collect::<rusqlite::Result<Vec<Run>>>()?.into();
-        let last = list.last().map_or(BASE, |run| run.number);
-        Ok(Self { list, last, secret })
+        let last_number = list.last().map_or(BASE, |run| run.number);
+        Ok(Self { list, last_number, secret })
     }
 
     /// These runs and one more.
     pub(crate) fn and(&self, run: Run) -> Self {
-        let last = run.number;
+        let last_number = run.number;
         let list = self.list.iter().cloned().chain([run]).collect();
-        Self { list, last, secret: self.secret }
+        Self { list, last_number, secret: self.secret }
     }
 
     /// Those of these runs whose number meets the condition.
@@ -68,7 +68,7 @@ impl Runs {
 
     /// Number for a new run.
     pub(crate) fn next_number(&self) -> i64 {
-        self.last + 1
+        self.last_number + 1
     }
 
     /// Numbers of the runs, in their order.

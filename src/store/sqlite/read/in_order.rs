@@ -4,6 +4,7 @@
 //! shorter way.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, ToSql};
@@ -18,6 +19,8 @@ use crate::store::{Listing, Place, Write};
 
 /// Maximum number of messages with one value that are read without also trying the index by id.
 const MAX_EQUAL_ROWS: usize = 256;
+/// Maximum number of entries of the index whose rows are read together.
+const MAX_CHUNK_ENTRIES: usize = 256;
 /// Column of the list-order value.
 const VALUE: usize = SHOWN_COLUMNS + 1;
 
@@ -25,8 +28,8 @@ const VALUE: usize = SHOWN_COLUMNS + 1;
 pub(crate) struct Select {
     /// Messages in the order of their values.
     pub(crate) by_value: ByValue,
-    /// The message in row `?3`, if it is listed.
-    pub(crate) by_row: &'static str,
+    /// Those of the messages in the rows `?3` that are listed.
+    pub(crate) by_rows: &'static str,
 }
 
 /// Way to find the listed messages in the order of their values.
@@ -103,51 +106,69 @@ impl InOrder<'_> {
     }
 
     /// Visits the listed messages with values from `first` to `last`, in the order of their values, until a visit
-    /// returns a result.
+    /// returns a result. Otherwise returns whether there are at most `most` of them; later ones are not visited.
     fn visit<R>(
         &self,
         (first, last): (i64, i64),
+        most: usize,
         mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<R>>,
-    ) -> rusqlite::Result<ControlFlow<R>> {
+    ) -> rusqlite::Result<ControlFlow<R, bool>> {
         match self.select.by_value {
             ByValue::Index(key) => {
                 let runs = self.runs.having(key);
                 let range =
                     [(first, 0), (last, i64::MAX)].map(|(value, n)| IndexEntry::new(key, value, n));
-                self.visit_entries(&runs, range, |row| match row {
-                    Some(row) => visit(row),
-                    None => Ok(ControlFlow::Continue(())),
-                })
+                self.visit_entries(&runs, range, most, visit)
             }
             ByValue::Query(query) => {
                 let mut select = self.db.prepare_cached(query)?;
                 let mut rows = select.query(&self.parameters(&[&first, &last])[..])?;
+                let mut left = most;
                 while let Some(row) = rows.next()? {
-                    if let result @ ControlFlow::Break(_) = visit(row)? {
-                        return Ok(result);
+                    if left == 0 {
+                        return Ok(ControlFlow::Continue(false));
+                    }
+                    left -= 1;
+                    if let ControlFlow::Break(result) = visit(row)? {
+                        return Ok(ControlFlow::Break(result));
                     }
                 }
-                Ok(ControlFlow::Continue(()))
+                Ok(ControlFlow::Continue(true))
             }
         }
     }
 
-    /// Visits the rows of entries in a range, until a visit returns a result. A row that is not listed is none.
+    /// Visits the listed messages among those of the entries in a range, until a visit returns a result. Otherwise
+    /// returns whether there are at most `most` entries; the messages of later ones are not visited.
     fn visit_entries<R>(
         &self,
         runs: &[i64],
         [first, last]: [IndexEntry; 2],
-        mut visit: impl FnMut(Option<&Row<'_>>) -> rusqlite::Result<ControlFlow<R>>,
-    ) -> rusqlite::Result<ControlFlow<R>> {
+        most: usize,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<R>>,
+    ) -> rusqlite::Result<ControlFlow<R, bool>> {
         let mut entries = MergedEntries::new(self.db, runs, first, last)?;
-        let mut select = self.db.prepare_cached(self.select.by_row)?;
-        while let Some(entry) = entries.next()? {
-            let mut rows = select.query(&self.parameters(&[&entry.n()])[..])?;
-            if let result @ ControlFlow::Break(_) = visit(rows.next()?)? {
-                return Ok(result);
+        let mut select = self.db.prepare_cached(self.select.by_rows)?;
+        let (mut left, mut count) = (most, self.limit.clamp(1, MAX_CHUNK_ENTRIES));
+        loop {
+            let mut chunk = Vec::with_capacity(count);
+            while chunk.len() < count.min(left)
+                && let Some(entry) = entries.next()?
+            {
+                chunk.push(Value::Integer(entry.n()));
             }
+            if chunk.is_empty() {
+                return Ok(ControlFlow::Continue(entries.next()?.is_none()));
+            }
+            left -= chunk.len();
+            let mut rows = select.query(&self.parameters(&[&Rc::new(chunk)])[..])?;
+            while let Some(row) = rows.next()? {
+                if let ControlFlow::Break(result) = visit(row)? {
+                    return Ok(ControlFlow::Break(result));
+                }
+            }
+            count = (2 * count).min(MAX_CHUNK_ENTRIES);
         }
-        Ok(ControlFlow::Continue(()))
     }
 
     fn parameters<'p>(&'p self, others: &[&'p dyn ToSql]) -> Vec<&'p dyn ToSql> {
@@ -158,7 +179,7 @@ impl InOrder<'_> {
     fn read_from(&self, first: i64, listing: &mut Listing) -> rusqlite::Result<Read> {
         let (mut value, mut equal_rows, mut before) = (first, 0, listing.messages.len());
         let mut end = None;
-        let read = self.visit((first, self.until), |row| {
+        let read = self.visit((first, self.until), usize::MAX, |row| {
             let next = row.get(VALUE)?;
             if next != value {
                 if let Some(end) = end
@@ -243,25 +264,22 @@ impl InOrder<'_> {
         };
         let range = [IndexKey::from(first), IndexKey::Id([u8::MAX; 16])];
         let [first, last] = range.map(|id| IndexEntry::new(id, 0, 0));
-        let mut rows = 0;
-        let read = self.visit_entries(&self.runs.all(), [first, last], |row| {
-            if rows == max_rows {
-                return Ok(ControlFlow::Break(None));
-            }
-            rows += 1;
-            if let Some(row) = row
-                && row.get::<_, Option<i64>>(VALUE)? == Some(value)
-            {
+        let read = self.visit_entries(&self.runs.all(), [first, last], max_rows, |row| {
+            if row.get::<_, Option<i64>>(VALUE)? == Some(value) {
                 let end = self.add_if_matching(row, equal_rows)?;
                 if end.is_some()
                     && (equal_rows.messages.len() >= self.limit || (self.is_timed_out)())
                 {
-                    return Ok(ControlFlow::Break(Some(end)));
+                    return Ok(ControlFlow::Break(end));
                 }
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(read.break_value().unwrap_or(Some(None)))
+        Ok(match read {
+            ControlFlow::Break(end) => Some(end),
+            ControlFlow::Continue(true) => Some(None),
+            ControlFlow::Continue(false) => None,
+        })
     }
 
     /// Reads all messages of this value and keeps enough of them. Returns whether there are at most
@@ -272,18 +290,13 @@ impl InOrder<'_> {
         max_rows: usize,
         equal_rows: &mut Listing,
     ) -> rusqlite::Result<bool> {
-        let mut rows = 0;
-        let read = self.visit((value, value), |row| {
-            if rows == max_rows {
-                return Ok(ControlFlow::Break(()));
-            }
-            rows += 1;
+        let read = self.visit((value, value), max_rows, |row| {
             self.add_if_matching(row, equal_rows)?;
             if equal_rows.messages.len() > 2 * self.limit {
                 equal_rows.keep_first(self.limit);
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(ControlFlow::<(), ()>::Continue(()))
         })?;
-        Ok(read.is_continue())
+        Ok(matches!(read, ControlFlow::Continue(true)))
     }
 }

@@ -101,11 +101,15 @@ fn select_of(runs: &Runs, key: &Key) -> Select {
     match key {
         Key::Destination(destination) => Select {
             by_value: ByValue::Index(IndexKey::from(*destination)),
-            by_row: select_listed!("message WHERE n = ?3 AND destination = ?1 AND ?2 IS NULL"),
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE destination = ?1 AND ?2 IS NULL"
+            ),
         },
         Key::Reference(key) => Select {
             by_value: ByValue::Index(IndexKey::of_reference(key, runs.secret())),
-            by_row: select_listed!("message WHERE n = ?3 AND reference_key = ?1 AND ?2 IS NULL"),
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE reference_key = ?1 AND ?2 IS NULL"
+            ),
         },
         Key::Foreign { .. } => Select {
             by_value: ByValue::Query(select_listed!(
@@ -113,8 +117,8 @@ fn select_of(runs: &Runs, key: &Key) -> Select {
                  AND message.list_order >= ?3 AND message.list_order <= ?4 \
                  ORDER BY message.list_order"
             )),
-            by_row: select_listed!(
-                "message WHERE n = ?3 AND EXISTS (SELECT 1 FROM foreign_id AS f \
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE EXISTS (SELECT 1 FROM foreign_id AS f \
                  WHERE f.source = ?1 AND f.id = ?2 AND f.n = message.n)"
             ),
         },

@@ -153,7 +153,7 @@ impl Search<'_> {
                     "message INDEXED BY message_by_acceptance WHERE ?1 IS NULL AND ?2 IS NULL \
                      AND list_order >= ?3 AND list_order <= ?4 ORDER BY list_order"
                 )),
-                by_row: select_listed!("message WHERE n = ?3 AND ?1 IS NULL AND ?2 IS NULL"),
+                by_rows: select_listed!("rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE ?1 IS NULL AND ?2 IS NULL"),
             },
             key: (Value::Null, None),
             after: self.start(),

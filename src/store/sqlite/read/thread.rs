@@ -63,6 +63,7 @@ impl Readers {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
                 db.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
+                rusqlite::vtab::array::load_module(db)?;
                 db.execute_batch(
                     // Without `cell_size_check`, SQLite's additional check of each page, which the writer
                     // has: on mapped pages it would run for every row.

@@ -253,6 +253,7 @@ pub(crate) fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(64);
+    rusqlite::vtab::array::load_module(db).map_err(failed)?;
     let mode: String =
         db.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
     let synchronous: i64 =

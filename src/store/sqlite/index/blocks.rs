@@ -10,7 +10,7 @@ use super::entry::{BASE, ENTRY_BYTES, IndexEntry};
 
 /// Maximum number of entries in a block, which then fills a page of 4,096 bytes.
 pub(crate) const BLOCK_ENTRIES: usize = 160;
-/// Number of entries of each block when one is divided, so that it has room for later ones.
+/// Maximum number of entries of each block when one is divided, so that it has room for later ones.
 const DIVIDED_ENTRIES: usize = 128;
 
 /// A block with its entries.
@@ -96,7 +96,7 @@ pub(crate) fn add_to_base(db: &Connection, entries: &[IndexEntry]) -> rusqlite::
         let mut all = Vec::with_capacity(block.entries.len() + own.len());
         all.extend_from_slice(&block.entries);
         all.extend_from_slice(own);
-        // The sort is stable and so finds both parts in their order: it merges them.
+        // This sort finds that both parts are in order, and merges them.
         all.sort();
         all.dedup();
         block.store(db, &all)?;

@@ -8,8 +8,8 @@ use super::blocks::{self, Block};
 use super::entry::IndexEntry;
 use super::runs::Runs;
 
-/// Maximum number of entries moved at a time. Each piece searches the base from its beginning, so it should not be
-/// small.
+/// Maximum number of entries added to the base at a time. The block that the last one changed is changed again by the
+/// next piece, so a piece should not be small.
 pub(crate) const MAX_PIECE_ENTRIES: usize = 512;
 /// Maximum number of blocks deleted at a time.
 const MAX_DELETED_BLOCKS: usize = 16;

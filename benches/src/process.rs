@@ -128,8 +128,10 @@ mod tests {
         let own = std::process::id();
         let before = cpu(own).unwrap();
         let since = Instant::now();
-        while since.elapsed() < Duration::from_millis(50) {}
-        assert!(cpu(own).unwrap() >= before + Duration::from_millis(20));
+        // On a busy machine it takes longer until this process has worked for so long.
+        while cpu(own).unwrap() < before + Duration::from_millis(20) {
+            assert!(since.elapsed() < Duration::from_secs(60), "no work was seen");
+        }
         assert!(memory_of(&[own]).unwrap() > 100_000);
     }
 

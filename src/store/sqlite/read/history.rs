@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::snapshot::Snapshot;
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
@@ -24,7 +25,7 @@ pub(crate) fn history(
     const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE n = ?");
     let cached = cache.read().get(id).cloned();
     // One transaction, so that record and history match.
-    let snapshot = db.unchecked_transaction()?;
+    let snapshot = Snapshot::begin(db)?;
     let found = match cached {
         Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
         None => cache.runs.current().row(&snapshot, MESSAGE, id, |row| {

@@ -12,6 +12,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::in_order::{ByValue, InOrder, Select, select_listed};
+use super::snapshot::Snapshot;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Cache;
@@ -74,7 +75,7 @@ impl Search<'_> {
     pub(crate) fn read_part(&self) -> rusqlite::Result<Found> {
         let (cached, cached_ids) = self.cached_matches();
         // One transaction, so that the chain of each notification can be read to its end.
-        let snapshot = self.db.unchecked_transaction()?;
+        let snapshot = Snapshot::begin(self.db)?;
         let mut found = Found::default();
         let listing = &mut found.listing;
         let end = self.add_stored(listing, &cached_ids)?;

@@ -23,6 +23,8 @@ const BURST: Span = Span::Window { warm_up: Duration::ZERO, length: Duration::fr
 const BURST_ROUNDS: usize = 9;
 /// Number of webhooks of the sustained load. A third of them are about new messages, so it stores 500,000.
 const SUSTAINED_WEBHOOKS: usize = 1_500_000;
+/// Number of webhooks of the load in which each is about a new message.
+const NEW_MESSAGES: usize = 500_000;
 const SUSTAINED_ROUNDS: usize = 3;
 const QUERY_ROUNDS: usize = 9;
 
@@ -60,6 +62,8 @@ pub(crate) fn against(bench: &mut Bench, max_percent: Option<f64>) -> Result<()>
     is_worse |= is_load_worse(bench, "first three seconds", BURST, BURST_ROUNDS)?;
     bench.render(SUSTAINED_WEBHOOKS)?;
     is_worse |= is_load_worse(bench, "500,000 messages", Span::All, SUSTAINED_ROUNDS)?;
+    bench.render_new_messages(NEW_MESSAGES)?;
+    is_worse |= is_load_worse(bench, "500,000 new messages", Span::All, SUSTAINED_ROUNDS)?;
     if is_worse {
         let percent = max_percent.unwrap_or_default();
         bail!(

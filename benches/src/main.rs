@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, requires = "checked")]
     check: bool,
     /// Compare with this earlier binary, both at the same time: single messages and lists, the first three
-    /// seconds of webhooks, and 500,000 messages.
+    /// seconds of webhooks, 500,000 messages, and 500,000 messages with one webhook each.
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["quick", "only", "growth", "memory"])]
     against: Option<PathBuf>,
     /// With --against: fail if throughput is lower, or CPU per request higher, by more than this percentage.

@@ -170,6 +170,13 @@ impl Bench {
         Ok(())
     }
 
+    /// Renders this number of webhooks, each about a new message.
+    pub(crate) fn render_new_messages(&mut self, webhooks: usize) -> Result<()> {
+        self.corpus = Corpus::new(1, None)?;
+        self.webhooks = self.corpus.fresh(webhooks)?;
+        Ok(())
+    }
+
     /// Renders webhooks until there are this number of them. The first ones are the same as before.
     pub(crate) fn ensure_webhooks(&mut self, webhooks: usize) -> Result<()> {
         if self.webhooks.statements.len() < webhooks { self.render(webhooks) } else { Ok(()) }

@@ -130,7 +130,7 @@ mod tests {
         let since = Instant::now();
         // On a busy machine it takes longer until this process has worked for so long.
         while cpu(own).unwrap() < before + Duration::from_millis(20) {
-            assert!(since.elapsed() < Duration::from_secs(60), "no work was seen");
+            assert!(since.elapsed() < Duration::from_mins(1), "no work was seen");
         }
         assert!(memory_of(&[own]).unwrap() > 100_000);
     }

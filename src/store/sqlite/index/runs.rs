@@ -158,3 +158,15 @@ impl CommittedRuns {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = runs;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_merged_run_is_not_given_to_another_one() {
+        let run = Run { number: 1, filter: Arc::new(Filter::for_keys(1)) };
+        let runs = Runs::default().and(run);
+        assert_eq!(runs.only(|_run| false).next_number(), 2);
+    }
+}

@@ -21,7 +21,6 @@ use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::notifier::{LatestChange, Waiting};
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::read::search::Search;
-use crate::store::sqlite::read::snapshot::Snapshot;
 use crate::store::sqlite::read::thread::Readers;
 use crate::store::sqlite::read::{change_feed, history, messages, stats};
 use crate::store::sqlite::rows::hourly_counts;
@@ -222,12 +221,7 @@ impl Store for SqliteStore {
 
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let cache = self.cache.clone();
-        let read = move |db: &Connection| {
-            // The index is read block by block.
-            let snapshot = Snapshot::begin(db)?;
-            messages::list(&snapshot, &cache, &key, page, write)
-        };
-        self.readers.query(read).await
+        self.readers.query(move |db| messages::list(db, &cache, &key, page, write)).await
     }
 
     async fn search(

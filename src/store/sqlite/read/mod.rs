@@ -4,8 +4,7 @@
 //! [cache](crate::store::sqlite::cache) takes precedence over its row, and the cache is searched first, so a
 //! list is complete without a lock against the writer.
 //!
-//! [`in_order`] reads the table in the order of lists, for lists and searches. [`snapshot`] is the read transaction of
-//! a query that executes several statements.
+//! [`in_order`] reads the table in the order of lists, for lists and searches.
 //!
 //! A [`search`] reads on until it has enough messages or has reached its time limit. Each index costs
 //! an entry for every message, so the whole set of messages has only the index by acceptance, which grows at its
@@ -40,6 +39,5 @@ pub(crate) mod history;
 pub(crate) mod in_order;
 pub(crate) mod messages;
 pub(crate) mod search;
-pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod thread;

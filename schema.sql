@@ -1,4 +1,4 @@
--- Tables of statusmirror's SQLite file. Executed when the file is created; schema version 9.
+-- Tables of statusmirror's SQLite file. Executed when the file is created; schema version 10.
 --
 -- Times are microseconds since 1970 UTC. Statuses are numbered in their order of precedence:
 -- 0 PROVIDER_ACCEPTANCE, 1 SENT, 2 REJECTED, 3 UNDELIVERED, 4 DELIVERED, 5 READ.
@@ -74,19 +74,24 @@ CREATE INDEX message_by_acceptance ON message (list_order);
 CREATE INDEX message_unfinished ON message (accepted_at) WHERE status IN (0, 1);
 
 -- Index of the messages by id, destination and reference key, in sorted runs. Run 0 is the base, which has the
--- entries of most messages; the others are small and were written lately. An entry is in one of them.
--- See src/store/sqlite/index/mod.rs.
-CREATE TABLE message_index (
+-- entries of most messages; the others are small and were written lately. See src/store/sqlite/index/mod.rs.
+-- The entries of a run are in blocks, in their order.
+CREATE TABLE index_block (
+    b                 INTEGER PRIMARY KEY,
+    entries           BLOB    NOT NULL CHECK (length(entries) = 4000) -- 160 entries of 25 bytes; see
+                                         -- src/store/sqlite/index/entry.rs
+) STRICT;
+
+-- Where the blocks of each run begin. A block has all entries of its run from its start to that of the next one.
+CREATE TABLE index_block_start (
     run               INTEGER NOT NULL,
-    kind              INTEGER NOT NULL,  -- 0: id, 1: destination, 2: reference key
-    key               ANY     NOT NULL,  -- the value of that column
-    list_order        INTEGER NOT NULL,  -- of the message; 0 for kind 0
-    n                 INTEGER NOT NULL,  -- the message's row
-    PRIMARY KEY (run, kind, key, list_order, n)
+    start             BLOB    NOT NULL CHECK (length(start) = 25), -- an entry; zeros for the first block
+    b                 INTEGER NOT NULL,
+    PRIMARY KEY (run, start)
 ) STRICT, WITHOUT ROWID;
 
--- Runs of the index, except the base. Entries of a run without a row here, and rows of `message` beyond
--- `progress.indexed_n`, are those of a batch that is still being written: a start removes them.
+-- Runs of the index, except the base. A run without a row here does not count: it belongs to a batch that is still
+-- being written, as the rows of `message` beyond `progress.indexed_n` do, or it was merged. A start removes both.
 CREATE TABLE index_run (
     run               INTEGER PRIMARY KEY CHECK (run > 0),
     filter            BLOB    NOT NULL   -- keys that the run may have; see src/store/sqlite/index/filter.rs
@@ -185,8 +190,8 @@ CREATE TABLE progress (
                                          -- cursors of the lost file are recognised; below 2^13
     erased_cutoff     INTEGER,           -- tombstones that end before it are removed
     pruned_at         INTEGER,           -- time of the last daily purge; NULL: none ran yet
-    indexed_n         INTEGER NOT NULL,  -- rows of `message` up to this n are in `message_index`
-    index_secret      BLOB    NOT NULL   -- secret of the hashes in `index_run`
+    indexed_n         INTEGER NOT NULL,  -- rows of `message` up to this n are in the index
+    index_secret      BLOB    NOT NULL   -- secret of the hashes in the index
 ) STRICT;
 INSERT INTO progress VALUES
     (1, 0, 0, 0, 0, randomblob(32), 1, NULL, 0, NULL, NULL, 0, randomblob(32));

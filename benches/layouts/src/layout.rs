@@ -20,7 +20,8 @@ pub(crate) enum Layout {
     Sorted,
     /// Batches as runs, eight of which are merged into a larger run, and so on.
     Tiers,
-    /// Batches as runs, 64 of which are merged into one base. It is the layout of the store.
+    /// Batches as runs, 64 of which are merged into one base. The store has this layout, with its entries in blocks
+    /// instead of rows of their own.
     Runs,
 }
 
@@ -34,7 +35,6 @@ impl Layout {
                  CREATE INDEX message_by_destination ON message (destination, list_order);
                  CREATE INDEX message_by_reference ON message (reference_key, list_order);"
             }
-            // As in schema.sql of the store.
             Self::Sorted | Self::Tiers | Self::Runs => {
                 "CREATE TABLE message_index (
                      run        INTEGER NOT NULL,

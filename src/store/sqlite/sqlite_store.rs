@@ -21,6 +21,7 @@ use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::notifier::{LatestChange, Waiting};
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::read::search::Search;
+use crate::store::sqlite::read::snapshot::Snapshot;
 use crate::store::sqlite::read::thread::Readers;
 use crate::store::sqlite::read::{change_feed, history, messages, stats};
 use crate::store::sqlite::rows::hourly_counts;
@@ -221,7 +222,12 @@ impl Store for SqliteStore {
 
     async fn list(&self, key: Key, page: Page, write: Write) -> Result<Listing, StoreError> {
         let cache = self.cache.clone();
-        self.readers.query(move |db| messages::list(db, &cache, &key, page, write)).await
+        let read = move |db: &Connection| {
+            // The index is read block by block.
+            let snapshot = Snapshot::begin(db)?;
+            messages::list(&snapshot, &cache, &key, page, write)
+        };
+        self.readers.query(read).await
     }
 
     async fn search(

@@ -2,9 +2,9 @@
 //! make of them.
 
 use std::fs;
+use std::path::Path;
 
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
+use rusqlite::{Connection, params};
 use statusmirror::message::{Destination, Reference, Status};
 use statusmirror::store::sqlite::{OpenError, contents, restore};
 use statusmirror::store::{Entry, Key, Page, Store};
@@ -77,9 +77,54 @@ fn count(db: &Connection, select: &str) -> i64 {
     db.query_row(select, [], |row| row.get(0)).unwrap()
 }
 
+/// Blocks of runs that were merged.
+const LEFTOVER_BLOCKS: &str = "SELECT count(*) FROM index_block_start \
+    WHERE run > 0 AND run < (SELECT min(run) FROM index_run)";
+/// Length of an entry in a block; see `src/store/sqlite/index/entry.rs`.
+const ENTRY_BYTES: usize = 25;
+/// Byte behind the last entry of a block.
+const NO_ENTRY: u8 = 0xff;
+
+/// A block of the index, and its run.
+struct Block {
+    run: i64,
+    b: i64,
+    entries: Vec<[u8; ENTRY_BYTES]>,
+}
+
+impl Block {
+    fn all(path: &Path) -> Vec<Self> {
+        let db = Connection::open(path).unwrap();
+        let select = "SELECT run, b, entries FROM index_block_start JOIN index_block USING (b) ORDER BY run, start";
+        let mut select = db.prepare(select).unwrap();
+        let blocks = select.query_map([], |row| {
+            let (entries, rest) = row.get_ref(2)?.as_blob()?.as_chunks();
+            assert!(rest.is_empty());
+            let entries = entries.iter().filter(|entry| entry[0] != NO_ENTRY).copied().collect();
+            Ok(Self { run: row.get(0)?, b: row.get(1)?, entries })
+        });
+        blocks.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Overwrites the stored block.
+    fn store(&self, path: &Path) {
+        let mut bytes = self.entries.concat();
+        bytes.resize(4_000, NO_ENTRY);
+        let update = "UPDATE index_block SET entries = ? WHERE b = ?";
+        assert_eq!(Connection::open(path).unwrap().execute(update, params![bytes, self.b]), Ok(1));
+    }
+}
+
+/// Number of entries in the base or in front of it.
+fn count_entries(path: &Path, is_base: bool) -> usize {
+    let blocks = Block::all(path).into_iter().filter(|block| (block.run == 0) == is_base);
+    blocks.map(|block| block.entries.len()).sum()
+}
+
 const RUNS: &str = "SELECT count(*) FROM index_run";
-const BASE_ENTRIES: &str = "SELECT count(*) FROM message_index WHERE run = 0";
-const RUN_ENTRIES: &str = "SELECT count(*) FROM message_index WHERE run > 0";
+/// Blocks of runs that do not count, and what a merge or a batch has not finished.
+const UNCOUNTED_BLOCKS: &str = "SELECT count(*) FROM index_block_start \
+    WHERE run > 0 AND run NOT IN (SELECT run FROM index_run)";
 const UNINDEXED_ROWS: &str =
     "SELECT count(*) FROM message WHERE n > (SELECT indexed_n FROM progress)";
 
@@ -90,15 +135,40 @@ fn messages_are_found_in_the_cache_in_runs_and_in_the_base() {
     for number in 1..=600 {
         opened.ingest_indexed(number);
         most_runs = most_runs.max(opened.count(RUNS));
-        most_entries = most_entries.max(opened.count(RUN_ENTRIES));
-        if number % 50 == 0 {
+        most_entries = most_entries.max(count_entries(&opened.settings.path, false));
+        if number % 50 == 0 || (300..340).contains(&number) {
             opened.assert_found(&(1..=number).collect::<Vec<_>>());
         }
     }
-    assert!(opened.count(BASE_ENTRIES) > 1_000, "{}", opened.count(BASE_ENTRIES));
-    // A merge ends before as many runs have been added again.
+    let in_base = count_entries(&opened.settings.path, true);
+    assert!(in_base > 1_000, "{in_base} entries");
+    // A merge ends before as many runs have been added again, and then their blocks are deleted.
     assert!((4..=8).contains(&most_runs), "{most_runs} runs");
-    assert!(most_entries < 8 * 6 * 3, "{most_entries} entries in runs");
+    assert!(most_entries < 12 * 6 * 3, "{most_entries} entries in runs");
+}
+
+/// Runs of several blocks each, and a base whose blocks are divided.
+#[test]
+fn large_runs_are_merged_and_read_block_by_block() {
+    let opened = OpenedStore::with_settings(|settings| {
+        settings.cache_max_messages = 600;
+        settings.index_runs = 3..=3;
+    });
+    let mut merges = 0;
+    let mut runs = 0;
+    for number in 1..=3_000 {
+        opened.ingest_indexed(number);
+        if number % 250 == 0 {
+            opened.assert_found(&(1..=number).collect::<Vec<_>>());
+        }
+        let runs_before = std::mem::replace(&mut runs, opened.count(RUNS));
+        merges += i64::from(runs < runs_before);
+    }
+    assert!(merges >= 3, "{merges} merges");
+    let blocks = Block::all(&opened.settings.path);
+    assert!(blocks.iter().filter(|block| block.run == 0).count() > 20);
+    let (_folder, settings) = opened.close();
+    contents(&settings.path).unwrap();
 }
 
 #[test]
@@ -116,32 +186,42 @@ fn restarts_do_not_add_runs_without_bound() {
 /// The files of each moment are opened, as after a kill.
 #[test]
 fn a_start_discards_an_unfinished_batch() {
-    let opened = opened();
+    // A batch has several blocks.
+    let opened = OpenedStore::with_settings(|settings| {
+        settings.cache_max_messages = 1_000;
+        settings.index_runs = 2..=4;
+    });
     let mut unfinished = (0, 0);
-    for number in 1..=120 {
+    for number in 1..=2_500 {
         opened.ingest_indexed(number);
+        let rows = opened.count(UNINDEXED_ROWS);
+        let entries = opened.count(
+            "SELECT count(*) FROM index_block_start \
+             WHERE run > (SELECT coalesce(max(run), 0) FROM index_run)",
+        );
+        if entries == 0 && number % 40 != 0 {
+            continue;
+        }
+        unfinished = (unfinished.0 + i64::from(rows > 0), unfinished.1 + i64::from(entries > 0));
         let folder = tempfile::tempdir().unwrap();
         for name in ["mirror.db", "mirror.db-wal"] {
             fs::copy(opened.folder.path().join(name), folder.path().join(name)).unwrap();
         }
-        let rows = opened.count(UNINDEXED_ROWS);
-        let entries = opened.count(
-            "SELECT count(*) FROM message_index \
-             WHERE run > (SELECT coalesce(max(run), 0) FROM index_run)",
-        );
-        unfinished = (unfinished.0 + i64::from(rows > 0), unfinished.1 + i64::from(entries > 0));
         let path = folder.path().join("mirror.db");
         // Before a start has changed anything.
         assert_eq!(contents(&path).unwrap().records.rows, number);
         let killed = OpenedStore::open(folder, opened.settings.clone());
-        assert_eq!(killed.count(UNINDEXED_ROWS), 0);
+        assert_eq!((killed.count(UNINDEXED_ROWS), killed.count(UNCOUNTED_BLOCKS)), (0, 0));
+        let blocks =
+            "SELECT count(*) FROM index_block WHERE b NOT IN (SELECT b FROM index_block_start)";
+        assert_eq!(killed.count(blocks), 0);
         let foreign = "SELECT count(*) FROM foreign_id WHERE n NOT IN (SELECT n FROM message)";
         assert_eq!(killed.count(foreign), 0);
         killed.assert_found(&(1..=number).collect::<Vec<_>>());
         let (_folder, settings) = killed.close();
         assert_eq!(contents(&settings.path).unwrap().records.rows, number);
     }
-    assert!(unfinished.0 > 10 && unfinished.1 > 10, "{unfinished:?}");
+    assert!(unfinished.0 > 10 && unfinished.1 >= 3, "{unfinished:?}");
 }
 
 #[test]
@@ -168,11 +248,39 @@ fn erased_and_changed_messages_leave_no_entry() {
         opened.ingest_indexed(number + u64::from(destination(number) == erased));
     }
     let (_folder, settings) = opened.close();
-    let db = Connection::open(&settings.path).unwrap();
-    let number = i64::try_from(erased.number()).unwrap();
-    assert_eq!(count(&db, &format!("SELECT count(*) FROM message_index WHERE key = {number}")), 0);
-    drop(db);
+    assert_eq!(count_entries_of(&settings.path, erased), 0);
     // Every entry has its message, and the reverse.
+    contents(&settings.path).unwrap();
+}
+
+/// Number of entries of a destination, in blocks that count or do not.
+fn count_entries_of(path: &Path, destination: Destination) -> usize {
+    let number = destination.number().to_be_bytes();
+    let blocks = Block::all(path).into_iter().flat_map(|block| block.entries);
+    blocks.filter(|entry| entry[0] == 2 && entry[1..9] == number).count()
+}
+
+/// At each moment of merges: what they have read, and what they have yet to delete.
+#[test]
+fn an_erasure_during_a_merge_leaves_no_entry() {
+    // Merged runs have more blocks than a transaction deletes.
+    let opened = OpenedStore::with_settings(|settings| {
+        settings.cache_max_messages = 200;
+        settings.index_runs = 20..=20;
+    });
+    let mut leftover = 0;
+    for number in 1..=5_000 {
+        opened.ingest_indexed(number);
+        let is_left = opened.count(LEFTOVER_BLOCKS) > 0;
+        if is_left || number > 1_000 && number % 300 == 0 {
+            leftover += u32::from(is_left);
+            let erased = destination(number);
+            opened.system.block_on(opened.store.erase(erased, at(300), at(400))).unwrap();
+            assert_eq!(count_entries_of(&opened.settings.path, erased), 0, "after {number}");
+        }
+    }
+    assert!(leftover > 0);
+    let (_folder, settings) = opened.close();
     contents(&settings.path).unwrap();
 }
 
@@ -209,37 +317,35 @@ fn a_check_finds_missing_and_superfluous_entries() {
     }
     let (_folder, settings) = opened.close();
     contents(&settings.path).unwrap();
-    let db = Connection::open(&settings.path).unwrap();
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).unwrap();
-    for kind in 0..=2 {
-        for run in ["run = 0", "run = (SELECT max(run) FROM index_run)"] {
-            db.execute_batch("SAVEPOINT damage").unwrap();
-            let one =
-                format!("(SELECT n FROM message_index WHERE {run} AND kind = {kind} LIMIT 1)");
-            let deleted = db
-                .execute(
-                    &format!("DELETE FROM message_index WHERE kind = {kind} AND n = {one}"),
-                    [],
-                )
+    let path = &settings.path;
+    for kind in 1..=3 {
+        for is_base in [true, false] {
+            let mut block = Block::all(path)
+                .into_iter()
+                .find(|block| {
+                    (block.run == 0) == is_base
+                        && block.entries.iter().any(|entry| entry[0] == kind)
+                })
                 .unwrap();
-            assert_eq!(deleted, 1, "kind {kind}, {run}");
-            db.execute_batch("RELEASE damage").unwrap();
-            assert_damaged(&settings.path, "do not match their indexes");
-            let mended = format!(
-                "INSERT INTO message_index SELECT 0, {kind}, \
-                     CASE {kind} WHEN 0 THEN id WHEN 1 THEN destination ELSE reference_key END, \
-                     CASE {kind} WHEN 0 THEN 0 ELSE list_order END, n \
-                 FROM message WHERE n NOT IN (SELECT n FROM message_index WHERE kind = {kind})"
-            );
-            assert_eq!(db.execute(&mended, []).unwrap(), 1);
-            contents(&settings.path).unwrap();
+            let place = block.entries.iter().position(|entry| entry[0] == kind).unwrap();
+            let entry = block.entries.remove(place);
+            block.store(path);
+            assert_damaged(path, "do not match their indexes");
+            block.entries.insert(place, entry);
+            block.store(path);
+            contents(path).unwrap();
         }
     }
-    db.execute("INSERT INTO message_index VALUES (0, 1, 393331112233, 5, 1)", []).unwrap();
-    assert_damaged(&settings.path, "excess entries in the index: 1");
+    let mut block = Block::all(path).into_iter().next().unwrap();
+    let mut excess = block.entries[0];
+    excess[ENTRY_BYTES - 1] ^= 1;
+    block.entries.push(excess);
+    block.entries.sort_unstable();
+    block.store(path);
+    assert_damaged(path, "excess entries in the index: 1");
 }
 
-fn assert_damaged(path: &std::path::Path, words: &str) {
+fn assert_damaged(path: &Path, words: &str) {
     match contents(path) {
         Err(error @ OpenError::Damaged { .. }) => {
             assert!(error.to_string().contains(words), "{error}");

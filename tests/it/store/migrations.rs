@@ -11,7 +11,7 @@ use crate::support::faults::system_calls::run_killed_at;
 use crate::support::*;
 
 /// Earlier versions, each with a file of it. All files have the same contents.
-const EARLIER: [(i64, &[u8]); 8] = [
+const EARLIER: [(i64, &[u8]); 9] = [
     (1, include_bytes!("../../fixtures/schema-1.db")),
     (2, include_bytes!("../../fixtures/schema-2.db")),
     (3, include_bytes!("../../fixtures/schema-3.db")),
@@ -20,10 +20,11 @@ const EARLIER: [(i64, &[u8]); 8] = [
     (6, include_bytes!("../../fixtures/schema-6.db")),
     (7, include_bytes!("../../fixtures/schema-7.db")),
     (8, include_bytes!("../../fixtures/schema-8.db")),
+    (9, include_bytes!("../../fixtures/schema-9.db")),
 ];
 /// Current version, and a file of it, which the next version will have to migrate.
-const CURRENT: i64 = 9;
-const CURRENT_FILE: &[u8] = include_bytes!("../../fixtures/schema-9.db");
+const CURRENT: i64 = 10;
+const CURRENT_FILE: &[u8] = include_bytes!("../../fixtures/schema-10.db");
 
 /// Name and SQL of each table and index, without comments and blanks: a column that a migration added has
 /// none.

@@ -6,7 +6,7 @@ use super::append_list::AppendList;
 use crate::message::{
     AcceptanceTimes, Destination, Identity, MessageId, Provider, Record, Timestamp,
 };
-use crate::store::sqlite::index::entry::{IndexEntry, IndexKey};
+use crate::store::sqlite::index::entry::{IndexEntry, IndexKey, IndexSecret};
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::{Key, Place};
 
@@ -62,9 +62,9 @@ impl Row {
     }
 
     /// Entries of the row in the index.
-    pub(crate) fn index_entries(&self, id: MessageId) -> Vec<IndexEntry> {
+    pub(crate) fn index_entries(&self, id: MessageId, secret: &IndexSecret) -> Vec<IndexEntry> {
         let mut entries = Vec::with_capacity(3);
-        let mut add = |key, list_order| entries.push(IndexEntry { key, list_order, n: self.n });
+        let mut add = |key, list_order| entries.push(IndexEntry::new(key, list_order, self.n));
         add(id.into(), 0);
         if let Some(indexed) = &self.indexed {
             let order = list_order(Place { accepted_at: indexed.accepted_at(), id });
@@ -72,7 +72,7 @@ impl Row {
                 add(IndexKey::from(destination), order);
             }
             if let Some(key) = &indexed.reference_key {
-                add(IndexKey::Reference(key.clone()), order);
+                add(IndexKey::of_reference(key, secret), order);
             }
         }
         entries
@@ -244,14 +244,23 @@ impl Entry {
         self.list_keys().any(|under| under == *wanted)
     }
 
-    /// Whether both entries have the same places in the lists and in the queue.
-    pub(crate) fn has_same_places(&self, other: &Self) -> bool {
-        let row = |entry: &Self| entry.row.as_ref().map(|row| row.n);
-        let at = |entry: &Self| entry.record.as_ref().map(|record| record.accepted_at());
-        self.since == other.since
-            && row(self) == row(other)
-            && at(self) == at(other)
-            && self.list_keys().eq(other.list_keys())
+    /// Where the message is listed: under which key, and the acceptance time of its place there. First the places of
+    /// the record, then those that only the row still has.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Timestamp, ListedUnder<'_>)> {
+        let row = self.row.as_ref().and_then(|row| Some((row, row.indexed.as_ref()?)));
+        let of_row = row.into_iter().flat_map(|(row, indexed)| {
+            let foreign = self.foreign_ids.iter().take(row.foreign_ids);
+            let foreign =
+                foreign.map(|ForeignId { source, id }| ListedUnder::Foreign { source, id });
+            indexed.list_keys().chain(foreign).map(|under| (indexed.accepted_at(), under))
+        });
+        self.places_of_record()
+            .chain(of_row.filter(|place| self.places_of_record().all(|other| other != *place)))
+    }
+
+    fn places_of_record(&self) -> impl Iterator<Item = (Timestamp, ListedUnder<'_>)> {
+        let record = self.record.as_ref().map(|record| record.accepted_at());
+        record.into_iter().flat_map(|at| self.list_keys().map(move |under| (at, under)))
     }
 
     /// All keys that the message is listed under.

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
-use crate::store::sqlite::index::runs::{Runs, select_by_id};
+use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
     self, RECORD_COLUMNS, RENEWAL, REPORT_BY_FOREIGN_ID, record_columns,
@@ -14,7 +14,8 @@ use crate::store::sqlite::rows::record::{
 
 /// Cached state of a message, loaded from the tables.
 pub(crate) fn load(db: &Connection, runs: &Runs, id: MessageId) -> rusqlite::Result<Option<Entry>> {
-    const SELECT: &str = select_by_id!(record_columns!(), ", message.n, last");
+    const SELECT: &str =
+        concat!("SELECT ", record_columns!(), ", n, last FROM message WHERE n = ?");
     let found = runs.row(db, SELECT, id, |row| {
         Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
     })?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::counts::Counts;
-use super::entry::{Entry, ForeignId, ListedUnder};
+use super::entry::{Entry, ListedUnder};
 use crate::memory_budget::{MemoryBudget, Reservation, Share};
 use crate::message::{MessageId, Record};
 use crate::store::notifier::Notifier;
@@ -269,59 +269,56 @@ impl CachedRecords {
                 let slot = *slot.get();
                 let (_, slot_entry) = self.entries.get_mut(slot)?;
                 let before = mem::replace(slot_entry, Arc::clone(entry));
-                if !before.has_same_places(entry) {
+                // Mostly the places stay the same: hashing and ordering them again would take longer.
+                if !before.places().eq(entry.places()) {
                     self.remove_places(id, &before);
                     self.add_places(id, entry, slot);
+                }
+                if before.since != entry.since {
+                    self.leave_queue(&before);
+                    self.enter_queue(entry, slot);
                 }
                 Some(before)
             }
             (hash_map::Entry::Occupied(slot), None) => {
                 let (_, before) = self.entries.try_remove(slot.remove())?;
                 self.remove_places(id, &before);
+                self.leave_queue(&before);
                 Some(before)
             }
             (hash_map::Entry::Vacant(place), Some(entry)) => {
                 let slot = *place.insert(self.entries.insert((id, Arc::clone(entry))));
                 self.add_places(id, entry, slot);
+                self.enter_queue(entry, slot);
                 None
             }
             (hash_map::Entry::Vacant(_), None) => None,
         }
     }
 
-    /// Removes a message from the lists and the queue.
+    /// Removes a message from the lists.
     fn remove_places(&mut self, id: MessageId, entry: &Entry) {
-        for place in self.places(id, entry) {
+        for (accepted_at, under) in entry.places() {
+            let place = (self.hasher.hash_one(under), Place { accepted_at, id });
             self.lists.remove(&place);
         }
+    }
+
+    /// Adds a message to the lists.
+    fn add_places(&mut self, id: MessageId, entry: &Entry, slot: usize) {
+        for (accepted_at, under) in entry.places() {
+            let place = (self.hasher.hash_one(under), Place { accepted_at, id });
+            self.lists.insert(place, slot);
+        }
+    }
+
+    /// Removes a message from the queue.
+    fn leave_queue(&mut self, entry: &Entry) {
         entry.since.and_then(|since| self.queue.remove(&since));
     }
 
-    /// Adds a message to the lists and the queue.
-    fn add_places(&mut self, id: MessageId, entry: &Entry, slot: usize) {
-        let places = self.places(id, entry);
-        self.lists.extend(places.into_iter().map(|place| (place, slot)));
+    /// Adds a message to the queue.
+    fn enter_queue(&mut self, entry: &Entry, slot: usize) {
         self.queue.extend(entry.since.map(|since| (since, slot)));
-    }
-
-    fn places(&self, id: MessageId, entry: &Entry) -> Vec<Listed> {
-        let mut places = Vec::with_capacity(2);
-        let mut list = |accepted_at, under| {
-            places.push((self.hasher.hash_one(under), Place { accepted_at, id }));
-        };
-        if let Some(record) = &entry.record {
-            entry.list_keys().for_each(|under| list(record.accepted_at(), under));
-        }
-        if let Some(row) = &entry.row
-            && let Some(indexed) = &row.indexed
-        {
-            let accepted_at = indexed.accepted_at();
-            indexed.list_keys().for_each(|under| list(accepted_at, under));
-            let foreign = entry.foreign_ids.iter().take(row.foreign_ids);
-            foreign.for_each(|ForeignId { source, id }| {
-                list(accepted_at, ListedUnder::Foreign { source, id });
-            });
-        }
-        places
     }
 }

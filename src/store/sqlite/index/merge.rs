@@ -2,29 +2,55 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::entry::{BASE, IndexEntry};
+use super::blocks::{self, Block};
+use super::entry::IndexEntry;
 use super::runs::Runs;
 
-/// Maximum number of entries moved at a time. A piece also rewrites the first page of each run, so it should not
-/// be small.
+/// Maximum number of entries added to the base at a time. The block that the last one changed is changed again by the
+/// next piece, so a piece should not be small.
 pub(crate) const MAX_PIECE_ENTRIES: usize = 512;
+/// Maximum number of blocks deleted at a time.
+const MAX_DELETED_BLOCKS: usize = 16;
 
-/// Merge of runs into the base, in pieces. It can stop after any of them: what remains is in the tables.
+/// Merge of runs into the base, in pieces. It can end after any of them: until all entries of the runs have been
+/// added to the base, the runs count and keep them.
 #[derive(Clone, Default)]
 pub(crate) struct Merge {
-    /// Runs whose entries are moved; none if there is nothing to do.
-    runs: Option<Arc<[i64]>>,
+    step: Step,
     /// Number of entries that may be moved now.
     due: usize,
+}
+
+/// Step of a merge.
+#[derive(Clone, Default)]
+enum Step {
+    /// There is nothing to merge.
+    #[default]
+    None,
+    /// Entries are added to the base.
+    Moving {
+        runs: Arc<[i64]>,
+        /// Next entries of all runs, in their order.
+        next: Arc<[IndexEntry]>,
+        /// Number of them that were added.
+        added: usize,
+        /// Last entry that was added.
+        after: IndexEntry,
+    },
+    /// These runs count no more, and their blocks are deleted.
+    Deleting { merged: Runs },
 }
 
 impl Merge {
     /// Begins a merge of all these runs, if there are many and no merge is in progress.
     pub(crate) fn begin_if_many(&mut self, runs: &Runs, many: usize) {
-        if self.runs.is_none() && runs.numbers().len() >= many {
-            *self = Self { runs: Some(runs.numbers().collect()), due: 0 };
+        if matches!(self.step, Step::None) && runs.numbers().len() >= many {
+            let runs = runs.numbers().collect();
+            let step =
+                Step::Moving { runs, next: Arc::default(), added: 0, after: IndexEntry::MIN };
+            *self = Self { step, due: 0 };
         }
     }
 
@@ -33,66 +59,94 @@ impl Merge {
         self.due += entries;
     }
 
-    /// Moves a piece of about `piece` entries, if that many may be moved. Returns the runs that are left, if it did:
-    /// fewer than before once the merge is complete.
+    /// Runs that count no more, but may still have blocks.
+    pub(crate) fn leftover(&self) -> Option<&Runs> {
+        match &self.step {
+            Step::Deleting { merged } => Some(merged),
+            Step::None | Step::Moving { .. } => None,
+        }
+    }
+
+    /// Forgets the entries that it has read but not added, because an entry was removed from the runs.
+    pub(crate) fn read_again(&mut self) {
+        if let Step::Moving { next, added, .. } = &mut self.step {
+            (*next, *added) = (Arc::default(), 0);
+        }
+    }
+
+    /// Moves at most `piece` entries, if that many may be moved. Returns the runs that are left, if it did: fewer than
+    /// before once the base has all entries.
     pub(crate) fn advance(
         &mut self,
         db: &Connection,
         runs: &Runs,
         piece: usize,
     ) -> rusqlite::Result<Option<Runs>> {
-        let Some(merged) = self.runs.clone() else {
+        let Step::Moving { runs: merged, next, added, after } = &mut self.step else {
             self.due = 0;
             return Ok(None);
         };
         if self.due < piece {
             return Ok(None);
         }
-        let moved = move_first(db, &merged, piece)?;
-        self.due = self.due.saturating_sub(moved);
-        if moved > 0 {
+        if added == &next.len() {
+            (*next, *added) = (next_entries(db, merged, after)?.into(), 0);
+        }
+        let rest = next.get(*added..).unwrap_or_default();
+        let part = rest.get(..piece.min(rest.len())).unwrap_or_default();
+        if let Some(last) = part.last() {
+            blocks::add_to_base(db, part)?;
+            *after = *last;
+            *added += part.len();
+            self.due = self.due.saturating_sub(part.len());
             return Ok(Some(runs.clone()));
         }
         for run in merged.iter() {
             db.prepare_cached("DELETE FROM index_run WHERE run = ?")?.execute([run])?;
         }
-        *self = Self::default();
-        Ok(Some(runs.without(&merged)))
+        let is_merged = |run| merged.contains(&run);
+        let (merged, left) = (runs.only(is_merged), runs.only(|run| !is_merged(run)));
+        self.step = Step::Deleting { merged };
+        Ok(Some(left))
+    }
+
+    /// Deletes some blocks of the runs that the base has, until there are none.
+    pub(crate) fn delete_some(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        if let Step::Deleting { merged } = &self.step {
+            let last_run = merged.numbers().last().unwrap_or_default();
+            if blocks::delete_some(db, last_run, MAX_DELETED_BLOCKS)? < MAX_DELETED_BLOCKS {
+                self.step = Step::None;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Moves the first entries of these runs, in the order of all their entries, to the base: about
-/// `piece`. Returns their number, which is 0 when the runs are empty.
-fn move_first(db: &Connection, runs: &[i64], piece: usize) -> rusqlite::Result<usize> {
-    const READ: &str = "SELECT kind, key, list_order, n FROM message_index WHERE run = ? \
-         ORDER BY kind, key, list_order, n LIMIT ?";
-    // Twice as many as are to be moved, because some must wait for those of other runs.
-    let count = (2 * piece / runs.len().max(1)).max(1);
+/// Some of the first entries of these runs after this one, in their order. There are none if the runs have no more.
+fn next_entries(
+    db: &Connection,
+    runs: &[i64],
+    after: &IndexEntry,
+) -> rusqlite::Result<Vec<IndexEntry>> {
     let mut entries = Vec::new();
-    let mut end: Option<IndexEntry> = None;
+    // Entries from here on may come after others that are not read.
+    let mut end = IndexEntry::MAX;
     for run in runs {
-        let mut read = db.prepare_cached(READ)?;
-        let first: Vec<_> = read
-            .query_map(params![run, i64::try_from(count).unwrap_or(i64::MAX)], IndexEntry::read)?
-            .collect::<rusqlite::Result<_>>()?;
-        // Behind its last entry that was read, a run may have entries that come before those of other runs.
-        if first.len() == count
-            && let Some(last) = first.last()
-            && end.as_ref().is_none_or(|end| last < end)
+        let mut start = Some(*after);
+        while let Some(first) = start
+            && let Some(block) = Block::of(db, *run, &first)?
         {
-            end = Some(last.clone());
+            let read = block.entries.partition_point(|entry| entry <= after);
+            let unread = block.entries.get(read..).unwrap_or_default();
+            start = block.next_start;
+            if !unread.is_empty() {
+                entries.extend_from_slice(unread);
+                end = start.map_or(end, |start| end.min(start));
+                break;
+            }
         }
-        entries.extend(first.into_iter().map(|entry| (entry, *run)));
     }
-    if let Some(end) = &end {
-        entries.retain(|(entry, _run)| entry <= end);
-    }
+    entries.retain(|entry| *entry < end);
     entries.sort_unstable();
-    IndexEntry::insert_all(db, BASE, entries.iter().map(|(entry, _run)| entry))?;
-    for run in runs {
-        if let Some((last, _run)) = entries.iter().rfind(|(_entry, other)| other == run) {
-            last.delete_up_to(db, *run)?;
-        }
-    }
-    Ok(entries.len())
+    Ok(entries)
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::entry::{BASE, IndexEntry};
+use super::blocks::{self, BLOCK_ENTRIES};
+use super::entry::IndexEntry;
 use super::filter::Filter;
 use super::runs::{Run, Runs};
 
-/// Run whose entries are being added, a few in each transaction. Copies share the entries.
+/// Run whose entries are being added, a few blocks in each transaction. Copies share the entries.
 #[derive(Clone)]
 pub(crate) struct NewRun {
     number: i64,
@@ -20,15 +21,19 @@ pub(crate) struct NewRun {
 }
 
 impl NewRun {
-    /// Sorts the entries of a run behind these runs.
+    /// Sorts the entries of a run that comes after all others.
     pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs) -> Self {
         entries.sort_unstable();
         let mut filter = Filter::for_keys(entries.len());
-        for entry in &entries {
-            filter.add(runs.hash(&entry.key));
+        for key in entries.iter().filter_map(IndexEntry::key) {
+            filter.add(runs.hash(key));
         }
-        let last = runs.numbers().last().unwrap_or(BASE);
-        Self { number: last + 1, entries: entries.into(), filter: Arc::new(filter), added: 0 }
+        Self {
+            number: runs.next_number(),
+            entries: entries.into(),
+            filter: Arc::new(filter),
+            added: 0,
+        }
     }
 
     /// Number of the run.
@@ -41,18 +46,25 @@ impl NewRun {
         self.added == self.entries.len()
     }
 
-    /// Adds the next entries, at most `most`, except those of rows that were removed; returns their number.
+    /// Adds the next blocks, at most `most`, except the entries of rows that were removed. Returns the number of
+    /// blocks.
     pub(crate) fn add_next(
         &mut self,
         db: &Connection,
         most: usize,
         is_removed: impl Fn(i64) -> bool,
     ) -> rusqlite::Result<usize> {
-        let next = self.entries.iter().skip(self.added).take(most);
-        let count = next.len();
-        IndexEntry::insert_all(db, self.number, next.filter(|entry| !is_removed(entry.n)))?;
-        self.added += count;
-        Ok(count)
+        let rest = self.entries.get(self.added..).unwrap_or_default();
+        let mut added = 0;
+        for block in rest.chunks(BLOCK_ENTRIES).take(most) {
+            let first = block.first().filter(|_| self.added > 0).copied();
+            let kept: Vec<_> =
+                block.iter().filter(|entry| !is_removed(entry.n())).copied().collect();
+            blocks::insert(db, self.number, &first.unwrap_or(IndexEntry::MIN), &kept)?;
+            self.added += block.len();
+            added += 1;
+        }
+        Ok(added)
     }
 
     /// Makes the run count; none if it has no entries.

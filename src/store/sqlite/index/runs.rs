@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::entry::{BASE, IndexKey};
+use super::blocks;
+use super::entry::{BASE, IndexEntry, IndexKey, IndexSecret};
 use super::filter::Filter;
 use crate::message::MessageId;
 
@@ -23,14 +24,17 @@ pub(crate) struct Run {
 pub(crate) struct Runs {
     /// In the order of their numbers.
     list: Arc<[Run]>,
-    /// Secret of the file, for the hashes of keys.
-    secret: [u8; 32],
+    /// Greatest number that any run has had since the start. No number is used twice, because blocks of a merged run
+    /// may still be there.
+    last_number: i64,
+    secret: IndexSecret,
 }
 
 impl Runs {
     /// Reads the runs of a file.
     pub(crate) fn read(db: &Connection) -> rusqlite::Result<Self> {
         let secret = db.query_row("SELECT index_secret FROM progress", [], |row| row.get(0))?;
+        let secret = IndexSecret(secret);
         let mut select = db.prepare("SELECT run, filter FROM index_run ORDER BY run")?;
         let runs = select.query_map([], |row| {
             let filter = Filter::from_bytes(row.get_ref(1)?.as_blob()?);
@@ -39,20 +43,22 @@ impl Runs {
                 filter: Arc::new(filter.ok_or(FromSqlError::InvalidType)?),
             })
         })?;
-        let list = runs.collect::<rusqlite::Result<Vec<_>>>()?.into();
-        Ok(Self { list, secret })
+        let list: Arc<[_]> = runs.collect::<rusqlite::Result<Vec<Run>>>()?.into();
+        let last_number = list.last().map_or(BASE, |run| run.number);
+        Ok(Self { list, last_number, secret })
     }
 
     /// These runs and one more.
     pub(crate) fn and(&self, run: Run) -> Self {
+        let last_number = run.number;
         let list = self.list.iter().cloned().chain([run]).collect();
-        Self { list, secret: self.secret }
+        Self { list, last_number, secret: self.secret }
     }
 
-    /// These runs except those with such a number.
-    pub(crate) fn without(&self, numbers: &[i64]) -> Self {
-        let left = self.list.iter().filter(|run| !numbers.contains(&run.number));
-        Self { list: left.cloned().collect(), secret: self.secret }
+    /// Those of these runs whose number meets the condition.
+    pub(crate) fn only(&self, condition: impl Fn(i64) -> bool) -> Self {
+        let kept = self.list.iter().filter(|run| condition(run.number));
+        Self { list: kept.cloned().collect(), ..self.clone() }
     }
 
     /// Whether both have the same runs.
@@ -60,25 +66,37 @@ impl Runs {
         Arc::ptr_eq(&self.list, &other.list)
     }
 
+    /// Number for a new run.
+    pub(crate) fn next_number(&self) -> i64 {
+        self.last_number + 1
+    }
+
     /// Numbers of the runs, in their order.
     pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = i64> {
         self.list.iter().map(|run| run.number)
     }
 
+    /// Secret of the file.
+    pub(crate) fn secret(&self) -> &IndexSecret {
+        &self.secret
+    }
+
     /// Hash of a key, for the filters.
-    pub(crate) fn hash(&self, key: &IndexKey) -> u64 {
+    pub(crate) fn hash(&self, key: IndexKey) -> u64 {
         key.hash(&self.secret)
+    }
+
+    /// Numbers of the runs that may have the key, without the base.
+    pub(crate) fn in_front_having(&self, key: IndexKey) -> impl Iterator<Item = i64> {
+        let hash = if self.list.is_empty() { 0 } else { self.hash(key) };
+        let passed = self.list.iter().filter(move |run| run.filter.may_contain(hash));
+        passed.map(|run| run.number)
     }
 
     /// Numbers of the runs that may have the key. The base comes last: entries move there, so a reader without
     /// a transaction meets each of them.
-    pub(crate) fn having(&self, key: &IndexKey) -> Vec<i64> {
-        if self.list.is_empty() {
-            return vec![BASE];
-        }
-        let hash = self.hash(key);
-        let passed = self.list.iter().filter(|run| run.filter.may_contain(hash));
-        passed.map(|run| run.number).chain([BASE]).collect()
+    pub(crate) fn having(&self, key: IndexKey) -> Vec<i64> {
+        self.in_front_having(key).chain([BASE]).collect()
     }
 
     /// Numbers of all runs; the base comes last.
@@ -86,19 +104,35 @@ impl Runs {
         self.numbers().chain([BASE]).collect()
     }
 
-    /// Reads a message's row, if there is one. The query is one of [`select_by_id`].
+    /// Whether one of the runs has the entry.
+    pub(crate) fn have(&self, db: &Connection, entry: &IndexEntry) -> rusqlite::Result<bool> {
+        for run in entry.key().map(|key| self.having(key)).unwrap_or_default() {
+            if blocks::last_up_to(db, run, entry)? == Some(*entry) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads a message's row, if there is one. The query reads the row of `message` with the number that is its
+    /// parameter.
     pub(crate) fn row<T>(
         &self,
         db: &Connection,
-        select_by_id: &str,
+        select_by_n: &str,
         id: MessageId,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Option<T>> {
-        let mut select: CachedStatement<'_> = db.prepare_cached(select_by_id)?;
-        for run in self.having(&id.into()) {
-            let found = select.query_row(params![run, id.as_bytes()], &mut read).optional()?;
-            if found.is_some() {
-                return Ok(found);
+        let key = IndexKey::from(id);
+        let last = IndexEntry::new(key, 0, i64::MAX);
+        for run in self.having(key) {
+            let Some(entry) = blocks::last_up_to(db, run, &last)? else { continue };
+            if entry.key() != Some(key) {
+                continue;
+            }
+            let found = db.prepare_cached(select_by_n)?.query_row([entry.n()], &mut read);
+            if let Some(row) = found.optional()? {
+                return Ok(Some(row));
             }
         }
         Ok(None)
@@ -125,15 +159,14 @@ impl CommittedRuns {
     }
 }
 
-/// Query for these columns of `message`, by a run and a message id.
-macro_rules! select_by_id {
-    ($($columns:tt)+) => {
-        concat!(
-            "SELECT ",
-            $($columns)+,
-            " FROM message_index AS i CROSS JOIN message ON message.n = i.n \
-             WHERE i.run = ? AND i.kind = 0 AND i.key = ?"
-        )
-    };
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_merged_run_is_not_given_to_another_one() {
+        let run = Run { number: 1, filter: Arc::new(Filter::for_keys(1)) };
+        let runs = Runs::default().and(run);
+        assert_eq!(runs.only(|_run| false).next_number(), 2);
+    }
 }
-pub(crate) use select_by_id;

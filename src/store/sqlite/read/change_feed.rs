@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::snapshot::Snapshot;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::rows::column::Coded;
@@ -36,7 +37,7 @@ pub(crate) fn changes(
     // with that number may be missing, because it was removed.
     let last_published = cache.notifier.subscribe_latest().current();
     // One transaction, so that the chain of each notification can be read to its end.
-    let snapshot = db.unchecked_transaction()?;
+    let snapshot = Snapshot::begin(db)?;
     let mut select = snapshot.prepare_cached(SELECT)?;
     let mut rows = select.query([after, last_published])?;
     let mut changes = Changes { last: after, ..Changes::default() };

@@ -5,9 +5,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::snapshot::Snapshot;
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Cache;
-use crate::store::sqlite::index::runs::select_by_id;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
@@ -22,10 +22,10 @@ pub(crate) fn history(
     id: MessageId,
     part: Part,
 ) -> rusqlite::Result<Option<History>> {
-    const MESSAGE: &str = select_by_id!(record_columns!(), ", last");
+    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE n = ?");
     let cached = cache.read().get(id).cloned();
     // One transaction, so that record and history match.
-    let snapshot = db.unchecked_transaction()?;
+    let snapshot = Snapshot::begin(db)?;
     let found = match cached {
         Some(entry) => Some((entry.record.as_deref().cloned(), entry.last)),
         None => cache.runs.current().row(&snapshot, MESSAGE, id, |row| {

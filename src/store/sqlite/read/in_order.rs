@@ -3,78 +3,62 @@
 //! Messages with the same integer are sorted. If there are very many of them, the index by id may be the
 //! shorter way.
 
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, ToSql};
 
 use crate::message::Shown;
-use crate::store::sqlite::index::merged_rows::RunStatements;
+use crate::store::sqlite::index::entry::{IndexEntry, IndexKey};
+use crate::store::sqlite::index::merged_entries::MergedEntries;
 use crate::store::sqlite::index::runs::Runs;
-use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::{first_id, list_order};
 use crate::store::sqlite::rows::record::{self, SHOWN_COLUMNS};
 use crate::store::{Listing, Place, Write};
 
 /// Maximum number of messages with one value that are read without also trying the index by id.
 const MAX_EQUAL_ROWS: usize = 256;
-/// Column of the message id.
-const ID: usize = 0;
+/// Maximum number of entries of the index whose rows are read together.
+const MAX_CHUNK_ENTRIES: usize = 256;
 /// Column of the list-order value.
 const VALUE: usize = SHOWN_COLUMNS + 1;
 
-/// Queries that list messages. `?1` is a run of the index; `?2` and `?3` are the key.
+/// Queries that list messages. `?1` and `?2` are the key.
 pub(crate) struct Select {
-    /// Runs to read for `by_value`, with the base last; only the base if the query reads no run.
-    pub(crate) runs: Vec<i64>,
-    /// Messages from value `?4` to value `?5`, in the order of their values.
-    pub(crate) by_value: &'static str,
-    /// All messages of a run from id `?4` on, in the order of their ids; the value is NULL for those that are
-    /// not listed.
-    pub(crate) by_id: &'static str,
+    /// Messages in the order of their values.
+    pub(crate) by_value: ByValue,
+    /// Those of the messages in the rows `?3` that are listed.
+    pub(crate) by_rows: &'static str,
 }
 
-/// Queries for the messages of a table that meet the condition. Both read the columns of
-/// [`shown_columns`](record::shown_columns), `last` and the list-order value.
-macro_rules! select {
-    ($runs:expr, $from:literal WHERE $condition:literal ORDER BY $value:literal,
-     of each $is_listed:literal) => {
-        $crate::store::sqlite::read::in_order::Select {
-            runs: $runs,
-            by_value: concat!(
-                "SELECT ",
-                $crate::store::sqlite::rows::record::shown_columns!(),
-                ", last, ",
-                $value,
-                " FROM ",
-                $from,
-                " WHERE ",
-                $condition,
-                " AND ",
-                $value,
-                " >= ?4 AND ",
-                $value,
-                " <= ?5 ORDER BY ",
-                $value
-            ),
-            by_id: concat!(
-                "SELECT ",
-                $crate::store::sqlite::rows::record::shown_columns!(),
-                ", last, CASE WHEN ",
-                $is_listed,
-                " THEN message.list_order END FROM message_index AS ids \
-                 CROSS JOIN message ON message.n = ids.n \
-                 WHERE ids.run = ?1 AND ids.kind = 0 AND ids.key >= ?4 ORDER BY ids.key"
-            ),
-        }
+/// Way to find the listed messages in the order of their values.
+pub(crate) enum ByValue {
+    /// Entries of this key in the index.
+    Index(IndexKey),
+    /// Query for the messages from value `?3` to value `?4`.
+    Query(&'static str),
+}
+
+/// Query for the columns of [`shown_columns`](record::shown_columns), `last` and the list-order value.
+macro_rules! select_listed {
+    ($($rest:tt)+) => {
+        concat!(
+            "SELECT ",
+            $crate::store::sqlite::rows::record::shown_columns!(),
+            ", last, message.list_order FROM ",
+            $($rest)+
+        )
     };
 }
-pub(crate) use select;
+pub(crate) use select_listed;
 
 /// Query of the table's messages in list order.
 pub(crate) struct InOrder<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) runs: &'a Runs,
     pub(crate) select: Select,
-    /// Parameters `?2` and `?3` of the queries.
+    /// Parameters `?1` and `?2` of the queries.
     pub(crate) key: (Value, Option<&'a str>),
     /// Only messages after this place.
     pub(crate) after: Option<Place>,
@@ -121,8 +105,70 @@ impl InOrder<'_> {
         }
     }
 
-    fn prepare(&self, sql: &str, runs: &[i64]) -> rusqlite::Result<RunStatements<'_>> {
-        RunStatements::prepare(self.db, sql, runs)
+    /// Visits the listed messages with values from `first` to `last`, in the order of their values, until a visit
+    /// returns a result. Otherwise returns whether there are at most `most` of them; later ones are not visited.
+    fn visit<R>(
+        &self,
+        (first, last): (i64, i64),
+        most: usize,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<R>>,
+    ) -> rusqlite::Result<ControlFlow<R, bool>> {
+        match self.select.by_value {
+            ByValue::Index(key) => {
+                let runs = self.runs.having(key);
+                let range =
+                    [(first, 0), (last, i64::MAX)].map(|(value, n)| IndexEntry::new(key, value, n));
+                self.visit_entries(&runs, range, most, visit)
+            }
+            ByValue::Query(query) => {
+                let mut select = self.db.prepare_cached(query)?;
+                let mut rows = select.query(&self.parameters(&[&first, &last])[..])?;
+                let mut left = most;
+                while let Some(row) = rows.next()? {
+                    if left == 0 {
+                        return Ok(ControlFlow::Continue(false));
+                    }
+                    left -= 1;
+                    if let ControlFlow::Break(result) = visit(row)? {
+                        return Ok(ControlFlow::Break(result));
+                    }
+                }
+                Ok(ControlFlow::Continue(true))
+            }
+        }
+    }
+
+    /// Visits the listed messages among those of the entries in a range, until a visit returns a result. Otherwise
+    /// returns whether there are at most `most` entries; the messages of later ones are not visited.
+    fn visit_entries<R>(
+        &self,
+        runs: &[i64],
+        [first, last]: [IndexEntry; 2],
+        most: usize,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<R>>,
+    ) -> rusqlite::Result<ControlFlow<R, bool>> {
+        let mut entries = MergedEntries::new(self.db, runs, first, last)?;
+        let mut select = self.db.prepare_cached(self.select.by_rows)?;
+        let (mut left, mut count) = (most, self.limit.clamp(1, MAX_CHUNK_ENTRIES));
+        loop {
+            let mut chunk = Vec::with_capacity(count);
+            while chunk.len() < count.min(left)
+                && let Some(entry) = entries.next()?
+            {
+                chunk.push(Value::Integer(entry.n()));
+            }
+            if chunk.is_empty() {
+                return Ok(ControlFlow::Continue(entries.next()?.is_none()));
+            }
+            left -= chunk.len();
+            let mut rows = select.query(&self.parameters(&[&Rc::new(chunk)])[..])?;
+            while let Some(row) = rows.next()? {
+                if let ControlFlow::Break(result) = visit(row)? {
+                    return Ok(ControlFlow::Break(result));
+                }
+            }
+            count = (2 * count).min(MAX_CHUNK_ENTRIES);
+        }
     }
 
     fn parameters<'p>(&'p self, others: &[&'p dyn ToSql]) -> Vec<&'p dyn ToSql> {
@@ -131,28 +177,27 @@ impl InOrder<'_> {
     }
 
     fn read_from(&self, first: i64, listing: &mut Listing) -> rusqlite::Result<Read> {
-        let mut select = self.prepare(self.select.by_value, &self.select.runs)?;
-        let mut rows = select.query::<i64>(&self.parameters(&[&first, &self.until]), VALUE)?;
         let (mut value, mut equal_rows, mut before) = (first, 0, listing.messages.len());
         let mut end = None;
-        while let Some(row) = rows.next()? {
+        let read = self.visit((first, self.until), usize::MAX, |row| {
             let next = row.get(VALUE)?;
             if next != value {
                 if let Some(end) = end
                     && (self.has_enough(listing, next) || (self.is_timed_out)())
                 {
-                    return Ok(Read::UpTo(end));
+                    return Ok(ControlFlow::Break(Read::UpTo(end)));
                 }
                 (value, equal_rows, before) = (next, 0, listing.messages.len());
             }
             equal_rows += 1;
             if equal_rows > MAX_EQUAL_ROWS {
                 listing.cut(before);
-                return Ok(Read::UpToEqualRows(value));
+                return Ok(ControlFlow::Break(Read::UpToEqualRows(value)));
             }
             end = end.max(self.add_if_matching(row, listing)?);
-        }
-        Ok(Read::All)
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(read.break_value().unwrap_or(Read::All))
     }
 
     /// Adds a message if it is after the start place and matches. Returns its place if it is after the start
@@ -217,20 +262,24 @@ impl InOrder<'_> {
             Some(after) if list_order(after) == value => after.id,
             _ => first_id(value),
         };
-        let mut select = self.prepare(self.select.by_id, &self.runs.all())?;
-        let mut rows = select.query::<Bytes16>(&self.parameters(&[first.as_bytes()]), ID)?;
-        for _ in 0..max_rows {
-            let Some(row) = rows.next()? else { return Ok(Some(None)) };
+        let range = [IndexKey::from(first), IndexKey::Id([u8::MAX; 16])];
+        let [first, last] = range.map(|id| IndexEntry::new(id, 0, 0));
+        let read = self.visit_entries(&self.runs.all(), [first, last], max_rows, |row| {
             if row.get::<_, Option<i64>>(VALUE)? == Some(value) {
                 let end = self.add_if_matching(row, equal_rows)?;
                 if end.is_some()
                     && (equal_rows.messages.len() >= self.limit || (self.is_timed_out)())
                 {
-                    return Ok(Some(end));
+                    return Ok(ControlFlow::Break(end));
                 }
             }
-        }
-        Ok(None)
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(match read {
+            ControlFlow::Break(end) => Some(end),
+            ControlFlow::Continue(true) => Some(None),
+            ControlFlow::Continue(false) => None,
+        })
     }
 
     /// Reads all messages of this value and keeps enough of them. Returns whether there are at most
@@ -241,15 +290,13 @@ impl InOrder<'_> {
         max_rows: usize,
         equal_rows: &mut Listing,
     ) -> rusqlite::Result<bool> {
-        let mut select = self.prepare(self.select.by_value, &self.select.runs)?;
-        let mut rows = select.query::<i64>(&self.parameters(&[&value, &value]), VALUE)?;
-        for _ in 0..max_rows {
-            let Some(row) = rows.next()? else { return Ok(true) };
+        let read = self.visit((value, value), max_rows, |row| {
             self.add_if_matching(row, equal_rows)?;
             if equal_rows.messages.len() > 2 * self.limit {
                 equal_rows.keep_first(self.limit);
             }
-        }
-        Ok(rows.next()?.is_none())
+            Ok(ControlFlow::<(), ()>::Continue(()))
+        })?;
+        Ok(matches!(read, ControlFlow::Continue(true)))
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::in_order::{InOrder, Select, select};
+use super::in_order::{ByValue, InOrder, Select, select_listed};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::Cache;
-use crate::store::sqlite::index::entry::{BASE, IndexKey};
-use crate::store::sqlite::index::runs::{Runs, select_by_id};
+use crate::store::sqlite::index::entry::IndexKey;
+use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::record::{self, record_columns};
 use crate::store::{Key, Listing, Message, Page, Place, Write};
@@ -43,12 +43,13 @@ pub(crate) fn message(
     runs: &Runs,
     id: MessageId,
 ) -> rusqlite::Result<Option<Message>> {
-    let record = runs.row(db, select_by_id!(record_columns!()), id, record::record)?;
+    const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE n = ?");
+    let record = runs.row(db, SELECT, id, record::record)?;
     Ok(record.flatten().map(|record| Message { id, record }))
 }
 
 /// Reads a page of a list, and one message more to see whether the list continues. The cache is searched
-/// first; then the table is read in one go, leaving out the cached messages.
+/// first; then the table is read in one go, leaving out the cached messages. The connection must be in a transaction.
 pub(crate) fn list(
     db: &Connection,
     cache: &Cache,
@@ -98,28 +99,29 @@ pub(crate) fn list(
 /// Queries for the messages under a key.
 fn select_of(runs: &Runs, key: &Key) -> Select {
     match key {
-        Key::Destination(destination) => select!(
-            runs.having(&IndexKey::from(*destination)),
-            "message_index AS i CROSS JOIN message ON message.n = i.n"
-            WHERE "i.run = ?1 AND i.kind = 1 AND i.key = ?2 AND ?3 IS NULL"
-            ORDER BY "i.list_order",
-            of each "destination = ?2 AND ?3 IS NULL"
-        ),
-        Key::Reference(key) => select!(
-            runs.having(&IndexKey::Reference(key.as_str().into())),
-            "message_index AS i CROSS JOIN message ON message.n = i.n"
-            WHERE "i.run = ?1 AND i.kind = 2 AND i.key = ?2 AND ?3 IS NULL"
-            ORDER BY "i.list_order",
-            of each "reference_key = ?2 AND ?3 IS NULL"
-        ),
-        Key::Foreign { .. } => select!(
-            vec![BASE],
-            "foreign_id AS f CROSS JOIN message USING (n)"
-            WHERE "?1 = 0 AND f.source = ?2 AND f.id = ?3"
-            ORDER BY "message.list_order",
-            of each "EXISTS (SELECT 1 FROM foreign_id AS f \
-             WHERE f.source = ?2 AND f.id = ?3 AND f.n = message.n)"
-        ),
+        Key::Destination(destination) => Select {
+            by_value: ByValue::Index(IndexKey::from(*destination)),
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE destination = ?1 AND ?2 IS NULL"
+            ),
+        },
+        Key::Reference(key) => Select {
+            by_value: ByValue::Index(IndexKey::of_reference(key, runs.secret())),
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE reference_key = ?1 AND ?2 IS NULL"
+            ),
+        },
+        Key::Foreign { .. } => Select {
+            by_value: ByValue::Query(select_listed!(
+                "foreign_id AS f CROSS JOIN message USING (n) WHERE f.source = ?1 AND f.id = ?2 \
+                 AND message.list_order >= ?3 AND message.list_order <= ?4 \
+                 ORDER BY message.list_order"
+            )),
+            by_rows: select_listed!(
+                "rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE EXISTS (SELECT 1 FROM foreign_id AS f \
+                 WHERE f.source = ?1 AND f.id = ?2 AND f.n = message.n)"
+            ),
+        },
     }
 }
 

@@ -4,7 +4,8 @@
 //! [cache](crate::store::sqlite::cache) takes precedence over its row, and the cache is searched first, so a
 //! list is complete without a lock against the writer.
 //!
-//! [`in_order`] reads the table in the order of lists, for lists and searches.
+//! [`in_order`] reads the table in the order of lists, for lists and searches. [`snapshot`] is the read transaction of
+//! a query that executes several statements.
 //!
 //! A [`search`] reads on until it has enough messages or has reached its time limit. Each index costs
 //! an entry for every message, so the whole set of messages has only the index by acceptance, which grows at its
@@ -39,5 +40,6 @@ pub(crate) mod history;
 pub(crate) mod in_order;
 pub(crate) mod messages;
 pub(crate) mod search;
+pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod thread;

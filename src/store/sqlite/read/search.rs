@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::in_order::{InOrder, select};
+use super::in_order::{ByValue, InOrder, Select, select_listed};
+use super::snapshot::Snapshot;
 use crate::message::{MessageId, Record};
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::records::Cache;
-use crate::store::sqlite::index::entry::BASE;
 use crate::store::sqlite::rows::list_order::list_order;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::SHOWN_COLUMNS;
@@ -75,7 +75,7 @@ impl Search<'_> {
     pub(crate) fn read_part(&self) -> rusqlite::Result<Found> {
         let (cached, cached_ids) = self.cached_matches();
         // One transaction, so that the chain of each notification can be read to its end.
-        let snapshot = self.db.unchecked_transaction()?;
+        let snapshot = Snapshot::begin(self.db)?;
         let mut found = Found::default();
         let listing = &mut found.listing;
         let end = self.add_stored(listing, &cached_ids)?;
@@ -149,13 +149,13 @@ impl Search<'_> {
         InOrder {
             db: self.db,
             runs: &runs,
-            select: select!(
-                vec![BASE],
-                "message INDEXED BY message_by_acceptance"
-                WHERE "?1 = 0 AND ?2 IS NULL AND ?3 IS NULL"
-                ORDER BY "message.list_order",
-                of each "?2 IS NULL AND ?3 IS NULL"
-            ),
+            select: Select {
+                by_value: ByValue::Query(select_listed!(
+                    "message INDEXED BY message_by_acceptance WHERE ?1 IS NULL AND ?2 IS NULL \
+                     AND list_order >= ?3 AND list_order <= ?4 ORDER BY list_order"
+                )),
+                by_rows: select_listed!("rarray(?3) AS entry CROSS JOIN message ON n = entry.value WHERE ?1 IS NULL AND ?2 IS NULL"),
+            },
             key: (Value::Null, None),
             after: self.start(),
             until: self

@@ -35,8 +35,7 @@ const MAPPED_BYTES: u32 = 64 << 20;
 /// SQLite virtual-machine steps between two checks of the time limit.
 const STEPS_PER_CHECK: i32 = 10_000;
 
-/// Number of statements that a connection keeps. A list that is in several runs of the index reads them with
-/// one statement each.
+/// Number of statements that a connection keeps.
 const KEPT_STATEMENTS: usize = 64;
 
 /// Maximum delay of a reply, so that it goes out together with those of other waiting queries.
@@ -64,6 +63,7 @@ impl Readers {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
                 db.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
+                rusqlite::vtab::array::load_module(db)?;
                 db.execute_batch(
                     // Without `cell_size_check`, SQLite's additional check of each page, which the writer
                     // has: on mapped pages it would run for every row.

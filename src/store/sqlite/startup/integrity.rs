@@ -16,6 +16,10 @@ use super::wal_damage::{self, page_bytes_of};
 use crate::store::sqlite::cache::append_list::AppendList;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::fail_stop::{Failure, StopCause};
+use crate::store::sqlite::index::entry::IndexEntry;
+use crate::store::sqlite::index::merged_entries::MergedEntries;
+use crate::store::sqlite::index::runs::Runs;
+use crate::store::sqlite::index::stored_rows::stored_entries;
 use crate::store::sqlite::rows::record::{notification_columns, record_columns};
 use crate::store::sqlite::write::replay::read_writer_state;
 use crate::store::sqlite::write::write_back::rows;
@@ -77,34 +81,14 @@ pub(crate) fn check_messages(
     db: &Connection,
     mut may_continue: impl FnMut() -> bool,
 ) -> rusqlite::Result<Verdict> {
-    /// Condition of a row that has no entry of this kind in the index. Most entries are in the base. Without the
-    /// plus, SQLite would convert the keys to numbers, and not use the index.
-    macro_rules! lacks_entry {
-        ($kind:literal, $key:literal, $list_order:literal) => {
-            concat!(
-                "NOT (EXISTS (SELECT 1 FROM message_index AS i WHERE i.run = 0 AND i.kind = ",
-                $kind, " AND i.key = ", $key, " AND i.list_order = ", $list_order, " AND i.n = m.n) \
-                 OR EXISTS (SELECT 1 FROM index_run JOIN message_index AS i USING (run) WHERE i.kind = ",
-                $kind, " AND i.key = ", $key, " AND i.list_order = ", $list_order, " AND i.n = m.n))"
-            )
-        };
-    }
-    const CHECK_CHUNK: &str = concat!(
-        "SELECT count(*) FROM message AS m \
-         WHERE n > ?1 AND n <= min(?2, (SELECT indexed_n FROM progress)) AND (",
-        lacks_entry!("0", "m.id", "0"),
-        " OR (WITH RECURSIVE chain (previous, shown) AS ( \
+    const COUNT_WRONG: &str = "SELECT count(*) FROM message AS m WHERE n > ?1 AND n <= ?2 AND (\
+             (WITH RECURSIVE chain (previous, shown) AS ( \
              SELECT previous, kind <> 3 FROM notification WHERE seq = m.last AND message = m.id \
              UNION ALL SELECT e.previous, e.kind <> 3 FROM chain JOIN notification AS e \
              ON e.seq = chain.previous AND e.message = m.id) \
              SELECT sum(shown) FROM chain) IS NOT notifications \
-         OR (destination IS NOT NULL AND ",
-        lacks_entry!("1", "+m.destination", "m.list_order"),
-        ") OR (reference_key IS NOT NULL AND ",
-        lacks_entry!("2", "m.reference_key", "m.list_order"),
-        ") OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
-             INDEXED BY message_by_acceptance WHERE list_order = m.list_order AND n = m.n)))"
-    );
+         OR (accepted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message \
+             INDEXED BY message_by_acceptance WHERE list_order = m.list_order AND n = m.n)))";
     let last: i64 =
         db.query_row("SELECT coalesce(max(n), 0) FROM message", [], |row| row.get(0))?;
     let mut after = 0;
@@ -112,13 +96,20 @@ pub(crate) fn check_messages(
         if !may_continue() {
             return Ok(Verdict::Unfinished);
         }
-        let wrong = db
-            .prepare_cached(CHECK_CHUNK)?
-            .query_row([after, after + CHUNK_MESSAGES], |row| row.get::<_, i64>(0))
-            .map(|wrong| match wrong {
-                0 => "ok".to_owned(),
-                wrong => format!("messages that do not match their indexes or histories: {wrong}"),
-            });
+        let count = || -> rusqlite::Result<i64> {
+            // One transaction, because a merge may go on.
+            let snapshot = db.unchecked_transaction()?;
+            let indexed: i64 =
+                snapshot.query_row("SELECT indexed_n FROM progress", [], |row| row.get(0))?;
+            let chunk = [after, indexed.min(after + CHUNK_MESSAGES)];
+            let wrong: i64 =
+                snapshot.prepare_cached(COUNT_WRONG)?.query_row(chunk, |row| row.get(0))?;
+            Ok(wrong + count_missing_entries(&snapshot, chunk)?)
+        };
+        let wrong = count().map(|wrong| match wrong {
+            0 => "ok".to_owned(),
+            wrong => format!("messages that do not match their indexes or histories: {wrong}"),
+        });
         let verdict = verdict(wrong)?;
         if verdict != Verdict::Sound {
             return Ok(verdict);
@@ -128,13 +119,33 @@ pub(crate) fn check_messages(
     Ok(Verdict::Sound)
 }
 
+/// Number of entries that the index lacks, for the messages after the first number up to the second one.
+fn count_missing_entries(db: &Connection, chunk: [i64; 2]) -> rusqlite::Result<i64> {
+    const SELECT: &str = "SELECT n, id, list_order, destination, reference_key FROM message \
+         WHERE n > ? AND n <= ?";
+    let runs = Runs::read(db)?;
+    let mut select = db.prepare_cached(SELECT)?;
+    let mut rows = select.query(chunk)?;
+    let mut missing = 0;
+    while let Some(row) = rows.next()? {
+        for entry in stored_entries(row, runs.secret())? {
+            missing += i64::from(!runs.have(db, &entry)?);
+        }
+    }
+    Ok(missing)
+}
+
 /// Checks that the index has no entries besides those of the messages.
 fn check_index(db: &Connection) -> rusqlite::Result<Verdict> {
-    const COUNT_EXCESS: &str = "SELECT (SELECT count(*) FROM message_index \
-             WHERE run IN (SELECT 0 UNION ALL SELECT run FROM index_run)) \
-         - (SELECT count(*) + count(destination) + count(reference_key) FROM message \
-             WHERE n <= (SELECT indexed_n FROM progress))";
-    Ok(match db.query_row(COUNT_EXCESS, [], |row| row.get::<_, i64>(0))? {
+    const COUNT: &str = "SELECT count(*) + count(destination) + count(reference_key) \
+         FROM message WHERE n <= (SELECT indexed_n FROM progress)";
+    let runs = Runs::read(db)?.all();
+    let mut entries = MergedEntries::new(db, &runs, IndexEntry::MIN, IndexEntry::MAX)?;
+    let mut excess = -db.query_row(COUNT, [], |row| row.get::<_, i64>(0))?;
+    while entries.next()?.is_some() {
+        excess += 1;
+    }
+    Ok(match excess {
         0 => Verdict::Sound,
         excess => Verdict::Damaged(format!("excess entries in the index: {excess}")),
     })

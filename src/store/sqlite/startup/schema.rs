@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, Transacti
 use super::file_copy;
 use crate::message::MessageId;
 use crate::store::Place;
+use crate::store::sqlite::index::stored_rows;
 use crate::store::sqlite::paths::with_extension;
 use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::list_order;
@@ -23,7 +24,7 @@ const BACKUP_ID: i64 = 0x534d_626b;
 /// Increment of the lineage if that of the old database is not known.
 pub(crate) const UNKNOWN_LINEAGE_STEP: u32 = 64;
 /// Version of `schema.sql`.
-pub const VERSION: i64 = 9;
+pub const VERSION: i64 = 10;
 /// Migrations, one per version before version 8, beginning with version 1. Applied to the tables of that
 /// version, they give the tables of version 8, except its indexes of lists.
 const MIGRATIONS: [&str; 7] = [
@@ -122,7 +123,11 @@ pub(crate) fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
         fill_list_order(&transaction)?;
         transaction.execute_batch(include_str!("migrations/7-to-8-lists.sql"))?;
     }
-    transaction.execute_batch(include_str!("migrations/8-to-9.sql"))?;
+    if from < 9 {
+        transaction.execute_batch(include_str!("migrations/8-to-9.sql"))?;
+    }
+    transaction.execute_batch(include_str!("migrations/9-to-10.sql"))?;
+    stored_rows::fill(&transaction)?;
     write_version(&transaction)?;
     transaction.commit()
 }
@@ -248,6 +253,7 @@ pub(crate) fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(64);
+    rusqlite::vtab::array::load_module(db).map_err(failed)?;
     let mode: String =
         db.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
     let synchronous: i64 =

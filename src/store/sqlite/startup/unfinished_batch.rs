@@ -6,7 +6,7 @@ use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::REPORT_BY_FOREIGN_ID;
 
 /// Removes the new rows of a batch that was not finished, and their entries in the index: the notification log
-/// will be replayed from before it.
+/// will be replayed from before it. Also removes what is left of runs that were merged.
 pub(crate) fn discard(db: &Connection) -> rusqlite::Result<()> {
     const SELECT: &str = "SELECT n, last FROM message WHERE n > (SELECT indexed_n FROM progress)";
     let rows: Vec<(i64, i64)> = db
@@ -28,6 +28,8 @@ pub(crate) fn discard(db: &Connection) -> rusqlite::Result<()> {
              without_number = without_number - (SELECT count(*) FROM message \
                  WHERE n > indexed_n AND status IS NOT NULL AND destination IS NULL);
          DELETE FROM message WHERE n > (SELECT indexed_n FROM progress);
-         DELETE FROM message_index WHERE run > (SELECT coalesce(max(run), 0) FROM index_run);",
+         DELETE FROM index_block WHERE b IN (SELECT b FROM index_block_start \
+             WHERE run > 0 AND run NOT IN (SELECT run FROM index_run));
+         DELETE FROM index_block_start WHERE run > 0 AND run NOT IN (SELECT run FROM index_run);",
     )
 }

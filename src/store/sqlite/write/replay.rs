@@ -9,7 +9,6 @@ use crate::message::Record;
 use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::load::load;
-use crate::store::sqlite::index::runs::select_by_id;
 use crate::store::sqlite::rows::record::{logged, logged_columns};
 
 /// Reads the writer state from the tables, and replays the notification log into the cache.
@@ -30,7 +29,7 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
         logged_columns!(),
         " FROM notification WHERE seq > (SELECT folded FROM progress) ORDER BY seq"
     );
-    const LAST: &str = select_by_id!("last");
+    const LAST: &str = "SELECT last FROM message WHERE n = ?";
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
     let mut replayed = 0;

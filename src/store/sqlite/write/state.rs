@@ -11,6 +11,7 @@ use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::{Cache, Changes};
+use crate::store::sqlite::index::blocks;
 use crate::store::sqlite::index::entry::IndexEntry;
 use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::quarantine::Usage;
@@ -121,16 +122,22 @@ impl WriterState {
 
     /// Deletes these entries from the index, wherever they are.
     pub(crate) fn delete_index_entries(
-        &self,
+        &mut self,
         db: &Connection,
         entries: &[IndexEntry],
     ) -> rusqlite::Result<()> {
-        let unfinished = self.write_back.unfinished_run();
+        let write_back = &mut self.write_back;
+        let unfinished = write_back.unfinished_run();
         for entry in entries {
-            for run in self.write_back.runs.having(&entry.key).into_iter().chain(unfinished) {
-                entry.delete(db, run)?;
+            let Some(key) = entry.key() else { continue };
+            // What is left of merged runs is not read any more, but the file would still have the key.
+            let leftover = write_back.merge.leftover();
+            let leftover = leftover.into_iter().flat_map(|runs| runs.in_front_having(key));
+            for run in write_back.runs.having(key).into_iter().chain(unfinished).chain(leftover) {
+                blocks::remove(db, run, entry)?;
             }
         }
+        write_back.merge.read_again();
         Ok(())
     }
 
@@ -144,7 +151,8 @@ impl WriterState {
         if let Some(row) = &entry.row {
             self.counters.rows_without_destination -= row.without_destination();
             self.write_back.row_removed(row.n);
-            self.delete_index_entries(db, &row.index_entries(id))?;
+            let entries = row.index_entries(id, self.write_back.runs.secret());
+            self.delete_index_entries(db, &entries)?;
         }
         self.changes.remove(id);
         Ok(())

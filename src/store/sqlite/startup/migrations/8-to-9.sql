@@ -1,29 +1,10 @@
--- From version 8 to version 9: the index by id, destination and reference key is in sorted runs. All entries go
--- to the base. Takes about five seconds for each million of messages.
-
-CREATE TABLE message_index (
-    run               INTEGER NOT NULL,
-    kind              INTEGER NOT NULL,  -- 0: id, 1: destination, 2: reference key
-    key               ANY     NOT NULL,  -- the value of that column
-    list_order        INTEGER NOT NULL,  -- of the message; 0 for kind 0
-    n                 INTEGER NOT NULL,  -- the message's row
-    PRIMARY KEY (run, kind, key, list_order, n)
-) STRICT, WITHOUT ROWID;
+-- From version 8 to version 9: the index by id, destination and reference key is in sorted runs. The next migration
+-- fills it.
 
 CREATE TABLE index_run (
     run               INTEGER PRIMARY KEY CHECK (run > 0),
     filter            BLOB    NOT NULL   -- keys that the run may have; see src/store/sqlite/index/filter.rs
 ) STRICT;
-
--- In the order of the indexes of version 8, so that nothing has to be sorted.
-INSERT INTO message_index (run, kind, key, list_order, n)
-SELECT 0, 0, id, 0, n FROM message ORDER BY id;
-INSERT INTO message_index (run, kind, key, list_order, n)
-SELECT 0, 1, destination, list_order, n FROM message WHERE destination IS NOT NULL
-ORDER BY destination, list_order, n;
-INSERT INTO message_index (run, kind, key, list_order, n)
-SELECT 0, 2, reference_key, list_order, n FROM message WHERE reference_key IS NOT NULL
-ORDER BY reference_key, list_order, n;
 
 DROP INDEX message_by_destination;
 DROP INDEX message_by_reference;

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::progress::Step;
 use super::rows::write_row;
 use crate::message::{MessageId, Record};
-use crate::store::sqlite::index::entry::{BASE, IndexEntry};
+use crate::store::sqlite::index::blocks;
+use crate::store::sqlite::index::entry::IndexEntry;
 use crate::store::sqlite::index::merge::MAX_PIECE_ENTRIES;
 use crate::store::sqlite::index::new_run::NewRun;
 use crate::store::sqlite::write::state::WriterState;
@@ -19,11 +20,11 @@ const NOTIFICATIONS_PER_MESSAGE: usize = 8;
 const BATCH_DIVISOR: usize = 4;
 /// Divisor for the excess over the cache's limits that may stay until the next delivery: an eighth.
 const SLACK_DIVISOR: usize = 8;
-/// Steps that a message takes: its row, three entries in the index, and its eviction.
-const MESSAGE_STEPS: usize = 5;
+/// Steps that a message takes: its row, its eviction, and its part of the blocks of a run.
+const MESSAGE_STEPS: usize = 3;
 /// Entries of a message in the index.
 const MESSAGE_ENTRIES: usize = 3;
-/// Divisor for the part of all messages that is merged at a time: a page of the base has about 110 entries.
+/// Divisor for the part of all messages that is merged at a time, so that a block of the base takes several entries.
 const BASE_DIVISOR: usize = 18;
 /// Maximum number of messages for which one transaction takes all steps.
 const TRANSACTION_MESSAGES: usize = 512;
@@ -71,6 +72,7 @@ pub(crate) fn advance(
     };
     if pace == Pace::Arrivals {
         while merge_piece(db, state)? {}
+        state.write_back.merge.delete_some(db)?;
     }
     if steps > 0 {
         db.prepare_cached("UPDATE progress SET without_number = ?")?
@@ -82,7 +84,7 @@ pub(crate) fn advance(
 /// Moves a piece of the merge in progress, if it is due. Returns whether it was.
 fn merge_piece(db: &Connection, state: &mut WriterState) -> rusqlite::Result<bool> {
     // A small cache has small runs.
-    let piece = MAX_PIECE_ENTRIES.min(state.limits.messages);
+    let piece = (state.limits.messages / BATCH_DIVISOR).clamp(1, MAX_PIECE_ENTRIES);
     let write_back = &mut state.write_back;
     let Some(runs) = write_back.merge.advance(db, &write_back.runs, piece)? else {
         return Ok(false);
@@ -94,6 +96,7 @@ fn merge_piece(db: &Connection, state: &mut WriterState) -> rusqlite::Result<boo
 /// Moves a piece of the merge in progress, although it is not due. Returns 1, or 0 if there is none.
 pub(crate) fn merge_more(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
     state.write_back.merge.allow(MAX_PIECE_ENTRIES);
+    state.write_back.merge.delete_some(db)?;
     merge_piece(db, state).map(u64::from)
 }
 
@@ -119,7 +122,7 @@ fn count_arrivals(state: &mut WriterState) {
     let arrived = new.max(logged / NOTIFICATIONS_PER_MESSAGE);
     // An eighth more, so that a batch ends before the cache is full again.
     write_back.due_steps += arrived * MESSAGE_STEPS * 9 / 8;
-    write_back.merge.allow(arrived * MESSAGE_ENTRIES * 9 / 8);
+    write_back.merge.allow((arrived * MESSAGE_ENTRIES * 9).div_ceil(8));
 }
 
 /// Whether a start would replay all notifications that it may, but one part in `divisor`; none, if that is 1.
@@ -228,7 +231,7 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
     Ok(steps.max(1))
 }
 
-/// Number of runs at which they are merged: so many that a page of the base takes at least six of their entries.
+/// Number of runs at which they are merged: so many that a block of the base takes at least six of their entries.
 /// Each run costs the queries that find entries in it.
 fn merged_runs(state: &WriterState, batch: usize) -> usize {
     let messages = usize::try_from(state.counters.last_n).unwrap_or(usize::MAX);
@@ -254,19 +257,25 @@ fn write_rows(
         state.counters.rows_without_destination += entry.without_destination();
         state.write_back.unwritten = state.write_back.unwritten.saturating_sub(1);
         if let Some(before) = &entry.row {
-            let (before, after) = (before.index_entries(*id), row.index_entries(*id));
-            let new = after.iter().filter(|entry| !before.contains(entry));
-            IndexEntry::insert_all(db, BASE, new)?;
-            let gone: Vec<_> = before.into_iter().filter(|entry| !after.contains(entry)).collect();
+            let secret = state.write_back.runs.secret();
+            let (before, after) =
+                (before.index_entries(*id, secret), row.index_entries(*id, secret));
+            let (gone, new) = (only_in(&before, &after), only_in(&after, &before));
+            blocks::add_to_base(db, &new)?;
             state.delete_index_entries(db, &gone)?;
             state.changes.remove(*id);
         } else {
-            new.extend(row.index_entries(*id));
+            new.extend(row.index_entries(*id, state.write_back.runs.secret()));
             // Cached until its entries count.
             state.changes.put(*id, entry.written(row));
         }
     }
     Ok(new.len())
+}
+
+/// The entries that are among these, but not among the others.
+fn only_in(these: &[IndexEntry], others: &[IndexEntry]) -> Vec<IndexEntry> {
+    these.iter().filter(|entry| !others.contains(entry)).copied().collect()
 }
 
 /// Records up to where the notification log is written back, and that all rows are in the index.

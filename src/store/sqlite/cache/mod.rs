@@ -1,7 +1,7 @@
 //! Cache: recent records in memory, written back to the table `message` later.
 //!
 //! [`records`] is shared by readers and the writer. [`entry`] is the cached state of one message, and [`load`]
-//! reads it from the tables. [`append_list`] is a list whose copies share their items. [`counts`] are figures
+//! reads it from the tables. [`places`] are the messages' places in lists. [`append_list`] is a list whose copies share their items. [`counts`] are figures
 //! that the writer keeps for the stats.
 //!
 //! A record in the cache takes precedence over its row, and the cache is searched first. So a list is
@@ -13,4 +13,5 @@ pub(crate) mod append_list;
 pub(crate) mod counts;
 pub(crate) mod entry;
 pub(crate) mod load;
+pub(crate) mod places;
 pub(crate) mod records;

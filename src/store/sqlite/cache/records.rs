@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{self, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::mem;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
@@ -18,6 +16,7 @@ use slab::Slab;
 
 use super::counts::Counts;
 use super::entry::{Entry, ListedUnder};
+use super::places::Places;
 use crate::memory_budget::{MemoryBudget, Reservation, Share};
 use crate::message::{MessageId, Record};
 use crate::store::notifier::Notifier;
@@ -127,9 +126,6 @@ impl Cache {
     }
 }
 
-/// Place in the lists: a hash of the key, and the place under that key.
-type Listed = (u64, Place);
-
 /// Records that `message` lacks or has in an older state.
 pub(crate) struct CachedRecords {
     /// Cached messages. Each keeps its slot for as long as it is cached.
@@ -138,9 +134,8 @@ pub(crate) struct CachedRecords {
     slots: HashMap<MessageId, usize>,
     /// Slots in the order in which the table fell behind, by the first notification that the row lacks.
     queue: BTreeMap<i64, usize>,
-    /// Slot of each message at the places where it is listed, and where the table still lists it.
-    lists: BTreeMap<Listed, usize>,
-    hasher: RandomState,
+    /// Where each message is listed, and where the table still lists it.
+    places: Places,
     /// Size of all entries, in bytes.
     bytes: usize,
     /// Difference that all entries make to the number of rows without a destination.
@@ -155,8 +150,7 @@ impl CachedRecords {
             entries: Slab::new(),
             slots: HashMap::new(),
             queue: BTreeMap::new(),
-            lists: BTreeMap::new(),
-            hasher: RandomState::new(),
+            places: Places::default(),
             bytes: 0,
             without_destination: 0,
             charged,
@@ -218,15 +212,7 @@ impl CachedRecords {
         mut limit: usize,
     ) -> Vec<(MessageId, Option<Arc<Record>>)> {
         let under = ListedUnder::from(key);
-        let hash = self.hasher.hash_one(&under);
-        let begin = match after {
-            Some(after) => Bound::Excluded((hash, after)),
-            None => Bound::Included((hash, Place::FIRST)),
-        };
-        let mut places = self
-            .lists
-            .range((begin, Bound::Unbounded))
-            .take_while(|((other, _), _)| *other == hash);
+        let mut places = self.places.after(&under, after);
         let mut listed = Vec::new();
         loop {
             // Each step is done for all entries of a round, so that the processor waits for several memory
@@ -235,8 +221,8 @@ impl CachedRecords {
             if next.is_empty() {
                 return listed;
             }
-            let entries = next.iter().filter_map(|((_, place), slot)| {
-                let (id, entry) = self.entries.get(**slot)?;
+            let entries = next.iter().filter_map(|(place, slot)| {
+                let (id, entry) = self.entries.get(*slot)?;
                 // A message may be listed in two places.
                 let is_current_place =
                     |record: &&Arc<Record>| record.accepted_at() == place.accepted_at;
@@ -299,16 +285,14 @@ impl CachedRecords {
     /// Removes a message from the lists.
     fn remove_places(&mut self, id: MessageId, entry: &Entry) {
         for (accepted_at, under) in entry.places() {
-            let place = (self.hasher.hash_one(under), Place { accepted_at, id });
-            self.lists.remove(&place);
+            self.places.remove(&under, Place { accepted_at, id });
         }
     }
 
     /// Adds a message to the lists.
     fn add_places(&mut self, id: MessageId, entry: &Entry, slot: usize) {
         for (accepted_at, under) in entry.places() {
-            let place = (self.hasher.hash_one(under), Place { accepted_at, id });
-            self.lists.insert(place, slot);
+            self.places.add(&under, Place { accepted_at, id }, slot);
         }
     }
 

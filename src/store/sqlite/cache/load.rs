@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::entry::{Entry, ForeignId, IndexedColumns, Row};
 use crate::message::{Identity, MessageId};
+use crate::store::sqlite::index::blocks::select_row;
 use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
@@ -14,8 +15,7 @@ use crate::store::sqlite::rows::record::{
 
 /// Cached state of a message, loaded from the tables.
 pub(crate) fn load(db: &Connection, runs: &Runs, id: MessageId) -> rusqlite::Result<Option<Entry>> {
-    const SELECT: &str =
-        concat!("SELECT ", record_columns!(), ", n, last FROM message WHERE n = ?");
+    const SELECT: &str = select_row!(record_columns!(), ", n, last");
     let found = runs.row(db, SELECT, id, |row| {
         Ok((record::record(row)?, row.get(RECORD_COLUMNS)?, row.get(RECORD_COLUMNS + 1)?))
     })?;

@@ -3,7 +3,8 @@
 //! A block begins at its start, and has all entries of its run from there to the start of the next one. The first
 //! block of a run starts before every entry, so each entry has a block to which it belongs.
 
-use rusqlite::types::FromSqlError;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::entry::{BASE, ENTRY_BYTES, IndexEntry};
@@ -44,7 +45,7 @@ impl Block {
             b: row.get(0)?,
             start: IndexEntry(row.get(1)?),
             next_start: next_start.map(IndexEntry),
-            entries: stored(row, 3)?.iter().map(|bytes| IndexEntry(*bytes)).collect(),
+            entries: stored(row.get_ref(3)?)?.iter().map(|bytes| IndexEntry(*bytes)).collect(),
         })
     }
 
@@ -143,14 +144,66 @@ pub(crate) fn last_up_to(
     run: i64,
     entry: &IndexEntry,
 ) -> rusqlite::Result<Option<IndexEntry>> {
-    const SELECT: &str = "SELECT entries FROM index_block WHERE b = (SELECT b \
-             FROM index_block_start WHERE run = ? AND start <= ? ORDER BY start DESC LIMIT 1)";
-    let last = db.prepare_cached(SELECT)?.query_row(params![run, entry.0], |row| {
-        let entries = stored(row, 0)?;
-        let after = entries.partition_point(|bytes| *bytes <= entry.0);
-        Ok(after.checked_sub(1).and_then(|last| entries.get(last)).map(|bytes| IndexEntry(*bytes)))
-    });
+    const SELECT: &str = select_block_of!("entries");
+    let last = db
+        .prepare_cached(SELECT)?
+        .query_row(params![run, entry.0], |row| Ok(last_of(stored(row.get_ref(0)?)?, entry)));
     Ok(last.optional()?.flatten())
+}
+
+/// The last of these entries that is not after this one.
+fn last_of(entries: &[[u8; ENTRY_BYTES]], entry: &IndexEntry) -> Option<IndexEntry> {
+    let after = entries.partition_point(|bytes| *bytes <= entry.0);
+    after.checked_sub(1).and_then(|last| entries.get(last)).map(|bytes| IndexEntry(*bytes))
+}
+
+/// Query for a column of the block in run `?1` to which entry `?2` belongs.
+macro_rules! select_block_of {
+    ($column:literal) => {
+        concat!(
+            "SELECT ",
+            $column,
+            " FROM index_block WHERE b = (SELECT b FROM index_block_start \
+             WHERE run = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1)"
+        )
+    };
+}
+pub(crate) use select_block_of;
+
+/// Query for these columns of the row in `message` that run `?1` lists under a key. `?2` is the greatest entry that
+/// the key can have.
+macro_rules! select_row {
+    ($($columns:tt)+) => {
+        concat!(
+            "SELECT ",
+            $($columns)+,
+            " FROM message WHERE n = row_of_last_entry((",
+            $crate::store::sqlite::index::blocks::select_block_of!("entries"),
+            "), ?2)"
+        )
+    };
+}
+pub(crate) use select_row;
+
+/// Adds to a connection what the queries of the index use: lists of row numbers as parameters, and the function
+/// `row_of_last_entry`.
+pub(crate) fn add_functions(db: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_DIRECTONLY;
+    rusqlite::vtab::array::load_module(db)?;
+    db.create_scalar_function("row_of_last_entry", 2, flags, row_of_last_entry)
+}
+
+/// Row of the last entry of a block that is not after the given one, if both entries have the same key.
+fn row_of_last_entry(arguments: &Context<'_>) -> rusqlite::Result<Option<i64>> {
+    let entry = IndexEntry(arguments.get(1)?);
+    let block = arguments.get_raw(0);
+    if block == ValueRef::Null {
+        return Ok(None);
+    }
+    let last = last_of(stored(block)?, &entry).filter(|last| last.key() == entry.key());
+    Ok(last.map(|last| last.n()))
 }
 
 /// Entries as a block stores them. The room behind the last one is filled with the greatest byte, so that a block
@@ -165,8 +218,8 @@ fn packed(entries: &[IndexEntry]) -> Vec<u8> {
 }
 
 /// Entries that a block stores.
-fn stored<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [[u8; ENTRY_BYTES]]> {
-    let (entries, []) = row.get_ref(column)?.as_blob()?.as_chunks() else {
+fn stored(block: ValueRef<'_>) -> rusqlite::Result<&[[u8; ENTRY_BYTES]]> {
+    let (entries, []) = block.as_blob()?.as_chunks() else {
         return Err(FromSqlError::InvalidType.into());
     };
     let count = entries.partition_point(|entry| *entry < IndexEntry::MAX.0);

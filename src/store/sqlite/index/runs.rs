@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blocks;
 use super::entry::{BASE, IndexEntry, IndexKey, IndexSecret};
@@ -114,25 +114,21 @@ impl Runs {
         Ok(false)
     }
 
-    /// Reads a message's row, if there is one. The query reads the row of `message` with the number that is its
-    /// parameter.
+    /// Reads a message's row, if there is one. The query is one of [`select_row`].
     pub(crate) fn row<T>(
         &self,
         db: &Connection,
-        select_by_n: &str,
+        select_row: &str,
         id: MessageId,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<Option<T>> {
         let key = IndexKey::from(id);
         let last = IndexEntry::new(key, 0, i64::MAX);
+        let mut select = db.prepare_cached(select_row)?;
         for run in self.having(key) {
-            let Some(entry) = blocks::last_up_to(db, run, &last)? else { continue };
-            if entry.key() != Some(key) {
-                continue;
-            }
-            let found = db.prepare_cached(select_by_n)?.query_row([entry.n()], &mut read);
-            if let Some(row) = found.optional()? {
-                return Ok(Some(row));
+            let found = select.query_row(params![run, last.0], &mut read).optional()?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::snapshot::Snapshot;
 use crate::message::MessageId;
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::blocks::select_row;
 use crate::store::sqlite::rows::column::Coded;
 use crate::store::sqlite::rows::notification_chain::visit_backwards;
 use crate::store::sqlite::rows::record::{
@@ -22,7 +23,7 @@ pub(crate) fn history(
     id: MessageId,
     part: Part,
 ) -> rusqlite::Result<Option<History>> {
-    const MESSAGE: &str = concat!("SELECT ", record_columns!(), ", last FROM message WHERE n = ?");
+    const MESSAGE: &str = select_row!(record_columns!(), ", last");
     let cached = cache.read().get(id).cloned();
     // One transaction, so that record and history match.
     let snapshot = Snapshot::begin(db)?;

@@ -12,6 +12,7 @@ use super::in_order::{ByValue, InOrder, Select, select_listed};
 use crate::message::{Identity, MessageId};
 use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::blocks::select_row;
 use crate::store::sqlite::index::entry::IndexKey;
 use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::rows::list_order::list_order;
@@ -43,7 +44,7 @@ pub(crate) fn message(
     runs: &Runs,
     id: MessageId,
 ) -> rusqlite::Result<Option<Message>> {
-    const SELECT: &str = concat!("SELECT ", record_columns!(), " FROM message WHERE n = ?");
+    const SELECT: &str = select_row!(record_columns!());
     let record = runs.row(db, SELECT, id, record::record)?;
     Ok(record.flatten().map(|record| Message { id, record }))
 }

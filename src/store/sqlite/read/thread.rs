@@ -19,6 +19,7 @@ use crate::store::sqlite::OpenError;
 use crate::store::sqlite::cache::records::Cache;
 use crate::store::sqlite::error::store_error;
 use crate::store::sqlite::fail_stop::{Failure, Guard, StopCause};
+use crate::store::sqlite::index::blocks;
 
 /// Number of read threads.
 const THREADS: u32 = 2;
@@ -63,7 +64,7 @@ impl Readers {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|db| {
                 db.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
-                rusqlite::vtab::array::load_module(db)?;
+                blocks::add_functions(db)?;
                 db.execute_batch(
                     // Without `cell_size_check`, SQLite's additional check of each page, which the writer
                     // has: on mapped pages it would run for every row.

@@ -125,7 +125,7 @@ fn prepare(
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(new).map_err(file)?;
     io::copy(&mut from, &mut to).map_err(file)?;
     drop(to);
-    let mut db = Connection::open(new).map_err(failed)?;
+    let (mut db, _found) = schema::connect(new)?;
     schema::set_up(&db, new)?;
     if version < schema::VERSION {
         schema::migrate(&mut db, version).map_err(failed)?;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, Transacti
 use super::file_copy;
 use crate::message::MessageId;
 use crate::store::Place;
-use crate::store::sqlite::index::stored_rows;
+use crate::store::sqlite::index::{blocks, stored_rows};
 use crate::store::sqlite::paths::with_extension;
 use crate::store::sqlite::rows::column::Bytes16;
 use crate::store::sqlite::rows::list_order::list_order;
@@ -77,6 +77,7 @@ pub(crate) fn open_existing(
     // Without a checkpoint on close, which would write the WAL that a crash left into a file of another
     // program.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+    blocks::add_functions(&db).map_err(failed)?;
     match recognise(&db).map_err(failed)? {
         Found::Ours { version } if version > VERSION => {
             Err(OpenError::Version { path: path.to_owned(), found: version, ours: VERSION })
@@ -253,7 +254,6 @@ pub(crate) fn set_up(db: &Connection, path: &Path) -> Result<(), OpenError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(64);
-    rusqlite::vtab::array::load_module(db).map_err(failed)?;
     let mode: String =
         db.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
     let synchronous: i64 =

@@ -9,6 +9,7 @@ use crate::message::Record;
 use crate::store::sqlite::Settings;
 use crate::store::sqlite::cache::entry::Entry;
 use crate::store::sqlite::cache::load::load;
+use crate::store::sqlite::index::blocks::select_row;
 use crate::store::sqlite::rows::record::{logged, logged_columns};
 
 /// Reads the writer state from the tables, and replays the notification log into the cache.
@@ -29,7 +30,7 @@ fn replay(db: &Connection, state: &mut WriterState) -> rusqlite::Result<u64> {
         logged_columns!(),
         " FROM notification WHERE seq > (SELECT folded FROM progress) ORDER BY seq"
     );
-    const LAST: &str = "SELECT last FROM message WHERE n = ?";
+    const LAST: &str = select_row!("last");
     let mut select = db.prepare(SELECT)?;
     let mut rows = select.query([])?;
     let mut replayed = 0;

@@ -14,7 +14,31 @@ const PROBES: u32 = 6;
 /// Odd factor that spreads the lower half of a hash over the bits of a block.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Filter of a run, to be asked with the hashes of keys.
+/// Bits of a key in each filter, made once for a look into many filters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyBits {
+    hash: u64,
+    /// Bits in the key's block.
+    words: [u64; BLOCK_WORDS],
+}
+
+impl KeyBits {
+    /// Bits of the key with this hash.
+    pub(crate) fn of(hash: u64) -> Self {
+        let mut words = [0; BLOCK_WORDS];
+        let spread = (hash & 0xffff_ffff).wrapping_mul(SPREAD);
+        for probe in 0..PROBES {
+            let bit = (spread >> (9 * probe + 10)) % BLOCK_BITS;
+            if let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| words.get_mut(word))
+            {
+                *word |= 1 << (bit % 64);
+            }
+        }
+        Self { hash, words }
+    }
+}
+
+/// Filter of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter(Vec<[u64; BLOCK_WORDS]>);
 
@@ -26,22 +50,21 @@ impl Filter {
         Self(vec![[0; BLOCK_WORDS]; usize::try_from(blocks).unwrap_or(1)])
     }
 
-    /// Adds a key by its hash.
-    pub(crate) fn add(&mut self, hash: u64) {
-        let number = self.block_number(hash);
+    /// Adds a key.
+    pub(crate) fn add(&mut self, key: &KeyBits) {
+        let number = self.block_number(key.hash);
         let Some(block) = self.0.get_mut(number) else { return };
-        for (word, bit) in places(hash) {
-            if let Some(word) = block.get_mut(word) {
-                *word |= bit;
-            }
+        for (word, bits) in block.iter_mut().zip(key.words) {
+            *word |= bits;
         }
     }
 
-    /// Whether the run may have the key with this hash.
-    pub(crate) fn may_contain(&self, hash: u64) -> bool {
-        self.0.get(self.block_number(hash)).is_none_or(|block| {
-            places(hash).all(|(word, bit)| block.get(word).is_none_or(|word| word & bit != 0))
-        })
+    /// Whether the run may have the key.
+    pub(crate) fn may_contain(&self, key: &KeyBits) -> bool {
+        let Some(block) = self.0.get(self.block_number(key.hash)) else { return true };
+        // All words are compared, because half of the bits are set: no branch could be predicted, and the
+        // processor could not read the block of the next filter ahead.
+        block.iter().zip(key.words).fold(0, |missing, (word, bits)| missing | (bits & !word)) == 0
     }
 
     /// Number of the key's block, from the upper half of the hash.
@@ -64,35 +87,26 @@ impl Filter {
     }
 }
 
-/// The key's bits in its block: word, and bit in the word.
-fn places(hash: u64) -> impl Iterator<Item = (usize, u64)> {
-    let spread = (hash & 0xffff_ffff).wrapping_mul(SPREAD);
-    (0..PROBES).map(move |probe| {
-        let bit = (spread >> (9 * probe + 10)) % BLOCK_BITS;
-        (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
 
-    fn hash(number: u64) -> u64 {
+    fn key(number: u64) -> KeyBits {
         let digest = Sha256::digest(number.to_be_bytes());
-        u64::from_be_bytes(*digest.first_chunk().unwrap())
+        KeyBits::of(u64::from_be_bytes(*digest.first_chunk().unwrap()))
     }
 
     #[test]
     fn a_filter_has_all_of_its_keys_and_few_others() {
         for keys in [0, 1, 100, 24_576] {
             let mut filter = Filter::for_keys(keys);
-            let own = || (0..).map(hash).take(keys);
-            own().for_each(|key| filter.add(key));
+            let own = || (0..).map(key).take(keys);
+            own().for_each(|key| filter.add(&key));
             let filter = Filter::from_bytes(&filter.to_bytes()).unwrap();
-            assert!(own().all(|key| filter.may_contain(key)));
-            let others = (1_000_000..1_100_000).map(hash).filter(|key| filter.may_contain(*key));
+            assert!(own().all(|key| filter.may_contain(&key)));
+            let others = (1_000_000..1_100_000).map(key).filter(|key| filter.may_contain(key));
             let passed = others.count();
             assert!(passed <= 1_000, "{passed} of 100,000 others pass a filter of {keys}");
         }

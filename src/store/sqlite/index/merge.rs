@@ -11,6 +11,9 @@ use super::runs::Runs;
 /// Maximum number of entries added to the base at a time. The block that the last one changed is changed again by the
 /// next piece, so a piece should not be small.
 pub(crate) const MAX_PIECE_ENTRIES: usize = 512;
+/// Number of blocks of each run that are read at a time. Entries are taken up to the end of the shortest part: with one
+/// block of each run, that would be a few entries of each.
+const READ_BLOCKS: usize = 2;
 /// Maximum number of blocks deleted at a time.
 const MAX_DELETED_BLOCKS: usize = 16;
 
@@ -132,19 +135,18 @@ fn next_entries(
     // Entries from here on may come after others that are not read.
     let mut end = IndexEntry::MAX;
     for run in runs {
-        let mut start = Some(*after);
-        while let Some(first) = start
+        let (mut start, mut left) = (Some(*after), READ_BLOCKS);
+        while left > 0
+            && let Some(first) = start
             && let Some(block) = Block::of(db, *run, &first)?
         {
             let read = block.entries.partition_point(|entry| entry <= after);
             let unread = block.entries.get(read..).unwrap_or_default();
+            entries.extend_from_slice(unread);
+            left -= usize::from(!unread.is_empty());
             start = block.next_start;
-            if !unread.is_empty() {
-                entries.extend_from_slice(unread);
-                end = start.map_or(end, |start| end.min(start));
-                break;
-            }
         }
+        end = start.map_or(end, |start| end.min(start));
     }
     entries.retain(|entry| *entry < end);
     entries.sort_unstable();

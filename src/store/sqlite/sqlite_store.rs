@@ -1,7 +1,7 @@
 //! `SqliteStore`: forwards each call to the thread that carries it out.
 
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -20,6 +20,7 @@ use super::shutdown::Closing;
 use crate::message::{Destination, Identity, MessageId, Timestamp};
 use crate::store::notifier::{LatestChange, Waiting};
 use crate::store::sqlite::cache::records::Cache;
+use crate::store::sqlite::index::id_filter::{self, IdFilter};
 use crate::store::sqlite::read::search::Search;
 use crate::store::sqlite::read::snapshot::Snapshot;
 use crate::store::sqlite::read::thread::Readers;
@@ -62,7 +63,7 @@ impl SqliteStore {
         let path = &settings.path;
         let failed = |source| OpenError::Database { path: path.clone(), source };
         let Opened { db, lock, marks, unchecked } = open::open(settings)?;
-        let state = initial_writer_state(&db, settings).map_err(failed)?;
+        let mut state = initial_writer_state(&db, settings).map_err(failed)?;
         let lineage = schema::lineage(&db).map_err(failed)?;
         let old_quarantine = state.counters.quarantine.has_unmoved();
         let watched = WatchedFiles::new(path, &lock)
@@ -85,6 +86,9 @@ impl SqliteStore {
             })?);
             checkpoints = Some(wake_sender);
         }
+        let (ids, ids_thread) = start_id_filter(path, &failure, &is_closing)?;
+        state.ids = ids;
+        others.push(ids_thread);
         let (orders, queue) = mpsc::channel(settings.max_in_flight.max(1));
         let writer = Writer {
             orders: queue,
@@ -174,6 +178,23 @@ fn initial_writer_state(db: &Connection, settings: &Settings) -> rusqlite::Resul
         }
     }
     Ok(state)
+}
+
+/// Starts the thread that fills the filter of message ids.
+fn start_id_filter(
+    path: &Path,
+    failure: &Failure,
+    is_closing: &Arc<AtomicBool>,
+) -> Result<(IdFilter, JoinHandle<()>), OpenError> {
+    let db = schema::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.0;
+    let (requests, requested) = sync_channel(1);
+    let (sender, filled) = sync_channel(1);
+    let (stopped, is_closing) = (failure.clone(), Arc::clone(is_closing));
+    let thread = spawn("ids", failure, move || {
+        let may_continue = || !is_closing.load(Ordering::Relaxed) && !stopped.has_stopped();
+        id_filter::fill_all(&db, &requested, &sender, may_continue);
+    })?;
+    Ok((IdFilter::new(id_filter::Thread { requests, filled }), thread))
 }
 
 /// Starts a thread that the store needs; a panic in it is a fail-stop.

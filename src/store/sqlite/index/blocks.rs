@@ -14,13 +14,24 @@ pub(crate) const BLOCK_ENTRIES: usize = 160;
 /// Maximum number of entries of each block when one is divided, so that it has room for later ones.
 const DIVIDED_ENTRIES: usize = 128;
 
+/// Query for the first block of run `?1` that meets the condition and comes first in the order.
+macro_rules! select_block {
+    ($condition_and_order:literal) => {
+        concat!(
+            "SELECT b, start, entries FROM index_block_start CROSS JOIN index_block USING (b) \
+             WHERE run = ?1 AND ",
+            $condition_and_order,
+            " LIMIT 1"
+        )
+    };
+}
+
 /// A block with its entries.
 pub(crate) struct Block {
+    run: i64,
     /// Its row.
     b: i64,
     start: IndexEntry,
-    /// Start of the next block of the run, if there is one.
-    pub(crate) next_start: Option<IndexEntry>,
     /// In their order.
     pub(crate) entries: Vec<IndexEntry>,
 }
@@ -32,20 +43,33 @@ impl Block {
         run: i64,
         entry: &IndexEntry,
     ) -> rusqlite::Result<Option<Self>> {
-        const SELECT: &str = "SELECT b, start, (SELECT min(start) FROM index_block_start \
-                 WHERE run = ?1 AND start > block.start), entries \
-             FROM index_block_start AS block CROSS JOIN index_block USING (b) \
-             WHERE run = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1";
-        db.prepare_cached(SELECT)?.query_row(params![run, entry.0], Self::read).optional()
+        const SELECT: &str = select_block!("start <= ?2 ORDER BY start DESC");
+        let read = |row: &Row<'_>| Self::read(run, row);
+        db.prepare_cached(SELECT)?.query_row(params![run, entry.0], read).optional()
     }
 
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let next_start: Option<_> = row.get(2)?;
+    /// The next block of the run; none after the last one.
+    pub(crate) fn next(&self, db: &Connection) -> rusqlite::Result<Option<Self>> {
+        const SELECT: &str = select_block!("start > ?2 ORDER BY start");
+        let read = |row: &Row<'_>| Self::read(self.run, row);
+        db.prepare_cached(SELECT)?.query_row(params![self.run, self.start.0], read).optional()
+    }
+
+    /// Start of the next block of the run; none after the last one.
+    pub(crate) fn next_start(&self, db: &Connection) -> rusqlite::Result<Option<IndexEntry>> {
+        const SELECT: &str = "SELECT min(start) FROM index_block_start WHERE run = ? AND start > ?";
+        let start: Option<_> = db
+            .prepare_cached(SELECT)?
+            .query_row(params![self.run, self.start.0], |row| row.get(0))?;
+        Ok(start.map(IndexEntry))
+    }
+
+    fn read(run: i64, row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
+            run,
             b: row.get(0)?,
             start: IndexEntry(row.get(1)?),
-            next_start: next_start.map(IndexEntry),
-            entries: stored(row.get_ref(3)?)?.iter().map(|bytes| IndexEntry(*bytes)).collect(),
+            entries: stored(row.get_ref(2)?)?.iter().map(|bytes| IndexEntry(*bytes)).collect(),
         })
     }
 
@@ -92,7 +116,8 @@ pub(crate) fn add_to_base(db: &Connection, entries: &[IndexEntry]) -> rusqlite::
             insert(db, BASE, &IndexEntry::MIN, &[])?;
             continue;
         };
-        let own = rest.partition_point(|entry| block.next_start.is_none_or(|next| *entry < next));
+        let next_start = block.next_start(db)?;
+        let own = rest.partition_point(|entry| next_start.is_none_or(|next| *entry < next));
         let (own, later) = rest.split_at(own);
         let mut all = Vec::with_capacity(block.entries.len() + own.len());
         all.extend_from_slice(&block.entries);

@@ -135,18 +135,18 @@ fn next_entries(
     // Entries from here on may come after others that are not read.
     let mut end = IndexEntry::MAX;
     for run in runs {
-        let (mut start, mut left) = (Some(*after), READ_BLOCKS);
-        while left > 0
-            && let Some(first) = start
-            && let Some(block) = Block::of(db, *run, &first)?
-        {
+        let (mut next, mut left) = (Block::of(db, *run, after)?, READ_BLOCKS);
+        while let Some(block) = next.take() {
             let read = block.entries.partition_point(|entry| entry <= after);
             let unread = block.entries.get(read..).unwrap_or_default();
             entries.extend_from_slice(unread);
             left -= usize::from(!unread.is_empty());
-            start = block.next_start;
+            if left == 0 {
+                end = block.next_start(db)?.map_or(end, |start| end.min(start));
+                break;
+            }
+            next = block.next(db)?;
         }
-        end = start.map_or(end, |start| end.min(start));
     }
     entries.retain(|entry| *entry < end);
     entries.sort_unstable();

@@ -17,13 +17,10 @@ pub(crate) struct MergedEntries<'db> {
 
 /// Entries of one run that are not read yet.
 struct RunEntries {
-    run: i64,
-    /// Entries of the current block.
-    entries: Vec<IndexEntry>,
-    /// Number of them that are read.
+    /// Current block; none at the end of the run.
+    block: Option<Block>,
+    /// Number of its entries that are read.
     read: usize,
-    /// Start of the next block, if there is one.
-    next_start: Option<IndexEntry>,
 }
 
 impl<'db> MergedEntries<'db> {
@@ -55,30 +52,24 @@ impl<'db> MergedEntries<'db> {
 impl RunEntries {
     /// Entries of the run from this one on.
     fn from(db: &Connection, run: i64, first: &IndexEntry) -> rusqlite::Result<Self> {
-        let mut found = Self { run, entries: Vec::new(), read: 0, next_start: Some(*first) };
-        found.skip_read_blocks(db)?;
-        found.read = found.entries.partition_point(|entry| entry < first);
+        let block = Block::of(db, run, first)?;
+        let before = |block: &Block| block.entries.partition_point(|entry| entry < first);
+        let mut found = Self { read: block.as_ref().map_or(0, before), block };
         found.skip_read_blocks(db)?;
         Ok(found)
     }
 
     /// The first entry that is not read yet.
     fn first(&self) -> Option<IndexEntry> {
-        self.entries.get(self.read).copied()
+        self.block.as_ref()?.entries.get(self.read).copied()
     }
 
     /// Reads the next blocks until there is an entry, or no further block.
     fn skip_read_blocks(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        while self.read >= self.entries.len()
-            && let Some(start) = self.next_start.take()
-            && let Some(block) = Block::of(db, self.run, &start)?
+        while let Some(block) = &self.block
+            && self.read >= block.entries.len()
         {
-            *self = Self {
-                run: self.run,
-                entries: block.entries,
-                read: 0,
-                next_start: block.next_start,
-            };
+            *self = Self { block: block.next(db)?, read: 0 };
         }
         Ok(())
     }

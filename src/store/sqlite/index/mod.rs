@@ -3,7 +3,7 @@
 //!
 //! [`entry`] is one entry of the index. [`blocks`] stores entries in blocks of a page each. [`runs`] knows the runs,
 //! each with a [`filter`], and finds the rows of a key. [`new_run`] is a run that is being written, and [`merge`]
-//! moves the entries of many runs to the base. [`merged_entries`] reads several runs as if they were one.
+//! moves the entries of many runs to the base. [`id_filter`] says of most new ids that the index lacks them. [`merged_entries`] reads several runs as if they were one.
 //! [`stored_rows`] gives the entries of rows that are stored, for a migration and for a check.
 //!
 //! # Why it is not three indexes of SQLite
@@ -41,6 +41,7 @@
 pub(crate) mod blocks;
 pub(crate) mod entry;
 pub(crate) mod filter;
+pub(crate) mod id_filter;
 pub(crate) mod merge;
 pub(crate) mod merged_entries;
 pub(crate) mod new_run;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use super::blocks::{self, BLOCK_ENTRIES};
-use super::entry::IndexEntry;
-use super::filter::Filter;
+use super::entry::{IndexEntry, IndexKey};
+use super::filter::{Filter, KeyBits};
+use super::id_filter::IdFilter;
 use super::runs::{Run, Runs};
 
 /// Run whose entries are being added, a few blocks in each transaction. Copies share the entries.
@@ -21,12 +22,16 @@ pub(crate) struct NewRun {
 }
 
 impl NewRun {
-    /// Sorts the entries of a run that comes after all others.
-    pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs) -> Self {
+    /// Sorts the entries of a run that comes after all others, and adds its ids to the filter of all ids.
+    pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs, ids: &mut IdFilter) -> Self {
         entries.sort_unstable();
         let mut filter = Filter::for_keys(entries.len());
         for key in entries.iter().filter_map(IndexEntry::key) {
-            filter.add(runs.hash(key));
+            let hash = runs.hash(key);
+            filter.add(&KeyBits::of(hash));
+            if matches!(key, IndexKey::Id(_)) {
+                ids.add(hash);
+            }
         }
         Self {
             number: runs.next_number(),

@@ -13,6 +13,7 @@ use crate::store::sqlite::cache::load::load;
 use crate::store::sqlite::cache::records::{Cache, Changes};
 use crate::store::sqlite::index::blocks;
 use crate::store::sqlite::index::entry::IndexEntry;
+use crate::store::sqlite::index::id_filter::IdFilter;
 use crate::store::sqlite::index::runs::Runs;
 use crate::store::sqlite::quarantine::Usage;
 use crate::store::sqlite::rows::hourly_counts::Changed;
@@ -31,6 +32,8 @@ pub(crate) struct WriterState {
     pub(crate) counters: Counters,
     /// Progress of the write-back.
     pub(crate) write_back: WriteBack,
+    /// Filter of the ids in the index.
+    pub(crate) ids: IdFilter,
     /// Limits of the cache.
     pub(crate) limits: CacheLimits,
     /// Numbers of runs of the index at which they are merged, for a small file and for a large one.
@@ -91,6 +94,7 @@ impl WriterState {
                 any_erased: tombstones::any_exist(db)?,
             },
             write_back: WriteBack::new(runs),
+            ids: IdFilter::default(),
             limits: CacheLimits {
                 messages: settings.cache_max_messages,
                 bytes: settings.cache_max_bytes,
@@ -107,9 +111,11 @@ impl WriterState {
         db: &Connection,
         id: MessageId,
     ) -> rusqlite::Result<Option<Arc<Entry>>> {
+        let runs = &self.write_back.runs;
         match self.changes.entry(id, &self.cache) {
             Some(known) => Ok(Some(known)),
-            None => Ok(load(db, &self.write_back.runs, id)?.map(Arc::new)),
+            None if !self.ids.may_contain(runs.hash(id.into())) => Ok(None),
+            None => Ok(load(db, runs, id)?.map(Arc::new)),
         }
     }
 
@@ -167,5 +173,8 @@ impl WriterState {
             self.cache.runs.publish(self.write_back.runs.clone());
         }
         self.cache.publish(&std::mem::take(&mut self.changes), *last_seq);
+        if self.write_back.unfinished_run().is_none() {
+            self.ids.advance();
+        }
     }
 }

@@ -191,7 +191,8 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
         Step::Rows { messages, new, entries, .. } => {
             let mut new = new.lock().unwrap_or_else(PoisonError::into_inner).clone();
             new.truncate(entries);
-            (Step::Entries { messages, run: NewRun::new(new, &state.write_back.runs) }, 1)
+            let run = NewRun::new(new, &state.write_back.runs, &mut state.ids);
+            (Step::Entries { messages, run }, 1)
         }
         Step::Entries { messages, mut run } if !run.is_complete() => {
             let removed = &state.write_back.removed;

@@ -2,7 +2,8 @@
 //!
 //! Code that holds memory for a peer reserves its bytes first. The limits of all [`Share`]s add up to
 //! [`TOTAL_BYTES`], so one use never takes the memory of another, and a reservation costs one atomic
-//! operation. The process needs [`PROCESS_BYTES`] beside that: code, stacks, SQLite's page caches.
+//! operation. The process needs [`PROCESS_BYTES`] beside that: code, stacks, SQLite's page caches,
+//! filters of the index.
 //!
 //! Memory that only makes the service faster, such as a mapping of the database, may use what the shares
 //! leave. That memory is given back when one of the shares comes under [pressure](Share::pressure).
@@ -16,7 +17,7 @@ use thiserror::Error;
 const MIB: usize = 1 << 20;
 
 /// Memory of a process besides the shares, in bytes.
-pub const PROCESS_BYTES: usize = 40 * MIB;
+pub const PROCESS_BYTES: usize = 48 * MIB;
 
 /// Limit of all shares together, in bytes.
 pub const TOTAL_BYTES: usize = 176 * MIB;

@@ -34,8 +34,8 @@
 //!    message rests.
 //!
 //! So nothing is ever written at a place of its own: a page takes many rows, or many entries. Therefore the bytes
-//! written for a webhook hardly grow with the file. Finding out whether a message is new costs more in a large
-//! file, whose index has more runs and a larger base. `docs/performance.md` has the figures.
+//! written for a webhook hardly grow with the file. Nor does the time: a filter in memory tells the writer that an id
+//! is new, so it need not search a large index for it. `docs/performance.md` has the figures.
 //!
 //! `progress` records up to where the table has followed, and a start replays the rest of the notification log.
 //!

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
-use statusmirror::message::{Destination, Reference, Status};
+use statusmirror::message::{Destination, Outcome, Reference, Status};
 use statusmirror::store::sqlite::{OpenError, contents, restore};
-use statusmirror::store::{Entry, Key, Page, Store};
+use statusmirror::store::{Entry, Key, Page, Store, StoredEntry};
 
 use crate::support::store::deliveries::{delivery, entry, with_message};
 use crate::support::store::notifications::{at, notification, statement};
@@ -24,8 +24,9 @@ fn opened() -> OpenedStore {
 }
 
 impl OpenedStore {
-    /// Ingests this message, with a destination, a reference key and a provider's id that depend on its number.
-    fn ingest_indexed(&self, number: u64) {
+    /// Ingests this message, with a destination, a reference key and a provider's id that depend on its number. Returns
+    /// whether it was a duplicate.
+    fn ingest_indexed(&self, number: u64) -> bool {
         let second = i64::try_from(number).unwrap();
         let mut sent = statement(Status::Sent, Some(at(second)));
         sent.destination = Some(destination(number));
@@ -36,7 +37,8 @@ impl OpenedStore {
             *by_provider_id = true;
         }
         let delivery = delivery(at(second), vec![sent]);
-        self.system.block_on(self.store.ingest(delivery)).unwrap();
+        let stored = self.system.block_on(self.store.ingest(delivery)).unwrap();
+        matches!(stored[0], StoredEntry::Judged { outcome: Outcome::Duplicate, .. })
     }
 
     /// Asserts that these messages, and no others, are found by id and in the lists.
@@ -169,6 +171,23 @@ fn large_runs_are_merged_and_read_block_by_block() {
     assert!(blocks.iter().filter(|block| block.run == 0).count() > 20);
     let (_folder, settings) = opened.close();
     contents(&settings.path).unwrap();
+}
+
+/// The writer does not search the index for an id that its filter lacks. A thread fills the filter after a start.
+#[test]
+fn repeated_notifications_are_duplicates_of_messages_in_runs_and_in_the_base() {
+    let mut opened = opened();
+    for number in 1..=400 {
+        assert!(!opened.ingest_indexed(number), "message {number} is new");
+    }
+    for start in 1..=2 {
+        for number in 1..=400 {
+            assert!(opened.ingest_indexed(number), "message {number} is known, start {start}");
+            assert!(!opened.ingest_indexed(1_000 * start + number));
+        }
+        let (folder, settings) = opened.close();
+        opened = OpenedStore::open(folder, settings);
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@
 const BLOCK_WORDS: usize = 8;
 /// Bits of a block.
 const BLOCK_BITS: u64 = 512;
-/// Bits of the filter per key; with [`PROBES`], about one key in 200 passes that the run lacks.
+/// Bits of the filter per key; with [`RUN_PROBES`], about one key in 200 passes that the run lacks.
 const BITS_PER_KEY: u64 = 12;
-/// Bits set for each key.
-const PROBES: u32 = 6;
+/// Bits set for each key of a run.
+pub(crate) const RUN_PROBES: u32 = 6;
 /// Odd factor that spreads the lower half of a hash over the bits of a block.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -23,11 +23,12 @@ pub(crate) struct KeyBits {
 }
 
 impl KeyBits {
-    /// Bits of the key with this hash.
-    pub(crate) fn of(hash: u64) -> Self {
+    /// Bits of the key with this hash, at most `probes`, which is at most 6. A filter is asked with as many as were
+    /// added.
+    pub(crate) fn of(hash: u64, probes: u32) -> Self {
         let mut words = [0; BLOCK_WORDS];
         let spread = (hash & 0xffff_ffff).wrapping_mul(SPREAD);
-        for probe in 0..PROBES {
+        for probe in 0..probes {
             let bit = (spread >> (9 * probe + 10)) % BLOCK_BITS;
             if let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| words.get_mut(word))
             {
@@ -95,7 +96,7 @@ mod tests {
 
     fn key(number: u64) -> KeyBits {
         let digest = Sha256::digest(number.to_be_bytes());
-        KeyBits::of(u64::from_be_bytes(*digest.first_chunk().unwrap()))
+        KeyBits::of(u64::from_be_bytes(*digest.first_chunk().unwrap()), RUN_PROBES)
     }
 
     #[test]

@@ -20,9 +20,11 @@ use super::runs::Runs;
 
 /// Number of ids for which the filter of a small file has room.
 const MIN_IDS: usize = 65_536;
-/// Maximum number of ids for which a filter has room: 16 MiB. With more ids, more of the others pass: of 30 million,
-/// about a fifth.
-const MAX_IDS: usize = 11_000_000;
+/// Maximum number of ids for which a filter has room: 8 MiB. With more ids in it, more of the others pass.
+const MAX_IDS: usize = 5_500_000;
+/// Bits set for each id. With three, one id in 90 passes that the index lacks; with 10 million ids in the largest filter,
+/// one in 20, and with 30 million, four in ten.
+const PROBES: u32 = 3;
 /// Number of blocks that are read before a pause, so that filling leaves the processor to the webhooks.
 const BLOCKS_PER_PAUSE: usize = 32;
 /// Pause while a filter is filled.
@@ -61,13 +63,13 @@ impl IdFilter {
 
     /// Whether the index may have the id with this hash.
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.may_contain(&KeyBits::of(hash)))
+        self.filter.as_ref().is_none_or(|filter| filter.may_contain(&KeyBits::of(hash, PROBES)))
     }
 
-    /// Adds the id with this hash. To be called before the index has the id.
+    /// Adds the id with this hash. To be called in the transaction in which the index gets the id.
     pub(crate) fn add(&mut self, hash: u64) {
         if let Some(filter) = &mut self.filter {
-            filter.add(&KeyBits::of(hash));
+            filter.add(&KeyBits::of(hash, PROBES));
         }
         if let Some(added) = &mut self.added {
             added.push(hash);
@@ -75,8 +77,8 @@ impl IdFilter {
         self.room = self.room.saturating_sub(1);
     }
 
-    /// Takes a filter that is filled, or asks for one if it is time. To be called when the committed index has all ids
-    /// that were added, so that a filter has them that is filled from now on.
+    /// Takes a filter that is filled, or asks for one if it is time. To be called after a commit: a filter that is filled
+    /// from then on has all ids that were added before.
     pub(crate) fn advance(&mut self) {
         let Some(thread) = &self.thread else { return };
         let Some(added) = &self.added else {
@@ -88,7 +90,7 @@ impl IdFilter {
         match thread.filled.try_recv() {
             Ok(Some(Filled { mut filter, ids })) => {
                 for hash in added {
-                    filter.add(&KeyBits::of(*hash));
+                    filter.add(&KeyBits::of(*hash, PROBES));
                 }
                 *self = Self {
                     filter: Some(filter),
@@ -112,7 +114,10 @@ pub(crate) fn fill_all(
     may_continue: impl Fn() -> bool,
 ) {
     while requests.recv().is_ok() {
-        let filter = fill(db, &may_continue).unwrap_or_else(|error| {
+        // The pages that it read are not needed again.
+        let filled_once = fill(db, &may_continue)
+            .and_then(|filter| db.execute_batch("PRAGMA shrink_memory").map(|()| filter));
+        let filter = filled_once.unwrap_or_else(|error| {
             tracing::warn!(%error, "the filter of message ids was not filled; new messages cost more");
             None
         });
@@ -140,7 +145,7 @@ fn fill(db: &Connection, may_continue: &impl Fn() -> bool) -> rusqlite::Result<O
             }
             for entry in &block.entries {
                 if let Some(key @ IndexKey::Id(_)) = entry.key() {
-                    filter.add(&KeyBits::of(runs.hash(key)));
+                    filter.add(&KeyBits::of(runs.hash(key), PROBES));
                     ids += 1;
                 }
             }
@@ -182,7 +187,7 @@ mod tests {
     fn filled(hashes: &[u64]) -> Filled {
         let mut filter = Filter::for_keys(MIN_IDS);
         for hash in hashes {
-            filter.add(&KeyBits::of(*hash));
+            filter.add(&KeyBits::of(*hash, PROBES));
         }
         Filled { filter, ids: hashes.len() }
     }

@@ -3,8 +3,9 @@
 //!
 //! [`entry`] is one entry of the index. [`blocks`] stores entries in blocks of a page each. [`runs`] knows the runs,
 //! each with a [`filter`], and finds the rows of a key. [`new_run`] is a run that is being written, and [`merge`]
-//! moves the entries of many runs to the base. [`id_filter`] says of most new ids that the index lacks them. [`merged_entries`] reads several runs as if they were one.
-//! [`stored_rows`] gives the entries of rows that are stored, for a migration and for a check.
+//! moves the entries of many runs to the base. [`merged_entries`] reads several runs as if they were one.
+//! [`id_filter`] tells the writer which ids are new. [`stored_rows`] gives the entries of rows that are stored, for a
+//! migration and for a check.
 //!
 //! # Why it is not three indexes of SQLite
 //!
@@ -23,6 +24,10 @@
 //!
 //! The filter of a run, which is in memory, says of most keys that the run does not have them. So a query reads the
 //! base and rarely anything else. There it finds the block by its start, and the entry in the block.
+//!
+//! The writer asks for each id that is not cached whether it is new, and mostly it is. In a large file that search would
+//! cost more than all other work for the message: 64 filters, and two pages of the base, which no cache holds. So the
+//! writer has one filter of all ids in memory, and searches only for those that pass.
 //!
 //! # What happens when
 //!

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::blocks::{self, BLOCK_ENTRIES};
 use super::entry::{IndexEntry, IndexKey};
-use super::filter::{Filter, KeyBits};
+use super::filter::{Filter, KeyBits, RUN_PROBES};
 use super::id_filter::IdFilter;
 use super::runs::{Run, Runs};
 
@@ -17,26 +17,29 @@ pub(crate) struct NewRun {
     /// Entries in their order.
     entries: Arc<[IndexEntry]>,
     filter: Arc<Filter>,
+    /// Hashes of its ids.
+    ids: Arc<[u64]>,
     /// Number of entries added.
     added: usize,
 }
 
 impl NewRun {
-    /// Sorts the entries of a run that comes after all others, and adds its ids to the filter of all ids.
-    pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs, ids: &mut IdFilter) -> Self {
+    /// Sorts the entries of a run that comes after all others.
+    pub(crate) fn new(mut entries: Vec<IndexEntry>, runs: &Runs) -> Self {
         entries.sort_unstable();
-        let mut filter = Filter::for_keys(entries.len());
+        let (mut filter, mut ids) = (Filter::for_keys(entries.len()), Vec::new());
         for key in entries.iter().filter_map(IndexEntry::key) {
             let hash = runs.hash(key);
-            filter.add(&KeyBits::of(hash));
+            filter.add(&KeyBits::of(hash, RUN_PROBES));
             if matches!(key, IndexKey::Id(_)) {
-                ids.add(hash);
+                ids.push(hash);
             }
         }
         Self {
             number: runs.next_number(),
             entries: entries.into(),
             filter: Arc::new(filter),
+            ids: ids.into(),
             added: 0,
         }
     }
@@ -72,10 +75,17 @@ impl NewRun {
         Ok(added)
     }
 
-    /// Makes the run count; none if it has no entries.
-    pub(crate) fn finish(self, db: &Connection) -> rusqlite::Result<Option<Run>> {
+    /// Makes the run count, and adds its ids to the filter of all ids; none if it has no entries.
+    pub(crate) fn finish(
+        self,
+        db: &Connection,
+        ids: &mut IdFilter,
+    ) -> rusqlite::Result<Option<Run>> {
         if self.entries.is_empty() {
             return Ok(None);
+        }
+        for hash in self.ids.iter() {
+            ids.add(*hash);
         }
         db.prepare_cached("INSERT INTO index_run (run, filter) VALUES (?, ?)")?
             .execute(params![self.number, self.filter.to_bytes()])?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blocks;
 use super::entry::{BASE, IndexEntry, IndexKey, IndexSecret};
-use super::filter::{Filter, KeyBits};
+use super::filter::{Filter, KeyBits, RUN_PROBES};
 use crate::message::MessageId;
 
 /// A run with its filter.
@@ -89,7 +89,7 @@ impl Runs {
     /// Numbers of the runs that may have the key, without the base.
     pub(crate) fn in_front_having(&self, key: IndexKey) -> impl Iterator<Item = i64> {
         let hash = if self.list.is_empty() { 0 } else { self.hash(key) };
-        let bits = KeyBits::of(hash);
+        let bits = KeyBits::of(hash, RUN_PROBES);
         let passed = self.list.iter().filter(move |run| run.filter.may_contain(&bits));
         passed.map(|run| run.number)
     }

@@ -173,8 +173,6 @@ impl WriterState {
             self.cache.runs.publish(self.write_back.runs.clone());
         }
         self.cache.publish(&std::mem::take(&mut self.changes), *last_seq);
-        if self.write_back.unfinished_run().is_none() {
-            self.ids.advance();
-        }
+        self.ids.advance();
     }
 }

@@ -191,8 +191,7 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
         Step::Rows { messages, new, entries, .. } => {
             let mut new = new.lock().unwrap_or_else(PoisonError::into_inner).clone();
             new.truncate(entries);
-            let run = NewRun::new(new, &state.write_back.runs, &mut state.ids);
-            (Step::Entries { messages, run }, 1)
+            (Step::Entries { messages, run: NewRun::new(new, &state.write_back.runs) }, 1)
         }
         Step::Entries { messages, mut run } if !run.is_complete() => {
             let removed = &state.write_back.removed;
@@ -200,7 +199,7 @@ fn advance_batch(db: &Connection, state: &mut WriterState, most: usize) -> rusql
             (Step::Entries { messages, run }, added)
         }
         Step::Entries { messages, run } => {
-            let finished = run.finish(db)?;
+            let finished = run.finish(db, &mut state.ids)?;
             record_progress(db, state)?;
             let merged_runs = merged_runs(state, messages.len());
             let write_back = &mut state.write_back;

@@ -34,8 +34,9 @@
 //!    message rests.
 //!
 //! So nothing is ever written at a place of its own: a page takes many rows, or many entries. Therefore the bytes
-//! written for a webhook hardly grow with the file. Nor does the time: a filter in memory tells the writer that an id
-//! is new, so it need not search a large index for it. `docs/performance.md` has the figures.
+//! written for a webhook hardly grow with the file. To search a large index for each new id would take longer than
+//! all other work, so a filter in memory tells the writer of most ids that they are new. `docs/performance.md` has
+//! the figures.
 //!
 //! `progress` records up to where the table has followed, and a start replays the rest of the notification log.
 //!

@@ -115,7 +115,7 @@ impl Runs {
         Ok(false)
     }
 
-    /// Reads a message's row, if there is one. The query is one of [`select_row`].
+    /// Reads a message's row, if there is one. The query is made by `select_row!`.
     pub(crate) fn row<T>(
         &self,
         db: &Connection,

@@ -20,7 +20,8 @@ use super::runs::Runs;
 
 /// Number of ids for which the filter of a small file has room.
 const MIN_IDS: usize = 65_536;
-/// Maximum number of ids for which a filter has room: 8 MiB. With more ids in it, more of the others pass.
+/// Maximum number of ids for which a filter has room: 8 MiB, and as much again while one replaces another. With more
+/// ids in it, more of the others pass.
 const MAX_IDS: usize = 5_500_000;
 /// Bits set for each id. With three, one id in 90 passes that the index lacks; with 10 million ids in the largest filter,
 /// one in 20, and with 30 million, four in ten.

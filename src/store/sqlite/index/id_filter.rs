@@ -23,8 +23,8 @@ const MIN_IDS: usize = 65_536;
 /// Maximum number of ids for which a filter has room: 8 MiB, and as much again while one replaces another. With more
 /// ids in it, more of the others pass.
 const MAX_IDS: usize = 5_500_000;
-/// Bits set for each id. With three, one id in 90 passes that the index lacks; with 10 million ids in the largest filter,
-/// one in 20, and with 30 million, four in ten.
+/// Bits set for each id. With three, one id in 90 passes that the index lacks; with 10 million ids in the largest
+/// filter, one in 20, and with 30 million, four in ten.
 const PROBES: u32 = 3;
 /// Number of blocks that are read before a pause, so that filling leaves the processor to the webhooks.
 const BLOCKS_PER_PAUSE: usize = 32;
@@ -78,8 +78,8 @@ impl IdFilter {
         self.room = self.room.saturating_sub(1);
     }
 
-    /// Takes a filter that is filled, or asks for one if it is time. To be called after a commit: a filter that is filled
-    /// from then on has all ids that were added before.
+    /// Takes a filter that is filled, or asks for one if it is time. To be called after a commit: a filter that is
+    /// filled from then on has all ids that were added before.
     pub(crate) fn advance(&mut self) {
         let Some(thread) = &self.thread else { return };
         let Some(added) = &self.added else {

@@ -25,9 +25,9 @@
 //! The filter of a run, which is in memory, says of most keys that the run does not have them. So a query reads the
 //! base and rarely anything else. There it finds the block by its start, and the entry in the block.
 //!
-//! The writer asks for each id that is not cached whether it is new, and mostly it is. In a large file that search would
-//! cost more than all other work for the message: 64 filters, and two pages of the base, which no cache holds. So the
-//! writer has one filter of all ids in memory, and searches only for those that pass.
+//! The writer asks for each id that is not cached whether it is new, and mostly it is. In a large file that search
+//! would cost more than all other work for the message: 64 filters, and two pages of the base, which no cache holds.
+//! So the writer has one filter of all ids in memory, and searches only for those that pass.
 //!
 //! # What happens when
 //!
